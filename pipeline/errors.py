@@ -1,0 +1,68 @@
+"""Everything that can go wrong, on one page.
+
+::
+
+    PipelineError                  retryable = False
+    ├── ClaimError                 the claim cannot be honoured: unknown version, foreign key, absurd size
+    ├── PayloadError
+    │   ├── PayloadEncodeError     producer; an argument cannot be serialised (names its path and type)
+    │   ├── PayloadTooLargeError   producer and worker; above payload_limit_bytes
+    │   └── PayloadCorruptError    worker; size, digest or compression is not what the claim says
+    └── StoreError
+        ├── PayloadMissingError    released, expired, or never written
+        ├── StoreDeniedError       credentials, bucket policy, wrong region, no such bucket
+        └── StoreUnavailableError  timeout, 5xx, throttling; retryable = True, the only one
+
+Every error is built from positional arguments alone, so it survives the pickle that carries it from a
+pool process to the main one. (A keyword-only ``__init__`` does not: ``BaseException.__reduce__`` replays
+``args``.) No error subclasses a vendor's, and none ever contains payload text.
+
+Wrong configuration raises the builtin ``ValueError`` at start-up, never later.
+"""
+
+from typing import ClassVar
+
+
+class PipelineError(Exception):
+    """Root of every error that this library raises on purpose."""
+
+    retryable: ClassVar[bool] = False
+    """Whether trying again later, unchanged, can succeed."""
+
+
+class ClaimError(PipelineError):
+    """A claim that this process must not or cannot honour."""
+
+
+class PayloadError(PipelineError):
+    """Something is wrong with the payload itself, wherever it lies."""
+
+
+class PayloadEncodeError(PayloadError):
+    """A value cannot be serialised; the message names its path and type, never its text."""
+
+
+class PayloadTooLargeError(PayloadError):
+    """A payload is above ``payload_limit_bytes``."""
+
+
+class PayloadCorruptError(PayloadError):
+    """What came back from the store is not what was put there."""
+
+
+class StoreError(PipelineError):
+    """The store could not do what it was asked."""
+
+
+class PayloadMissingError(StoreError):
+    """The store answered, and there is no such payload."""
+
+
+class StoreDeniedError(StoreError):
+    """The store answered, and refuses us: permissions, credentials, region or bucket name."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store did not answer, or asked us to come back later."""
+
+    retryable: ClassVar[bool] = True

@@ -1,0 +1,56 @@
+"""Where payloads lie: four verbs, and nothing about how.
+
+A store keeps immutable objects under keys that we make. It knows nothing of claims, codecs or tasks.
+Every implementation passes ``tests/integration/test_store.py``.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object as a listing shows it."""
+
+    key: str
+    """Full key, prefix included."""
+    size_bytes: int
+    """Size as stored."""
+    modified: datetime
+    """When the store last wrote it; aware, UTC."""
+
+
+class Store(Protocol):
+    """A place for payloads. Safe to use from several threads and after a fork.
+
+    All verbs raise :class:`~pipeline.errors.StoreUnavailableError` when trying again later may help and
+    :class:`~pipeline.errors.StoreDeniedError` when it will not.
+    """
+
+    @property
+    def prefix(self) -> str:
+        """Where our keys begin, without a trailing slash; may be empty."""
+
+    def put(self, key: str, payload: bytes, metadata: Mapping[str, str]) -> None:
+        """Store ``payload`` under ``key``, which must be new; never overwrites.
+
+        Safe to call twice with the same key and payload. ``metadata`` is for people: short ASCII values.
+        """
+
+    def get(self, key: str, size_bytes: int) -> bytes:
+        """Return the object's bytes, which the caller knows to be ``size_bytes`` long.
+
+        Never returns more or fewer bytes than that.
+
+        Raises:
+            PayloadMissingError: there is no such object.
+            PayloadCorruptError: the object has another size.
+        """
+
+    def delete(self, keys: Sequence[str]) -> Sequence[str]:
+        """Delete objects, and return the keys that could not be deleted. Deleting a missing key succeeds."""
+
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Yield the objects whose key starts with the store's prefix followed by ``prefix``, in key order."""
