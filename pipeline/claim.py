@@ -1,0 +1,164 @@
+"""The claim: what travels instead of a payload, how it looks on the wire, and which keys it may name.
+
+The message body is MessagePack, so that any language can read it::
+
+    [version, message, signature]
+
+    version     1
+    message     a binary that holds a map:
+                {"shape":   "task" | "value",
+                 "embed":   binary: callbacks, errbacks, chain and chord of a task,
+                 "embed_codec": how that is encoded,
+                 "payload": {"type": "inline", "data", "codec", "compression", "expanded_bytes"}
+                          | {"type": "claim", "store", "key", "size_bytes", "digest",
+                             "codec", "compression", "expanded_bytes", "created"}}
+    signature   HMAC-SHA256 of `message`, or an empty binary
+
+Unknown fields of a known version are ignored, so that a later release may add some; an unknown version is
+refused. Nothing in a message is trusted: it names a store by its configured alias, and a key that must
+follow our grammar; a bucket, an endpoint or a URL has no place in it.
+"""
+
+import hmac
+import re
+import secrets
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+import msgspec
+
+from pipeline.errors import ClaimError
+
+VERSION = 1
+"""Wire version that this release writes, and the only one it reads."""
+
+CONTENT_TYPE = "application/x-claimcheck"
+"""Content type of a message body in this form."""
+
+SIZE_LIMIT_BYTES = 5 * 1024**4
+"""No claim may state a larger size. Source: Amazon S3 user guide, largest object (5 TiB)."""
+
+_KEY = re.compile(r"v1/\d{4}/\d{2}/\d{2}/[0-9a-f]{40}\Z", re.ASCII)
+
+Size = Annotated[int, msgspec.Meta(ge=0, le=SIZE_LIMIT_BYTES)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_.-]*\Z")]
+
+
+class Inline(msgspec.Struct, frozen=True, kw_only=True, tag="inline"):
+    """A payload small enough to travel in the message itself."""
+
+    data: bytes
+    codec: Name
+    compression: Name
+    expanded_bytes: Size
+    """Size after decompression, in bytes."""
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True, tag="claim"):
+    """Where a payload lies, and how to tell that it is the one that was put there."""
+
+    store: Name
+    """Alias of a store in the reader's own configuration."""
+    key: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+    """Full key of the object, prefix included."""
+    size_bytes: Size
+    """Size of the object as it lies in the store."""
+    digest: Annotated[str, msgspec.Meta(pattern=r"^blake3:[0-9a-f]{64}\Z")]
+    """Digest of the object as it lies in the store."""
+    codec: Name
+    compression: Name
+    expanded_bytes: Size
+    """Size after decompression, in bytes."""
+    created: datetime
+    """When the payload was offloaded; aware, UTC."""
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """One message body: a payload, inline or claimed, and what Celery needs beside it."""
+
+    shape: Literal["task", "value"]
+    """``task``: the payload is ``[args, kwargs, links]``; ``value``: it is the body itself."""
+    payload: Inline | Claim
+    embed: bytes = b""
+    """Callbacks, errbacks, chain and chord of a task: read before the payload is."""
+    embed_codec: Name = "msgpack"
+
+
+class _Wire(msgspec.Struct, frozen=True, array_like=True):
+    version: int
+    message: bytes
+    signature: bytes
+
+
+class _Versioned(msgspec.Struct, frozen=True, array_like=True):
+    version: int
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_version = msgspec.msgpack.Decoder(_Versioned).decode
+_decode_wire = msgspec.msgpack.Decoder(_Wire).decode
+_decode_message = msgspec.msgpack.Decoder(Message).decode
+
+
+def write(message: Message, signing_key: bytes | None = None) -> bytes:
+    """Return the wire form of ``message``, signed if there is a key."""
+    content = _encode(message)
+    return _encode(_Wire(VERSION, content, _sign(content, signing_key)))
+
+
+def read(body: bytes, signing_key: bytes | None = None) -> Message:
+    """Return the message in ``body``. Does no I/O.
+
+    Raises:
+        ClaimError: the version is unknown, a field is missing or of a wrong type or out of range, or the
+            signature is not ours.
+    """
+    try:
+        version = _decode_version(body).version
+        if version != VERSION:
+            raise ClaimError(
+                f"claim refused [version={version}]: this process reads version {VERSION} only; "
+                "upgrade workers before producers"
+            )
+        wire = _decode_wire(body)
+        _verify(wire, signing_key)
+        return _decode_message(wire.message)
+    except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, RecursionError) as exc:
+        raise ClaimError(f"claim refused: the body is not {CONTENT_TYPE} version {VERSION}: {exc}") from exc
+
+
+def _sign(content: bytes, signing_key: bytes | None) -> bytes:
+    return hmac.digest(signing_key, content, "sha256") if signing_key else b""
+
+
+def _verify(wire: _Wire, signing_key: bytes | None) -> None:
+    if signing_key and not hmac.compare_digest(_sign(wire.message, signing_key), wire.signature):
+        found = "a wrong signature" if wire.signature else "no signature"
+        raise ClaimError(
+            f"claim refused: it carries {found}, and signing_key is set here; "
+            "give producers and workers the same signing_key"
+        )
+
+
+def new_key(prefix: str, now: datetime | None = None) -> str:
+    """Return a new, unguessable key under ``prefix``: ``<prefix>/v1/YYYY/MM/DD/<40 hex digits>``."""
+    day = (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y/%m/%d")
+    return _join(prefix, f"v1/{day}/{secrets.token_hex(20)}")
+
+
+def check_key(key: str, prefix: str) -> None:
+    """Refuse a key that :func:`new_key` could not have made for ``prefix``.
+
+    Raises:
+        ClaimError: the key lies under another prefix or does not follow the grammar.
+    """
+    head = _join(prefix, "")
+    if not key.startswith(head) or not _KEY.match(key[len(head) :]):
+        raise ClaimError(
+            f"claim refused [key={key[:120]!r}]: expected {head}v1/YYYY/MM/DD/<40 hex digits>; "
+            "producer and worker must be given the same store"
+        )
+
+
+def _join(prefix: str, rest: str) -> str:
+    return f"{prefix}/{rest}" if prefix else rest

@@ -1,0 +1,220 @@
+"""The claim check itself: offload, rehydrate, release.
+
+The pattern is "Store in Library" of Enterprise Integration Patterns. Nothing here knows Celery or Kombu,
+and nothing here decides *when*: the serializer offloads, the executing process rehydrates, and the
+worker's main process releases.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any, TypeVar
+
+import stamina
+from blake3 import blake3
+
+from pipeline import compression, metrics
+from pipeline.claim import Claim, Inline, check_key, new_key
+from pipeline.codec import Codec
+from pipeline.errors import (
+    ClaimError,
+    PayloadCorruptError,
+    PayloadMissingError,
+    PayloadTooLargeError,
+    StoreDeniedError,
+    StoreError,
+    StoreUnavailableError,
+)
+from pipeline.metrics import Metric, Recorder
+from pipeline.options import Options
+from pipeline.publication import Publication
+from pipeline.store import Store
+from pipeline.wire import Wire
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimCheck:
+    """Moves values between a process and a store. Safe to share between threads and after a fork."""
+
+    store: Store
+    codec: Codec
+    options: Options
+    wire: Wire
+    recorder: Recorder
+
+    def seal(self, value: Any) -> Inline:
+        """Turn a value into a payload that may travel inline: encoded, and compressed where that pays.
+
+        Raises:
+            PayloadEncodeError: the value cannot be serialised.
+            PayloadTooLargeError: it is above ``payload_limit_bytes``.
+        """
+        codec, raw = self.codec.encode(value)
+        self._check_limit(len(raw))
+        packed, data = compression.compress(raw)
+        return Inline(data=data, codec=codec, compression=packed, expanded_bytes=len(raw))
+
+    def fits(self, body_bytes: int, headers: Mapping[str, Any], threshold_bytes: int) -> bool:
+        """Say whether a body may travel inline; the one place where that is decided."""
+        if threshold_bytes == 0:
+            return False
+        return self.wire.size_bytes(body_bytes, headers) <= threshold_bytes
+
+    def offload(self, sealed: Inline, publication: Publication) -> Claim:
+        """Put a payload away, in the calling process, and return the claim for it.
+
+        Raises:
+            StoreUnavailableError: the store stayed unavailable for ``store_retry_seconds``.
+            StoreDeniedError: the store refuses us.
+        """
+        claim = self._claim(sealed)
+        metadata = {
+            "digest": claim.digest,
+            "task": _ascii(publication.task),
+            "task-id": _ascii(publication.task_id),
+        }
+        with self._timed(metrics.UPLOAD_SECONDS, publication.queue, publication.task):
+            self._patiently(lambda: self.store.put(claim.key, sealed.data, metadata))
+        return claim
+
+    def _claim(self, sealed: Inline) -> Claim:
+        return Claim(
+            store=self.options.alias,
+            key=new_key(self.store.prefix),
+            size_bytes=len(sealed.data),
+            digest=_digest(sealed.data),
+            codec=sealed.codec,
+            compression=sealed.compression,
+            expanded_bytes=sealed.expanded_bytes,
+            created=datetime.now(UTC),
+        )
+
+    def rehydrate(self, payload: Inline | Claim, queue: str = "", task: str = "") -> Any:
+        """Bring a value back, in the process that executes the task: one read of the store at most.
+
+        Raises:
+            ClaimError: the claim names another store, a foreign key or an absurd size.
+            PayloadTooLargeError: the claim states more than ``payload_limit_bytes``.
+            PayloadMissingError, StoreDeniedError, StoreUnavailableError: from the store.
+            PayloadCorruptError: size, digest or content differ from the claim.
+        """
+        try:
+            self._check_limit(payload.expanded_bytes)
+            data = self._fetch(payload, queue, task)
+            with self._timed(metrics.DECODE_SECONDS, queue, task):
+                return self._open(payload, data)
+        except PayloadMissingError:
+            self.recorder.record(metrics.PAYLOADS_MISSING, queue=queue, task=task)
+            raise
+        except PayloadCorruptError:
+            self.recorder.record(metrics.PAYLOADS_CORRUPT, queue=queue, task=task)
+            raise
+
+    def _fetch(self, payload: Inline | Claim, queue: str, task: str) -> bytes:
+        if isinstance(payload, Inline):
+            return payload.data
+        self.check(payload)
+        with self._timed(metrics.REHYDRATE_SECONDS, queue, task):
+            data = self._patiently(lambda: self.store.get(payload.key, payload.size_bytes))
+            if _digest(data) != payload.digest:
+                raise PayloadCorruptError(
+                    f"payload corrupt [key={payload.key}]: its digest differs from the one in the claim; "
+                    "somebody wrote to the bucket, or the claim was forged"
+                )
+        return data
+
+    def _open(self, payload: Inline | Claim, data: bytes) -> Any:
+        raw = compression.expand(payload.compression, data, payload.expanded_bytes)
+        return self.codec.decode(payload.codec, raw)
+
+    def check(self, claim: Claim) -> None:
+        """Refuse a claim that we would not have made ourselves.
+
+        Raises:
+            ClaimError: it names another store, a foreign key or more bytes than we put away.
+        """
+        if claim.store != self.options.alias:
+            raise ClaimError(
+                f"claim refused [store={claim.store}]: this process knows {self.options.alias!r} only; "
+                "give producers and workers the same alias"
+            )
+        check_key(claim.key, self.store.prefix)
+        if claim.size_bytes > max(claim.expanded_bytes, compression.SMALLEST_BYTES):
+            raise ClaimError(
+                f"claim refused [key={claim.key}]: {claim.size_bytes} bytes cannot expand to "
+                f"{claim.expanded_bytes}"
+            )
+
+    def probe(self) -> None:
+        """Put, get and delete a small object: each permission that is needed at run time.
+
+        Raises:
+            StoreDeniedError: one of them is missing, or the bucket is.
+            StoreUnavailableError: the store does not answer.
+        """
+        key = new_key(self.store.prefix)
+        self.store.put(key, b"claimcheck", {})
+        self.store.get(key, len(b"claimcheck"))
+        if self.store.delete([key]):
+            raise StoreDeniedError(
+                f"store refuses us [key={key}]: put and get are allowed, delete is not; allow s3:DeleteObject"
+            )
+
+    def release(self, claims: Sequence[Claim]) -> None:
+        """Give payloads up. Never raises: what cannot be deleted is counted, and left to the sweep."""
+        keys = [claim.key for claim in claims if self._ours(claim)]
+        with self._timed(metrics.RELEASE_SECONDS, "", ""):
+            failed = self._delete(keys)
+        self.recorder.record(metrics.PAYLOADS_RELEASED, len(keys) - len(failed))
+        self.recorder.record(metrics.PAYLOADS_ORPHANED, len(failed))
+
+    def _delete(self, keys: Sequence[str]) -> Sequence[str]:
+        try:
+            return self._patiently(lambda: self.store.delete(keys)) if keys else ()
+        except StoreError:
+            return keys
+
+    def _ours(self, claim: Claim) -> bool:
+        try:
+            self.check(claim)
+        except ClaimError:
+            return False
+        return True
+
+    def _check_limit(self, size_bytes: int) -> None:
+        if size_bytes > self.options.payload_limit_bytes:
+            raise PayloadTooLargeError(
+                f"payload too large: {size_bytes} bytes, and payload_limit_bytes is "
+                f"{self.options.payload_limit_bytes}; send less, or raise it for producers and workers"
+            )
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """Retry while the store is unavailable, and no longer than ``store_retry_seconds``."""
+        for attempt in stamina.retry_context(
+            on=StoreUnavailableError,
+            attempts=None,
+            timeout=self.options.store_retry_seconds,
+            wait_max=5.0,
+        ):
+            with attempt:
+                return call()
+        raise AssertionError  # pragma: no cover - retry_context raises the last error
+
+    @contextmanager
+    def _timed(self, metric: Metric, queue: str, task: str) -> Iterator[None]:
+        start = perf_counter()
+        yield
+        self.recorder.record(metric, perf_counter() - start, queue=queue, task=task)
+
+
+def _digest(data: bytes) -> str:
+    return f"blake3:{blake3(data).hexdigest()}"
+
+
+def _ascii(text: str) -> str:
+    """S3 carries metadata in HTTP headers, which are ASCII."""
+    return text.encode("ascii", "replace").decode()[:256]

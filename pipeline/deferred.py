@@ -1,0 +1,183 @@
+"""The deferred body: what a decoder returns, so that the payload is read where and when the task runs.
+
+Celery decodes every message twice, in the worker's main process and again in the process that runs the
+task, and treats any exception there as "acknowledge and forget". So decoding does nothing; it returns
+``(args, kwargs, embed)`` whose first two items read the payload when they are first looked at. In a worker
+that is the call ``fun(*args, **kwargs)`` inside Celery's trace, where a failure has a defined outcome on
+every pool. Source: celery 5.7.0, ``worker/strategy.py``, ``app/trace.py``; pinned in ``test_upstream.py``.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+from celery import current_task
+from celery.exceptions import Reject
+
+from pipeline.claim import Claim, Inline
+from pipeline.errors import PipelineError
+
+
+class Deferred:
+    """The payload of one delivery, read at most once, and only when somebody looks at it.
+
+    Args:
+        read: reads the payload and returns ``(args, kwargs)``; raises :class:`PipelineError`.
+        rebuild: makes the deferred body again in another process, from what is pickled: a function and
+            its arguments.
+        payload: what the message carries, or ``None`` if it could not be read.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], tuple[Sequence[Any], Mapping[str, Any]]],
+        rebuild: tuple[Callable[..., Any], tuple[Any, ...]],
+        payload: Inline | Claim | None = None,
+    ) -> None:
+        self._read = read
+        self._value: tuple[Sequence[Any], Mapping[str, Any]] | None = None
+        self._error: PipelineError | None = None
+        self.seconds = 0.0
+        """How long the read took."""
+        self.rebuild = rebuild
+        self.payload = payload
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the payload is here."""
+        return self._value is not None
+
+    @property
+    def claim(self) -> Claim | None:
+        """The claim that the message carries, if its payload was offloaded."""
+        return self.payload if isinstance(self.payload, Claim) else None
+
+    def load(self) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """Return ``(args, kwargs)``, reading the payload the first time; a failure is remembered too.
+
+        Raises:
+            celery.exceptions.Reject: a task is running: the message goes back to the queue if trying again
+                may help, and towards the dead-letter queue otherwise.
+            PipelineError: no task is running.
+        """
+        if self._value is None and self._error is None:
+            start = perf_counter()
+            try:
+                self._value = self._read()
+            except PipelineError as exc:
+                self._error = exc
+            self.seconds = perf_counter() - start
+        if self._value is None:
+            raise self._outcome()
+        return self._value
+
+    def _outcome(self) -> Exception:
+        error = self._error or PipelineError("payload unread")
+        return Reject(error, requeue=error.retryable) if current_task else error
+
+    def __repr__(self) -> str:
+        """Describe where the payload is; does not read it, and never shows it."""
+        if self.claim is None:
+            return "in the message" if self.payload else "unreadable"
+        return f"{self.claim.expanded_bytes} bytes in {self.claim.key}"
+
+
+class DeferredArgs(Sequence[Any]):
+    """The positional arguments of a task, read when first looked at."""
+
+    def __init__(self, deferred: Deferred) -> None:
+        self.deferred = deferred
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.deferred.load()[0][index]
+
+    def __len__(self) -> int:
+        return len(self.deferred.load()[0])
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.deferred.load()[0])
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, str) or not isinstance(other, Sequence):
+            return NotImplemented
+        return list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment] # as a list's
+
+    def __add__(self, other: Sequence[Any]) -> Sequence[Any]:
+        return [*self, *other]
+
+    def __radd__(self, other: Sequence[Any]) -> Sequence[Any]:
+        return type(other)([*other, *self])  # type: ignore[call-arg] # a list or a tuple
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Cross the pool's pipe as a claim, but carry the arguments themselves once they are here."""
+        return (list, (list(self),)) if self.deferred.loaded else (_args, (self.deferred.rebuild,))
+
+    def __repr__(self) -> str:
+        return f"<args: {self.deferred!r}>"
+
+
+class DeferredKwargs(Mapping[str, Any]):
+    """The keyword arguments of a task, read when first looked at."""
+
+    def __init__(self, deferred: Deferred) -> None:
+        self.deferred = deferred
+
+    def __getitem__(self, name: str) -> Any:
+        return self.deferred.load()[1][name]
+
+    def __len__(self) -> int:
+        return len(self.deferred.load()[1])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.deferred.load()[1])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Cross the pool's pipe as a claim, but carry the arguments themselves once they are here."""
+        return (dict, (dict(self),)) if self.deferred.loaded else (_kwargs, (self.deferred.rebuild,))
+
+    def __repr__(self) -> str:
+        return f"<kwargs: {self.deferred!r}>"
+
+
+def labels() -> tuple[str, str]:
+    """Return queue and name of the task that runs here, or empty strings."""
+    if not current_task:
+        return "", ""
+    info = current_task.request.delivery_info or {}
+    return info.get("routing_key") or "", current_task.name
+
+
+Body = tuple[DeferredArgs, DeferredKwargs, dict[str, Any]]
+"""``(args, kwargs, embed)``: unpacked by Celery, and empty to nothing that asks."""
+
+
+def body(deferred: Deferred, embed: dict[str, Any]) -> Body:
+    """Return the body that Celery unpacks. ``embed`` must be plain: Celery reads it outside the trace."""
+    return DeferredArgs(deferred), DeferredKwargs(deferred), embed
+
+
+class Unreadable(tuple[Any, ...]):
+    """The body of a message that cannot be read: three items to Celery, an error to everyone else."""
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, (int, slice)):
+            return super().__getitem__(index)
+        return super().__getitem__(0).deferred.load()
+
+
+def deferred_in(value: Any) -> Deferred | None:
+    """Return the deferred payload behind a decoded body, or ``None`` if there is none."""
+    args = value[0] if isinstance(value, tuple) and value else None
+    return args.deferred if isinstance(args, DeferredArgs) else None
+
+
+def _args(rebuild: tuple[Callable[..., Body], tuple[Any, ...]]) -> DeferredArgs:
+    function, arguments = rebuild
+    return function(*arguments)[0]
+
+
+def _kwargs(rebuild: tuple[Callable[..., Body], tuple[Any, ...]]) -> DeferredKwargs:
+    function, arguments = rebuild
+    return function(*arguments)[1]

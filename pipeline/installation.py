@@ -1,0 +1,105 @@
+"""The one call that puts the claim check into a Celery app."""
+
+from typing import Any
+
+from celery.utils.imports import symbol_by_name
+
+from pipeline import serializer, timechain
+from pipeline.claimcheck import ClaimCheck
+from pipeline.cloudwatch import CloudWatchSink
+from pipeline.codec import Codec
+from pipeline.metrics import MetricSink, NullSink, Recorder
+from pipeline.options import Options
+from pipeline.publisher import PublisherMixin
+from pipeline.store import Store
+from pipeline.stores import store_from_url
+from pipeline.wire import Wire
+from pipeline.worker.steps import ClaimCheckStep
+
+SQS_TRANSPORT = "pipeline.transport:Transport"
+
+
+def install(
+    app: Any,
+    store: str | Store,
+    *,
+    metrics: MetricSink | None = None,
+    server_side_encryption: str | None = None,
+    kms_key_id: str | None = None,
+    **options: Any,
+) -> ClaimCheck:
+    """Make a Celery app send its large arguments through a store.
+
+    Call it once per process, in producers and workers alike, after the app has its configuration. It sets
+    the app's task serializer, accepts it, follows tasks in workers, and for ``sqs://`` brokers chooses our
+    transport. Nothing is sent anywhere yet; a worker checks the store when it starts.
+
+    Args:
+        app: the Celery app.
+        store: ``s3://bucket/prefix``, ``file:///directory``, ``memory://name``, or a :class:`Store`.
+        metrics: where metrics go; by default to CloudWatch with an S3 store, and nowhere otherwise.
+        server_side_encryption: ``AES256`` or ``aws:kms``, for S3; by default what the bucket does.
+        kms_key_id: key for ``aws:kms``.
+        **options: see :class:`Options`.
+
+    Returns:
+        The claim check, for tools and tests.
+
+    Raises:
+        ValueError: something is set so that it cannot work, or so that messages could be lost.
+    """
+    if serializer.is_installed():
+        raise ValueError("claimcheck is installed in this process already: call pipeline.install once")
+    chosen = _options(options)
+    transport = timechain.scheme_of(app)
+    _check_protocol(app)
+    timechain.check_app(app, chosen, transport)
+    encryption = {
+        "server_side_encryption": server_side_encryption,
+        "kms_key_id": kms_key_id,
+    }
+    claimcheck = ClaimCheck(
+        store=store_from_url(store, **encryption) if isinstance(store, str) else store,
+        codec=Codec(serializer.KOMBU_TYPES, chosen.codec),
+        options=chosen,
+        wire=Wire.of(transport, chosen.reserve_bytes),
+        recorder=Recorder(metrics or _default_sink(store)),
+    )
+    _configure(app, transport)
+    serializer.install(claimcheck)
+    return claimcheck
+
+
+def uninstall() -> None:
+    """Forget what :func:`install` set for this process; for tests. The app keeps its configuration."""
+    serializer.install(None)
+
+
+def _options(options: dict[str, Any]) -> Options:
+    unknown = options.keys() - set(Options.__dataclass_fields__)
+    if unknown:
+        known = ", ".join(Options.__dataclass_fields__)
+        raise ValueError(f"unknown option {', '.join(sorted(unknown))}: expected one of {known}")
+    return Options(**options)
+
+
+def _check_protocol(app: Any) -> None:
+    if app.conf.task_protocol != 2:  # noqa: PLR2004 - Celery's number
+        raise ValueError("task_protocol=1 has no place for a claim beside a task's options: use 2")
+
+
+def _default_sink(store: str | Store) -> MetricSink:
+    return CloudWatchSink() if isinstance(store, str) and store.startswith("s3:") else NullSink()
+
+
+def _configure(app: Any, transport: str) -> None:
+    app.conf.task_serializer = serializer.NAME
+    app.conf.accept_content = [*{*app.conf.accept_content, serializer.NAME}]
+    if app.conf.result_accept_content is not None:
+        app.conf.result_accept_content = [*{*app.conf.result_accept_content, serializer.NAME}]
+    if transport == "sqs":
+        app.conf.broker_transport = SQS_TRANSPORT
+    base = symbol_by_name(app.amqp_cls)
+    app.amqp_cls = type("AMQP", (PublisherMixin, base), {})
+    app.__dict__.pop("amqp", None)  # Celery caches it; nothing may have been made with the old class
+    app.steps["worker"].add(ClaimCheckStep)

@@ -1,0 +1,73 @@
+"""The signatures that a task carries for later: callbacks, errbacks, the rest of its chain, its chord.
+
+They travel beside the payload, because Celery needs them before the task runs and outside the code that
+can fail safely. When they are themselves too big, their arguments are *detached*: these join the payload,
+and the bare signatures travel with ``args`` and ``kwargs`` set to ``None``, which nothing mistakes for
+arguments. They are *attached* again when the payload is rehydrated.
+
+Source: celery 5.7.0, ``app/amqp.py`` (``as_task_v2``) and ``canvas.py`` (``Signature``).
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+_COMPOSITES = {"chain": ("tasks",), "group": ("tasks",), "chord": ("header", "body")}
+"""Where composite signatures keep others, among their ``kwargs``."""
+
+
+def detach(embed: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
+    """Return a copy of ``embed`` with bare signatures, and their ``[args, kwargs]`` in order."""
+    bare = _copy(embed)
+    links = []
+    for signature in _leaves(bare):
+        links.append([signature["args"], signature["kwargs"]])
+        signature["args"] = signature["kwargs"] = None
+    return bare, links
+
+
+def attach(embed: dict[str, Any], links: Sequence[Any]) -> None:
+    """Give the bare signatures in ``embed`` their arguments back, in place."""
+    bare = (signature for signature in _leaves(embed) if signature["args"] is None)
+    for signature, (args, kwargs) in zip(bare, links, strict=True):
+        signature.update(args=args, kwargs=kwargs)
+
+
+def is_bare(embed: dict[str, Any]) -> bool:
+    """Say whether any signature in ``embed`` waits for its arguments."""
+    return any(signature["args"] is None for signature in _leaves(embed))
+
+
+def _leaves(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield the signatures that are one task each, depth first, in a fixed order."""
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _leaves(item)
+    elif _is_signature(value):
+        nested = _COMPOSITES.get(value.get("subtask_type") or "")
+        if nested is None:
+            yield value
+        else:
+            for name in nested:
+                yield from _leaves((value["kwargs"] or {}).get(name))
+        yield from _leaves(list((value.get("options") or {}).values()))
+    elif isinstance(value, dict):
+        yield from _leaves(list(value.values()))
+
+
+def _copy(value: Any) -> Any:
+    """Copy the containers between signatures, and share the arguments inside them."""
+    if isinstance(value, (list, tuple)):
+        return [_copy(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    copied = dict(value)
+    if _is_signature(value):
+        if value.get("subtask_type") in _COMPOSITES:
+            copied["kwargs"] = {name: _copy(item) for name, item in value["kwargs"].items()}
+        copied["options"] = _copy(value.get("options") or {})
+        return copied
+    return {name: _copy(item) for name, item in copied.items()}
+
+
+def _is_signature(value: Any) -> bool:
+    return isinstance(value, dict) and {"task", "args", "kwargs", "options"} <= value.keys()

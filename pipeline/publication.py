@@ -1,0 +1,43 @@
+"""What is being published right now, told from the publisher to the serializer.
+
+A Kombu encoder is handed the body and nothing else; headers, task and queue are known one call above it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.claim import Claim
+
+
+@dataclass(slots=True)
+class Publication:
+    """One message on its way to the broker."""
+
+    task: str = ""
+    task_id: str = ""
+    queue: str = ""
+    headers: dict[str, Any] = field(default_factory=dict)
+    """The message's own headers: the encoder may still write to them."""
+    claims: list[Claim] = field(default_factory=list)
+    """What was offloaded for it: to be released if it is never sent."""
+
+
+_current: ContextVar[Publication | None] = ContextVar("publication", default=None)
+
+
+def current() -> Publication:
+    """Return the publication under way in this thread or greenlet, or an empty one."""
+    return _current.get() or Publication()
+
+
+@contextmanager
+def publishing(publication: Publication) -> Iterator[Publication]:
+    """Make ``publication`` the current one."""
+    token = _current.set(publication)
+    try:
+        yield publication
+    finally:
+        _current.reset(token)

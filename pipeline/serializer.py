@@ -1,0 +1,230 @@
+"""The Kombu end: the serializer ``claimcheck``.
+
+Kombu finds it through ``entry_point.py``; it does nothing until an application
+calls :func:`pipeline.install`. Encoding may store a payload and raise; decoding does no I/O and never
+raises, whatever it is given.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, cast
+
+import msgspec
+from celery.local import PromiseProxy
+from kombu.utils import json
+
+from pipeline import claim as wire_form
+from pipeline import deferred, links, metrics
+from pipeline.claim import Claim, Inline, Message
+from pipeline.claimcheck import ClaimCheck
+from pipeline.codec import TypedValues
+from pipeline.deferred import Deferred
+from pipeline.errors import ClaimError, PayloadCorruptError, PayloadTooLargeError, PipelineError
+from pipeline.metrics import Metric
+from pipeline.publication import Publication, current
+
+NAME = "claimcheck"
+CONTENT_TYPE = wire_form.CONTENT_TYPE
+
+CLAIM_BYTES = 512
+"""A claim in its wire form, rounded up."""
+
+KOMBU_TYPES = TypedValues(
+    dumps=json.dumps,
+    loads=json.loads,
+    default=json.JSONEncoder().default,
+    restore=json.object_hook,
+)
+"""The types that Kombu's ``json`` serializer knows, those of ``register_type`` included."""
+
+_installed: ClaimCheck | None = None
+
+
+def install(claimcheck: ClaimCheck | None) -> None:
+    """Make the serializer use ``claimcheck``, one per process as Kombu's registry is; ``None`` undoes it."""
+    global _installed  # noqa: PLW0603 - Kombu registers functions for the whole process
+    _installed = claimcheck
+
+
+def is_installed() -> bool:
+    """Say whether :func:`install` was called in this process."""
+    return _installed is not None
+
+
+def installed() -> ClaimCheck:
+    """Return the claim check of this process.
+
+    Raises:
+        ClaimError: nobody called :func:`pipeline.install` here.
+    """
+    if _installed is None:
+        raise ClaimError(
+            "claimcheck is not configured in this process: call pipeline.install(app, store=…) where the "
+            "Celery app is made"
+        )
+    return _installed
+
+
+def encode(body: Any) -> bytes:
+    """Encode a message body, in the publishing process; Kombu wraps what is raised into ``EncodeError``.
+
+    Raises:
+        PipelineError: the body cannot be serialised, is too large, or could not be stored.
+    """
+    encoding = _Encoding(installed(), current())
+    start = perf_counter()
+    encoded = encoding.task(body) if _is_task(body) else encoding.value(body)
+    encoding.record(metrics.ENCODE_SECONDS, perf_counter() - start)
+    return encoded
+
+
+def _is_task(body: Any) -> bool:
+    return isinstance(body, (tuple, list)) and len(body) == 3 and _is_embed(body[2])  # noqa: PLR2004
+
+
+def _is_embed(value: Any) -> bool:
+    """Source: celery 5.7.0, ``app/amqp.py``, ``as_task_v2``."""
+    return isinstance(value, Mapping) and value.keys() == {
+        "callbacks",
+        "errbacks",
+        "chain",
+        "chord",
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoding:
+    """One body on its way out."""
+
+    claimcheck: ClaimCheck
+    publication: Publication
+
+    def task(self, body: Any) -> bytes:
+        args, kwargs, embed = body
+        message = self._message([args, kwargs, []], embed)
+        encoded = self._write(message)
+        if self._fits(len(encoded)):
+            self.record(metrics.BODIES_INLINE)
+            return self._send(message, encoded)
+        if not self._fits(len(message.embed) + CLAIM_BYTES):
+            bare, detached = links.detach(embed)
+            message = self._message([args, kwargs, detached], bare)
+        return self._offload(message)
+
+    def value(self, value: Any) -> bytes:
+        message = Message(shape="value", payload=self.claimcheck.seal(value))
+        encoded = self._write(message)
+        if len(encoded) <= self.claimcheck.options.result_threshold_bytes:
+            return encoded
+        return self._offload(message)
+
+    def record(self, metric: Metric, value: float = 1) -> None:
+        labels = {"queue": self.publication.queue, "task": self.publication.task}
+        self.claimcheck.recorder.record(metric, value, **labels)
+
+    def _message(self, value: list[Any], embed: Mapping[str, Any]) -> Message:
+        codec, encoded = self.claimcheck.codec.encode(dict(embed))
+        sealed = self.claimcheck.seal(value)
+        return Message(shape="task", payload=sealed, embed=encoded, embed_codec=codec)
+
+    def _write(self, message: Message) -> bytes:
+        return wire_form.write(message, self.claimcheck.options.signing_key)
+
+    def _fits(self, body_bytes: int) -> bool:
+        threshold = self.claimcheck.options.threshold_bytes
+        return self.claimcheck.fits(body_bytes, self.publication.headers, threshold)
+
+    def _offload(self, message: Message) -> bytes:
+        claim = self.claimcheck.offload(cast("Inline", message.payload), self.publication)
+        self.publication.claims.append(claim)
+        self.record(metrics.PAYLOADS_OFFLOADED)
+        message = msgspec.structs.replace(message, payload=claim)
+        return self._send(message, self._write(message))
+
+    def _send(self, message: Message, encoded: bytes) -> bytes:
+        wire_bytes = self._check_broker_limit(len(encoded))
+        self.record(metrics.PAYLOAD_BYTES, message.payload.expanded_bytes)
+        self.record(metrics.WIRE_BYTES, wire_bytes)
+        self._describe(message.payload, wire_bytes)
+        return encoded
+
+    def _check_broker_limit(self, body_bytes: int) -> int:
+        """A message can be too big although its payload is away: headers weigh too."""
+        wire_bytes = self.claimcheck.wire.size_bytes(body_bytes, self.publication.headers)
+        limit = self.claimcheck.options.broker_limit_bytes
+        if wire_bytes > limit:
+            raise PayloadTooLargeError(
+                f"message too large: {wire_bytes} bytes on the wire with its payload offloaded, and "
+                f"broker_limit_bytes is {limit}; its headers or signatures are too big"
+            )
+        return wire_bytes
+
+    def _describe(self, payload: Inline | Claim, wire_bytes: int) -> None:
+        """Tell monitors what travels; where the arguments are put away, their text is too."""
+        headers = self.publication.headers
+        headers[NAME] = {
+            "payload_bytes": payload.expanded_bytes,
+            "wire_bytes": wire_bytes,
+            "key": payload.key if isinstance(payload, Claim) else None,
+        }
+        if isinstance(payload, Claim):
+            headers["argsrepr"] = f"<{payload.expanded_bytes} bytes in {payload.key}>"
+            headers["kwargsrepr"] = "{}"
+
+
+def decode(body: bytes | memoryview) -> Any:
+    """Decode a message body, in any process: no I/O, and no exception whatever the bytes.
+
+    Returns:
+        ``(args, kwargs, embed)`` for a task, deferred; any other value itself, or a proxy for it where
+        it was offloaded. What cannot be read fails when it is looked at.
+    """
+    data = bytes(body)
+    try:
+        claimcheck = installed()
+        message = wire_form.read(data, claimcheck.options.signing_key)
+        if message.shape == "value":
+            return _value(claimcheck, message)
+        return _task(claimcheck, message, data)
+    except PipelineError as exc:
+        return _unreadable(exc, data)
+
+
+def _value(claimcheck: ClaimCheck, message: Message) -> Any:
+    if isinstance(message.payload, Inline):
+        return claimcheck.rehydrate(message.payload)
+    return PromiseProxy(lambda: claimcheck.rehydrate(message.payload))
+
+
+def _task(claimcheck: ClaimCheck, message: Message, data: bytes) -> deferred.Body:
+    embed = claimcheck.codec.decode(message.embed_codec, message.embed)
+    if not _is_embed(embed):
+        raise ClaimError("claim refused: its embed is not that of a task")
+
+    def read() -> tuple[Sequence[Any], Mapping[str, Any]]:
+        return _read(claimcheck, message, embed)
+
+    return deferred.body(Deferred(read, (decode, (data,)), message.payload), embed)
+
+
+def _read(
+    claimcheck: ClaimCheck, message: Message, embed: dict[str, Any]
+) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    queue, task = deferred.labels()
+    value = claimcheck.rehydrate(message.payload, queue, task)
+    try:
+        args, kwargs, detached = value
+        if not isinstance(args, (list, tuple)) or not isinstance(kwargs, dict):
+            raise TypeError("args or kwargs")  # noqa: TRY301
+        links.attach(embed, detached)
+    except (TypeError, ValueError) as exc:
+        raise PayloadCorruptError("payload corrupt: it does not hold a task's arguments") from exc
+    return args, kwargs
+
+
+def _unreadable(error: PipelineError, data: bytes) -> deferred.Unreadable:
+    def read() -> tuple[Sequence[Any], Mapping[str, Any]]:
+        raise error
+
+    return deferred.Unreadable(deferred.body(Deferred(read, (decode, (data,))), {}))

@@ -1,0 +1,92 @@
+"""The chain of times that must hold, checked in this one place.
+
+::
+
+    soft time limit < hard time limit < visibility timeout
+    payload TTL > queue retention + dead-letter queue retention
+
+A task that outlives its visibility timeout is delivered to a second worker while the first still runs it.
+A payload that expires before its message turns a redelivery into a loss.
+"""
+
+import logging
+from typing import Any
+
+from pipeline.options import DAY_SECONDS, SQS_RETENTION_LIMIT_SECONDS, Options
+
+logger = logging.getLogger(__name__)
+
+_VISIBILITY_SECONDS = {"sqs": 1_800, "redis": 3_600, "rediss": 3_600}
+"""Kombu's defaults, for the transports that have such a timeout. Source: kombu 5.7.0, ``transport/``."""
+
+_RETENTION_SECONDS = 4 * DAY_SECONDS
+"""Default of a new queue. Source: SQS API Reference, MessageRetentionPeriod."""
+
+
+def check_app(app: Any, options: Options, transport: str) -> None:
+    """Check an app's settings.
+
+    Raises:
+        ValueError: two times contradict each other; names both settings and the mend.
+    """
+    conf = app.conf
+    _check_limits("the app", conf.task_soft_time_limit, conf.task_time_limit, conf, transport)
+    if transport == "sqs":
+        _check_ttl(options, conf.broker_transport_options)
+
+
+def check_tasks(app: Any, transport: str | None = None) -> None:
+    """Check the limits of every registered task.
+
+    Raises:
+        ValueError: as :func:`check_app`.
+    """
+    scheme = transport or scheme_of(app)
+    for name, task in app.tasks.items():
+        soft = _either(task.soft_time_limit, app.conf.task_soft_time_limit)
+        hard = _either(task.time_limit, app.conf.task_time_limit)
+        _check_limits(f"task {name}", soft, hard, app.conf, scheme)
+
+
+def scheme_of(app: Any) -> str:
+    """Return the transport of an app's broker: the scheme of its URL."""
+    with app.connection_for_write() as connection:
+        transport = connection.transport_cls or ""
+        return str(getattr(transport, "driver_type", transport)).partition("+")[0]
+
+
+def _check_limits(who: str, soft: float | None, hard: float | None, conf: Any, transport: str) -> None:
+    if soft and hard and soft >= hard:
+        raise ValueError(
+            f"time chain broken for {who}: soft time limit {soft} s is not below hard time limit {hard} s"
+        )
+    visibility = _visibility(conf, transport)
+    longest = hard or soft
+    if visibility and longest and longest >= visibility:
+        raise ValueError(
+            f"time chain broken for {who}: time limit {longest} s is not below the visibility timeout "
+            f"{visibility} s, so a second worker would get the message while the first runs it; raise "
+            "broker_transport_options['visibility_timeout'] or lower the limit"
+        )
+
+
+def _check_ttl(options: Options, transport_options: dict[str, Any]) -> None:
+    attributes = transport_options.get("sqs-creation-attributes") or {}
+    retention = int(attributes.get("MessageRetentionPeriod", _RETENTION_SECONDS))
+    needed = retention + SQS_RETENTION_LIMIT_SECONDS
+    if options.payload_ttl_seconds <= needed:
+        raise ValueError(
+            f"time chain broken: payload_ttl_seconds={options.payload_ttl_seconds} is not above queue "
+            f"retention plus dead-letter queue retention ({needed} s), so a payload could expire before its "
+            "message; raise it, and the bucket's lifecycle rule with it"
+        )
+
+
+def _visibility(conf: Any, transport: str) -> int | None:
+    default = _VISIBILITY_SECONDS.get(transport)
+    chosen = conf.broker_transport_options.get("visibility_timeout")
+    return default and int(float(chosen if chosen is not None else default))
+
+
+def _either(first: float | None, second: float | None) -> float | None:
+    return first if first is not None else second

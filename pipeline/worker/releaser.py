@@ -1,0 +1,98 @@
+"""Gives payloads up in the worker's main process: after the message is gone, in batches, off the hot path.
+
+The one seam for "release after settle": a payload is released when its execution has ended *and* Kombu's
+message says that it was acknowledged. With our SQS transport it only says so once SQS has confirmed.
+"""
+
+import logging
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Protocol
+
+from pipeline.claim import Claim
+from pipeline.claimcheck import ClaimCheck
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 60.0
+"""A message not acknowledged by then will not be: it comes again, and the payload with it."""
+
+BATCH = 1_000
+"""Most keys of one DeleteObjects. Source: Amazon S3 API Reference."""
+
+
+class Settling(Protocol):
+    """What is asked of a Kombu message."""
+
+    @property
+    def acknowledged(self) -> bool:
+        """Whether the broker has been told, and has confirmed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    message: Settling
+    claim: Claim
+    since: float = field(default_factory=monotonic)
+
+
+class Releaser:
+    """Waits for messages to settle and releases their payloads, on a thread of its own.
+
+    Args:
+        claimcheck: does the releasing.
+        interval_seconds: how long payloads are collected before one call deletes them.
+    """
+
+    def __init__(self, claimcheck: ClaimCheck, interval_seconds: float = 0.5) -> None:
+        self._claimcheck = claimcheck
+        self._interval = interval_seconds
+        self._ended: deque[_Ended] = deque()
+        self._wake = threading.Event()
+        self._closed = False
+        self._flushing = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="claimcheck-releaser", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def ended(self, message: Settling, claim: Claim) -> None:
+        """Note that an execution has ended for good; returns at once, from any thread."""
+        self._ended.append(_Ended(message, claim))
+
+    def close(self) -> None:
+        """Release what has settled by now, and stop."""
+        self._closed = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self.flush()
+
+    def flush(self) -> None:
+        """Release every payload whose message has settled; keep waiting for the others."""
+        with self._flushing:
+            waiting = [self._ended.popleft() for _ in range(len(self._ended))]
+            settled = [ended for ended in waiting if ended.message.acknowledged]
+            self._ended.extend(ended for ended in waiting if self._may_settle(ended))
+            for start in range(0, len(settled), BATCH):
+                self._claimcheck.release([ended.claim for ended in settled[start : start + BATCH]])
+
+    def _may_settle(self, ended: _Ended) -> bool:
+        if ended.message.acknowledged:
+            return False
+        if monotonic() - ended.since < PATIENCE_SECONDS:
+            return True
+        logger.warning("payload kept, its message did not settle", extra={"claim_key": ended.claim.key})
+        return False
+
+    def _run(self) -> None:
+        while not self._closed:
+            self._wake.wait(self._interval)
+            try:
+                self.flush()
+            except Exception:
+                # Payloads that stay are found by the sweep; a thread that dies would leave all of them.
+                logger.exception("release failed")

@@ -1,0 +1,71 @@
+"""Wires a worker when it starts, before its pool forks: Celery's bootsteps are the seam."""
+
+import logging
+from typing import Any
+
+from celery import bootsteps, signals
+from celery.utils.imports import symbol_by_name
+
+from pipeline import serializer, timechain
+from pipeline.claimcheck import ClaimCheck
+from pipeline.errors import ClaimError, StoreError, StoreUnavailableError
+from pipeline.worker.observe import observe
+from pipeline.worker.releaser import Releaser
+from pipeline.worker.request import RequestMixin
+from pipeline.worker.retries import MaxRetriesExceededError
+
+logger = logging.getLogger(__name__)
+
+
+class ClaimCheckStep(bootsteps.Step):
+    """Checks the configuration, and takes its place in every task's life.
+
+    Raises:
+        SystemExit: something is set so that messages could be lost; one sentence says what and the mend.
+    """
+
+    def create(self, worker: Any) -> None:
+        """Run in the worker's main process, once, before the pool exists."""
+        app = worker.app
+        try:
+            claimcheck = serializer.installed()
+            _check_configuration(app)
+            timechain.check_tasks(app)
+            _check_store(claimcheck)
+        except (ValueError, StoreError, ClaimError) as exc:
+            raise SystemExit(f"claimcheck: {exc}") from exc
+        releaser = Releaser(claimcheck)
+        _follow_requests(app, releaser)
+        observe(claimcheck.recorder)
+        releaser.start()
+        signals.worker_shutdown.connect(
+            lambda **_: releaser.close(), weak=False, dispatch_uid="claimcheck.releaser"
+        )
+
+
+def _check_configuration(app: Any) -> None:
+    if app.conf.task_serializer != serializer.NAME:
+        raise ValueError(
+            f"task_serializer is {app.conf.task_serializer!r}, not {serializer.NAME!r}: "
+            "call pipeline.install(app, …) after the app has read its configuration"
+        )
+
+
+def _check_store(claimcheck: ClaimCheck) -> None:
+    """Put, get and delete a small object: each permission that a worker and its tasks need.
+
+    Raises:
+        StoreDeniedError: one of them is missing, or the bucket is.
+    """
+    try:
+        claimcheck.probe()
+    except StoreUnavailableError as exc:
+        # It may be back before the first task is: a worker that starts during an outage must not give up.
+        logger.warning("claimcheck: starting although the store is unavailable: %s", exc)
+
+
+def _follow_requests(app: Any, releaser: Releaser) -> None:
+    for task in app.tasks.values():
+        base = symbol_by_name(task.Request)
+        task.Request = type("Request", (RequestMixin, base), {"releaser": releaser})
+        task.MaxRetriesExceededError = MaxRetriesExceededError

@@ -1,0 +1,87 @@
+"""Settings of this deployment, typed, from the environment.
+
+pydantic-settings rather than a dataclass: it reads and converts the environment, and its errors name the
+variable that is wrong. Names are Celery's own where Celery has one (``CELERY_TASK_TIME_LIMIT`` sets
+``task_time_limit``), and those of :class:`pipeline.options.Options` otherwise (``CLAIMCHECK_…``).
+"""
+
+from typing import Any, Self
+
+from kombu import Queue
+from pydantic import Field, PositiveInt, SecretBytes, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MINUTE_SECONDS = 60
+
+QUEUES = ("default", "bulk")
+ROUTES = {
+    "reports.*": {"queue": "default"},
+    "tables.*": {"queue": "default"},
+    "archives.*": {"queue": "bulk"},
+}
+
+
+class CelerySettings(BaseSettings):
+    """What Celery is told. The defaults are the safe ones for SQS, not Celery's."""
+
+    model_config = SettingsConfigDict(env_prefix="CELERY_")
+
+    broker_url: str = "sqs://"
+    """Without host and credentials, so that boto3's own chain finds them and no secret is in a URL."""
+    result_backend: str = "disabled://"
+    result_serializer: str = "claimcheck"
+    task_acks_late: bool = True
+    """A worker that dies leaves its messages on the queue."""
+    task_reject_on_worker_lost: bool = True
+    """So does one whose child is killed."""
+    task_soft_time_limit: PositiveInt = 14 * MINUTE_SECONDS
+    task_time_limit: PositiveInt = 15 * MINUTE_SECONDS
+    worker_prefetch_multiplier: PositiveInt = 1
+    """Nothing waits, invisible, in a busy worker."""
+    worker_concurrency: PositiveInt | None = None
+    worker_max_memory_per_child: PositiveInt | None = None
+    """KiB; a child that has held a huge payload may give its memory back by ending."""
+    visibility_timeout: PositiveInt = 30 * MINUTE_SECONDS
+    wait_time_seconds: int = Field(default=20, ge=0, le=20)
+    """Long polling: an empty queue costs three calls a minute, not sixty."""
+    queue_name_prefix: str = ""
+
+    def as_celery(self) -> dict[str, Any]:
+        """Return the configuration under Celery's lower-case names."""
+        transport = {"visibility_timeout", "wait_time_seconds", "queue_name_prefix"}
+        return {
+            **self.model_dump(exclude=transport, exclude_none=True),
+            "broker_transport_options": self.model_dump(include=transport) | {"polling_interval": 0},
+            "broker_connection_retry_on_startup": True,
+            "task_default_queue": QUEUES[0],
+            "task_queues": [Queue(name) for name in QUEUES],
+            "task_routes": ROUTES,
+            "task_create_missing_queues": False,
+            "worker_enable_remote_control": False,
+            "worker_send_task_events": False,
+        }
+
+
+class ClaimCheckSettings(BaseSettings):
+    """What :func:`pipeline.install` is told."""
+
+    model_config = SettingsConfigDict(env_prefix="CLAIMCHECK_")
+
+    store: str = "s3://claimcheck-demo/claims"
+    threshold_bytes: int = 262_144
+    broker_limit_bytes: int = 1_048_576
+    payload_limit_bytes: int = 1_073_741_824
+    server_side_encryption: str | None = None
+    kms_key_id: str | None = None
+    signing_key: SecretBytes | None = None
+
+    @model_validator(mode="after")
+    def _key_needs_kms(self) -> Self:
+        if self.kms_key_id and self.server_side_encryption != "aws:kms":
+            raise ValueError("CLAIMCHECK_KMS_KEY_ID needs CLAIMCHECK_SERVER_SIDE_ENCRYPTION=aws:kms")
+        return self
+
+    def as_options(self) -> dict[str, Any]:
+        """Return the keyword arguments of :func:`pipeline.install`."""
+        key = self.signing_key.get_secret_value() if self.signing_key else None
+        return {**self.model_dump(exclude={"signing_key"}), "signing_key": key}

@@ -1,0 +1,10 @@
+"""Builds and wires everything, once: the only place that does. Workers run with ``celery -A tasks.app``."""
+
+from celery import Celery
+
+import pipeline
+from settings import CelerySettings, ClaimCheckSettings
+
+app = Celery("tasks", include=["tasks.reports", "tasks.tables", "tasks.archives"])
+app.conf.update(CelerySettings().as_celery())
+claimcheck = pipeline.install(app, **ClaimCheckSettings().as_options())

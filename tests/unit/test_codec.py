@@ -1,0 +1,171 @@
+"""Values to bytes and back."""
+
+import gc
+from collections import OrderedDict, namedtuple
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+from kombu.utils import json
+
+from pipeline.codec import Codec
+from pipeline.errors import ClaimError, PayloadCorruptError, PayloadEncodeError
+from pipeline.serializer import KOMBU_TYPES
+
+codec = Codec(KOMBU_TYPES)
+Point = namedtuple("Point", "x y")
+
+
+class Money:
+    def __init__(self, cents):
+        self.cents = cents
+
+    def __eq__(self, other):
+        return self.cents == other.cents
+
+    __hash__ = None
+
+
+class Described:
+    def __json__(self):
+        return {"described": True}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        -(2**63),
+        2**64,
+        -(2**200),
+        1.5,
+        float("inf"),
+        "",
+        "päyload ✓",
+        b"",
+        b"\xff\x00",
+        [],
+        {},
+        datetime(2026, 1, 2, 3, 4, 5, 6),
+        datetime(2026, 1, 2, tzinfo=UTC),
+        datetime(2026, 1, 2, tzinfo=timezone(timedelta(hours=5, minutes=30))),
+        date(2026, 1, 2),
+        time(1, 2, 3, 4),
+        Decimal("1.10"),
+        Decimal("-0"),
+        UUID(int=7),
+        {"__type__": "datetime", "__value__": "not one"},
+        {1: "int", None: "none", "a": [{"b": 1}]},
+    ],
+)
+def test_values_come_back_equal(value):
+    """Every value comes back equal and of its own type, alone and nested."""
+    nested = {"a": [value, {"b": value}]}
+
+    assert codec.decode(*codec.encode(nested)) == nested
+    assert type(codec.decode(*codec.encode(value))) is type(value)
+
+
+@pytest.mark.parametrize("value", [(1, 2), Point(1, 2), OrderedDict(a=1), Described()])
+def test_values_come_back_as_from_json(value):
+    """Where JSON gives another type back, so do we, and the same one."""
+    assert codec.decode(*codec.encode(value)) == json.loads(json.dumps(value))
+
+
+def test_registered_types_come_back():
+    """A type that the application registered with Kombu round-trips, nested in other values."""
+    json.register_type(Money, "money", lambda money: money.cents, Money)
+    try:
+        assert codec.decode(*codec.encode([{"price": Money(5)}])) == [{"price": Money(5)}]
+    finally:
+        json._encoders.pop(Money)
+        json._decoders.pop("money")
+
+
+def test_what_msgpack_lacks_travels_as_json():
+    """A lone surrogate and a nesting beyond MessagePack's reach travel as JSON, and come back equal."""
+    deep = 1
+    for _ in range(300):
+        deep = [deep]
+
+    assert codec.encode("\ud800")[0] == "json"
+    assert codec.decode(*codec.encode("\ud800")) == "\ud800"
+    assert codec.decode(*codec.encode(deep)) == deep
+
+
+def test_bytes_do_not_inflate():
+    """A million bytes take a million bytes and a header."""
+    assert len(codec.encode(b"\0" * 1_000_000)[1]) < 1_000_010
+
+
+@pytest.mark.parametrize(
+    ("value", "path", "kind"),
+    [
+        ([[1, 2], {"rows": [{"when": {1, 2}}]}], r"\[1\]\['rows'\]\[0\]\['when'\]", "builtins.set"),
+        ({"a b secret": object()}, r"\[key 0\]", "builtins.object"),
+        ([object()], r"\[0\]", "builtins.object"),
+        (Money(3), "body", "Money"),
+        ([lambda: 0], r"\[0\]", "builtins.function"),
+    ],
+)
+def test_an_unwritable_value_is_named_by_path_and_type(value, path, kind):
+    """The error names where the value is and what it is, and never what it says."""
+    with pytest.raises(PayloadEncodeError, match=rf"path={path}, type=.*{kind}") as caught:
+        codec.encode(value)
+
+    assert "secret" not in str(caught.value)
+
+
+def test_a_value_that_contains_itself_is_refused():
+    """A cycle ends in an error, not in a crash or an endless loop."""
+    cycle = []
+    cycle.append(cycle)
+
+    with pytest.raises(PayloadEncodeError):
+        codec.encode(cycle)
+
+
+@pytest.mark.parametrize("name", ["msgpack", "json"])
+def test_broken_bytes_are_corrupt(name):
+    """Bytes that hold no value raise PayloadCorruptError, whatever the parser raised."""
+    with pytest.raises(PayloadCorruptError, match=f"{name} cannot read it"):
+        codec.decode(name, b"\xc1\xff{")
+
+
+def test_pickle_needs_the_application_s_word():
+    """Nothing is unpickled unless the application chose pickle by name."""
+    pickling = Codec(KOMBU_TYPES, "pickle")
+    name, data = pickling.encode({1, 2})
+
+    assert pickling.decode(name, data) == {1, 2}
+    with pytest.raises(ClaimError, match="codec=pickle"):
+        codec.decode(name, data)
+
+
+def test_an_unpicklable_value_is_named():
+    """Pickle's failures name path and type as well."""
+    with pytest.raises(PayloadEncodeError, match=r"path=\[0\], type=builtins.function"):
+        Codec(KOMBU_TYPES, "pickle").encode([lambda: 0])
+
+
+def test_an_unknown_codec_is_a_wrong_setting():
+    """A codec that does not exist is refused when it is set."""
+    with pytest.raises(ValueError, match="codec='yaml'"):
+        Codec(KOMBU_TYPES, "yaml")
+
+
+def test_the_garbage_collector_is_left_as_it_was():
+    """Decoding holds the collector off and turns it on again, also after a failure."""
+    with pytest.raises(PayloadCorruptError):
+        codec.decode("msgpack", b"\xc1")
+
+    assert gc.isenabled()
+
+    gc.disable()
+    try:
+        codec.decode("msgpack", b"\x90")
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

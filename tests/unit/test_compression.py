@@ -1,0 +1,69 @@
+"""Compression: where it pays, and bounded on the way back."""
+
+import os
+import tracemalloc
+
+import pytest
+
+from pipeline import compression
+from pipeline.compression import compress, expand, zstd
+from pipeline.errors import ClaimError, PayloadCorruptError
+
+TEXT = b"the quick brown fox jumps over the lazy dog " * 50_000
+
+
+@pytest.mark.parametrize("raw", [b"", b"x", TEXT[:600], TEXT, os.urandom(3_000_000)])
+def test_what_is_compressed_expands_to_itself(raw):
+    """Any bytes come back, compressed or not."""
+    name, data = compress(raw)
+
+    assert expand(name, data, len(raw)) == raw
+
+
+def test_text_is_compressed_and_noise_is_not():
+    """A sample decides: text shrinks, random bytes and tiny bodies are left alone."""
+    noise = os.urandom(2_000_000)
+
+    assert compress(TEXT)[0] == "zstd"
+    assert len(compress(TEXT)[1]) < len(TEXT) / 10
+    assert compress(noise) == ("none", noise)
+    assert compress(b"tiny" * 10) == ("none", b"tiny" * 10)
+    assert compress(os.urandom(1000))[0] == "none"
+
+
+@pytest.mark.parametrize("promised", [0, 10, len(TEXT) - 1, len(TEXT) + 1])
+def test_another_size_than_promised_is_corrupt(promised):
+    """Expansion must end exactly where the claim says."""
+    with pytest.raises(PayloadCorruptError, match=f"{promised} bytes"):
+        expand("zstd", compress(TEXT)[1], promised)
+
+
+def test_a_bomb_is_stopped_while_it_goes_off():
+    """A payload that would expand to 500 MB costs no more memory than it promised to need."""
+    bomb = zstd.compress(b"\0" * 500_000_000, 1)
+    tracemalloc.start()
+    try:
+        with pytest.raises(PayloadCorruptError):
+            expand("zstd", bomb, 1_000_000)
+
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("broken", [b"", b"garbage!", compress(TEXT)[1][:-1], compress(TEXT)[1] + b"x"])
+def test_broken_frames_are_corrupt(broken):
+    """A cut, extended or foreign frame is refused."""
+    with pytest.raises(PayloadCorruptError):
+        expand("zstd", broken, len(TEXT))
+
+
+def test_an_unknown_compression_is_refused():
+    """A compression of a later release is refused by name."""
+    with pytest.raises(ClaimError, match="compression=brotli"):
+        expand("brotli", b"", 0)
+
+
+def test_the_sample_sees_the_whole_payload():
+    """Noise with text at its end is sampled at its start, middle and end."""
+    assert compression._pays(os.urandom(500_000) + TEXT)

@@ -1,0 +1,138 @@
+"""The house itself: who may import whom, what is public, and how tests read."""
+
+import ast
+import importlib
+import pickle
+from pathlib import Path
+
+import pytest
+
+import pipeline
+from pipeline import errors
+
+ROOT = Path(__file__).parents[2]
+
+STOREYS = [
+    ["errors"],
+    ["claim", "compression", "wire", "store", "metrics", "options"],
+    ["codec", "publication"],
+    ["claimcheck", "stores", "cloudwatch"],
+    ["links", "deferred", "timechain", "testing"],
+    ["serializer", "transport"],
+    ["publisher", "worker"],
+    ["installation", "entry_point"],
+    ["local", "cli", "__main__"],
+]
+"""Imports run downwards, or sideways within a room."""
+
+VENDORS = {
+    "celery": {"deferred", "serializer", "publisher", "timechain", "installation", "worker"},
+    "kombu": {"serializer", "transport", "installation", "worker"},
+    "billiard": {"worker"},
+    "boto3": {"stores", "cloudwatch"},
+    "botocore": {"stores", "cloudwatch", "transport"},
+    "moto": {"local"},
+}
+"""Which rooms may know which vendor."""
+
+
+def modules():
+    return sorted((ROOT / "pipeline").rglob("*.py"))
+
+
+def room(path):
+    return path.relative_to(ROOT / "pipeline").parts[0].removesuffix(".py")
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.module == "pipeline":
+                yield from (f"pipeline.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def storey(name):
+    return next(level for level, rooms in enumerate(STOREYS) if name in rooms)
+
+
+@pytest.mark.parametrize("path", modules(), ids=room)
+def test_imports_run_downwards(path):
+    """A module imports from its own storey's floor or below, and never tasks or settings."""
+    if room(path) == "__init__":
+        return
+    for name in imports(path):
+        top, _, rest = name.partition(".")
+        assert top not in {"tasks", "settings", "tests"}
+        if top == "pipeline" and rest.split(".")[0] != room(path):
+            assert storey(rest.split(".")[0]) < storey(room(path)), f"{room(path)} imports {name}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=room)
+def test_vendors_stay_in_their_rooms(path):
+    """Concepts import no vendor, and each vendor is known to few rooms."""
+    for name in imports(path):
+        allowed = VENDORS.get(name.split(".")[0])
+        assert allowed is None or room(path) in allowed, f"{room(path)} imports {name}"
+
+
+def test_what_is_promised_can_be_imported():
+    """``__all__`` is exactly what the README promises and what is there."""
+    assert sorted(pipeline.__all__) == pipeline.__all__ or "install" in pipeline.__all__
+    assert len(pipeline.__all__) <= 14
+    for name in pipeline.__all__:
+        assert getattr(pipeline, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'uninstalled'"):
+        pipeline.uninstalled
+
+
+def every_error():
+    found = [errors.PipelineError]
+    for each in found:
+        found.extend(each.__subclasses__())
+    return found
+
+
+@pytest.mark.parametrize("error", every_error())
+def test_errors_survive_pickling(error):
+    """Every error crosses the pool's pipe with its class, its text and its verdict."""
+    copy = pickle.loads(pickle.dumps(error("what happened [key=k]: why; what to do")))
+
+    assert type(copy) is error
+    assert str(copy) == "what happened [key=k]: why; what to do"
+    assert copy.retryable is error.retryable
+
+
+def test_one_error_is_worth_a_retry():
+    """Only an unavailable store is retryable."""
+    assert [error for error in every_error() if error.retryable] == [errors.StoreUnavailableError]
+
+
+def test_the_tree_of_errors_is_drawn():
+    """The page about errors draws every one of them."""
+    assert all(error.__name__ in errors.__doc__ for error in every_error())
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("test_*.py")), ids=lambda path: path.stem)
+def test_every_test_states_its_rule(path):
+    """A test's docstring is one sentence: the specification that it guards."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            assert (ast.get_docstring(node) or "").endswith("."), f"{path.name}: {node.name}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.name))
+def test_rooms_stay_small(path):
+    """A file above 300 lines holds more than one concept."""
+    assert len(path.read_text().splitlines()) <= 300
+
+
+def test_every_module_imports():
+    """No module needs another to have been imported first."""
+    for path in modules():
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        if not name.endswith("__main__"):
+            importlib.import_module(name.removesuffix(".__init__"))
