@@ -2,8 +2,9 @@
 
 They travel beside the payload, because Celery needs them before the task runs and outside the code that
 can fail safely. When they are themselves too big, their arguments are *detached*: these join the payload,
-and the bare signatures travel with ``args`` and ``kwargs`` set to ``None``, which nothing mistakes for
-arguments. They are *attached* again when the payload is rehydrated.
+and the bare signatures travel with a number for ``args`` and ``kwargs``: their place among the detached
+ones, and nothing that Celery could take for arguments. They are *attached* again when the payload is
+rehydrated.
 
 Source: celery 5.7.0, ``app/amqp.py`` (``as_task_v2``) and ``canvas.py`` (``Signature``).
 """
@@ -21,20 +22,28 @@ def detach(embed: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
     links = []
     for signature in _leaves(bare):
         links.append([signature["args"], signature["kwargs"]])
-        signature["args"] = signature["kwargs"] = None
+        signature["args"] = signature["kwargs"] = len(links)
     return bare, links
 
 
 def attach(embed: dict[str, Any], links: Sequence[Any]) -> None:
-    """Give the bare signatures in ``embed`` their arguments back, in place."""
-    bare = (signature for signature in _leaves(embed) if signature["args"] is None)
-    for signature, (args, kwargs) in zip(bare, links, strict=True):
+    """Give the bare signatures in ``embed`` their arguments back, in place.
+
+    Raises:
+        IndexError, TypeError, ValueError: ``links`` are not what was detached.
+    """
+    for signature in filter(_is_bare, _leaves(embed)):
+        args, kwargs = links[signature["args"] - 1]
         signature.update(args=args, kwargs=kwargs)
 
 
 def is_bare(embed: dict[str, Any]) -> bool:
     """Say whether any signature in ``embed`` waits for its arguments."""
-    return any(signature["args"] is None for signature in _leaves(embed))
+    return any(map(_is_bare, _leaves(embed)))
+
+
+def _is_bare(signature: dict[str, Any]) -> bool:
+    return isinstance(signature["args"], int)
 
 
 def _leaves(value: Any) -> Iterator[dict[str, Any]]:

@@ -57,8 +57,8 @@ class Options:
                 f"threshold_bytes={self.threshold_bytes} is above broker_limit_bytes="
                 f"{self.broker_limit_bytes}: such a body could neither travel inline nor be offloaded"
             )
-        if self.store_retry_seconds < 0:
-            raise ValueError(f"store_retry_seconds={self.store_retry_seconds}: expected 0 or more")
+        if self.store_retry_seconds <= 0:
+            raise ValueError(f"store_retry_seconds={self.store_retry_seconds}: expected more than 0")
         if self.signing_key is not None and len(self.signing_key) < 16:  # noqa: PLR2004 - 128 bits
             raise ValueError("signing_key is shorter than 16 bytes: use secrets.token_bytes(32)")
 

@@ -215,10 +215,14 @@ def _read(
     value = claimcheck.rehydrate(message.payload, queue, task)
     try:
         args, kwargs, detached = value
-        if not isinstance(args, (list, tuple)) or not isinstance(kwargs, dict):
-            raise TypeError("args or kwargs")  # noqa: TRY301
+        if (
+            not isinstance(args, (list, tuple))
+            or not isinstance(kwargs, dict)
+            or not isinstance(detached, list)
+        ):
+            raise TypeError("no call")  # noqa: TRY301
         links.attach(embed, detached)
-    except (TypeError, ValueError) as exc:
+    except (TypeError, ValueError, IndexError) as exc:
         raise PayloadCorruptError("payload corrupt: it does not hold a task's arguments") from exc
     return args, kwargs
 

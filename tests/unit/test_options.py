@@ -13,7 +13,7 @@ from pipeline.options import Options
         ({"threshold_bytes": True}, "threshold_bytes=True"),
         ({"threshold_bytes": 2_000_000}, "above broker_limit_bytes=1048576"),
         ({"payload_limit_bytes": 0}, "payload_limit_bytes=0"),
-        ({"store_retry_seconds": -1}, "store_retry_seconds=-1"),
+        ({"store_retry_seconds": 0}, "store_retry_seconds=0"),
         ({"signing_key": b"short"}, "secrets.token_bytes"),
         ({"alias": "Not an alias"}, "alias='Not an alias'"),
     ],

@@ -1,0 +1,41 @@
+"""Large results: offloaded like arguments when ``result_serializer="claimcheck"``, read by ``result.get()``.
+
+A result may be read by many and is acknowledged by nobody, so its payload stays until it is forgotten here
+or until the bucket's lifecycle rule expires it.
+"""
+
+from typing import Any
+
+from celery.backends.base import KeyValueStoreBackend, decompress_payload
+from celery.result import AsyncResult
+
+from pipeline import serializer
+from pipeline.claim import Claim, read
+from pipeline.errors import ClaimError
+
+
+def forget(result: AsyncResult[Any]) -> None:
+    """Forget a result as ``result.forget()`` does, and release its payload if it has one.
+
+    Runs in any process. Safe to call twice. For the backends that keep results by key (Redis, DynamoDB,
+    S3, filesystem, memcached); for others it is ``result.forget()`` alone.
+    """
+    claim = _claim(result)
+    result.forget()
+    if claim is not None:
+        serializer.installed().release([claim])
+
+
+def _claim(result: AsyncResult[Any]) -> Claim | None:
+    backend = result.backend
+    if not isinstance(backend, KeyValueStoreBackend) or backend.serializer != serializer.NAME:
+        return None
+    stored = backend.get(backend.get_key_for_task(result.id))
+    if not stored:
+        return None
+    try:
+        signing_key = serializer.installed().options.signing_key
+        payload = read(bytes(decompress_payload(stored)), signing_key).payload
+    except ClaimError:
+        return None
+    return payload if isinstance(payload, Claim) else None

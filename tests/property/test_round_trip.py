@@ -1,0 +1,163 @@
+"""Any value, any size, any bytes: what holds for all of them."""
+
+import math
+import string
+from datetime import timedelta, timezone
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+from kombu.utils import json
+
+from pipeline import claim as wire_form
+from pipeline import compression, serializer
+from pipeline.claim import Claim, Inline
+from pipeline.claimcheck import ClaimCheck
+from pipeline.codec import Codec
+from pipeline.errors import ClaimError, PayloadCorruptError, PipelineError
+from pipeline.metrics import NullSink, Recorder
+from pipeline.options import Options
+from pipeline.publication import Publication
+from pipeline.stores.memory import MemoryStore
+from pipeline.testing import CountingStore
+from pipeline.wire import Wire
+
+NO_LINKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+zones = st.sampled_from([None, timezone.utc, timezone(timedelta(hours=-3, minutes=-30))])
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False),
+    st.text(st.characters(codec=None), max_size=50),
+    st.binary(max_size=200),
+    st.datetimes(timezones=zones),
+    st.dates(),
+    st.times(),
+    st.decimals(allow_nan=False),
+    st.uuids(),
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=10), inner, max_size=5),
+    max_leaves=30,
+)
+arguments = st.lists(values, max_size=4)
+keywords = st.dictionaries(st.text(string.ascii_letters, min_size=1, max_size=8), values, max_size=4)
+
+
+@pytest.fixture(scope="module", params=[0, 6_000, 262_144], ids="threshold={}".format)
+def claimcheck(request):
+    options = Options(threshold_bytes=request.param, result_threshold_bytes=request.param)
+    made = ClaimCheck(
+        CountingStore(MemoryStore("claims")),
+        Codec(serializer.KOMBU_TYPES),
+        options,
+        Wire.of("sqs", options.reserve_bytes),
+        Recorder(NullSink()),
+    )
+    serializer.install(made)
+    yield made
+    serializer.install(None)
+    made.recorder.close()
+
+
+@given(args=arguments, kwargs=keywords)
+def test_a_task_s_arguments_come_back_equal(claimcheck, args, kwargs):
+    """Whatever a task is called with, it is called with that, inline or offloaded."""
+    decoded_args, decoded_kwargs, embed = serializer.decode(serializer.encode((args, kwargs, NO_LINKS)))
+
+    assert (list(decoded_args), dict(decoded_kwargs), embed) == (args, kwargs, NO_LINKS)
+
+
+@given(value=values)
+def test_any_other_value_comes_back_equal(claimcheck, value):
+    """Results and anything else come back equal."""
+    assert serializer.decode(serializer.encode(value)) == value
+
+
+@given(value=values)
+def test_what_json_round_trips_so_do_we(claimcheck, value):
+    """Nothing that works with Celery's own serializer stops working."""
+    try:
+        through_json = json.loads(json.dumps(value).encode())
+    except (ValueError, TypeError, UnicodeEncodeError):
+        assume(False)
+
+    if through_json == value:
+        assert claimcheck.codec.decode(*claimcheck.codec.encode(value)) == value
+
+
+@given(size=st.integers(0, 400_000), seed=st.integers(0, 255))
+@example(size=140_000, seed=1)
+def test_a_body_is_inline_or_offloaded_and_never_both(claimcheck, size, seed):
+    """One object in the store per claim, none for an inline body, and the weight decides which."""
+    before = dict(claimcheck.store.calls)
+    noise = bytes((seed + i * i * 31) % 251 for i in range(size))
+    body = serializer.encode(([noise], {}, NO_LINKS))
+    payload = wire_form.read(body).payload
+    puts = claimcheck.store.calls.get("put", 0) - before.get("put", 0)
+    weight = claimcheck.wire.size_bytes(len(body), {})
+
+    assert isinstance(payload, (Claim, Inline))
+    assert puts == isinstance(payload, Claim)
+    if isinstance(payload, Inline):
+        assert weight <= claimcheck.options.threshold_bytes
+    assert weight <= claimcheck.options.broker_limit_bytes
+
+
+@given(garbage=st.binary(max_size=400))
+def test_decoding_is_total(claimcheck, garbage):
+    """Any bytes decode without an exception, and fail as ours when they are looked at."""
+    decoded = serializer.decode(garbage)
+    try:
+        list(decoded[0]) if isinstance(decoded, tuple) else repr(decoded)
+    except PipelineError:
+        pass
+
+
+@given(position=st.floats(0, 1), bit=st.integers(0, 7), value=values)
+def test_a_flipped_bit_never_goes_unnoticed(claimcheck, position, bit, value):
+    """A signed message with any bit flipped is refused as a whole."""
+    key = b"k" * 32
+    body = bytearray(wire_form.write(wire_form.read(serializer.encode(([value], {}, NO_LINKS))), key))
+    at = min(int(position * len(body)), len(body) - 1)
+    body[at] ^= 1 << bit
+
+    with pytest.raises(ClaimError):
+        wire_form.read(bytes(body), key)
+
+
+@given(raw=st.binary(min_size=600, max_size=3_000), position=st.floats(0, 1), bit=st.integers(0, 7))
+def test_a_flipped_bit_in_the_store_never_goes_unnoticed(raw, position, bit):
+    """A payload with any bit flipped never reaches a task."""
+    store = MemoryStore("claims")
+    made = ClaimCheck(
+        store, Codec(serializer.KOMBU_TYPES), Options(), Wire.of("sqs", 0), Recorder(NullSink())
+    )
+    claim = made.offload(made.seal(raw), Publication())
+    stored = bytearray(store.get(claim.key, claim.size_bytes))
+    stored[min(int(position * len(stored)), len(stored) - 1)] ^= 1 << bit
+    store.delete([claim.key])
+    store.put(claim.key, bytes(stored), {})
+
+    with pytest.raises(PayloadCorruptError):
+        made.rehydrate(claim)
+    made.recorder.close()
+
+
+@given(raw=st.binary(max_size=5_000), promised=st.integers(0, 6_000))
+def test_expansion_keeps_its_promise(raw, promised):
+    """Decompression gives exactly what was promised or an error, for any promise."""
+    name, data = compression.compress(raw * 3)
+    try:
+        assert len(compression.expand(name, data, promised)) == promised
+        assert promised == len(raw * 3)
+    except PayloadCorruptError:
+        assert promised != len(raw * 3)
+
+
+def test_what_is_not_a_number_stays_so(claimcheck):
+    """NaN, which equals nothing, comes back as NaN."""
+    assert math.isnan(claimcheck.codec.decode(*claimcheck.codec.encode(math.nan)))

@@ -1,0 +1,168 @@
+"""The Celery app that integration tests run real workers of: configured by its environment alone.
+
+Tasks do what a test needs to see and nothing else; none of them knows how its arguments travel.
+"""
+
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+
+from celery import Celery, Task, group
+from celery.exceptions import Ignore, Reject
+from kombu.utils.json import dumps
+
+import pipeline
+
+app = Celery("shop", broker=os.environ["SHOP_BROKER"], backend=os.environ["SHOP_BACKEND"])
+app.conf.update(
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={"visibility_timeout": 30, "wait_time_seconds": 1, "polling_interval": 0.1},
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    task_default_queue=os.environ.get("SHOP_QUEUE", "shop"),
+    worker_enable_remote_control=False,
+    worker_prefetch_multiplier=1,
+    worker_send_task_events=False,
+    **json.loads(os.environ.get("SHOP_CONF", "{}")),
+)
+if "SHOP_STORE" in os.environ:
+    pipeline.install(app, os.environ["SHOP_STORE"], **json.loads(os.environ.get("SHOP_OPTIONS", "{}")))
+
+NOTES = Path(os.environ["SHOP_NOTES"])
+
+
+def note(text):
+    """Append a line that the test can read: which task ran where."""
+    with NOTES.open("a") as file:
+        file.write(f"{text}\n")
+
+
+def fingerprint(value):
+    """Return a digest of a value that is equal for equal values."""
+    return hashlib.sha256(dumps(value, default_kwargs={"sort_keys": True}).encode()).hexdigest()
+
+
+@app.task
+def digest(*args, **kwargs):
+    return fingerprint([args, kwargs])
+
+
+@app.task
+def digest_bytes(content):
+    return [len(content), hashlib.sha256(content).hexdigest()]
+
+
+@app.task
+def echo(value):
+    return value
+
+
+@app.task
+def add(*numbers):
+    return sum(numbers)
+
+
+@app.task
+def total(numbers):
+    return sum(numbers)
+
+
+@app.task
+def double(number):
+    return 2 * number
+
+
+@app.task
+def fail(value):
+    raise ValueError("this task always fails")
+
+
+@app.task
+def errback(request, exc, traceback):
+    note(f"errback {request.id} {type(exc).__name__}")
+
+
+@app.task
+def old_errback(padding, task_id):
+    note(f"errback {len(padding)} {task_id}")
+
+
+@app.task(bind=True, max_retries=3, default_retry_delay=0)
+def retry_twice(self, value, **kwargs):
+    note(f"attempt {self.request.retries} {len(value)}")
+    if self.request.retries < 2:
+        raise self.retry()
+    return len(value)
+
+
+@app.task(bind=True, max_retries=1, default_retry_delay=0)
+def retry_forever(self, value):
+    raise self.retry()
+
+
+@app.task(bind=True)
+def pass_on(self, value):
+    """Publish this very task's own arguments to another one."""
+    return digest.apply_async(self.request.args, self.request.kwargs).id
+
+
+@app.task(bind=True)
+def replaced(self, value):
+    raise self.replace(group(add.s(value, 1), add.s(value, 2)) | total.s())
+
+
+@app.task
+def ignored(value):
+    raise Ignore
+
+
+@app.task
+def rejected(value):
+    raise Reject("not today", requeue=False)
+
+
+@app.task(acks_late=False)
+def early(value):
+    note("early ran")
+    return len(value)
+
+
+@app.task(time_limit=1, soft_time_limit=None)
+def overtime(value):
+    time.sleep(20)
+
+
+@app.task
+def nap(value, seconds):
+    note("napping")
+    time.sleep(seconds)
+    return len(value)
+
+
+@app.task(bind=True)
+def suicide(self, value):
+    note("dying")
+    if not self.request.delivery_info["redelivered"] and NOTES.read_text().count("dying") < 2:
+        os.kill(os.getpid(), 9)
+    return len(value)
+
+
+class Strict(Task):
+    """A base class of the application's own, that looks at arguments before the task runs."""
+
+    def before_start(self, task_id, args, kwargs):
+        note(f"before_start {len(args)} {sorted(kwargs)}")
+
+    def on_success(self, retval, task_id, args, kwargs):
+        note(f"on_success {len(args)}")
+
+    def __call__(self, *args, **kwargs):
+        note(f"call {len(args)}")
+        return super().__call__(*args, **kwargs)
+
+
+@app.task(base=Strict)
+def strict(*args, **kwargs):
+    return [len(args), sorted(kwargs)]

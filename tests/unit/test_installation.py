@@ -1,0 +1,93 @@
+"""One call puts the claim check into an app, or says what is wrong."""
+
+import pytest
+from celery import Celery
+
+import pipeline
+from pipeline import serializer
+from pipeline.installation import uninstall
+from pipeline.metrics import NullSink
+
+
+@pytest.fixture
+def app():
+    yield Celery("shop", broker="sqs://", set_as_current=False)
+    uninstall()
+
+
+def test_install_sets_what_an_app_needs(app):
+    """Serializer, accept list, transport and publisher are set; what else the app accepts is kept."""
+    made = pipeline.install(app, "memory://shop", metrics=NullSink())
+
+    assert serializer.installed() is made
+    assert app.conf.task_serializer == "claimcheck"
+    assert set(app.conf.accept_content) == {"json", "claimcheck"}
+    assert app.conf.broker_transport == "pipeline.transport:Transport"
+    assert app.amqp.as_task_v2.__qualname__.startswith("PublisherMixin")
+    assert made.wire.base64_layers == 2
+
+
+def test_other_brokers_keep_their_transport():
+    """On a broker other than SQS nothing but the serializer changes."""
+    app = Celery("shop", broker="redis://", set_as_current=False)
+    try:
+        made = pipeline.install(app, "memory://shop")
+
+        assert app.conf.broker_transport is None
+        assert made.wire.base64_layers == 1
+    finally:
+        uninstall()
+
+
+def test_results_are_accepted_where_the_app_lists_them(app):
+    """An app with its own list of result content types gets ours added."""
+    app.conf.result_accept_content = ["json"]
+    pipeline.install(app, "memory://shop")
+
+    assert set(app.conf.result_accept_content) == {"json", "claimcheck"}
+
+
+@pytest.mark.parametrize(
+    ("conf", "options", "expected"),
+    [
+        ({}, {"treshold_bytes": 1}, "unknown option treshold_bytes: expected one of alias, threshold_bytes"),
+        ({}, {"threshold_bytes": -1}, "threshold_bytes=-1"),
+        ({}, {"codec": "yaml"}, "codec='yaml'"),
+        ({"task_protocol": 1}, {}, "task_protocol=1"),
+        ({"task_time_limit": 10, "task_soft_time_limit": 10}, {}, "soft time limit 10 s is not below"),
+        ({"task_time_limit": 1800}, {}, "not below the visibility timeout 1800 s"),
+        ({"task_soft_time_limit": 2000}, {}, "not below the visibility timeout 1800 s"),
+        (
+            {"task_time_limit": 60, "broker_transport_options": {"visibility_timeout": 60}},
+            {},
+            r"raise broker_transport_options\['visibility_timeout'\]",
+        ),
+        ({}, {"payload_ttl_seconds": 86_400}, "payload_ttl_seconds=86400 is not above queue retention"),
+        (
+            {"broker_transport_options": {"sqs-creation-attributes": {"MessageRetentionPeriod": "1209600"}}},
+            {"payload_ttl_seconds": 20 * 86_400},
+            "time chain broken",
+        ),
+    ],
+)
+def test_a_wrong_configuration_is_refused(app, conf, options, expected):
+    """What cannot work, or could lose messages, is refused with the setting's name and the mend."""
+    app.conf.update(conf)
+
+    with pytest.raises(ValueError, match=expected):
+        pipeline.install(app, "memory://shop", **options)
+
+    assert not serializer.is_installed()
+
+
+def test_installing_twice_is_refused(app):
+    """Kombu has one registry per process, and so the claim check is one."""
+    pipeline.install(app, "memory://shop")
+
+    with pytest.raises(ValueError, match="installed in this process already"):
+        pipeline.install(app, "memory://shop")
+
+
+def test_a_store_may_be_an_object(app, store):
+    """Any object with a store's four verbs will do."""
+    assert pipeline.install(app, store).store is store

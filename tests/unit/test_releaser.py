@@ -1,0 +1,111 @@
+"""Payloads are given up after their messages have settled, and not before."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+
+from pipeline.claim import Claim, Inline
+from pipeline.errors import StoreDeniedError
+from pipeline.publication import Publication
+from pipeline.testing import FaultyStore
+from pipeline.worker import releaser as rooms
+from pipeline.worker.releaser import Releaser
+
+
+@pytest.fixture
+def releaser(claimcheck):
+    return Releaser(claimcheck, interval_seconds=0.01)
+
+
+def offloaded(claimcheck):
+    sealed = Inline(data=b"x" * 10, codec="msgpack", compression="none", expanded_bytes=10)
+    return claimcheck.offload(sealed, Publication())
+
+
+def kept(claimcheck):
+    return {stored.key for stored in claimcheck.store.list()}
+
+
+def message(acknowledged):
+    return SimpleNamespace(acknowledged=acknowledged)
+
+
+def test_a_settled_payload_is_released(claimcheck, releaser):
+    """An execution that ended and a message that settled: the payload goes."""
+    releaser.ended(message(acknowledged=True), offloaded(claimcheck))
+    releaser.flush()
+
+    assert kept(claimcheck) == set()
+
+
+def test_an_unsettled_payload_stays(claimcheck, releaser):
+    """While the broker has not confirmed, the payload stays; once it has, it goes."""
+    pending = message(acknowledged=False)
+    claim = offloaded(claimcheck)
+    releaser.ended(pending, claim)
+    releaser.flush()
+
+    assert kept(claimcheck) == {claim.key}
+
+    pending.acknowledged = True
+    releaser.flush()
+
+    assert kept(claimcheck) == set()
+
+
+def test_a_message_that_never_settles_keeps_its_payload(claimcheck, releaser, monkeypatch):
+    """A failed acknowledgement means a redelivery: the payload is kept and forgotten about."""
+    monkeypatch.setattr(rooms, "PATIENCE_SECONDS", 0.0)
+    claim = offloaded(claimcheck)
+    releaser.ended(message(acknowledged=False), claim)
+    releaser.flush()
+
+    assert kept(claimcheck) == {claim.key}
+    assert not releaser._ended
+
+
+def test_releases_go_in_batches(claimcheck, releaser, store):
+    """2,500 payloads that settled together cost three calls."""
+    for _ in range(2_500):
+        releaser.ended(message(acknowledged=True), offloaded(claimcheck))
+    releaser.flush()
+
+    assert store.calls["delete"] == 3
+    assert kept(claimcheck) == set()
+
+
+def test_closing_releases_what_has_settled(claimcheck, releaser):
+    """Nothing that may be released is left behind at shutdown."""
+    releaser.start()
+    for _ in range(20):
+        releaser.ended(message(acknowledged=True), offloaded(claimcheck))
+    releaser.close()
+
+    assert kept(claimcheck) == set()
+
+
+def test_a_refusing_store_stops_nothing(claimcheck, store):
+    """A release that fails is counted as an orphan, and raises nothing."""
+    claim = offloaded(claimcheck)
+    denied = FaultyStore(store, [StoreDeniedError("no s3:DeleteObject")], verbs=["delete"])
+    releaser = Releaser(replace(claimcheck, store=denied))
+    releaser.ended(message(acknowledged=True), claim)
+    releaser.flush()
+
+    assert kept(claimcheck) == {claim.key}
+
+
+def test_a_foreign_claim_is_never_deleted(claimcheck, releaser, store):
+    """A forged message cannot make a worker delete an object that is not ours."""
+    store.put("other/object", b"x", {})
+    forged = Claim(
+        store="default", key="other/object", size_bytes=1, digest="blake3:" + "0" * 64, codec="msgpack",
+        compression="none", expanded_bytes=1, created=datetime.now(UTC),
+    )  # fmt: skip
+    releaser.ended(message(acknowledged=True), forged)
+    releaser.flush()
+
+    assert store.get("other/object", 1) == b"x"
+    assert "delete" not in store.calls
