@@ -36,11 +36,11 @@ class ClaimCheckStep(bootsteps.Step):
             raise SystemExit(f"claimcheck: {exc}") from exc
         releaser = Releaser(claimcheck)
         _follow_requests(app, releaser)
-        observe(claimcheck.recorder)
         releaser.start()
         signals.worker_shutdown.connect(
             lambda **_: releaser.close(), weak=False, dispatch_uid="claimcheck.releaser"
         )
+        observe(claimcheck.recorder)  # after the releaser, so that its last numbers are flushed too
 
 
 def _check_configuration(app: Any) -> None:

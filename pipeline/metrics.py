@@ -1,0 +1,286 @@
+"""What is measured, under which names and units, and how numbers reach a sink without hurting work.
+
+Numbers are recorded where things happen, kept as *value -> count* per metric, queue and task, and
+emitted by one daemon thread per process. Observation never breaks the work: recording neither raises
+nor waits for a sink, memory is bounded, and what a sink does not take is counted in ``DataDropped``.
+"""
+
+import atexit
+import logging
+import os
+import queue as queues
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
+from typing import Protocol
+from weakref import WeakSet
+
+logger = logging.getLogger(__name__)
+
+VALUES_PER_SERIES = 150
+"""Most distinct values in one series. Source: CloudWatch API Reference, MetricDatum, Values."""
+
+EXACT_VALUES = 1_500
+"""Distinct values of one metric, queue and task that are kept exact; later ones are rounded."""
+
+LARGEST_VALUE = 2.0**360
+"""Largest value that may be recorded. Source: CloudWatch API Reference, PutMetricData."""
+
+OTHER = "other"
+"""Stands for every queue or task beyond the limit."""
+
+
+class Unit(StrEnum):
+    """Units, spelt as CloudWatch spells them."""
+
+    COUNT = "Count"
+    BYTES = "Bytes"
+    SECONDS = "Seconds"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One row of the table. Dimensions are Queue and Task throughout, left out where unknown."""
+
+    name: str
+    unit: Unit
+    emitted_by: str
+    """Process that records it: *producer* is whoever publishes, *executing* runs the task (a pool
+    child, or the worker itself on threads and solo), *main* is the worker's main process."""
+    description: str
+
+
+PAYLOADS_OFFLOADED = Metric("PayloadsOffloaded", Unit.COUNT, "producer", "Payloads put into the store")
+BODIES_INLINE = Metric("BodiesInline", Unit.COUNT, "producer", "Bodies small enough to travel in the message")
+PAYLOAD_BYTES = Metric("PayloadBytes", Unit.BYTES, "producer", "Size of a payload as it lies in the store")
+WIRE_BYTES = Metric("WireBytes", Unit.BYTES, "producer", "Size of a message as SQS bills it")
+ENCODE_SECONDS = Metric("EncodeSeconds", Unit.SECONDS, "producer", "Serialising and compressing a body")
+UPLOAD_SECONDS = Metric("UploadSeconds", Unit.SECONDS, "producer", "Storing a payload, retries included")
+REHYDRATE_SECONDS = Metric("RehydrateSeconds", Unit.SECONDS, "executing", "Reading and verifying a payload")
+DECODE_SECONDS = Metric("DecodeSeconds", Unit.SECONDS, "executing", "Decompressing and deserialising a body")
+RUN_SECONDS = Metric("RunSeconds", Unit.SECONDS, "executing", "Running the task, without rehydration")
+TASKS_SUCCEEDED = Metric("TasksSucceeded", Unit.COUNT, "executing", "Tasks that returned")
+TASKS_FAILED = Metric("TasksFailed", Unit.COUNT, "executing, main", "Tasks that ended as FAILURE")
+TASKS_RETRIED = Metric("TasksRetried", Unit.COUNT, "executing, main", "Attempts that another follows")
+PAYLOADS_MISSING = Metric("PayloadsMissing", Unit.COUNT, "executing", "Claims whose payload is gone")
+PAYLOADS_CORRUPT = Metric("PayloadsCorrupt", Unit.COUNT, "executing", "Payloads unlike their claim")
+RELEASE_SECONDS = Metric("ReleaseSeconds", Unit.SECONDS, "main", "Deleting payloads from the store")
+PAYLOADS_RELEASED = Metric("PayloadsReleased", Unit.COUNT, "main", "Payloads deleted after settling")
+PAYLOADS_ORPHANED = Metric("PayloadsOrphaned", Unit.COUNT, "main, producer", "Payloads left to the sweep")
+DATA_DROPPED = Metric("DataDropped", Unit.COUNT, "any", "Recorded values that the sink did not take, at most")
+
+METRICS: tuple[Metric, ...] = tuple(each for each in list(globals().values()) if isinstance(each, Metric))
+"""The table, in the order above."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What one metric did, for one queue and task, since the last emit."""
+
+    metric: Metric
+    queue: str
+    """Empty where unknown."""
+    task: str
+    """Empty where unknown."""
+    values: Mapping[float, int]
+    """Value -> how often; at most :data:`VALUES_PER_SERIES`."""
+
+
+class MetricSink(Protocol):
+    """Where numbers go. Called from one thread per process, and after a fork in the child's own."""
+
+    def emit(self, batch: Sequence[Series]) -> None:
+        """Deliver the batch or raise anything: the caller counts it as dropped and carries on."""
+
+
+class NullSink:
+    """A sink that takes everything and keeps nothing."""
+
+    def emit(self, batch: Sequence[Series]) -> None:
+        """Do nothing."""
+
+
+class Recorder:
+    """Collects numbers and hands them to a sink. Safe in threads, after a fork, and under gevent.
+
+    A forked child starts empty, with a thread of its own, so nothing is emitted twice. What is
+    pending when a process is killed is lost, and not counted: at most one interval's worth.
+
+    Raises:
+        ValueError: an interval or limit is out of range.
+    """
+
+    _flusher: "_Flusher | None"
+
+    def __init__(
+        self,
+        sink: MetricSink,
+        interval_seconds: float = 60.0,
+        task_limit: int = 100,
+        queue_limit: int = 100,
+    ) -> None:
+        if not 0 < interval_seconds <= threading.TIMEOUT_MAX:
+            raise ValueError(f"{interval_seconds=}: expected more than 0, and not for ever")
+        if task_limit < 1 or queue_limit < 1:
+            raise ValueError(f"{task_limit=}, {queue_limit=}: expected 1 or more")
+        self._sink = sink
+        self._interval_seconds = interval_seconds
+        self._task_limit, self._queue_limit = task_limit, queue_limit
+        self._start_empty()
+        _recorders.add(self)
+
+    def record(self, metric: Metric, value: float = 1, *, queue: str = "", task: str = "") -> None:
+        """Note one value, in the metric's unit. Never raises, and never waits for the sink.
+
+        A value that is not a number of reasonable size is counted as dropped. An exception that a
+        signal handler raises meanwhile (a soft time limit) is not ours, and passes through.
+        """
+        try:
+            with self._lock:
+                self._add(metric, value, self._queues.admit(queue), self._tasks.admit(task))
+        except (AttributeError, OverflowError, TypeError, ValueError):
+            self._add_dropped(1)
+
+    def flush(self, timeout_seconds: float = 5.0) -> None:
+        """Emit what is pending, and wait at most that long for it. Never raises."""
+        flusher = self._flusher
+        if flusher is not None:
+            flusher.ask().wait(timeout_seconds)
+
+    def close(self, timeout_seconds: float = 5.0) -> None:
+        """Flush and end the thread. Safe to call twice; recording again starts another thread."""
+        with self._lock:
+            flusher, self._flusher = self._flusher, None
+        if flusher is not None:
+            flusher.ask(last=True).wait(timeout_seconds)
+
+    def _start_empty(self) -> None:
+        # Reentrant: a finaliser or a signal handler may record in the middle of a record.
+        self._lock = threading.RLock()
+        self._flusher = None
+        self._failing = False
+        self._pending: dict[_Key, dict[float, int]] = {}
+        self._tasks, self._queues = _Names(self._task_limit), _Names(self._queue_limit)
+
+    def _add(self, metric: Metric, value: float, queue: str, task: str) -> None:
+        if not abs(value) <= LARGEST_VALUE:  # so written because NaN compares false
+            raise ValueError(value)
+        values = self._pending.setdefault((metric, queue, task), {})
+        if metric.unit is Unit.SECONDS or len(values) >= EXACT_VALUES:
+            value = float(f"{value:.3g}")
+        values[value] = values.get(value, 0) + 1
+        if self._flusher is None:
+            self._flusher = _Flusher.started(self._emit, self._interval_seconds)
+
+    def _add_dropped(self, dropped_count: float) -> None:
+        with self._lock:
+            self._add(DATA_DROPPED, dropped_count, "", "")
+
+    def _emit(self) -> None:
+        with self._lock:
+            pending, self._pending = self._pending, {}
+        batch = tuple(_series(pending))
+        try:
+            if batch:
+                self._sink.emit(batch)
+                self._failing = False
+        except Exception as error:  # noqa: BLE001 - a sink may raise anything, and work goes on
+            self._drop(batch, error)
+
+    def _drop(self, batch: Sequence[Series], error: Exception) -> None:
+        dropped_count = sum(map(_data_count, batch))
+        self._add_dropped(dropped_count)
+        if not self._failing:
+            extra = {"dropped_count": dropped_count}
+            logger.warning("metrics dropped", extra=extra, exc_info=error)
+        self._failing = True
+
+
+class _Names:
+    """The first ``limit`` names, as they are; every later one is :data:`OTHER`."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._admitted = {"": ""}
+
+    def admit(self, name: str) -> str:
+        if name in self._admitted:
+            return name
+        if not isinstance(name, str):
+            raise TypeError(name)
+        if len(self._admitted) > self._limit:
+            return OTHER
+        return self._admitted.setdefault(name, name)
+
+
+class _Flusher(threading.Thread):
+    """Calls ``emit`` once an interval, and when asked, until it is asked for the last time."""
+
+    def __init__(self, emit: Callable[[], None], interval_seconds: float) -> None:
+        super().__init__(name="claimcheck-metrics", daemon=True)
+        self._emit = emit
+        self._interval_seconds = interval_seconds
+        self._requests: queues.SimpleQueue[tuple[threading.Event, bool]] = queues.SimpleQueue()
+
+    @classmethod
+    def started(cls, emit: Callable[[], None], interval_seconds: float) -> "_Flusher | None":
+        """Start one, or return ``None`` when this process may start no thread just now."""
+        flusher = cls(emit, interval_seconds)
+        try:
+            flusher.start()
+        except RuntimeError:
+            return None
+        return flusher
+
+    def ask(self, *, last: bool = False) -> threading.Event:
+        """Ask for an emit, and return the event that is set after it."""
+        done = threading.Event()
+        self._requests.put((done, last))
+        return done
+
+    def run(self) -> None:
+        """Emit until told that it was the last time."""
+        last = False
+        while not last:
+            done, last = self._next()
+            self._emit()
+            done.set()
+
+    def _next(self) -> tuple[threading.Event, bool]:
+        try:
+            return self._requests.get(timeout=self._interval_seconds)
+        except queues.Empty:
+            return threading.Event(), False
+
+
+def _series(pending: Mapping["_Key", Mapping[float, int]]) -> Iterator[Series]:
+    for (metric, queue, task), values in pending.items():
+        rest = iter(values.items())
+        while chunk := dict(islice(rest, VALUES_PER_SERIES)):
+            yield Series(metric, queue, task, chunk)
+
+
+def _data_count(series: Series) -> int:
+    # What an earlier batch lost is carried in this one: it must not be forgotten with it.
+    weigh = series.metric is DATA_DROPPED
+    return int(sum(count * (value if weigh else 1) for value, count in series.values.items()))
+
+
+def _start_empty_after_fork() -> None:
+    for recorder in list(_recorders):
+        recorder._start_empty()  # noqa: SLF001 - ours
+
+
+def _close_at_exit() -> None:
+    for recorder in list(_recorders):
+        recorder.close()
+
+
+_Key = tuple[Metric, str, str]
+_recorders: WeakSet[Recorder] = WeakSet()
+atexit.register(_close_at_exit)
+if sys.platform != "win32":  # pragma: no branch - Windows cannot fork
+    os.register_at_fork(after_in_child=_start_empty_after_fork)

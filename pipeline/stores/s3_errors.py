@@ -1,0 +1,233 @@
+"""What botocore's errors mean to us: the one table, and the sentence that each becomes.
+
+Codes come from the S3 API Reference, "Error responses"; an answer without a body (to HEAD) has its HTTP
+status as its code. A code that is not here means :class:`~pipeline.errors.StoreUnavailableError`: the
+caller's retry limit bounds it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from botocore import exceptions as boto
+from urllib3.exceptions import HTTPError
+
+from pipeline.errors import (
+    PayloadCorruptError,
+    PayloadMissingError,
+    PipelineError,
+    StoreDeniedError,
+    StoreUnavailableError,
+)
+
+VENDOR_ERRORS = (boto.ClientError, boto.BotoCoreError, HTTPError)
+"""All that boto3 raises; botocore lets some errors of urllib3's through while a body is being read."""
+
+KEY_TAKEN_CODES = frozenset({"PreconditionFailed", "412", "NoSuchUpload"})
+"""What a conditional write answers when the key, or the upload that was to become it, is no longer free.
+
+``NoSuchUpload`` is the second answer to a CompleteMultipartUpload whose first answer was lost.
+"""
+
+_CAUSE_LENGTH = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What an error of the vendor's is to us."""
+
+    error: type[PipelineError]
+    fact: str
+    remedy: str
+    """What a person can do about it; may name ``{client_region}`` and ``{bucket_region}``."""
+
+
+_MISSING = Meaning(PayloadMissingError, "payload missing", "released, expired, or never written")
+_CHANGED = Meaning(PayloadCorruptError, "payload corrupt", "somebody else wrote to this key")
+_NO_BUCKET = Meaning(
+    StoreDeniedError,
+    "the bucket does not exist",
+    "create it, or correct its name; this client asks in region {client_region}",
+)
+_FORBIDDEN = Meaning(
+    StoreDeniedError,
+    "store refuses us",
+    "allow s3:GetObject, s3:PutObject, s3:DeleteObject, s3:ListBucket and the use of the bucket's KMS key "
+    "(without s3:ListBucket, S3 answers 403 for a missing key too); this client asks in region "
+    "{client_region}",
+)
+_CREDENTIALS = Meaning(
+    StoreDeniedError,
+    "store refuses our credentials",
+    "give this process valid credentials (environment, profile or role), and check its clock",
+)
+_REGION = Meaning(
+    StoreDeniedError,
+    "store is in another region",
+    "this client asks in region {client_region} and the bucket is in {bucket_region}: set AWS_DEFAULT_REGION "
+    "or region=",
+)
+_CONFIGURATION = Meaning(
+    StoreDeniedError,
+    "store cannot be used as configured",
+    "correct the configuration; trying again will not help",
+)
+_KMS = Meaning(
+    StoreDeniedError,
+    "store cannot use its KMS key",
+    "enable the key, allow this role to use it, and check kms_key_id",
+)
+_UNAVAILABLE = Meaning(StoreUnavailableError, "store unavailable", "try again later")
+_DAMAGED = Meaning(StoreUnavailableError, "payload damaged on its way", "try again")
+
+CODES: Mapping[str, Meaning] = {
+    "NoSuchKey": _MISSING,
+    "NoSuchVersion": _MISSING,
+    "404": _MISSING,
+    "InvalidRange": _CHANGED,
+    "416": _CHANGED,
+    "PreconditionFailed": _CHANGED,
+    "412": _CHANGED,
+    "NoSuchBucket": _NO_BUCKET,
+    "AccessDenied": _FORBIDDEN,
+    "AllAccessDisabled": _FORBIDDEN,
+    "AccountProblem": _FORBIDDEN,
+    "NotSignedUp": _FORBIDDEN,
+    "InvalidObjectState": _FORBIDDEN,
+    "403": _FORBIDDEN,
+    "400": _FORBIDDEN,
+    "InvalidAccessKeyId": _CREDENTIALS,
+    "SignatureDoesNotMatch": _CREDENTIALS,
+    "ExpiredToken": _CREDENTIALS,
+    "InvalidToken": _CREDENTIALS,
+    "TokenRefreshRequired": _CREDENTIALS,
+    "RequestTimeTooSkewed": _CREDENTIALS,
+    "PermanentRedirect": _REGION,
+    "301": _REGION,
+    "AuthorizationHeaderMalformed": _REGION,
+    "IllegalLocationConstraint": _REGION,
+    "IllegalLocationConstraintException": _REGION,
+    "KMS.AccessDeniedException": _KMS,
+    "KMS.DisabledException": _KMS,
+    "KMS.InvalidKeyUsageException": _KMS,
+    "KMS.InvalidStateException": _KMS,
+    "KMS.KMSInvalidStateException": _KMS,
+    "KMS.NotFoundException": _KMS,
+    "KMS.ThrottlingException": _UNAVAILABLE,
+    "EntityTooLarge": _CONFIGURATION,
+    "InvalidBucketName": _CONFIGURATION,
+    "KeyTooLongError": _CONFIGURATION,
+    "MethodNotAllowed": _CONFIGURATION,
+    "NotImplemented": _CONFIGURATION,
+    "BadDigest": _DAMAGED,
+    "IncompleteBody": _DAMAGED,
+    "XAmzContentSHA256Mismatch": _DAMAGED,
+    "ConditionalRequestConflict": _UNAVAILABLE,
+    "InternalError": _UNAVAILABLE,
+    "NoSuchUpload": _UNAVAILABLE,
+    "OperationAborted": _UNAVAILABLE,
+    "RequestTimeout": _UNAVAILABLE,
+    "ServiceUnavailable": _UNAVAILABLE,
+    "SlowDown": _UNAVAILABLE,
+    "Throttling": _UNAVAILABLE,
+    "ThrottlingException": _UNAVAILABLE,
+    "500": _UNAVAILABLE,
+    "503": _UNAVAILABLE,
+}
+"""S3's error codes."""
+
+CLASSES: Mapping[type[Exception], Meaning] = {
+    boto.NoCredentialsError: _CREDENTIALS,
+    boto.PartialCredentialsError: _CREDENTIALS,
+    boto.NoAuthTokenError: _CREDENTIALS,
+    boto.UnknownCredentialError: _CREDENTIALS,
+    boto.SSOError: _CREDENTIALS,
+    boto.LoginError: _CREDENTIALS,
+    boto.RefreshWithMFAUnsupportedError: _CREDENTIALS,
+    boto.ProfileNotFound: _CONFIGURATION,
+    boto.ConfigNotFound: _CONFIGURATION,
+    boto.ConfigParseError: _CONFIGURATION,
+    boto.InvalidConfigError: _CONFIGURATION,
+    boto.InvalidRetryConfigurationError: _CONFIGURATION,
+    boto.BaseEndpointResolverError: _CONFIGURATION,
+    boto.EndpointProviderError: _CONFIGURATION,
+    boto.InvalidEndpointConfigurationError: _CONFIGURATION,
+    boto.InvalidProxiesConfigError: _CONFIGURATION,
+    boto.UnsupportedS3ArnError: _CONFIGURATION,
+    boto.UnsupportedS3ConfigurationError: _CONFIGURATION,
+    boto.MissingDependencyException: _CONFIGURATION,
+    boto.ValidationError: _CONFIGURATION,
+    boto.ParamValidationError: _CONFIGURATION,
+    boto.FlexibleChecksumError: _DAMAGED,
+    boto.BotoCoreError: _UNAVAILABLE,
+    boto.ClientError: _UNAVAILABLE,
+    HTTPError: _UNAVAILABLE,
+}
+"""What never reached S3, or never came back; the nearest class in an error's ancestry decides.
+
+A failure to *fetch* credentials (CredentialRetrievalError and its kin) stays retryable: metadata services
+hiccup.
+"""
+
+
+@contextmanager
+def translated(place: str, client_region: Callable[[], str]) -> Iterator[None]:
+    """Turn every error of the vendor's into one of ours, in any process.
+
+    Args:
+        place: where it happened, such as ``bucket=…, key=…``.
+        client_region: asked only once something has failed; must not fail itself.
+
+    Raises:
+        PayloadMissingError, PayloadCorruptError, StoreDeniedError, StoreUnavailableError: as the table says.
+    """
+    try:
+        yield
+    except VENDOR_ERRORS as exc:
+        raise explain(exc, place, client_region()) from exc
+
+
+def explain(exc: Exception, place: str, client_region: str) -> PipelineError:
+    """Return our error for one of the vendor's: fact, place, cause, remedy. Never fails."""
+    meaning = meaning_of(exc)
+    remedy = meaning.remedy.format(client_region=client_region, bucket_region=_bucket_region(exc))
+    return meaning.error(f"{meaning.fact} [{place}]: {_cause(exc)}; {remedy}")
+
+
+def meaning_of(exc: Exception) -> Meaning:
+    """Look an error up: by S3's code if it carries one that we know, else by its class."""
+    known = CODES.get(code_of(exc))
+    return known or next(CLASSES[kind] for kind in type(exc).__mro__ if kind in CLASSES)
+
+
+def code_of(exc: Exception) -> str:
+    """Return S3's error code, or an empty string where there is none."""
+    return str(answer_of(exc, "Error").get("Code", ""))
+
+
+def _cause(exc: Exception) -> str:
+    if not isinstance(exc, boto.ClientError):
+        return f"{type(exc).__name__}: {_text(exc)}"
+    status = answer_of(exc, "ResponseMetadata").get("HTTPStatusCode", "no status")
+    message = answer_of(exc, "Error").get("Message", "")
+    return f"S3 answered {code_of(exc) or 'no code'} ({status}) {_text(message)}".rstrip(" .")
+
+
+def _bucket_region(exc: Exception) -> str:
+    headers = answer_of(exc, "ResponseMetadata").get("HTTPHeaders")
+    named = headers.get("x-amz-bucket-region") if isinstance(headers, dict) else None
+    return _text(named or answer_of(exc, "Error").get("Region") or "another one")
+
+
+def answer_of(exc: Exception, part: str) -> dict[str, object]:
+    """Return a part of S3's answer, whatever shape a proxy in between has given it."""
+    response = getattr(exc, "response", None)
+    found = response.get(part) if isinstance(response, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _text(value: object) -> str:
+    try:
+        return " ".join(str(value).split())[:_CAUSE_LENGTH]
+    except Exception:  # noqa: BLE001 - a diagnostic must never mask the error that it describes
+        return "(no description)"

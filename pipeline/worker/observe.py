@@ -1,0 +1,144 @@
+"""Celery's signals become numbers.
+
+Which process a signal comes from, read in Celery 5.7.0 and seen on real workers:
+
+- ``task_prerun``, ``task_postrun``, ``task_success``, ``task_retry`` and most ``task_failure``: the
+  process that runs the task, that is the pool child on prefork, and the worker's only process, on a
+  pool thread or the main one, on threads, gevent and solo (``celery/app/trace.py``).
+- ``task_failure`` also in the main process: time limit, lost child, reject without requeue;
+  and ``task_retry`` there for a lost child or a cancelled task (``celery/worker/request.py``). The
+  running task is then mostly unknown to ``task.request``, and a hard time limit is announced twice.
+- ``worker_process_shutdown``: in each prefork child on warm shutdown and at ``maxtasksperchild``,
+  and nowhere else, not on threads, gevent and solo (``celery/concurrency/prefork.py``). The main
+  process waits for it. ``billiard/pool.py`` then leaves by ``os._exit``: no ``atexit`` in a child.
+  A child that exceeds a hard time limit gets SIGTERM, and SIGKILL 0.1 s later
+  (``billiard/pool.py``, ``_trywaitkill``): what it had not emitted yet is mostly lost.
+- ``worker_shutdown``: in the main process, after the pool has ended and the last acknowledgements
+  are sent (``Worker.stop`` in ``celery/worker/worker.py``); not on cold shutdown.
+"""
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet, WeakValueDictionary
+
+from celery import signals, states
+from celery.app.task import Task
+
+from pipeline.deferred import DeferredArgs
+from pipeline.metrics import (
+    RUN_SECONDS,
+    TASKS_FAILED,
+    TASKS_RETRIED,
+    TASKS_SUCCEEDED,
+    Metric,
+    Recorder,
+)
+
+if TYPE_CHECKING:  # a producer that observes does not need the worker's modules
+    from celery.worker.request import Request
+
+
+@dataclass(slots=True)
+class _Run:
+    """One attempt in this thread or greenlet."""
+
+    started_seconds: float
+    outer: "_Run | None"
+    """The run that called this one eagerly."""
+    rehydrated_seconds: float = 0.0
+
+
+_run: ContextVar[_Run | None] = ContextVar("claimcheck_run", default=None)
+
+
+def observe(recorder: Recorder) -> None:
+    """Record every task of this process and its forked children, and flush before they end.
+
+    Call it in the worker's main process before its pool forks; a child that was spawned needs a call of
+    its own. Safe to call twice: the last recorder wins. What a handler raises, Celery logs and swallows.
+    """
+    observer = _Observer(recorder)
+    for name in _SIGNALS:
+        signal, uid = getattr(signals, name), f"claimcheck.observe.{name}"
+        signal.disconnect(dispatch_uid=uid)
+        signal.connect(getattr(observer, name), weak=False, dispatch_uid=uid)
+
+
+def rehydrated(seconds: float) -> None:
+    """Leave ``seconds`` out of RunSeconds of the task that runs in this thread or greenlet, if any.
+
+    In the executing process, for whoever reads or decodes a payload other than the task's deferred
+    arguments: those know how long they took, and are left out anyway.
+    """
+    run = _run.get()
+    if run is not None:
+        run.rehydrated_seconds += seconds
+
+
+_SIGNALS = (
+    "task_received",
+    "task_prerun",
+    "task_postrun",
+    "task_success",
+    "task_failure",
+    "task_retry",
+    "worker_process_shutdown",
+    "worker_shutdown",
+)
+
+
+class _Observer:
+    """One method for each signal, under the signal's name."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._received: WeakValueDictionary[str, Request] = WeakValueDictionary()
+        self._failed: WeakSet[Request] = WeakSet()
+
+    def task_received(self, request: "Request", **_: Any) -> None:
+        self._received[request.id] = request
+
+    def task_prerun(self, **_: Any) -> None:
+        _run.set(_Run(started_seconds=monotonic(), outer=_run.get()))
+
+    def task_postrun(self, sender: Task, args: Any, state: str, **_: Any) -> None:
+        if isinstance(args, DeferredArgs):
+            rehydrated(args.deferred.seconds)
+        run = _run.get()
+        if run is None:
+            return
+        _run.set(run.outer)
+        # A rejected attempt may never have come as far as the business logic.
+        if state != states.REJECTED:
+            seconds = monotonic() - run.started_seconds - run.rehydrated_seconds
+            self._record(RUN_SECONDS, sender, sender.request, max(seconds, 0.0))
+
+    def task_success(self, sender: Task, **_: Any) -> None:
+        self._record(TASKS_SUCCEEDED, sender, sender.request)
+
+    def task_failure(self, sender: Task, task_id: str, **_: Any) -> None:
+        received = self._received.get(task_id)
+        if received is not None:
+            # A hard time limit comes twice: Request.on_failure, then Request.on_timeout.
+            if received in self._failed:
+                return
+            self._failed.add(received)
+        running = sender.request
+        known = running if running.id == task_id or received is None else received
+        self._record(TASKS_FAILED, sender, known)
+
+    def task_retry(self, sender: Task, request: Any, **_: Any) -> None:
+        self._record(TASKS_RETRIED, sender, request)
+
+    def worker_process_shutdown(self, **_: Any) -> None:
+        self._recorder.close()
+
+    def worker_shutdown(self, **_: Any) -> None:
+        self._recorder.close()
+
+    def _record(self, metric: Metric, task: Task, request: Any, value: float = 1) -> None:
+        delivery = request.delivery_info or {}
+        queue = delivery.get("routing_key") or ""
+        self._recorder.record(metric, value, queue=queue, task=task.name)

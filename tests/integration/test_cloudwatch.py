@@ -1,0 +1,367 @@
+"""Numbers arrive in CloudWatch as they were recorded, and a CloudWatch that is down hurts nobody."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from textwrap import dedent
+from uuid import uuid4
+
+import boto3
+import pytest
+
+from pipeline import cloudwatch
+from pipeline.cloudwatch import CloudWatchSink
+from pipeline.metrics import (
+    DATA_DROPPED,
+    PAYLOAD_BYTES,
+    RUN_SECONDS,
+    TASKS_FAILED,
+    TASKS_SUCCEEDED,
+    VALUES_PER_SERIES,
+    Recorder,
+    Series,
+)
+
+pytestmark = pytest.mark.aws
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def url():
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(200):
+        with socket.socket() as probe:
+            if not probe.connect_ex(("127.0.0.1", port)):
+                break
+        time.sleep(0.1)
+    yield f"http://127.0.0.1:{port}"
+    server.terminate()
+    server.wait(10)
+
+
+@pytest.fixture
+def namespace():
+    """One for each test: stand-ins keep what earlier tests sent."""
+    return f"Test/{uuid4()}"
+
+
+@pytest.fixture
+def read(url, namespace):
+    client = boto3.client("cloudwatch", endpoint_url=url)
+
+    def read(metric, **dimensions):
+        now = datetime.now(UTC)
+        answer = client.get_metric_statistics(
+            Namespace=namespace,
+            MetricName=metric.name,
+            Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
+            StartTime=now - timedelta(hours=1),
+            EndTime=now + timedelta(hours=1),
+            Period=3600,
+            Statistics=["Sum", "SampleCount", "Minimum", "Maximum"],
+        )
+        points = answer["Datapoints"]
+        return {
+            "sum": sum(point["Sum"] for point in points),
+            "count": sum(point["SampleCount"] for point in points),
+            "least": min((point["Minimum"] for point in points), default=None),
+            "most": max((point["Maximum"] for point in points), default=None),
+            "units": {point["Unit"] for point in points},
+        }
+
+    yield read
+    client.close()
+
+
+@pytest.fixture
+def sink(url, namespace):
+    sink = CloudWatchSink(namespace, endpoint_url=url)
+    yield sink
+    if sink._client is not None:
+        sink._client[1].close()
+
+
+@pytest.fixture
+def recorder(sink):
+    recorder = Recorder(sink, interval_seconds=3600, task_limit=5000)
+    yield recorder
+    recorder.close()
+
+
+@pytest.fixture
+def calls(sink):
+    """What each PutMetricData carried: its data, and its size before compression."""
+    seen = []
+
+    def note_data(params, **_):
+        seen.append({"data": params["MetricData"]})
+
+    def note_size(params, **_):
+        seen[-1]["size_bytes"] = len(params["body"])
+
+    events = sink._connected().meta.events
+    events.register("provide-client-params.cloudwatch.PutMetricData", note_data)
+    events.register("before-call.cloudwatch.PutMetricData", note_size)
+    return seen
+
+
+def test_what_is_recorded_can_be_read(recorder, read):
+    """Sum, number, extremes and unit read back are those of what was recorded."""
+    for size in (1000, 2000, 2000, 3_000_000):
+        recorder.record(PAYLOAD_BYTES, size, queue="q", task="t")
+    recorder.record(RUN_SECONDS, 0.25, queue="q", task="t")
+    recorder.flush()
+
+    assert read(PAYLOAD_BYTES, Queue="q", Task="t") == {
+        "sum": 3_005_000,
+        "count": 4,
+        "least": 1000,
+        "most": 3_000_000,
+        "units": {"Bytes"},
+    }
+    assert read(RUN_SECONDS, Queue="q", Task="t")["sum"] == 0.25
+
+
+def test_many_values_arrive_whole(recorder, read, calls):
+    """More distinct values than one datum may hold travel as several data, in one call."""
+    for size in range(1000):
+        recorder.record(PAYLOAD_BYTES, size, queue="q", task="t")
+    recorder.flush()
+
+    assert len(calls) == 1
+    assert max(len(datum["Values"]) for datum in calls[0]["data"]) == VALUES_PER_SERIES
+    answer = read(PAYLOAD_BYTES, Queue="q", Task="t")
+    assert (answer["sum"], answer["count"]) == (sum(range(1000)), 1000)
+
+
+def test_unknown_dimensions_are_left_out(recorder, calls):
+    """A dimension that is unknown is not sent: CloudWatch refuses empty values."""
+    recorder.record(TASKS_FAILED)
+    recorder.record(TASKS_FAILED, queue="q")
+    recorder.flush()
+
+    assert [datum["Dimensions"] for datum in calls[0]["data"]] == [[], [{"Name": "Queue", "Value": "q"}]]
+
+
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [("é\n", "??"), (":x", "x"), (" ", None), ("n" * 2000, "n" * 1024), ("a.b-c_d/e:f", "a.b-c_d/e:f")],
+)
+def test_dimensions_are_what_cloudwatch_takes(name, sent, recorder, calls):
+    """A name that CloudWatch would refuse, and the whole call with it, is made printable first."""
+    recorder.record(TASKS_FAILED, task=name)
+    recorder.flush()
+
+    dimensions = {each["Name"]: each["Value"] for each in calls[0]["data"][0]["Dimensions"]}
+    assert dimensions == ({"Task": sent} if sent else {})
+
+
+def test_calls_stay_below_the_number_of_data(recorder, read, calls):
+    """More than 1,000 data travel in several calls, and all of them arrive."""
+    for number in range(2500):
+        recorder.record(TASKS_SUCCEEDED, task=f"t{number}")
+    recorder.flush(60)
+
+    assert max(len(call["data"]) for call in calls) <= cloudwatch.DATA_PER_CALL
+    assert sum(len(call["data"]) for call in calls) == 2500
+    assert read(TASKS_SUCCEEDED, Task="t0")["sum"] == read(TASKS_SUCCEEDED, Task="t2499")["sum"] == 1
+
+
+def test_calls_stay_below_the_size(sink, calls):
+    """Big data travel in calls below 1 MB each, counted before compression."""
+    values = {1 / (number + 3): 2 for number in range(VALUES_PER_SERIES)}
+    sink.emit([Series(RUN_SECONDS, "q" * 80, f"t{number}" * 40, values) for number in range(200)])
+
+    assert sum(len(call["data"]) for call in calls) == 200
+    assert max(call["size_bytes"] for call in calls) < 1_000_000
+
+
+@pytest.mark.parametrize("protocol", ["query", "json", "smithy-rpc-v2-cbor"])
+def test_the_estimate_is_an_upper_bound(protocol):
+    """No protocol that botocore may speak needs more for a datum than we reckon."""
+    from urllib.parse import urlencode
+
+    from botocore.serialize import create_serializer
+    from botocore.session import get_session
+
+    operation = get_session().get_service_model("cloudwatch").operation_model("PutMetricData")
+    for count in (1, 150):
+        values = {-1 / (3 + number) ** 99: 10**6 + number for number in range(count)}
+        series = Series(RUN_SECONDS, "/" * 1024, "t:" * 512, values)
+        data = [cloudwatch._datum(series, datetime.now(UTC))] * 999
+        parameters = {"Namespace": "ClaimCheck", "MetricData": data}
+        body = create_serializer(protocol).serialize_to_request(parameters, operation)["body"]
+        size_bytes = len(urlencode(body) if isinstance(body, dict) else body)
+
+        assert size_bytes <= 999 * cloudwatch._size_bytes(data[0])
+
+
+def test_an_empty_batch_is_no_call(sink, calls):
+    """Nothing to tell, nothing sent."""
+    sink.emit([])
+
+    assert calls == []
+
+
+def test_refused_connections_only_cost_numbers(namespace, read, url, caplog):
+    """With CloudWatch down nothing raises and nothing waits; once it is back the drops are told."""
+    sink = CloudWatchSink(namespace, endpoint_url=f"http://127.0.0.1:{free_port()}", timeout_seconds=1)
+    recorder = Recorder(sink)
+    started = time.monotonic()
+    for _ in range(2):
+        recorder.record(TASKS_FAILED)
+        recorder.record(RUN_SECONDS, 1)
+        recorder.flush()
+    elapsed = time.monotonic() - started
+    sink._endpoint_url, sink._client = url, None
+    recorder.record(TASKS_FAILED)
+    recorder.close()
+
+    assert elapsed < 10
+    assert [record.getMessage() for record in caplog.records if record.name == "pipeline.metrics"] == [
+        "metrics dropped"
+    ]
+    assert read(DATA_DROPPED)["sum"] == 4
+    assert read(TASKS_FAILED)["sum"] == 1
+    sink._client[1].close()
+
+
+def test_a_cloudwatch_that_hangs_is_given_up():
+    """A server that accepts and never answers costs the timeouts of one call, and no more."""
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        sink = CloudWatchSink(endpoint_url=url, timeout_seconds=0.5)
+        started = time.monotonic()
+        with pytest.raises(Exception, match="timeout"):
+            sink.emit([Series(TASKS_FAILED, "", "", {1.0: 1})] * 3000)
+        assert time.monotonic() - started < 6
+        sink._client[1].close()
+
+
+def test_no_region_is_no_error(monkeypatch, caplog):
+    """A process without a region or credentials works as ever, and logs why it has no metrics."""
+    for name in ("AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    recorder = Recorder(CloudWatchSink())
+    recorder.record(TASKS_FAILED)
+    recorder.close()
+
+    assert "NoRegionError" in caplog.text
+
+
+def test_each_process_has_its_own_client(sink):
+    """A forked child does not share its parent's sockets."""
+    mine = sink._connected()
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(write_end, b"shared" if sink._connected() is mine else b"own")
+        os._exit(0)
+    os.waitpid(child, 0)
+
+    assert os.read(read_end, 16) == b"own"
+    assert sink._connected() is mine
+    os.close(read_end)
+    os.close(write_end)
+
+
+@pytest.mark.parametrize("namespace", ["", "AWS/SQS", ":x", "é", "n" * 256])
+def test_namespaces_are_checked_at_once(namespace):
+    """A namespace that CloudWatch would refuse is refused when the sink is built."""
+    with pytest.raises(ValueError, match="namespace"):
+        CloudWatchSink(namespace)
+
+
+APPLICATION = """
+    import time
+    from celery import Celery
+    from pipeline.cloudwatch import CloudWatchSink
+    from pipeline.metrics import Recorder
+    from pipeline.worker.observe import observe
+
+    app = Celery("observed", broker="filesystem://")
+    folder = {{"data_folder_in": "{queue}", "data_folder_out": "{queue}", "control_folder": "{control}"}}
+    app.conf.update(broker_transport_options=folder, task_ignore_result=True)
+    observe(Recorder(CloudWatchSink("{namespace}", endpoint_url="{url}"), interval_seconds=3600))
+
+    @app.task
+    def nap():
+        time.sleep(0.1)
+
+    @app.task
+    def fail():
+        raise ValueError
+
+    @app.task(time_limit=1)
+    def hang():
+        time.sleep(60)
+"""
+
+
+@pytest.fixture
+def application(tmp_path, url, namespace):
+    """Where an application lies that reports to the stand-in; nothing is emitted but at shutdown."""
+    folders = {"queue": tmp_path / "queue", "control": tmp_path / "control"}
+    for folder in folders.values():
+        folder.mkdir()
+    source = APPLICATION.format(url=url, namespace=namespace, **folders)
+    (tmp_path / "observed.py").write_text(dedent(source))
+    return tmp_path
+
+
+def celery(application, *arguments):
+    environment = {**os.environ, "PYTHONPATH": f"{application}{os.pathsep}{Path.cwd()}"}
+    command = [sys.executable, "-m", "celery", "-A", "observed", *arguments]
+    return subprocess.Popen(command, env=environment, cwd=application, start_new_session=True)
+
+
+def wait_until(true, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@pytest.mark.worker
+@pytest.mark.parametrize(
+    ("pool", "outcomes"),
+    [
+        ("prefork", {"nap": TASKS_SUCCEEDED, "fail": TASKS_FAILED}),
+        ("prefork", {"hang": TASKS_FAILED}),
+        ("threads", {"nap": TASKS_SUCCEEDED, "fail": TASKS_FAILED}),
+        ("solo", {"nap": TASKS_SUCCEEDED, "fail": TASKS_FAILED}),
+    ],
+)
+def test_a_worker_reports_before_it_ends(application, read, pool, outcomes):
+    """What a worker's processes recorded is in CloudWatch when a warm shutdown is over, each once."""
+    for task in outcomes:
+        assert celery(application, "call", f"observed.{task}").wait(60) == 0
+    worker = celery(application, "worker", "-P", pool, "-c", "1", "--without-gossip", "--without-mingle")
+    wait_until(lambda: not list((application / "queue").iterdir()))
+    time.sleep(4)  # the last task was taken off the queue, and may need its time limit
+    worker.terminate()
+
+    assert worker.wait(60) == 0
+    for task, metric in outcomes.items():
+        assert read(metric, Queue="celery", Task=f"observed.{task}")["sum"] == 1
+    if "nap" in outcomes:
+        assert read(RUN_SECONDS, Queue="celery", Task="observed.nap")["sum"] >= 0.1
