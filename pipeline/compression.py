@@ -27,7 +27,7 @@ WORTHWHILE = 0.9
 
 
 def compress(raw: bytes) -> tuple[str, bytes]:
-    """Return the name of the compression used and the bytes: ``none`` and ``raw`` itself if it does not pay."""
+    """Return the compression used and the bytes: ``none`` and ``raw`` itself where it does not pay."""
     if len(raw) < SMALLEST_BYTES or not _pays(raw):
         return NONE, raw
     packed = zstd.compress(raw, LEVEL)

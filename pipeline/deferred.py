@@ -161,6 +161,8 @@ def body(deferred: Deferred, embed: dict[str, Any]) -> Body:
 class Unreadable(tuple[Any, ...]):
     """The body of a message that cannot be read: three items to Celery, an error to everyone else."""
 
+    __slots__ = ()
+
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, (int, slice)):
             return super().__getitem__(index)

@@ -63,6 +63,6 @@ class Options:
             raise ValueError("signing_key is shorter than 16 bytes: use secrets.token_bytes(32)")
 
 
-def _at_least(least: int, name: str, value: int) -> None:
+def _at_least(least: int, name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name}={value!r}: expected a whole number of bytes or seconds, {least} or more")

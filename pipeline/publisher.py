@@ -6,7 +6,7 @@ Source: celery 5.7.0, ``app/amqp.py``.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery.app.amqp import task_message
 
@@ -15,10 +15,15 @@ from pipeline.claimcheck import ClaimCheck
 from pipeline.publication import Publication, publishing
 from pipeline.transport import refused
 
+if TYPE_CHECKING:
+    from celery.app.amqp import AMQP
+else:
+    AMQP = object  # what stands in front of a class is not one of its kind
+
 Sender = Callable[..., Any]
 
 
-class PublisherMixin:
+class PublisherMixin(AMQP):
     """Extends a Celery ``AMQP`` class. Runs in any process that publishes tasks."""
 
     def as_task_v2(
@@ -27,14 +32,14 @@ class PublisherMixin:
         """Make the message of a task; a running task may pass its own deferred arguments on."""
         args = args if isinstance(args, (list, tuple)) or args is None else list(args)
         kwargs = dict(kwargs) if isinstance(kwargs, Mapping) else kwargs
-        message = super().as_task_v2(task_id, name, args, kwargs, *rest, **options)  # type: ignore[misc]
+        message = super().as_task_v2(task_id, name, args, kwargs, *rest, **options)
         if message.sent_event:
             # The event would carry the arguments' text, and whether they stay here is not known yet.
             message.sent_event.update(args="", kwargs="")
         return message
 
     def _create_task_sender(self) -> Sender:
-        send: Sender = super()._create_task_sender()  # type: ignore[misc]
+        send: Sender = super()._create_task_sender()
 
         def send_task_message(producer: Any, name: str, message: Any, **options: Any) -> Any:
             publication = Publication(

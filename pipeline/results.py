@@ -20,22 +20,20 @@ def forget(result: AsyncResult[Any]) -> None:
     Runs in any process. Safe to call twice. For the backends that keep results by key (Redis, DynamoDB,
     S3, filesystem, memcached); for others it is ``result.forget()`` alone.
     """
-    claim = _claim(result)
-    result.forget()
-    if claim is not None:
-        serializer.installed().release([claim])
-
-
-def _claim(result: AsyncResult[Any]) -> Claim | None:
     backend = result.backend
     if not isinstance(backend, KeyValueStoreBackend) or backend.serializer != serializer.NAME:
-        return None
+        result.forget()
+        return
     stored = backend.get(backend.get_key_for_task(result.id))
-    if not stored:
-        return None
+    if stored:
+        result.forget()
+        serializer.installed().release(_claims(stored))
+
+
+def _claims(stored: Any) -> list[Claim]:
+    signing_key = serializer.installed().options.signing_key
     try:
-        signing_key = serializer.installed().options.signing_key
         payload = read(bytes(decompress_payload(stored)), signing_key).payload
-    except ClaimError:
-        return None
-    return payload if isinstance(payload, Claim) else None
+    except ClaimError:  # written before results were offloaded, or by another serializer
+        return []
+    return [payload] if isinstance(payload, Claim) else []

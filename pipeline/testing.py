@@ -35,13 +35,13 @@ class FaultyStore:
     fail: Sequence[BaseException | None]
     verbs: Sequence[str] = VERBS
     after: bool = False
-    _left: dict[str, list[BaseException | None]] = field(init=False, repr=False, compare=False)
+    _left: dict[str, Iterator[BaseException | None]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         unknown = set(self.verbs) - set(VERBS)
         if unknown:
             raise ValueError(f"verbs={sorted(unknown)}: expected some of {', '.join(VERBS)}")
-        object.__setattr__(self, "_left", {verb: [*reversed(self.fail)] for verb in self.verbs})
+        object.__setattr__(self, "_left", {verb: iter(tuple(self.fail)) for verb in self.verbs})
 
     @property
     def prefix(self) -> str:
@@ -73,11 +73,7 @@ class FaultyStore:
         return self.store.list(prefix)
 
     def _next(self, verb: str) -> BaseException | None:
-        left = self._left.get(verb)
-        try:
-            return left.pop() if left else None
-        except IndexError:  # another thread took the last one
-            return None
+        return next(self._left.get(verb, iter(())), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 from celery import Celery, Task, group
@@ -30,6 +31,7 @@ app.conf.update(
 if "SHOP_STORE" in os.environ:
     pipeline.install(app, os.environ["SHOP_STORE"], **json.loads(os.environ.get("SHOP_OPTIONS", "{}")))
 
+task = partial(app.task, shared=False)  # tests make this app many times in one process
 NOTES = Path(os.environ["SHOP_NOTES"])
 
 
@@ -44,52 +46,52 @@ def fingerprint(value):
     return hashlib.sha256(dumps(value, default_kwargs={"sort_keys": True}).encode()).hexdigest()
 
 
-@app.task
+@task()
 def digest(*args, **kwargs):
     return fingerprint([args, kwargs])
 
 
-@app.task
+@task()
 def digest_bytes(content):
     return [len(content), hashlib.sha256(content).hexdigest()]
 
 
-@app.task
+@task()
 def echo(value):
     return value
 
 
-@app.task
+@task()
 def add(*numbers):
     return sum(numbers)
 
 
-@app.task
+@task()
 def total(numbers):
     return sum(numbers)
 
 
-@app.task
+@task()
 def double(number):
     return 2 * number
 
 
-@app.task
+@task()
 def fail(value):
     raise ValueError("this task always fails")
 
 
-@app.task
+@task()
 def errback(request, exc, traceback):
     note(f"errback {request.id} {type(exc).__name__}")
 
 
-@app.task
-def old_errback(padding, task_id):
+@task()
+def old_errback(task_id, padding):
     note(f"errback {len(padding)} {task_id}")
 
 
-@app.task(bind=True, max_retries=3, default_retry_delay=0)
+@task(bind=True, max_retries=3, default_retry_delay=1)
 def retry_twice(self, value, **kwargs):
     note(f"attempt {self.request.retries} {len(value)}")
     if self.request.retries < 2:
@@ -97,51 +99,51 @@ def retry_twice(self, value, **kwargs):
     return len(value)
 
 
-@app.task(bind=True, max_retries=1, default_retry_delay=0)
+@task(bind=True, max_retries=1, default_retry_delay=1)
 def retry_forever(self, value):
     raise self.retry()
 
 
-@app.task(bind=True)
+@task(bind=True)
 def pass_on(self, value):
     """Publish this very task's own arguments to another one."""
     return digest.apply_async(self.request.args, self.request.kwargs).id
 
 
-@app.task(bind=True)
+@task(bind=True)
 def replaced(self, value):
     raise self.replace(group(add.s(value, 1), add.s(value, 2)) | total.s())
 
 
-@app.task
+@task()
 def ignored(value):
     raise Ignore
 
 
-@app.task
+@task()
 def rejected(value):
     raise Reject("not today", requeue=False)
 
 
-@app.task(acks_late=False)
+@task(acks_late=False)
 def early(value):
     note("early ran")
     return len(value)
 
 
-@app.task(time_limit=1, soft_time_limit=None)
+@task(time_limit=1, soft_time_limit=None)
 def overtime(value):
     time.sleep(20)
 
 
-@app.task
+@task()
 def nap(value, seconds):
     note("napping")
     time.sleep(seconds)
     return len(value)
 
 
-@app.task(bind=True)
+@task(bind=True)
 def suicide(self, value):
     note("dying")
     if not self.request.delivery_info["redelivered"] and NOTES.read_text().count("dying") < 2:
@@ -163,6 +165,6 @@ class Strict(Task):
         return super().__call__(*args, **kwargs)
 
 
-@app.task(base=Strict)
+@task(base=Strict)
 def strict(*args, **kwargs):
     return [len(args), sorted(kwargs)]

@@ -58,7 +58,7 @@ class Transport(SQS.Transport):
     """Kombu's SQS transport with our channel."""
 
     Channel = Channel
-    connection_errors = (*SQS.Transport.connection_errors, NotSettledError)
+    connection_errors = (*SQS.Transport.connection_errors, NotSettledError)  # type: ignore[assignment]
     """Celery logs these when an acknowledgement fails, and goes on."""
 
 

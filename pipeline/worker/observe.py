@@ -17,8 +17,8 @@ Which process a signal comes from, read in Celery 5.7.0 and seen on real workers
   are sent (``Worker.stop`` in ``celery/worker/worker.py``); not on cold shutdown.
 """
 
+import logging
 from contextvars import ContextVar
-from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet, WeakValueDictionary
@@ -36,21 +36,14 @@ from pipeline.metrics import (
     Recorder,
 )
 
+logger = logging.getLogger(__name__)
+
 if TYPE_CHECKING:  # a producer that observes does not need the worker's modules
     from celery.worker.request import Request
 
 
-@dataclass(slots=True)
-class _Run:
-    """One attempt in this thread or greenlet."""
-
-    started_seconds: float
-    outer: "_Run | None"
-    """The run that called this one eagerly."""
-    rehydrated_seconds: float = 0.0
-
-
-_run: ContextVar[_Run | None] = ContextVar("claimcheck_run", default=None)
+_started: ContextVar[tuple[float, ...]] = ContextVar("claimcheck_started", default=())
+"""When the tasks under way in this thread or greenlet began; the last is the innermost."""
 
 
 def observe(recorder: Recorder) -> None:
@@ -64,17 +57,6 @@ def observe(recorder: Recorder) -> None:
         signal, uid = getattr(signals, name), f"claimcheck.observe.{name}"
         signal.disconnect(dispatch_uid=uid)
         signal.connect(getattr(observer, name), weak=False, dispatch_uid=uid)
-
-
-def rehydrated(seconds: float) -> None:
-    """Leave ``seconds`` out of RunSeconds of the task that runs in this thread or greenlet, if any.
-
-    In the executing process, for whoever reads or decodes a payload other than the task's deferred
-    arguments: those know how long they took, and are left out anyway.
-    """
-    run = _run.get()
-    if run is not None:
-        run.rehydrated_seconds += seconds
 
 
 _SIGNALS = (
@@ -101,19 +83,32 @@ class _Observer:
         self._received[request.id] = request
 
     def task_prerun(self, **_: Any) -> None:
-        _run.set(_Run(started_seconds=monotonic(), outer=_run.get()))
+        _started.set((*_started.get(), monotonic()))
 
-    def task_postrun(self, sender: Task, args: Any, state: str, **_: Any) -> None:
-        if isinstance(args, DeferredArgs):
-            rehydrated(args.deferred.seconds)
-        run = _run.get()
-        if run is None:
+    def task_postrun(self, sender: Task, task_id: str, args: Any, state: str, **_: Any) -> None:
+        if not _started.get():
             return
-        _run.set(run.outer)
+        *outer, started = _started.get()
+        _started.set(tuple(outer))
+        deferred = args.deferred if isinstance(args, DeferredArgs) else None
+        read_seconds = deferred.seconds if deferred else 0.0
+        run_seconds = max(monotonic() - started - read_seconds, 0.0)
         # A rejected attempt may never have come as far as the business logic.
         if state != states.REJECTED:
-            seconds = monotonic() - run.started_seconds - run.rehydrated_seconds
-            self._record(RUN_SECONDS, sender, sender.request, max(seconds, 0.0))
+            self._record(RUN_SECONDS, sender, sender.request, run_seconds)
+        payload, claim = (deferred.payload, deferred.claim) if deferred else (None, None)
+        facts = {
+            "task_id": task_id,
+            "task_name": sender.name,
+            "queue": (sender.request.delivery_info or {}).get("routing_key"),
+            "attempt": sender.request.retries or 0,
+            "state": state,
+            "claim_key": claim.key if claim else None,
+            "payload_bytes": payload.expanded_bytes if payload else None,
+            "rehydrate_seconds": read_seconds,
+            "run_seconds": run_seconds,
+        }
+        logger.info("task ran", extra=facts)
 
     def task_success(self, sender: Task, **_: Any) -> None:
         self._record(TASKS_SUCCEEDED, sender, sender.request)

@@ -6,7 +6,8 @@ Source: celery 5.7.0, ``worker/request.py`` (``Request``, ``create_request_cls``
 """
 
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionWithTraceback
 from celery import signals
@@ -18,16 +19,22 @@ from pipeline.deferred import deferred_in
 from pipeline.errors import PipelineError
 from pipeline.worker.releaser import Releaser
 
+if TYPE_CHECKING:
+    from celery.worker.request import Request
+else:
+    Request = object  # what stands in front of a class is not one of its kind
+
 logger = logging.getLogger(__name__)
 
 
-class RequestMixin:
+class RequestMixin(Request):
     """Hands payloads to the releaser when, and only when, their task will not run again."""
 
     releaser: Releaser
+    on_success: Callable[..., None]
 
     def __init__(self, message: Any, **options: Any) -> None:
-        super().__init__(message, **options)  # type: ignore[call-arg]
+        super().__init__(message, **options)
         self._rejected = False
         self._over = False
         # Celery makes a subclass per task whose on_success calls nothing above it, and takes the bound
@@ -45,10 +52,10 @@ class RequestMixin:
         send_failed_event: bool = True,  # noqa: FBT001, FBT002 - Celery's signature
         return_ok: bool = False,  # noqa: FBT001, FBT002
     ) -> None:
-        """Handle failure, retry, rejection, ignore, termination and a lost worker: Celery calls it for all."""
+        """Handle failure, retry, rejection, ignore, termination and a lost worker: all come here."""
         reject = _rehydration_failure(exc_info)
         if reject is None:
-            super().on_failure(exc_info, send_failed_event, return_ok)  # type: ignore[misc]
+            super().on_failure(exc_info, send_failed_event, return_ok)
         elif not reject.requeue:
             self._fail(reject.reason, exc_info)
         elif self.acknowledged:
@@ -59,18 +66,18 @@ class RequestMixin:
 
     def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: FBT001 - Celery's signature
         """Handle a time limit; the hard one ends the execution."""
-        super().on_timeout(soft, timeout)  # type: ignore[misc]
+        super().on_timeout(soft, timeout)
         if not soft:
             self._end()
 
     def _announce_revoked(self, *args: Any, **kwargs: Any) -> None:
-        super()._announce_revoked(*args, **kwargs)  # type: ignore[misc]
+        super()._announce_revoked(*args, **kwargs)
         self._end()
 
     def reject(self, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - Celery's signature
         """Give the message back: it will be delivered again or dead-lettered, so its payload stays."""
         self._rejected = self._rejected or not self.acknowledged
-        super().reject(requeue)  # type: ignore[misc]
+        super().reject(requeue)
 
     def _end(self) -> None:
         deferred = deferred_in(self._payload)
@@ -122,7 +129,7 @@ class RequestMixin:
     def _context(self) -> Any:
         """The task's context, as the result backend wants it when a failure is reported from here."""
         self._attach_links()
-        return super()._context  # type: ignore[misc]
+        return super()._context
 
     def _attach_links(self) -> None:
         """Complete signatures that were too big to travel: the only read of the store outside a task.

@@ -78,7 +78,7 @@ def test_totals_of_a_region_named_twice():
 
 def test_totals_by_month():
     """Every month has its count and total, oldest first, whatever the order of the records."""
-    days = [datetime(2024, 10, 1), datetime(2023, 12, 31), datetime(2024, 10, 31)]  # noqa: DTZ001
+    days = [datetime(2024, 10, 1), datetime(2023, 12, 31), datetime(2024, 10, 31)]
     summary = summarise(report(*(record(sold_at=day) for day in days)))
 
     assert summary["months"] == [

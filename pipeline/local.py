@@ -1,0 +1,225 @@
+"""An AWS of one's own on this machine: moto's server, in the foreground or as a child process.
+
+For development, demonstrations and tests; it needs the extra ``local``. It keeps everything in memory,
+checks no signature, and expires nothing::
+
+    with EmbeddedAWS() as aws:
+        subprocess.run(command, env={**os.environ, **aws.environment()}, check=True)
+"""
+
+import http.client
+import logging
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Self
+
+HOST = "127.0.0.1"
+"""Where child processes listen: this machine and nobody else."""
+REGION = "eu-west-1"
+START_SECONDS = 30.0
+"""How long a server may take until it answers; moto needs one to three."""
+STOP_SECONDS = 10.0
+"""How long a server may take to end before it is killed."""
+LOG_TAIL_CHARACTERS = 4_000
+"""How much of a server's log an error quotes."""
+
+ISOLATION = {
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
+"""Environment of a process that must not find anybody's real AWS."""
+
+
+def environment(url: str) -> dict[str, str]:
+    """Return the variables that point every AWS SDK at ``url``, with fake credentials."""
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        **ISOLATION,
+    }
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on at the moment."""
+    with socket.create_server((HOST, 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def serve(host: str, port: int, announce: Callable[[str], object]) -> None:
+    """Be the server, until SIGINT or SIGTERM ends this process with status 0.
+
+    Process: the whole of it; signal handlers are replaced, so call it from the main thread.
+
+    Args:
+        host: address to listen on.
+        port: port to listen on.
+        announce: called once with the server's URL, when nothing but listening is left to do.
+
+    Raises:
+        ModuleNotFoundError: the extra ``local`` is not installed.
+        OSError: nobody can listen on that address, or somebody does.
+    """
+    try:
+        from moto import server  # noqa: PLC0415 - an extra, which only this function needs
+    except ImportError as exc:
+        raise ModuleNotFoundError(
+            f"moto's server is missing ({exc}): pip install 'celery-claimcheck-pipeline[local]'"
+        ) from exc
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    socket.create_server((host, port)).close()
+    announce(f"http://{host}:{port}")
+    server.main(["--host", host, "--port", str(port)])
+
+
+class Server:
+    """A server as a child process on a free port, for the length of a ``with`` block.
+
+    Its log and its temporary files lie in a folder that goes when the server does. Subclasses say what
+    to run and when it answers. Not safe to share between threads.
+    """
+
+    name: ClassVar[str]
+    """What errors call it."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"http://{HOST}:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def command(self) -> Sequence[str]:
+        """Return the command that runs the server in the foreground."""
+        raise NotImplementedError
+
+    def settings(self) -> Mapping[str, str]:
+        """Return environment variables that the server is given besides ours."""
+        return {}
+
+    def answers(self) -> bool:
+        """Say whether the server does its work; may raise OSError while it does not."""
+        raise NotImplementedError
+
+    def start(self) -> Self:
+        """Start the process, and wait until it answers.
+
+        Raises:
+            FileNotFoundError: its program is not installed.
+            RuntimeError: it ended or did not answer in time; quotes the end of its log.
+        """
+        self._folder = tempfile.TemporaryDirectory(prefix=f"{self.name}-")
+        try:
+            self._process = self._spawn(self._folder.name)
+            self._await_answer(time.monotonic() + START_SECONDS)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """End the process by its pid, and wait for its end. Safe to call twice."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            folder.cleanup()
+
+    @property
+    def pid(self) -> int | None:
+        """Id of the running process."""
+        return self._process.pid if self._process else None
+
+    def log(self) -> str:
+        """Return the end of what the running server has written."""
+        if self._folder is None:
+            return ""
+        return Path(self._folder.name, "log").read_text(errors="replace")[-LOG_TAIL_CHARACTERS:]
+
+    def _spawn(self, folder: str) -> subprocess.Popen[bytes]:
+        variables = {**os.environ, "TMPDIR": folder, **self.settings()}
+        with Path(folder, "log").open("wb") as log:
+            return subprocess.Popen(  # noqa: S603 - the command is ours
+                self.command(), env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    def _await_answer(self, deadline: float) -> None:
+        while not self._is_up():
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.name} did not answer on {self.url}:\n{self.log()}")
+            time.sleep(0.05)
+
+    def _is_up(self) -> bool:
+        status = self._process.poll() if self._process else None
+        if status is not None:
+            raise RuntimeError(f"{self.name} ended with status {status}:\n{self.log()}")
+        try:
+            return self.answers()
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def request(self, method: str, path: str) -> bool:
+        """Send an empty HTTP request, past all proxies, and say whether the answer was 200.
+
+        Raises:
+            OSError: nobody answered.
+        """
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=STOP_SECONDS)
+        try:
+            connection.request(method, path)
+            return connection.getresponse().status == http.HTTPStatus.OK
+        finally:
+            connection.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+class EmbeddedAWS(Server):
+    """``python -m pipeline local`` as a child process: S3, SQS, CloudWatch and the rest of moto."""
+
+    name = "moto"
+
+    def command(self) -> Sequence[str]:
+        """Run our own command on the free port."""
+        return [sys.executable, "-m", "pipeline", "local", "--host", HOST, "--port", str(self.port)]
+
+    def answers(self) -> bool:
+        """Ask moto's own page."""
+        return self.request("GET", "/moto-api/data.json")
+
+    def environment(self) -> dict[str, str]:
+        """Return the ``AWS_*`` variables that lead here."""
+        return environment(self.url)
+
+    def reset(self) -> None:
+        """Forget all buckets, queues and metrics.
+
+        Raises:
+            OSError: the server does not run.
+        """
+        self.request("POST", "/moto-api/reset")

@@ -1,0 +1,87 @@
+"""What all tests share: a clean environment, and servers that stand in for AWS and Redis.
+
+A server that is not installed skips its tests here, and fails them where CI is set.
+"""
+
+import os
+
+import pytest
+from hypothesis import settings
+from proxy import Proxy
+from standins import AWS, Ministack, Moto, Redis, environment, running
+
+from pipeline.local import ISOLATION
+
+OURS = ("AWS_", "CELERY_", "CLAIMCHECK_")
+"""Variables that a developer may have set, and no test may see."""
+
+settings.register_profile("here", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch):
+    """Hide the developer's own settings and real AWS."""
+    for name in [name for name in os.environ if name.startswith(OURS)]:
+        monkeypatch.delenv(name)
+    for name, value in ISOLATION.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="session")
+def moto():
+    yield from running(Moto())
+
+
+@pytest.fixture(scope="session")
+def ministack():
+    yield from running(Ministack())
+
+
+@pytest.fixture(scope="session")
+def redis_server():
+    yield from running(Redis())
+
+
+@pytest.fixture(params=["moto", "ministack"])
+def aws(request, monkeypatch):
+    """AWS, empty, on one stand-in after the other; the environment leads to it."""
+    return entered(request.getfixturevalue(request.param), monkeypatch)
+
+
+@pytest.fixture
+def moto_aws(moto, monkeypatch):
+    """AWS, empty, on moto alone; the environment leads to it."""
+    return entered(moto, monkeypatch)
+
+
+def entered(server, monkeypatch):
+    """Empty a stand-in, and point the environment at it."""
+    server.reset()
+    for name, value in environment(server.url).items():
+        monkeypatch.setenv(name, value)
+    return AWS(server.name, server.url)
+
+
+@pytest.fixture
+def proxy_to():
+    """Return a function that puts a proxy in front of a URL until the test ends."""
+    started = []
+
+    def start(url):
+        started.append(Proxy(url))
+        return started[-1].__enter__()
+
+    yield start
+    for proxy in started:
+        proxy.__exit__()
+
+
+@pytest.fixture
+def proxy(request, proxy_to, monkeypatch):
+    """A proxy in front of the test's ``aws``, or else of ``moto_aws``; the environment leads to it."""
+    name = "aws" if "aws" in request.fixturenames else "moto_aws"
+    started = proxy_to(request.getfixturevalue(name).url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", started.url)
+    return started

@@ -1,0 +1,103 @@
+"""What integration tests share: the shop's app in this process, and in real workers beside it."""
+
+import gc
+import importlib
+import json
+import os
+import sys
+from contextlib import ExitStack, contextmanager
+from uuid import uuid4
+
+import pytest
+import workers
+from celery._state import _set_current_app
+
+from pipeline import serializer
+
+
+class Shop:
+    """The shop's app as a producer in this process, with the environment that its workers get."""
+
+    def __init__(self, module, environment, tmp_path, stack):
+        self.module = module
+        self.app = module.app
+        self.environment = environment
+        self._tmp_path = tmp_path
+        self._stack = stack
+
+    def __getattr__(self, name):
+        return getattr(self.module, name)
+
+    def worker(self, **options):
+        """Start a worker that lives as long as the test."""
+        return self._stack.enter_context(workers.worker(self.environment, self._tmp_path, **options))
+
+    def notes(self):
+        """Return what tasks noted, line by line."""
+        return self.module.NOTES.read_text().splitlines() if self.module.NOTES.exists() else []
+
+    def objects(self):
+        """Return the keys in the store."""
+        return [stored.key for stored in serializer.installed().store.list()]
+
+    def eventually_empty(self, seconds=30):
+        """Wait until the store holds nothing."""
+        workers.eventually(lambda: not self.objects(), seconds, f"left in the store: {self.objects()}")
+
+    def clear(self):
+        """Forget what earlier tests left: notes and objects."""
+        self.module.NOTES.unlink(missing_ok=True)
+        serializer.installed().store.delete(self.objects())
+
+
+@contextmanager
+def open_shops(tmp_path):
+    """Make shops one after another: each is forgotten with the ``with`` block."""
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as environment:
+
+        def make(broker="sqs://", store=None, options=None, conf=None):
+            results = tmp_path / "results"
+            results.mkdir(exist_ok=True)
+            environment.setenv("SHOP_BROKER", broker)
+            environment.setenv("SHOP_BACKEND", f"file://{results}")
+            environment.setenv("SHOP_QUEUE", f"shop-{uuid4().hex[:8]}")
+            environment.setenv("SHOP_NOTES", str(tmp_path / "notes"))
+            environment.setenv("SHOP_CONF", json.dumps(conf or {}))
+            environment.setenv("SHOP_OPTIONS", json.dumps(options or {}))
+            if store:
+                environment.setenv("SHOP_STORE", store)
+            sys.modules.pop("shop", None)
+            module = importlib.import_module("shop")
+            stack.callback(_forget, module)
+            return Shop(module, os.environ.copy(), tmp_path, stack)
+
+        yield make
+
+
+@pytest.fixture
+def shop_of(tmp_path):
+    """Make a shop: ``shop_of(broker=…, store=…, options={…}, conf={…})``."""
+    with open_shops(tmp_path) as make:
+        yield make
+
+
+@pytest.fixture(scope="session")
+def shops():
+    """Return :func:`open_shops`, for fixtures of a wider scope."""
+    return open_shops
+
+
+def _forget(module):
+    if serializer.is_installed():
+        serializer.installed().recorder.close()
+    serializer.install(None)
+    module.app.close()
+    _set_current_app(None)
+    sys.modules.pop("shop", None)
+    gc.collect()
+
+
+@pytest.fixture
+def shop(shop_of, moto_aws):
+    """A shop on SQS and S3 where every argument goes through the store."""
+    return shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})

@@ -1,0 +1,136 @@
+"""Servers that stand in for AWS and Redis: real processes on free ports, ended by pid.
+
+Each is a :class:`pipeline.local.Server` with one verb more, ``reset``. What they lack is in the README.
+"""
+
+import os
+import shutil
+import socket
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from boto3.session import Session
+
+from pipeline.local import HOST, REGION, EmbeddedAWS, Server, environment
+
+__all__ = ["AWS", "Ministack", "Moto", "Redis", "environment", "running"]
+
+ROOT = Path(__file__).parents[1]
+
+
+class Moto(EmbeddedAWS):
+    """moto's server. It closes the connection after every answer, and checks no signature."""
+
+
+class Ministack(Server):
+    """ministack 1.5.33, in a venv of its own because it pins another botocore."""
+
+    name = "ministack"
+
+    def command(self):
+        """Run what MINISTACK names, or the Makefile's own."""
+        return [os.environ.get("MINISTACK", str(ROOT / ".venv-ministack/bin/ministack"))]
+
+    def settings(self):
+        """Bind to this machine alone; without MINISTACK_HOST, queue URLs repeat the caller's Host."""
+        return {
+            "BIND_HOST": HOST,
+            "GATEWAY_PORT": str(self.port),
+            "IOT_MTLS_ENABLED": "0",
+            "LOG_LEVEL": "WARNING",
+            "SFTP_ENABLED": "0",
+        }
+
+    def answers(self):
+        """Ask its own page."""
+        return self.request("GET", "/_ministack/ready")
+
+    def reset(self):
+        """Forget all buckets, queues and metrics."""
+        assert self.request("POST", "/_ministack/reset")
+
+
+class Redis(Server):
+    """redis-server, which writes nothing to disk."""
+
+    name = "redis-server"
+
+    def __init__(self):
+        super().__init__()
+        self.url = f"redis://{HOST}:{self.port}/0"
+
+    def command(self):
+        """Run without snapshots, on this machine alone."""
+        program = shutil.which(self.name) or self.name
+        options = {"--bind": HOST, "--port": str(self.port), "--save": "", "--appendonly": "no"}
+        return [program, *(word for option in options.items() for word in option)]
+
+    def answers(self):
+        """Ping it."""
+        return self.say("PING") == "+PONG"
+
+    def reset(self):
+        """Forget every key of every database."""
+        assert self.say("FLUSHALL") == "+OK"
+
+    def say(self, command):
+        """Send one inline command, and return the first line of the answer."""
+        with socket.create_connection((HOST, self.port), 5) as connection:
+            connection.sendall(f"{command}\r\n".encode())
+            return connection.makefile("r").readline().strip()
+
+
+def running(server):
+    """Yield a server that runs; without its program, skip the test here and fail it in CI."""
+    try:
+        server.start()
+    except FileNotFoundError as exc:
+        absent = pytest.fail if os.environ.get("CI") else pytest.skip
+        absent(f"{server.name} is not installed: {exc}")
+    yield server
+    server.stop()
+
+
+@dataclass(frozen=True)
+class AWS:
+    """A stand-in for AWS as a test sees it: clients that go straight to it, fresh buckets and queues."""
+
+    name: str
+    url: str
+
+    def client(self, service, **options):
+        """Return a boto3 client; options are boto3's, such as ``endpoint_url`` or ``config``."""
+        if options:
+            return _client(service, **{"endpoint_url": self.url, **options})
+        return _shared_client(service, self.url)
+
+    def bucket(self):
+        """Make a bucket, and return its name."""
+        name = f"bucket-{uuid4().hex[:12]}"
+        where = {"LocationConstraint": REGION}
+        self.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration=where)
+        return name
+
+    def queue(self, name=None, **attributes):
+        """Make a queue with SQS's own attribute names, and return its URL."""
+        named = name or f"queue-{uuid4().hex[:12]}"
+        texts = {key: str(value) for key, value in attributes.items()}
+        return self.client("sqs").create_queue(QueueName=named, Attributes=texts)["QueueUrl"]
+
+
+@cache
+def _session():
+    """Return one session for all: boto3's data files take 100 ms to read."""
+    return Session("test", "test", region_name=REGION)
+
+
+@cache
+def _shared_client(service, url):
+    return _client(service, endpoint_url=url)
+
+
+def _client(service, **options):
+    return _session().client(service, **options)

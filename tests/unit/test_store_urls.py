@@ -1,0 +1,135 @@
+"""Which URL means which store."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.stores import store_from_url
+from pipeline.stores.file import FileStore
+from pipeline.stores.s3 import S3Store
+
+
+@pytest.mark.parametrize(
+    ("url", "bucket", "prefix"),
+    [
+        ("s3://payloads", "payloads", ""),
+        ("s3://payloads/", "payloads", ""),
+        ("s3://payloads/shop", "payloads", "shop"),
+        ("s3://payloads/shop/eu=1/", "payloads", "shop/eu=1"),
+        ("s3://my.payloads-1/shop", "my.payloads-1", "shop"),
+        ("s3://a-bucket-of-sixty-three-characters-which-is-all-that-s3-will-give", None, None),
+    ],
+)
+def test_s3(url, bucket, prefix):
+    """The host is the bucket, and the path is the prefix, without slashes around it."""
+    if bucket is None:
+        with pytest.raises(ValueError, match="bucket name"):
+            store_from_url(url + "-x")
+        return
+
+    store = store_from_url(url)
+    assert isinstance(store, S3Store)
+    assert (store.bucket, store.prefix) == (bucket, prefix)
+
+
+def test_s3_takes_options():
+    """Options reach the S3 store, and those that are None count as absent."""
+    store = store_from_url(
+        "s3://payloads/shop", server_side_encryption="aws:kms", kms_key_id="alias/k", region=None
+    )
+
+    assert store == S3Store("payloads", "shop", server_side_encryption="aws:kms", kms_key_id="alias/k")
+
+
+@pytest.mark.parametrize(
+    ("url", "directory"),
+    [
+        ("file:///var/payloads", "/var/payloads"),
+        ("file:///var/payloads/", "/var/payloads"),
+        ("file:///var/my%20payloads", "/var/my payloads"),
+    ],
+)
+def test_file(url, directory):
+    """The path is the directory; options that are None do not trouble it."""
+    assert store_from_url(url, kms_key_id=None) == FileStore(Path(directory))
+
+
+def test_memory():
+    """The same name is the same store within a process, and another name is another one."""
+    store = store_from_url("memory://one", server_side_encryption=None)
+    store.put("a", b"a", {})
+
+    assert store_from_url("memory://one") is store
+    assert store_from_url("memory://one").get("a", 1) == b"a"
+    assert list(store_from_url("memory://two").list()) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("", "unknown scheme ''"),
+        ("payloads", "unknown scheme ''"),
+        ("gs://payloads/shop", "unknown scheme 'gs'"),
+        ("https://payloads.s3.amazonaws.com/shop", "unknown scheme 'https'"),
+        ("s3:payloads", "no bucket"),
+        ("s3://", "no bucket"),
+        ("s3:///shop", "no bucket"),
+        ("s3://Payloads", "'Payloads' is no bucket name"),
+        ("s3://my_payloads", "'my_payloads' is no bucket name"),
+        ("s3://ab", "'ab' is no bucket name"),
+        ("s3://-payloads", "no bucket name"),
+        ("s3://pay..loads", "no bucket name"),
+        ("s3://192.168.0.1/shop", "no bucket name"),
+        ("s3://payloads:9000/shop", "no bucket name"),
+        ("s3://payloads/shop/../other", "must not contain"),
+        ("s3://payloads/%2e%2e/other", "must not contain"),
+        ("s3://payloads/./shop", "must not contain"),
+        ("s3://payloads/shop//eu", "no prefix"),
+        ("s3://payloads/sh op", "no prefix"),
+        ("s3://payloads/{}".format("x" * 513), "513 bytes"),
+        ("s3://payloads/shop?region=eu", "query or fragment"),
+        ("s3://payloads/shop#1", "query or fragment"),
+        ("s3://[payloads/shop", "cannot be read"),
+        ("file://payloads/shop", "file:///directory"),
+        ("file:///", "file:///directory"),
+        ("file:///var/../etc", "must not contain"),
+        ("file:///var/%00", "file:///directory"),
+        ("memory://", "memory://name"),
+        ("memory://one/two", "memory://name"),
+    ],
+)
+def test_what_is_refused(url, words):
+    """Anything else is refused when the application starts, with a sentence that says why."""
+    with pytest.raises(ValueError, match=words):
+        store_from_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://AKIAEXAMPLE:hunter2@payloads/shop",
+        "s3://hunter2@payloads/shop",
+        "s3://payloads/shop?secret=hunter2",
+        "s3://payloads/shop#hunter2",
+        "ftp://user:hunter2@payloads/shop",
+        "s3://user:hunter2@[payloads/shop",
+    ],
+)
+def test_credentials_are_never_repeated(url):
+    """A URL with a secret in it is refused, and the secret appears nowhere in the error."""
+    with pytest.raises(ValueError, match="store URL") as caught:
+        store_from_url(url)
+
+    assert "hunter2" not in repr(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("url", ["s3://payloads", "file:///var/payloads", "memory://one"])
+def test_unknown_options_are_refused(url):
+    """An option that a store does not have is refused, with those that it has."""
+    with pytest.raises(ValueError, match="takes no option colour; expected"):
+        store_from_url(url, colour="red")
+    if not url.startswith("s3:"):
+        with pytest.raises(ValueError, match="takes no option kms_key_id"):
+            store_from_url(url, kms_key_id="alias/k")
