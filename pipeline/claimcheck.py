@@ -164,19 +164,26 @@ class ClaimCheck:
                 f"store refuses us [key={key}]: put and get are allowed, delete is not; allow s3:DeleteObject"
             )
 
-    def release(self, claims: Sequence[Claim]) -> None:
-        """Give payloads up. Never raises: what cannot be deleted is counted, and left to the sweep."""
-        keys = [claim.key for claim in claims if self._ours(claim)]
-        with self._timed(metrics.RELEASE_SECONDS, "", ""):
-            failed = self._delete(keys)
-        self.recorder.record(metrics.PAYLOADS_RELEASED, len(keys) - len(failed))
-        self.recorder.record(metrics.PAYLOADS_ORPHANED, len(failed))
-
-    def _delete(self, keys: Sequence[str]) -> Sequence[str]:
+    def release(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """Give payloads up, and return the claims to try again later. Never raises; safe to call twice."""
+        ours = {claim.key: claim for claim in claims if self._ours(claim)}
+        if not ours:
+            return ()
         try:
-            return self._patiently(lambda: self.store.delete(keys)) if keys else ()
+            with self._timed(metrics.RELEASE_SECONDS, "", ""):
+                failed = self._patiently(lambda: self.store.delete(list(ours)))
+        except StoreUnavailableError:
+            return list(ours.values())
         except StoreError:
-            return keys
+            self.orphan(claims)
+            return ()
+        self.recorder.record(metrics.PAYLOADS_RELEASED, len(ours) - len(failed))
+        return [ours[key] for key in failed]
+
+    def orphan(self, claims: Sequence[Claim], queue: str = "", task: str = "") -> None:
+        """Count payloads that nobody will release: the sweep finds them, or the lifecycle rule."""
+        if claims:
+            self.recorder.record(metrics.PAYLOADS_ORPHANED, len(claims), queue=queue, task=task)
 
     def _ours(self, claim: Claim) -> bool:
         try:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery.app.amqp import task_message
 
-from pipeline import metrics, serializer
-from pipeline.claimcheck import ClaimCheck
+from pipeline import serializer
 from pipeline.publication import Publication, publishing
 from pipeline.transport import refused
 
@@ -68,9 +67,6 @@ def _abandon(publication: Publication, exc: Exception) -> None:
 
     After a timeout or a lost connection it may have: then the payload stays, and the sweep decides.
     """
-    claimcheck: ClaimCheck = serializer.installed()
-    if refused(exc):
-        claimcheck.release(publication.claims)
-    else:
-        labels = {"queue": publication.queue, "task": publication.task}
-        claimcheck.recorder.record(metrics.PAYLOADS_ORPHANED, len(publication.claims), **labels)
+    claimcheck = serializer.installed()
+    left = claimcheck.release(publication.claims) if refused(exc) else publication.claims
+    claimcheck.orphan(left, publication.queue, publication.task)

@@ -27,7 +27,8 @@ def forget(result: AsyncResult[Any]) -> None:
     stored = backend.get(backend.get_key_for_task(result.id))
     if stored:
         result.forget()
-        serializer.installed().release(_claims(stored))
+        claimcheck = serializer.installed()
+        claimcheck.orphan(claimcheck.release(_claims(stored)))
 
 
 def _claims(stored: Any) -> list[Claim]:

@@ -8,6 +8,7 @@ import os
 import pytest
 from hypothesis import settings
 from proxy import Proxy
+from shops import shop, shop_of, shops  # noqa: F401 - fixtures
 from standins import AWS, Ministack, Moto, Redis, environment, running
 
 from pipeline.local import ISOLATION

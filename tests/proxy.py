@@ -246,6 +246,8 @@ class Link:
             socket.create_connection(self.proxy.server) as self.server,
             self.server.makefile("rb", PIECE_BYTES) as stream,
         ):
+            if self.is_cut.is_set():  # before there was a connection to the server to cut
+                raise ConnectionAbortedError
             self.server.sendall(self.head.raw)
             for piece in content:
                 self.server.sendall(piece)

@@ -50,6 +50,7 @@ class Releaser:
         self._claimcheck = claimcheck
         self._interval = interval_seconds
         self._ended: deque[_Ended] = deque()
+        self._settled: list[Claim] = []
         self._wake = threading.Event()
         self._closed = False
         self._flushing = threading.Lock()
@@ -64,21 +65,26 @@ class Releaser:
         self._ended.append(_Ended(message, claim))
 
     def close(self) -> None:
-        """Release what has settled by now, and stop."""
+        """Release what has settled by now, and stop; what cannot be released is counted as orphaned."""
         self._closed = True
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
         self.flush()
+        self._claimcheck.orphan(self._settled)
 
     def flush(self) -> None:
-        """Release every payload whose message has settled; keep waiting for the others."""
+        """Release every payload whose message has settled; keep waiting for the others.
+
+        While the store is unavailable its payloads are kept in mind, and tried again with the next flush.
+        """
         with self._flushing:
             waiting = [self._ended.popleft() for _ in range(len(self._ended))]
-            settled = [ended for ended in waiting if ended.message.acknowledged]
+            self._settled += [ended.claim for ended in waiting if ended.message.acknowledged]
             self._ended.extend(ended for ended in waiting if self._may_settle(ended))
+            settled, self._settled = self._settled, []
             for start in range(0, len(settled), BATCH):
-                self._claimcheck.release([ended.claim for ended in settled[start : start + BATCH]])
+                self._settled += self._claimcheck.release(settled[start : start + BATCH])
 
     def _may_settle(self, ended: _Ended) -> bool:
         if ended.message.acknowledged:

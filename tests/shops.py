@@ -1,4 +1,4 @@
-"""What integration tests share: the shop's app in this process, and in real workers beside it."""
+"""The shop's app as a producer in this process, and in real workers beside it; fixtures for all tests."""
 
 import gc
 import importlib
@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 import workers
 from celery._state import _set_current_app
+from kombu import pools
 
 from pipeline import serializer
 
@@ -92,6 +93,7 @@ def _forget(module):
         serializer.installed().recorder.close()
     serializer.install(None)
     module.app.close()
+    pools.reset()  # Kombu shares them between apps with the same broker
     _set_current_app(None)
     sys.modules.pop("shop", None)
     gc.collect()

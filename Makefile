@@ -1,0 +1,45 @@
+# Everything that this repository can do. It needs GNU make and Python 3.11 or later, and PyPI once.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test check bench clean
+
+PYTHON := .venv/bin/python
+READY := .venv/.ready
+MINISTACK_READY := .venv-ministack/.ready
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(READY) ## Run the demonstration from the first task to the last, and end
+	$(PYTHON) -m tasks.demo
+
+up: $(READY) ## Run the demonstration, and keep it running until Ctrl-C
+	$(PYTHON) -m tasks.demo --keep
+
+test: $(READY) $(MINISTACK_READY) ## Run every test, with branch coverage
+	$(PYTHON) -m pytest --cov --cov-branch --cov-report=term-missing:skip-covered
+
+check: $(READY) ## Check format, rules, types, and the tests that need no server
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m mypy
+	$(PYTHON) -m pytest tests/unit tests/property -q
+
+bench: $(READY) ## Measure
+	$(PYTHON) -m benchmarks
+
+clean: ## Remove all that was made here, the virtual environments too
+	rm -rf .venv .venv-ministack .local .coverage build dist
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml
+	python3 -m venv .venv
+	$(PYTHON) -m pip install --quiet -e '.[dev]'
+	touch $@
+
+# Only the tests need it. It pins another botocore than ours, hence a place of its own.
+$(MINISTACK_READY): Makefile
+	python3 -m venv .venv-ministack
+	.venv-ministack/bin/python -m pip install --quiet 'ministack==1.5.33'
+	touch $@

@@ -1,0 +1,103 @@
+"""The command ``python -m tasks.demo``."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from time import sleep
+
+import click
+
+from pipeline import serializer
+from settings import QUEUES, CelerySettings
+from tasks.demo import report, system, workload
+from tasks.demo.proof import checks
+from tasks.demo.system import ROOT, DemoError, Workers
+from tasks.demo.workload import Sent
+
+SHOWN = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
+ONE_TASK = (
+    "import tasks.app; from tasks.reports import summarise; from tasks.samples import sample_report; "
+    "print(summarise.delay(sample_report(50_000)).get(timeout=60)['total'])"
+)
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Start the system and keep it until Ctrl-C.")
+@click.option("--produce-only", is_flag=True, help="Send to the AWS that the environment names, and wait.")
+def main(*, keep: bool, produce_only: bool) -> None:
+    """Send large inputs through the whole pipeline, on an AWS of its own, and prove that nothing is left."""
+    if keep and produce_only:
+        raise click.UsageError("--keep and --produce-only exclude each other")
+    # What a library would warn of here, a dropped metric for one, is for the proof to find.
+    logging.basicConfig(level=logging.ERROR)
+    system.obey_signals()
+    with _in_one_sentence():
+        (_keep if keep else _produce if produce_only else _demonstrate)()
+
+
+@contextmanager
+def _in_one_sentence() -> Iterator[None]:
+    try:
+        yield
+    except Exception as exc:
+        raise click.ClickException(f"{system.sentence(exc)}.") from exc
+
+
+def _demonstrate() -> None:
+    report.console.print("Starting an AWS of our own, and a worker for each queue …")
+    with system.running() as workers:
+        sent = _send_and_collect(workers)
+        # Metrics are sent when a process ends, and after a minute otherwise.
+        workers.stop()
+        serializer.installed().recorder.flush()
+        _judge(sent, workers)
+
+
+def _send_and_collect(workers: Workers | None) -> list[Sent]:
+    total = len(workload.MIX)
+    with report.progress("sending", total) as advance:
+        sent = workload.send(advance)
+    with report.progress("results", total) as advance:
+        workload.collect(sent, workers.check if workers else lambda: None, advance)
+    return sent
+
+
+def _judge(sent: list[Sent], workers: Workers) -> None:
+    report.show(sent, workers.journal)
+    found = list(checks(sent))
+    report.show_checks(found)
+    failed = sum(not check.holds for check in found)
+    if failed:
+        raise DemoError(f"{failed} of {len(found)} checks failed")
+
+
+def _keep() -> None:
+    with system.running() as workers, suppress(SystemExit):
+        click.echo(f"Ready: a worker for each of {', '.join(QUEUES)}; logs in {workers.directory}")
+        click.echo(_instructions())
+        while True:
+            workers.check()
+            sleep(0.5)
+
+
+def _instructions() -> str:
+    exports = [f"export {name}={os.environ[name]}" for name in (*SHOWN, "CELERY_RESULT_BACKEND")]
+    lines = [*exports, f"cd {ROOT}", f'{sys.executable} -c "{ONE_TASK}"']
+    lines += ["", "Or everything that the demo sends:", "", f"{sys.executable} -m tasks.demo --produce-only"]
+    return "\n".join(["Send a task from another shell:", "", *lines, "", "Ctrl-C ends it all."])
+
+
+def _produce() -> None:
+    if CelerySettings().result_backend.startswith("disabled"):
+        raise DemoError("results cannot be awaited: set CELERY_RESULT_BACKEND, here and for the workers")
+    sent = _send_and_collect(None)
+    report.show(sent, None)
+    failed = sum(not each.succeeded for each in sent)
+    if failed:
+        raise DemoError(f"{failed} of {len(sent)} tasks have not succeeded")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""What is left when all is done, read back from AWS: no payload, no message, and every metric."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import boto3
+
+from pipeline import metrics
+from pipeline.metrics import Metric
+from tasks.demo import places
+from tasks.demo.workload import Sent
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_cloudwatch.type_defs import DimensionTypeDef
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
+
+Pairs = tuple[tuple[str, str], ...]
+"""Dimensions of a series: names and values."""
+
+NAMESPACE = "ClaimCheck"
+"""Where the application's metrics go; the default of ``CloudWatchSink``."""
+WAITING: "tuple[QueueAttributeNameType, ...]" = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
+"""Where SQS may still have a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that must hold, with its figures."""
+
+    holds: bool
+    text: str
+
+
+def checks(sent: Sequence[Sent]) -> Iterator[Check]:
+    """Look at everything; when workers have stopped and this process's metrics are flushed."""
+    succeeded = sum(each.succeeded for each in sent)
+    yield Check(succeeded == len(sent), f"tasks succeeded: {succeeded} of {len(sent)}")
+    yield _bucket()
+    yield _queues()
+    yield from _metrics(sent)
+
+
+def _bucket() -> Check:
+    bucket, prefix = places.bucket_and_prefix()
+    pages = boto3.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    count = sum(page["KeyCount"] for page in pages)
+    return Check(count == 0, f"bucket empty: {count} objects under s3://{bucket}/{prefix}")
+
+
+def _queues() -> Check:
+    sqs = boto3.client("sqs")
+    counts = dict.fromkeys(WAITING, 0)
+    names = places.queue_names()
+    for name in names:
+        url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(WAITING))["Attributes"]
+        counts = {state: count + int(found[state]) for state, count in counts.items()}
+    waiting, hidden, delayed = counts.values()
+    text = f"{waiting} waiting, {hidden} in flight, {delayed} delayed in {', '.join(names)}"
+    return Check(not any(counts.values()), f"queues empty: {text}")
+
+
+def _metrics(sent: Sequence[Sent]) -> Iterator[Check]:
+    cloudwatch = boto3.client("cloudwatch")
+    offloaded = sum(each.key is not None for each in sent)
+    found = _sum(cloudwatch, metrics.PAYLOADS_OFFLOADED)
+    yield Check(found == offloaded, f"metric PayloadsOffloaded: {found} for {offloaded} offloaded tasks")
+    found = _sum(cloudwatch, metrics.TASKS_SUCCEEDED)
+    yield Check(found == len(sent), f"metric TasksSucceeded: {found} for {len(sent)} tasks")
+    found = _sum(cloudwatch, metrics.PAYLOADS_RELEASED)
+    text = f"{found} for {offloaded} tasks and the results that were offloaded"
+    yield Check(found >= offloaded, f"metric PayloadsReleased: {text}")
+
+
+def _sum(cloudwatch: "CloudWatchClient", metric: Metric) -> int:
+    """Add up the series that name a task, as those of offloaded results do not; or those without names."""
+    pages = cloudwatch.get_paginator("list_metrics").paginate(Namespace=NAMESPACE, MetricName=metric.name)
+    # A set, because moto 5.2 lists a series once for each of its values.
+    listed = {_pairs(series["Dimensions"]) for page in pages for series in page["Metrics"]}
+    return round(sum(_series_sum(cloudwatch, metric, pairs) for pairs in listed - {()} or listed))
+
+
+def _pairs(dimensions: Sequence["DimensionTypeDef"]) -> Pairs:
+    return tuple((each["Name"], each["Value"]) for each in dimensions)
+
+
+def _series_sum(cloudwatch: "CloudWatchClient", metric: Metric, pairs: Pairs) -> float:
+    now = datetime.now(UTC)
+    answer = cloudwatch.get_metric_statistics(
+        Namespace=NAMESPACE,
+        MetricName=metric.name,
+        Dimensions=[{"Name": name, "Value": value} for name, value in pairs],
+        StartTime=now - timedelta(hours=1),
+        EndTime=now + timedelta(minutes=1),
+        Period=60,
+        Statistics=["Sum"],
+    )
+    return sum(point["Sum"] for point in answer["Datapoints"])

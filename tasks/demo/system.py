@@ -1,0 +1,197 @@
+"""The demo's own processes: an embedded AWS and two workers, started together and never left behind."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic, sleep
+from types import FrameType
+
+from pipeline import serializer
+from pipeline.local import REGION, EmbeddedAWS
+from settings import QUEUES
+from tasks.demo import journal, places
+
+ROOT = Path(__file__).parents[2]
+CONCURRENCY = {"default": 2, "bulk": 1}
+"""Pool children of each queue's worker: queues scale apart."""
+RESULT_BACKEND = f"dynamodb://{REGION}/claimcheck-results"
+"""DynamoDB takes items up to 400 KB; larger results go to the bucket, as arguments do."""
+READY_SECONDS = 30.0
+"""How long workers may take to start."""
+STOP_SECONDS = 20.0
+"""How long workers may take to finish what they run and to send their last metrics."""
+FAREWELL_SECONDS = 5.0
+"""The same when the demo is broken off: their AWS ends with them, and nobody will look."""
+
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_FOREIGN = ("AWS_", "CELERY_", "CLAIMCHECK_")
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the message is one sentence for its user."""
+
+
+def sentence(exc: Exception) -> str:
+    """Say in one line what went wrong."""
+    first = str(exc).partition("\n")[0]
+    return first if isinstance(exc, DemoError) else f"{type(exc).__name__}: {first}"
+
+
+def obey_signals() -> None:
+    """Turn Ctrl-C and SIGTERM into ``SystemExit``, so that every ``with`` ends what it has started."""
+    for number in _ENDINGS:
+        signal.signal(number, _end)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    _hear_no_more()
+    raise SystemExit(128 + number)
+
+
+def _hear_no_more() -> None:
+    """Ignore further signals: they must not cut short the ending of processes."""
+    for number in _ENDINGS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold signals back while a process starts: between fork and first mention nobody would end it."""
+    held: list[int] = []
+    handlers = {number: signal.signal(number, lambda number, _: held.append(number)) for number in _ENDINGS}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for each in held:
+            signal.raise_signal(each)
+
+
+@dataclass(slots=True)
+class Workers:
+    """One Celery worker for each queue, each with a process group of its own."""
+
+    directory: Path
+    _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def journal(self) -> Path:
+        """What the workers write down."""
+        return self.directory / "journal.jsonl"
+
+    def start(self) -> None:
+        """Start them with this process's environment, and wait until they take messages.
+
+        Raises:
+            DemoError: one of them has ended, or they took too long.
+        """
+        for queue in QUEUES:
+            with uninterrupted():
+                self._processes[queue] = self._started(queue)
+        deadline = monotonic() + READY_SECONDS
+        while len(journal.read(self.journal, journal.READY)) < len(QUEUES):
+            self.check()
+            if monotonic() > deadline:
+                raise DemoError(f"the workers were not ready after {READY_SECONDS:.0f} s")
+            sleep(0.1)
+
+    def check(self) -> None:
+        """Make sure that all of them are still there.
+
+        Raises:
+            DemoError: one of them has ended.
+        """
+        for queue, process in self._processes.items():
+            code = process.poll()
+            if code is not None:
+                raise DemoError(f"the worker of queue {queue} ended with code {code}")
+
+    def stop(self, patience_seconds: float = STOP_SECONDS) -> None:
+        """Let them finish what they run and send their last metrics, and end those that do not.
+
+        Their children end with them. Safe to call twice.
+        """
+        for process in self._processes.values():
+            process.terminate()
+        deadline = monotonic() + patience_seconds
+        for process in self._processes.values():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(deadline - monotonic(), 0))
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        self._processes.clear()
+
+    def _started(self, queue: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "celery", "-A", "tasks.app", "worker", "-Q", queue, "-P", "prefork"]
+        command += ["-c", str(CONCURRENCY[queue]), "-n", f"{queue}@%h", "-l", "INFO"]
+        command += ["--include", journal.__name__]
+        with (self.directory / f"{queue}.log").open("wb") as log:
+            return subprocess.Popen(  # noqa: S603 - our own words
+                command,
+                cwd=ROOT,
+                env=os.environ | {journal.PATH_VARIABLE: str(self.journal), "TMPDIR": str(self.directory)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a terminal's Ctrl-C is for the demo, which ends things in order
+            )
+
+
+@contextmanager
+def running() -> Iterator[Workers]:
+    """Run the whole system, with this process as its producer, and end every process of it.
+
+    Raises:
+        DemoError: anything fails, here or in the ``with`` block.
+    """
+    with _logs() as directory, ExitStack() as stack:
+        workers = Workers(directory)
+        try:
+            _start(workers, stack)
+            yield workers
+        finally:
+            _hear_no_more()
+
+
+def _start(workers: Workers, stack: ExitStack) -> None:
+    with uninterrupted():
+        aws = stack.enter_context(EmbeddedAWS())
+    _enter(aws.environment())
+    places.make()
+    stack.callback(serializer.installed().recorder.close)
+    stack.callback(workers.stop, FAREWELL_SECONDS)
+    workers.start()
+
+
+@contextmanager
+def _logs() -> Iterator[Path]:
+    """Give a directory for logs: it stays if something fails, and the error names it."""
+    directory = Path(tempfile.mkdtemp(prefix="claimcheck-demo-"))
+    failed = False
+    try:
+        yield directory
+    except Exception as exc:
+        failed = True
+        raise DemoError(f"{sentence(exc)}; logs are in {directory}") from exc
+    finally:
+        if not failed:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _enter(aws: dict[str, str]) -> None:
+    """Make this process, and those that it starts, see the embedded AWS and no other."""
+    for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
+        del os.environ[name]
+    os.environ.update(aws)
+    os.environ["CELERY_RESULT_BACKEND"] = RESULT_BACKEND
+    # A proxy does not know our ports.
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"

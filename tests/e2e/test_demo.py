@@ -1,0 +1,154 @@
+"""The demo, run as a user runs it: from a fresh shell, in some other directory."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from contextlib import contextmanager
+
+import psutil
+import pytest
+
+pytestmark = [pytest.mark.aws, pytest.mark.worker]
+
+DEMO = [sys.executable, "-m", "tasks.demo"]
+BROKEN = """
+from tasks.demo import system
+from tasks.demo.__main__ import main
+system.CONCURRENCY["bulk"] = "many"
+main()
+"""
+"""The demo with a worker that refuses to start."""
+MARK = "DEMO_TEST_MARK"
+"""Variable that every process of one demo inherits."""
+PROOF = (
+    "✓ tasks succeeded: 24 of 24",
+    "✓ bucket empty: 0 objects",
+    "✓ queues empty: 0 waiting, 0 in flight, 0 delayed",
+    "✓ metric PayloadsOffloaded: 18 for 18",
+    "✓ metric TasksSucceeded: 24 for 24",
+    "✓ metric PayloadsReleased:",
+)
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """A fresh shell's environment, marked, whose temporary files are ours."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CELERY_"))}
+    return kept | {MARK: uuid.uuid4().hex, "TMPDIR": str(tmp_path)}
+
+
+@contextmanager
+def started(command, shell):
+    process = subprocess.Popen(
+        command,
+        env=shell,
+        cwd="/",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        with process:
+            yield process
+    finally:
+        for left in alive(shell):
+            left.kill()
+
+
+def alive(shell):
+    found = []
+    for process in psutil.process_iter():
+        try:
+            ours = process.environ().get(MARK) == shell[MARK]
+        except psutil.Error:
+            continue
+        if ours and process.status() != psutil.STATUS_ZOMBIE:
+            found.append(process)
+    return found
+
+
+def read_until(process, start):
+    return next(line for line in process.stdout if line.startswith(start))
+
+
+@pytest.mark.slow
+def test_it_shows_and_proves_the_whole_way(shell, tmp_path):
+    """One command sends everything, proves that nothing is left, and leaves no process and no file."""
+    with started(DEMO, shell) as demo:
+        output, _ = demo.communicate(timeout=180)
+
+    assert demo.returncode == 0, output
+    assert [line for line in PROOF if line not in output] == []
+    assert output.count("offloaded ") >= 18
+    assert "50,000 records, 6 regions" in output
+    assert alive(shell) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_ends_what_keep_started(shell, tmp_path):
+    """Ctrl-C ends every process of a kept system, children of children included, as intended: exit code 0."""
+    with started([*DEMO, "--keep"], shell) as demo:
+        read_until(demo, "Ready")
+        family = psutil.Process(demo.pid).children(recursive=True)
+        os.killpg(demo.pid, signal.SIGINT)  # as a terminal does: the whole group gets it
+        output, _ = demo.communicate(timeout=60)
+
+    assert len(family) >= 6  # AWS, two workers, three pool children
+    assert [process for process in family if process.is_running()] == []
+    assert alive(shell) == []
+    assert demo.returncode == 0
+    assert "Traceback" not in output
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 2.0, 3.0, 4.0, 5.0])
+def test_a_signal_while_it_starts_leaves_nothing(shell, seconds):
+    """A signal at any moment of the start ends what has been started by then."""
+    with started([*DEMO, "--keep"], shell) as demo:
+        time.sleep(seconds)
+        demo.send_signal(signal.SIGTERM)
+        demo.communicate(timeout=60)
+
+    assert alive(shell) == []
+
+
+def test_a_start_that_fails_leaves_nothing_but_logs(shell, tmp_path):
+    """A worker that does not start is one sentence, exit code 1, no process, and its log."""
+    with started([sys.executable, "-c", BROKEN], shell) as demo:
+        output, _ = demo.communicate(timeout=60)
+
+    (directory,) = tmp_path.iterdir()
+    assert demo.returncode == 1
+    assert output.splitlines()[-1] == (
+        f"Error: the worker of queue bulk ended with code 2; logs are in {directory}."
+    )
+    assert alive(shell) == []
+
+
+def test_another_shell_can_send_to_a_kept_system(shell):
+    """What ``--keep`` prints is a script for a shell: it sends a task and shows its result."""
+    with started([*DEMO, "--keep"], shell) as demo:
+        read_until(demo, "Send a task")
+        script = "".join(iter(demo.stdout.readline, "Or everything that the demo sends:\n"))
+        sent = subprocess.run(["sh", "-ec", script], env=shell, capture_output=True, text=True, check=False)
+        demo.send_signal(signal.SIGTERM)
+        demo.communicate(timeout=60)
+
+    assert sent.returncode == 0, sent.stderr
+    assert float(sent.stdout) > 0
+    assert alive(shell) == []
+
+
+def test_results_that_nobody_keeps_are_not_awaited(shell):
+    """Without a result backend, ``--produce-only`` sends nothing and says in a sentence what to set."""
+    with started([*DEMO, "--produce-only"], shell) as demo:
+        output, _ = demo.communicate(timeout=60)
+
+    assert demo.returncode == 1
+    assert output == (
+        "Error: results cannot be awaited: set CELERY_RESULT_BACKEND, here and for the workers.\n"
+    )

@@ -1,0 +1,114 @@
+"""The store goes away and comes back: nothing is lost, and nothing fails."""
+
+import random
+import threading
+import time
+
+import pytest
+from workers import eventually
+
+pytestmark = [pytest.mark.aws, pytest.mark.worker]
+
+RANDOM = random.Random(5)
+
+
+@pytest.fixture
+def s3(proxy_to, moto_aws, monkeypatch):
+    """A proxy in front of S3 alone."""
+    proxy = proxy_to(moto_aws.url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
+    return proxy
+
+
+@pytest.fixture
+def shop(shop_of, moto_aws, s3):
+    """A shop that waits two seconds for its store and then gives the message back."""
+    options = {"threshold_bytes": 0, "store_retry_seconds": 2}
+    return shop_of(store=f"s3://{moto_aws.bucket()}/claims", options=options)
+
+
+def test_twenty_seconds_without_s3_lose_and_fail_nothing(shop, s3):
+    """S3 answers 503 for ten seconds and refuses connections for ten more: every task ends in success."""
+    shop.worker(pool="prefork")
+    payloads = [RANDOM.randbytes(20_000) for _ in range(40)]
+    results = [shop.digest_bytes.delay(payload) for payload in payloads]
+    eventually(lambda: any(result.ready() for result in results))
+
+    s3.fail(status=503)
+    time.sleep(10)
+    s3.refuse()
+    time.sleep(10)
+    s3.heal()
+
+    for result in results:
+        assert result.get(timeout=120)[0] == 20_000
+    assert {result.state for result in results} == {"SUCCESS"}
+    shop.eventually_empty(60)
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_an_outage_redelivers(shop, s3, pool):
+    """A task whose payload cannot be read now goes back to the queue, and succeeds later."""
+    worker = shop.worker(pool=pool)
+    outage = s3.fail("GetObject", status=503)
+    result = shop.digest_bytes.delay(b"x")
+    eventually(lambda: "StoreUnavailableError" in worker.text(), 60)
+
+    assert outage.used > 0
+    assert result.state == "PENDING"
+
+    s3.heal()
+    assert result.get(timeout=60)[0] == 1
+    shop.eventually_empty()
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_an_outage_loses_no_early_acknowledged_task(shop, s3, pool):
+    """With early acks the first message is gone, so the worker sends it again."""
+    worker = shop.worker(pool=pool)
+    s3.fail("GetObject", status=503)
+    result = shop.early.delay("x" * 100)
+    eventually(lambda: "StoreUnavailableError" in worker.text(), 60)
+    s3.heal()
+
+    assert result.get(timeout=60) == 100
+    shop.eventually_empty()
+
+
+def test_a_producer_waits_for_its_store(shop, s3):
+    """A short outage costs the producer time and nothing else."""
+    s3.refuse()
+    healing = threading.Timer(1.0, s3.accept)
+    healing.start()
+    shop.digest_bytes.delay(b"x")
+    healing.join()
+
+    assert len(shop.objects()) == 1
+
+
+def test_a_worker_starts_during_an_outage(shop, s3):
+    """An unavailable store is no reason not to start: it may be back before the first task is."""
+    s3.fail(status=503)
+    worker = shop.worker(pool="solo")
+
+    assert "starting although the store is unavailable" in worker.text()
+
+
+@pytest.mark.parametrize("verb", ["reset", "truncate", "lose"])
+def test_broken_connections_are_mended(shop, s3, verb):
+    """A read or write of the store that breaks in the middle is repeated, and the task runs."""
+    shop.worker(pool="solo")
+    getattr(s3, verb)("PutObject", times=1)
+    getattr(s3, verb)("GetObject", times=1)
+
+    assert shop.digest_bytes.delay(RANDOM.randbytes(300_000)).get(timeout=60)[0] == 300_000
+    shop.eventually_empty()
+
+
+def test_a_flipped_bit_on_the_way_is_caught(shop, s3):
+    """A payload damaged on its way reaches no task."""
+    shop.worker(pool="solo")
+    s3.flip("GetObject")
+
+    with pytest.raises(Exception, match=r"payload corrupt|unavailable|checksum"):
+        shop.digest_bytes.delay(RANDOM.randbytes(300_000)).get(timeout=20)

@@ -1,0 +1,100 @@
+"""What a task costs at the HTTP level: which calls, how many, and from which process."""
+
+import random
+
+import pytest
+from celery.signals import after_task_publish
+from workers import eventually
+
+pytestmark = [pytest.mark.aws, pytest.mark.worker]
+
+PAYLOAD = ("PutObject", "GetObject", "HeadObject", "DeleteObject", "DeleteObjects", "CreateMultipartUpload")
+NOISE = random.Random(3).randbytes(400_000)
+
+
+@pytest.fixture
+def shop(shop_of, moto_aws, proxy):
+    """A shop with the default threshold, whose every call is written down."""
+    return shop_of(store=f"s3://{moto_aws.bucket()}/claims")
+
+
+def counted(proxy, operations=PAYLOAD):
+    return {name: count for name, count in proxy.operations.items() if name in operations}
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_an_offloaded_task_costs_one_put_and_one_get(shop, proxy, pool):
+    """Ten large tasks are ten puts by the producer, ten gets where they run, and a few batched deletes."""
+    worker = shop.worker(pool=pool)
+    proxy.requests.clear()
+    results = [shop.digest_bytes.delay(NOISE + bytes([i])) for i in range(10)]
+
+    assert [result.get(timeout=60)[0] for result in results] == [400_001] * 10
+    shop.eventually_empty()
+
+    calls = counted(proxy)
+    assert (calls.pop("PutObject"), calls.pop("GetObject")) == (10, 10)
+    assert set(calls) == {"DeleteObjects"}
+    readers = {request.pid for request in proxy.seen("GetObject")}
+    if pool == "prefork":
+        assert worker.pid not in readers
+        assert readers <= {child.pid for child in worker.children()}
+    assert {request.pid for request in proxy.seen("DeleteObjects")} == {worker.pid}
+
+
+def test_an_inline_task_costs_nothing_more_than_before(shop, proxy):
+    """Small tasks, and large ones that compress well, never call the store."""
+    shop.worker()
+    proxy.requests.clear()
+    small, packed = shop.digest.delay(1, a="x"), shop.digest.delay("all work and no play " * 20_000)
+
+    assert small.get(timeout=60) == shop.fingerprint([[1], {"a": "x"}])
+    assert packed.get(timeout=60) == shop.fingerprint([["all work and no play " * 20_000], {}])
+    assert counted(proxy) == {}
+
+
+def test_what_sqs_carries_weighs_what_was_computed(shop, moto_aws):
+    """The size that decides is the size on the wire, within the reserve."""
+    seen = {}
+
+    def keep(headers, **_):
+        seen.update(headers)
+
+    after_task_publish.connect(keep)
+    try:
+        shop.digest_bytes.delay(NOISE[:90_000])
+    finally:
+        after_task_publish.disconnect(keep)
+    sqs = moto_aws.client("sqs")
+    url = sqs.get_queue_url(QueueName=shop.app.conf.task_default_queue)["QueueUrl"]
+    (message,) = sqs.receive_message(QueueUrl=url)["Messages"]
+
+    computed, actual = seen["claimcheck"]["wire_bytes"], len(message["Body"])
+    assert actual <= computed <= actual + 4_096 * 4 / 3
+    assert computed == pytest.approx(90_000 * 16 / 9, rel=0.1)
+
+
+def test_a_message_whose_delete_fails_keeps_its_payload(shop, proxy):
+    """A failed acknowledgement means a redelivery, so the payload stays until one succeeds."""
+    worker = shop.worker(pool="solo")
+    rule = proxy.fail(
+        "DeleteMessage", status=400, times=1,
+        content=b'{"__type":"com.amazonaws.sqs#ReceiptHandleIsInvalid","message":"expired"}',
+    )  # fmt: skip
+    result = shop.digest_bytes.delay(NOISE)
+
+    assert result.get(timeout=60)[0] == 400_000
+    eventually(lambda: rule.used == 1)
+    eventually(lambda: "not settled" in worker.text())
+    assert len(shop.objects()) == 1
+
+
+@pytest.mark.parametrize(("status", "left"), [(400, 0), (500, 1)])
+def test_a_failed_publish_gives_its_payload_up_if_that_is_safe(shop, proxy, status, left):
+    """If SQS certainly refused, the payload goes; if the message may be there, it stays."""
+    proxy.fail("SendMessage", status=status, content=b'{"__type":"AccessDenied","message":"no"}')
+
+    with pytest.raises(Exception, match=r"SendMessage"):
+        shop.digest_bytes.apply_async((NOISE,), retry=False)
+
+    assert len(shop.objects()) == left
