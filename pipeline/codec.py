@@ -33,8 +33,19 @@ _OPTIONS = (
     | ormsgpack.OPT_PASSTHROUGH_BIG_INT
     | ormsgpack.OPT_PASSTHROUGH_DATACLASS
     | ormsgpack.OPT_PASSTHROUGH_DATETIME
+    | ormsgpack.OPT_PASSTHROUGH_SUBCLASS  # their contents need not lie where the base class keeps its own
     | ormsgpack.OPT_PASSTHROUGH_UUID
 )
+
+_PLAIN: dict[type, Callable[[Any], Any]] = {
+    str: str.__str__,
+    int: int.__int__,
+    float: float.__float__,
+    list: list,
+    tuple: list,
+    dict: lambda mapping: dict(mapping.items()),
+}
+"""What JSON makes of subclasses. Celery's ``regen`` is a list that is empty inside until it is iterated."""
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}\Z", re.ASCII)
 _DEEPEST = 32
@@ -115,10 +126,11 @@ class Codec:
         return ormsgpack.unpackb(data, ext_hook=self._restore, option=ormsgpack.OPT_NON_STR_KEYS)
 
     def _default(self, value: Any) -> Any:
-        if isinstance(value, int):
+        if type(value) is int:
             return ormsgpack.Ext(_BIG_INTEGER, str(value).encode())
-        if isinstance(value, tuple):  # a named one: JSON makes it a list
-            return list(value)
+        for kind, plainly in _PLAIN.items():
+            if isinstance(value, kind):
+                return plainly(value)
         plain = self._types.default(value)
         if isinstance(plain, dict) and plain.keys() == {"__type__", "__value__"}:
             marked = [plain["__type__"], plain["__value__"]]

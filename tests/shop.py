@@ -30,6 +30,8 @@ app.conf.update(
 )
 if "SHOP_STORE" in os.environ:
     pipeline.install(app, os.environ["SHOP_STORE"], **json.loads(os.environ.get("SHOP_OPTIONS", "{}")))
+if "SHOP_LATE" in os.environ:
+    app.conf.task_serializer = "json"
 
 task = partial(app.task, shared=False)  # tests make this app many times in one process
 NOTES = Path(os.environ["SHOP_NOTES"])

@@ -4,9 +4,11 @@ import gc
 from collections import OrderedDict, namedtuple
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from http import HTTPStatus
 from uuid import UUID
 
 import pytest
+from celery.utils.functional import regen
 from kombu.utils import json
 
 from pipeline.codec import Codec
@@ -68,10 +70,43 @@ def test_values_come_back_equal(value):
     assert type(codec.decode(*codec.encode(value))) is type(value)
 
 
-@pytest.mark.parametrize("value", [(1, 2), Point(1, 2), OrderedDict(a=1), Described()])
+class Text(str):
+    __slots__ = ()
+
+    def __str__(self):
+        return "not this"
+
+
+class Hollow(list):
+    def __iter__(self):
+        return iter([7, 8])
+
+
+class Ratio(float):
+    pass
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        (1, 2),
+        Point(1, 2),
+        OrderedDict(a=1),
+        Described(),
+        Text("this"),
+        Hollow(),
+        Ratio(0.5),
+        HTTPStatus.OK,
+        [regen(i for i in range(3))],
+        {"tasks": regen(iter([{"a": (1,)}]))},
+    ],
+)
 def test_values_come_back_as_from_json(value):
     """Where JSON gives another type back, so do we, and the same one."""
-    assert codec.decode(*codec.encode(value)) == json.loads(json.dumps(value))
+    once = codec.encode(value)
+
+    assert once[0] == "msgpack"
+    assert codec.decode(*once) == json.loads(json.dumps(value))
 
 
 def test_registered_types_come_back():

@@ -4,6 +4,8 @@ import pytest
 from celery import Celery, chain, chord, group, signature
 
 from pipeline import links
+from pipeline.codec import Codec
+from pipeline.serializer import KOMBU_TYPES
 
 app = Celery("links", set_as_current=False)
 
@@ -21,7 +23,7 @@ EMBEDS = [
     embed_of(),
     embed_of(callbacks=[add.s("big", x=1)]),
     embed_of(errbacks=[add.si("e")], chain=[add.s("last"), add.s("next", y=[1])]),
-    embed_of(chain=[group(add.s(i) for i in range(3))]),
+    embed_of(chain=[group([add.s(i) for i in range(3)])]),
     embed_of(chord=chord([add.s(1), add.s(2)], add.s("body"))),
     embed_of(chain=[chain(add.s(1), group(add.s(2), chain(add.s(3), add.s(4))))]),
     embed_of(callbacks=[add.s(1).set(link=[add.s(2)], link_error=[add.s(3)])]),
@@ -61,6 +63,18 @@ def test_too_few_arguments_are_noticed():
 
     with pytest.raises(IndexError):
         links.attach(bare, detached[:-1])
+
+
+def test_a_group_made_of_a_generator_keeps_its_tasks():
+    """Celery evaluates such a group late: its tasks are there all the same, detached or encoded."""
+    made = [embed_of(chain=[group(add.s(i) for i in range(3))]) for _ in range(2)]
+    bare, detached = links.detach(made[0])
+    codec = Codec(KOMBU_TYPES)
+    through = codec.decode(*codec.encode(made[1]))
+
+    assert [args for args, _ in detached] == [(0,), (1,), (2,)]
+    assert len(bare["chain"][0]["kwargs"]["tasks"]) == 3
+    assert [task["args"] for task in through["chain"][0]["kwargs"]["tasks"]] == [[0], [1], [2]]
 
 
 def test_an_embed_without_signatures_is_never_bare():

@@ -1,0 +1,272 @@
+"""Bad input and bad configuration: one clear error each, and nothing is lost."""
+
+import io
+import random
+import subprocess
+import sys
+
+import pytest
+from kombu.exceptions import EncodeError
+from standins import AWS, environment
+from workers import TESTS, eventually
+
+from pipeline import claim as wire_form
+from pipeline import serializer
+from pipeline.claim import Message
+from pipeline.claimcheck import _digest
+from pipeline.compression import zstd
+from pipeline.errors import (
+    ClaimError,
+    PayloadCorruptError,
+    PayloadMissingError,
+    PayloadTooLargeError,
+    StoreDeniedError,
+)
+from pipeline.publication import Publication
+
+pytestmark = [pytest.mark.aws, pytest.mark.worker]
+
+NOISE = random.Random(11).randbytes(50_000)
+NO_LINKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+WRONG_REGION = (
+    b"<Error><Code>AuthorizationHeaderMalformed</Code><Message>the region 'eu-west-1' is wrong; "
+    b"expecting 'us-east-2'</Message><Region>us-east-2</Region></Error>"
+)
+
+
+def start(shop):
+    """Start a worker that is expected to refuse, and return its status and what it says."""
+    command = [sys.executable, "-m", "celery", "-A", "shop", "worker", "-P", "solo", "-l", "ERROR"]
+    ended = subprocess.run(
+        command, cwd=TESTS, env=shop.environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    return ended.returncode, ended.stderr
+
+
+class TestPublisher:
+    """What the caller of ``delay`` gets."""
+
+    def test_a_missing_bucket(self, shop_of, moto_aws):
+        """A bucket that does not exist is one error that says so, and nothing is on the queue."""
+        shop = shop_of(store="s3://no-such-bucket/claims", options={"threshold_bytes": 0})
+
+        with pytest.raises(EncodeError, match=r"bucket=no-such-bucket.*does not exist"):
+            shop.digest.delay(1)
+        assert moto_aws.client("sqs").list_queues().get("QueueUrls", []) == []
+
+    def test_no_credentials(self, shop, monkeypatch):
+        """Without credentials the error says so, and what to set."""
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+
+        with pytest.raises(EncodeError, match="credentials"):
+            shop.digest.delay(1)
+
+    def test_a_wrong_region(self, shop_of, moto_aws, proxy):
+        """A bucket in another region is refused with the region that the client uses."""
+        proxy.fail("PutObject", status=400, content=WRONG_REGION)
+        shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})
+
+        with pytest.raises(EncodeError, match=r"region.*eu-west-1"):
+            shop.digest.delay(1)
+
+    def test_a_bucket_without_permission(self, shop_of, moto_aws, proxy):
+        """A 403 is not retried, and names bucket, key and the likely permission."""
+        refusal = proxy.fail("PutObject", status=403, content=DENIED)
+        shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})
+
+        with pytest.raises(EncodeError, match=r"key=claims/v1/.*s3:PutObject") as caught:
+            shop.digest.delay(1)
+        assert isinstance(caught.value.__cause__ or caught.value.args[0], StoreDeniedError)
+        assert refusal.used == 1
+
+    def test_a_body_over_the_limit(self, shop_of, moto_aws):
+        """A payload above the limit names its size, the limit and the setting."""
+        bucket = moto_aws.bucket()
+        shop = shop_of(store=f"s3://{bucket}/claims", options={"payload_limit_bytes": 10_000})
+
+        with pytest.raises(EncodeError, match=r"500\d\d bytes, and payload_limit_bytes is 10000"):
+            shop.digest.delay(NOISE)
+        assert shop.objects() == []
+
+
+class TestStart:
+    """A worker that could lose messages does not start, and says why in one sentence."""
+
+    def test_a_missing_bucket(self, shop_of, moto_aws):
+        """The worker checks its store before it takes a message."""
+        status, said = start(shop_of(store="s3://no-such-bucket/claims"))
+
+        assert status != 0
+        assert "claimcheck: " in said
+        assert "does not exist" in said
+        assert "Traceback" not in said
+
+    def test_a_bucket_without_permission(self, shop_of, moto_aws, proxy):
+        """Each permission that a task needs is tried: here reading is denied."""
+        proxy.fail("GetObject", status=403, content=DENIED)
+        status, said = start(shop_of(store=f"s3://{moto_aws.bucket()}/claims"))
+
+        assert status != 0
+        assert "s3:GetObject" in said
+
+    def test_a_broken_time_chain(self, shop_of, moto_aws):
+        """A task whose limit reaches the visibility timeout would run twice."""
+        shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims")
+        shop.environment["SHOP_CONF"] = '{"task_time_limit": 30}'
+        status, said = start(shop)
+
+        assert status != 0
+        assert "time chain broken" in said
+
+    def test_configuration_read_after_install(self, shop_of, moto_aws):
+        """Settings that undo what install set are noticed before a message is taken."""
+        shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims")
+        shop.environment["SHOP_LATE"] = "1"
+        status, said = start(shop)
+
+        assert status != 0
+        assert "call pipeline.install(app, …) after the app has read its configuration" in said
+
+
+class TestWorker:
+    """What becomes of a message that cannot be honoured: a FAILURE that explains itself, payload kept."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def running(cls, moto, shops, tmp_path_factory):
+        """One worker for all of these tests."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environment(moto.url).items():
+                patch.setenv(name, value)
+            moto.reset()
+            bucket = AWS(moto.name, moto.url).bucket()
+            with shops(tmp_path_factory.mktemp("bad")) as make:
+                shop = make(store=f"s3://{bucket}/claims", options={"payload_limit_bytes": 1_000_000})
+                shop.bucket = bucket
+                shop.running = shop.worker(pool="prefork")
+                yield shop
+
+    @pytest.fixture
+    def shop(self, running, moto, monkeypatch):
+        for name, value in environment(moto.url).items():
+            monkeypatch.setenv(name, value)
+        running.clear()
+        return running
+
+    @staticmethod
+    def offloaded(claimcheck, data=None, **changes):
+        """Put a payload away, and return a message that claims it, changed as asked."""
+        sealed = claimcheck.seal([[NOISE], {}, []])
+        claim = claimcheck.offload(sealed, Publication())
+        if data is not None:
+            claimcheck.store.delete([claim.key])
+            claimcheck.store.put(claim.key, data(sealed.data), {})
+        fields = {name: getattr(claim, name) for name in claim.__struct_fields__}
+        fields.update({name: change(fields) for name, change in changes.items()})
+        codec, embed = claimcheck.codec.encode(NO_LINKS)
+        return Message(shape="task", payload=type(claim)(**fields), embed=embed, embed_codec=codec)
+
+    @staticmethod
+    def send(shop, body, content_type=serializer.CONTENT_TYPE):
+        """Send a body as it is, as the message of a task."""
+        task_id = f"forged-{random.randrange(10**9)}"
+        headers = shop.app.amqp.create_task_message(task_id, "shop.digest_bytes", (), {}).headers
+        with shop.app.producer_or_acquire() as producer:
+            producer.publish(
+                body, routing_key=shop.app.conf.task_default_queue, exchange="", headers=headers,
+                content_type=content_type, content_encoding="binary", correlation_id=task_id,
+                declare=[shop.app.amqp.queues[shop.app.conf.task_default_queue]],
+            )  # fmt: skip
+        return shop.app.AsyncResult(task_id)
+
+    @pytest.mark.parametrize(
+        ("changes", "error", "text"),
+        [
+            ({"key": lambda f: f["key"].replace("claims/", "other/")}, ClaimError, "expected claims/v1/"),
+            ({"key": lambda f: "claims/../" + f["key"]}, ClaimError, "expected claims/v1/"),
+            ({"store": lambda _: "elsewhere"}, ClaimError, "store=elsewhere"),
+            ({"key": lambda f: f["key"][:-8] + "00000000"}, PayloadMissingError, "missing"),
+            ({"digest": lambda _: "blake3:" + "0" * 64}, PayloadCorruptError, "digest"),
+            ({"size_bytes": lambda f: f["size_bytes"] - 1}, PayloadCorruptError, "bytes"),
+            ({"expanded_bytes": lambda _: 10**9}, PayloadTooLargeError, "payload_limit_bytes"),
+            ({"expanded_bytes": lambda f: f["expanded_bytes"] + 1}, PayloadCorruptError, "expand"),
+            ({"codec": lambda _: "pickle"}, ClaimError, "codec=pickle"),
+            ({"compression": lambda _: "brotli"}, ClaimError, "compression=brotli"),
+        ],
+    )
+    def test_a_forged_claim(self, shop, changes, error, text):
+        """A claim that we would not have made is refused by name; what it points at is not touched."""
+        message = self.offloaded(serializer.installed(), **changes)
+        result = self.send(shop, wire_form.write(message))
+
+        with pytest.raises(error, match=text):
+            result.get(timeout=30)
+        assert len(shop.objects()) == 1
+
+    @pytest.mark.parametrize(
+        ("damage", "text"),
+        [
+            (lambda data: data[:-1], "bytes"),
+            (lambda data: data + b"x", "bytes"),
+            (lambda data: data[:100] + bytes([data[100] ^ 1]) + data[101:], "digest"),
+        ],
+        ids=["truncated", "extended", "flipped"],
+    )
+    def test_a_damaged_object(self, shop, damage, text):
+        """An object that is not what was put there never reaches a task, and is kept as evidence."""
+        message = self.offloaded(serializer.installed(), data=damage)
+        result = self.send(shop, wire_form.write(message))
+
+        with pytest.raises(PayloadCorruptError, match=text):
+            result.get(timeout=30)
+        assert len(shop.objects()) == 1
+
+    def test_a_zip_bomb(self, shop):
+        """A payload that expands beyond what its claim states is stopped; the worker stays small."""
+        bomb = zstd.compress(b"\0" * 900_000_000, 1)
+        message = self.offloaded(
+            serializer.installed(),
+            data=lambda _: bomb,
+            size_bytes=lambda _: len(bomb),
+            digest=lambda _: _digest(bomb),
+            compression=lambda _: "zstd",
+            expanded_bytes=lambda _: 900_000,
+        )
+        result = self.send(shop, wire_form.write(message))
+
+        with pytest.raises(PayloadCorruptError, match="does not expand to the 900000 bytes"):
+            result.get(timeout=30)
+        assert max(child.memory_info().rss for child in shop.running.children()) < 400_000_000
+
+    @pytest.mark.parametrize("garbage", [b"garbage", b"\x93\x02\xc4\x00\xc4\x00", b"\x00" * 5_000])
+    def test_garbage(self, shop, garbage):
+        """A body that is no claim at all is a recorded failure, and the worker goes on."""
+        with pytest.raises(ClaimError, match="claim refused"):
+            self.send(shop, garbage).get(timeout=30)
+        assert shop.add.delay(1, 2).get(timeout=30) == 3
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [(["json"], "ContentDisallowed"), (["json", "claimcheck"], "claimcheck is not configured")],
+)
+def test_a_worker_without_the_serializer_configured(shop_of, moto_aws, accept, expected):
+    """A worker where nobody called install runs nothing, says why, and keeps the payload."""
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})
+    result = shop.digest.delay(1)
+    del shop.environment["SHOP_STORE"]
+    shop.environment["SHOP_CONF"] = f'{{"accept_content": {accept}}}'.replace("'", '"')
+    worker = shop.worker(pool="solo")
+
+    eventually(lambda: expected in worker.text())
+    assert len(shop.objects()) == 1
+    assert result.state in {"PENDING", "FAILURE"}
+
+
+def test_the_error_survives_its_way_to_the_caller(shop):
+    """An argument that cannot be serialised is named by path and type, and nothing is sent."""
+    with pytest.raises(EncodeError, match=r"path=\[0\]\[0\]\['rows'\]\[1\], type=_io.BytesIO"):
+        shop.digest.delay({"rows": [1, io.BytesIO()]})
+    assert shop.objects() == []
