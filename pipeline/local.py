@@ -156,7 +156,12 @@ class Server:
         variables = {**os.environ, "TMPDIR": folder, **self.settings()}
         with Path(folder, "log").open("wb") as log:
             return subprocess.Popen(  # noqa: S603 - the command is ours
-                self.command(), env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self.command(),
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # a terminal's Ctrl-C must not end it before those who use it
             )
 
     def _await_answer(self, deadline: float) -> None:

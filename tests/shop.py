@@ -26,8 +26,8 @@ app.conf.update(
     worker_enable_remote_control=False,
     worker_prefetch_multiplier=1,
     worker_send_task_events=False,
-    **json.loads(os.environ.get("SHOP_CONF", "{}")),
 )
+app.conf.update(json.loads(os.environ.get("SHOP_CONF", "{}")))
 if "SHOP_STORE" in os.environ:
     pipeline.install(app, os.environ["SHOP_STORE"], **json.loads(os.environ.get("SHOP_OPTIONS", "{}")))
 if "SHOP_LATE" in os.environ:

@@ -1,0 +1,90 @@
+"""Other brokers and other pools: serializer, deferred body and release work there as well."""
+
+import random
+
+import pytest
+from celery import chain, chord
+from celery.contrib.testing.worker import start_worker
+
+pytestmark = [pytest.mark.worker]
+
+NOISE = random.Random(13).randbytes(400_000)
+ROWS = [{"id": i} for i in range(100)]
+
+
+def prove(shop):
+    """Inline and offloaded tasks, canvas, retries and failures, and an empty store in the end."""
+    small, large = shop.digest.delay(ROWS, a=1), shop.digest_bytes.delay(NOISE)
+    canvas = chain(shop.add.s(1, 2), shop.add.s(3))()
+    together = chord([shop.add.s(i, 1) for i in range(3)], shop.total.s())()
+    retried, failed = shop.retry_twice.delay("x" * 500), shop.fail.delay(NOISE)
+
+    assert small.get(timeout=60) == shop.fingerprint([[ROWS], {"a": 1}])
+    assert large.get(timeout=60)[0] == len(NOISE)
+    assert canvas.get(timeout=60) == 6
+    assert together.get(timeout=60) == 6
+    assert retried.get(timeout=60) == 500
+    with pytest.raises(ValueError, match="always fails"):
+        failed.get(timeout=60)
+    shop.eventually_empty()
+
+
+@pytest.fixture(params=[0, 262_144], ids="threshold={}".format)
+def options(request):
+    return {"threshold_bytes": request.param}
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_redis(shop_of, redis_server, tmp_path, pool, options):
+    """On Redis everything works, with payloads in files."""
+    redis_server.reset()
+    shop = shop_of(
+        broker=redis_server.url, store=f"file://{tmp_path}/store", options=options,
+        conf={"broker_transport_options": {"visibility_timeout": 60}},
+    )  # fmt: skip
+    shop.worker(pool=pool)
+
+    prove(shop)
+
+
+def test_filesystem(shop_of, tmp_path, options):
+    """On Kombu's filesystem transport everything works."""
+    for folder in ("in", "control"):
+        (tmp_path / folder).mkdir()
+    folders = {
+        "data_folder_in": f"{tmp_path}/in",
+        "data_folder_out": f"{tmp_path}/in",
+        "control_folder": f"{tmp_path}/control",
+    }
+    shop = shop_of(
+        broker="filesystem://", store=f"file://{tmp_path}/store", options=options,
+        conf={"broker_transport_options": folders},
+    )  # fmt: skip
+    shop.worker(pool="prefork")
+
+    prove(shop)
+
+
+def test_memory(shop_of, options):
+    """On Kombu's memory transport, with worker and producer in one process, everything works."""
+    shop = shop_of(broker="memory://", store="memory://shop", options=options)
+    with start_worker(shop.app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
+        prove(shop)
+
+
+@pytest.mark.aws
+def test_gevent_over_sqs(shop_of, moto_aws, options):
+    """On the gevent pool everything works too."""
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options=options)
+    shop.worker(pool="gevent", concurrency=10)
+
+    prove(shop)
+
+
+@pytest.mark.aws
+def test_every_stand_in(shop_of, aws, options):
+    """What works on one stand-in for AWS works on the other, which is strict where the first is not."""
+    shop = shop_of(store=f"s3://{aws.bucket()}/claims", options=options)
+    shop.worker(pool="prefork")
+
+    prove(shop)

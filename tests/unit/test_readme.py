@@ -1,0 +1,175 @@
+"""What the pages say is what the code does: examples run, tables are equal, links lead somewhere."""
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pipeline
+from pipeline.options import Options
+from settings import CelerySettings, ClaimCheckSettings
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "deploy" / "README.md",
+]
+
+PYTHON_BLOCK = re.compile(r"^(<!-- runs -->\n)?```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+EXAMPLES = [code for _, code in PYTHON_BLOCK.findall(README)]
+MINIMAL = """\
+from celery import Celery
+import pipeline
+app = Celery("shop", broker="sqs://")
+pipeline.install(app, store="s3://my-bucket/claims")
+"""
+
+WORDS = (
+    *("claim", "payload", "body", "object", "key", "prefix", "store", "offload", "rehydrate", "release"),
+    *("threshold", "limit", "retry", "redelivery", "redrive", "settle", "sweep", "orphan"),
+    *("visibility timeout", "receipt handle", "dead-letter queue (DLQ)", "maxReceiveCount"),
+)
+"""The words of the design: one for each concept."""
+
+
+def table(name):
+    """Return the cells of the table between two marks, without its head."""
+    _, _, rest = README.partition(f"<!-- {name} -->\n")
+    shown, mark, _ = rest.partition(f"<!-- /{name} -->")
+    assert mark, name
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in shown.strip().splitlines()[2:]]
+
+
+def rendered(value):
+    """Show a default as the page does."""
+    if value is None or value == "":
+        return "none" if value is None else "empty"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, str) else f"{value:,g}" if isinstance(value, float) else f"{value:,}"
+
+
+def slug(heading):
+    """Return the anchor of a heading, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    """What each example prints, run as a file in a process of its own; all at the same time."""
+    directory = tmp_path_factory.mktemp("examples")
+    processes = []
+    for number, code in enumerate(EXAMPLES):
+        script = directory / f"example_{number}.py"
+        script.write_text(code)
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+        )
+    ended = [(*process.communicate(timeout=60), process.returncode) for process in processes]
+    for _, errors, status in ended:
+        assert status == 0, errors
+    return [text for text, _, _ in ended]
+
+
+def test_the_first_example_is_all_it_takes(outputs):
+    """The page begins with four lines, and they run."""
+    assert EXAMPLES[0] == MINIMAL
+    assert outputs[0] == ""
+
+
+def test_the_complete_example_prints_what_the_page_shows(outputs):
+    """The complete example runs on a broker and a store in memory, and prints the text below it."""
+    _, _, below = README.partition(EXAMPLES[1])
+    shown = re.search(r"```text\n(.*?)```", below, re.DOTALL)
+
+    assert outputs[1] == shown[1]
+
+
+def test_every_example_is_run():
+    """No Python on the page is there without a test that runs it."""
+    assert len(EXAMPLES) == 2
+    assert all(mark for mark, _ in PYTHON_BLOCK.findall(README))
+    for code in EXAMPLES:
+        ast.parse(code)
+
+
+def test_the_options_are_shown():
+    """The table has every option, in the code's order, with its default."""
+    expected = [(f"`{name}`", rendered(getattr(Options(), name))) for name in Options.__dataclass_fields__]
+
+    assert [(option, default) for option, _, default, _ in table("options")] == expected
+
+
+def test_the_arguments_are_shown():
+    """The table has every argument of ``pipeline.install``, with its default."""
+    expected = []
+    for name, parameter in inspect.signature(pipeline.install).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            expected.append((f"`**{name}`", ""))
+        else:
+            required = parameter.default is parameter.empty
+            expected.append((f"`{name}`", "required" if required else rendered(parameter.default)))
+
+    assert [(argument, default) for argument, default, _ in table("arguments")] == expected
+
+
+def test_the_environment_is_shown():
+    """The table has every variable that the application reads, with its default."""
+    expected = [
+        (f"`{settings.model_config['env_prefix']}{name.upper()}`", rendered(field.default))
+        for settings in (CelerySettings, ClaimCheckSettings)
+        for name, field in settings.model_fields.items()
+    ]
+
+    assert [(variable, default) for variable, _, default, _ in table("environment")] == expected
+
+
+def test_the_words_are_explained():
+    """The table has every word of the design, and each of its words once."""
+    shown = [word for row in table("words") for word in row[0].split(", ")]
+
+    assert sorted(shown) == sorted(WORDS)
+
+
+def test_every_error_is_explained():
+    """The table of errors has every exported error that is raised itself."""
+    raised = [
+        name
+        for name in pipeline.__all__
+        if isinstance(each := getattr(pipeline, name), type)
+        and issubclass(each, Exception)
+        and not each.__subclasses__()
+    ]
+
+    assert raised
+    assert all(f"| `{name}` |" in README for name in raised)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}-{page.stem}")
+def test_every_target_exists(page):
+    """A page names no target that make does not know."""
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    assert set(re.findall(r"`make (\w+)`", page.read_text())) <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}-{page.stem}")
+def test_links_lead_somewhere(page):
+    """Every file that a page links exists, and every heading too."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        path, _, anchor = link.partition("#")
+        if not path.startswith("https://"):
+            target = (page.parent / path).resolve() if path else page
+
+            assert target.exists(), link
+            if anchor:
+                headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
+                assert anchor in map(slug, headings), link
