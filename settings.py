@@ -77,7 +77,7 @@ class ClaimCheckSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _key_needs_kms(self) -> Self:
-        if self.kms_key_id and self.server_side_encryption != "aws:kms":
+        if self.kms_key_id and not (self.server_side_encryption or "").startswith("aws:kms"):
             raise ValueError("CLAIMCHECK_KMS_KEY_ID needs CLAIMCHECK_SERVER_SIDE_ENCRYPTION=aws:kms")
         return self
 

@@ -65,7 +65,7 @@ def install(
         wire=Wire.of(transport, chosen.reserve_bytes),
         recorder=Recorder(metrics or _default_sink(store)),
     )
-    _configure(app, transport)
+    _configure(app, transport, publish=chosen.publish)
     serializer.install(claimcheck)
     return claimcheck
 
@@ -92,11 +92,13 @@ def _default_sink(store: str | Store) -> MetricSink:
     return CloudWatchSink() if isinstance(store, str) and store.startswith("s3:") else NullSink()
 
 
-def _configure(app: Any, transport: str) -> None:
-    app.conf.task_serializer = serializer.NAME
-    app.conf.accept_content = [*{*app.conf.accept_content, serializer.NAME}]
-    if app.conf.result_accept_content is not None:
-        app.conf.result_accept_content = [*{*app.conf.result_accept_content, serializer.NAME}]
+def _configure(app: Any, transport: str, *, publish: bool) -> None:
+    if publish:
+        app.conf.task_serializer = serializer.NAME
+    for setting in ("accept_content", "result_accept_content"):
+        accepted = app.conf[setting]
+        if accepted is not None and serializer.NAME not in accepted:
+            app.conf[setting] = [*accepted, serializer.NAME]
     if transport == "sqs":
         app.conf.broker_transport = SQS_TRANSPORT
     base = symbol_by_name(app.amqp_cls)

@@ -55,9 +55,13 @@ class Metric:
 
 PAYLOADS_OFFLOADED = Metric("PayloadsOffloaded", Unit.COUNT, "producer", "Payloads put into the store")
 BODIES_INLINE = Metric("BodiesInline", Unit.COUNT, "producer", "Bodies small enough to travel in the message")
-PAYLOAD_BYTES = Metric("PayloadBytes", Unit.BYTES, "producer", "Size of a payload as it lies in the store")
+PAYLOAD_BYTES = Metric(
+    "PayloadBytes", Unit.BYTES, "producer", "Size of a body before compression, inline or offloaded"
+)
 WIRE_BYTES = Metric("WireBytes", Unit.BYTES, "producer", "Size of a message as SQS bills it")
-ENCODE_SECONDS = Metric("EncodeSeconds", Unit.SECONDS, "producer", "Serialising and compressing a body")
+ENCODE_SECONDS = Metric(
+    "EncodeSeconds", Unit.SECONDS, "producer", "Serialising, compressing and, where needed, offloading a body"
+)
 UPLOAD_SECONDS = Metric("UploadSeconds", Unit.SECONDS, "producer", "Storing a payload, retries included")
 REHYDRATE_SECONDS = Metric("RehydrateSeconds", Unit.SECONDS, "executing", "Reading and verifying a payload")
 DECODE_SECONDS = Metric("DecodeSeconds", Unit.SECONDS, "executing", "Decompressing and deserialising a body")
@@ -67,8 +71,10 @@ TASKS_FAILED = Metric("TasksFailed", Unit.COUNT, "executing, main", "Tasks that 
 TASKS_RETRIED = Metric("TasksRetried", Unit.COUNT, "executing, main", "Attempts that another follows")
 PAYLOADS_MISSING = Metric("PayloadsMissing", Unit.COUNT, "executing", "Claims whose payload is gone")
 PAYLOADS_CORRUPT = Metric("PayloadsCorrupt", Unit.COUNT, "executing", "Payloads unlike their claim")
-RELEASE_SECONDS = Metric("ReleaseSeconds", Unit.SECONDS, "main", "Deleting payloads from the store")
-PAYLOADS_RELEASED = Metric("PayloadsReleased", Unit.COUNT, "main", "Payloads deleted after settling")
+RELEASE_SECONDS = Metric("ReleaseSeconds", Unit.SECONDS, "main, producer", "Deleting payloads from the store")
+PAYLOADS_RELEASED = Metric(
+    "PayloadsReleased", Unit.COUNT, "main, producer", "Payloads deleted after settling"
+)
 PAYLOADS_ORPHANED = Metric("PayloadsOrphaned", Unit.COUNT, "main, producer", "Payloads left to the sweep")
 DATA_DROPPED = Metric("DataDropped", Unit.COUNT, "any", "Recorded values that the sink did not take, at most")
 

@@ -26,7 +26,7 @@ class Options:
     """Name of the store in claims. Producers and workers must agree on it."""
     threshold_bytes: int = 262_144
     """A task body heavier than this on the wire is offloaded; 0 offloads every one. The default suits
-    brokers that stop at 256 KiB, and is near the point where S3 becomes cheaper than SQS (docs/costs.md)."""
+    brokers that stop at 256 KiB; S3 becomes cheaper than SQS from 448 KiB on (docs/costs.md)."""
     result_threshold_bytes: int = 262_144
     """The same for results and other values, before the result backend wraps them."""
     broker_limit_bytes: int = SQS_MESSAGE_LIMIT_BYTES
@@ -35,6 +35,8 @@ class Options:
     """A payload larger than this, before compression, is refused by producer and worker."""
     reserve_bytes: int = 4_096
     """Room kept on the wire for properties and for headers that others add later."""
+    publish: bool = True
+    """Whether the app writes this form. With False it only reads it: the first step of a rolling upgrade."""
     codec: str = "msgpack"
     """``msgpack``, or ``pickle`` for those who trust everyone who can write to the queue."""
     signing_key: bytes | None = None

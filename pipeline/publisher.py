@@ -51,7 +51,8 @@ class PublisherMixin(AMQP):
                 try:
                     return send(producer, name, message, **options)
                 except Exception as exc:
-                    _abandon(publication, exc)
+                    if publication.claims:
+                        _abandon(publication, exc)
                     raise
 
         return send_task_message

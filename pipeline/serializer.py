@@ -173,14 +173,14 @@ class _Encoding:
             headers["kwargsrepr"] = "{}"
 
 
-def decode(body: bytes | memoryview) -> Any:
+def decode(body: bytes | memoryview | str) -> Any:
     """Decode a message body, in any process: no I/O, and no exception whatever the bytes.
 
     Returns:
         ``(args, kwargs, embed)`` for a task, deferred; any other value itself, or a proxy for it where
         it was offloaded. What cannot be read fails when it is looked at.
     """
-    data = bytes(body)
+    data = body.encode() if isinstance(body, str) else bytes(body)
     try:
         claimcheck = installed()
         message = wire_form.read(data, claimcheck.options.signing_key)

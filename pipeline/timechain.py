@@ -16,7 +16,7 @@ from pipeline.options import DAY_SECONDS, SQS_RETENTION_LIMIT_SECONDS, Options
 
 logger = logging.getLogger(__name__)
 
-_VISIBILITY_SECONDS = {"sqs": 1_800, "redis": 3_600, "rediss": 3_600}
+_VISIBILITY_SECONDS = {"sqs": 1_800, "redis": 3_600}
 """Kombu's defaults, for the transports that have such a timeout. Source: kombu 5.7.0, ``transport/``."""
 
 _RETENTION_SECONDS = 4 * DAY_SECONDS
@@ -35,24 +35,23 @@ def check_app(app: Any, options: Options, transport: str) -> None:
         _check_ttl(options, conf.broker_transport_options)
 
 
-def check_tasks(app: Any, transport: str | None = None) -> None:
+def check_tasks(app: Any) -> None:
     """Check the limits of every registered task.
 
     Raises:
         ValueError: as :func:`check_app`.
     """
-    scheme = transport or scheme_of(app)
+    transport = scheme_of(app)
     for name, task in app.tasks.items():
         soft = _either(task.soft_time_limit, app.conf.task_soft_time_limit)
         hard = _either(task.time_limit, app.conf.task_time_limit)
-        _check_limits(f"task {name}", soft, hard, app.conf, scheme)
+        _check_limits(f"task {name}", soft, hard, app.conf, transport)
 
 
 def scheme_of(app: Any) -> str:
-    """Return the transport of an app's broker: the scheme of its URL."""
+    """Return the transport of an app's broker, as Kombu names it: ``sqs``, ``redis``, ``amqp``."""
     with app.connection_for_write() as connection:
-        transport = connection.transport_cls or ""
-        return str(getattr(transport, "driver_type", transport)).partition("+")[0]
+        return str(connection.transport.driver_type)
 
 
 def _check_limits(who: str, soft: float | None, hard: float | None, conf: Any, transport: str) -> None:

@@ -8,8 +8,8 @@ import os
 import pytest
 from hypothesis import settings
 from proxy import Proxy
-from shops import shop, shop_of, shops  # noqa: F401 - fixtures
-from standins import AWS, Ministack, Moto, Redis, environment, running
+from shops import entered, shop, shop_of  # noqa: F401 - fixtures among them
+from standins import Ministack, Moto, Redis, running
 
 from pipeline.local import ISOLATION
 
@@ -55,14 +55,6 @@ def aws(request, monkeypatch):
 def moto_aws(moto, monkeypatch):
     """AWS, empty, on moto alone; the environment leads to it."""
     return entered(moto, monkeypatch)
-
-
-def entered(server, monkeypatch):
-    """Empty a stand-in, and point the environment at it."""
-    server.reset()
-    for name, value in environment(server.url).items():
-        monkeypatch.setenv(name, value)
-    return AWS(server.name, server.url)
 
 
 @pytest.fixture

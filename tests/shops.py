@@ -12,6 +12,7 @@ import pytest
 import workers
 from celery._state import _set_current_app
 from kombu import pools
+from standins import AWS, environment
 
 from pipeline import serializer
 
@@ -75,17 +76,30 @@ def open_shops(tmp_path):
         yield make
 
 
+@contextmanager
+def standing_shop(server, tmp_path, pool, **options):
+    """Open a shop on a stand-in for AWS, with a worker, for many tests."""
+    with pytest.MonkeyPatch.context() as patch, open_shops(tmp_path) as make:
+        bucket = entered(server, patch).bucket()
+        shop = make(store=f"s3://{bucket}/claims", **options)
+        shop.running = shop.worker(pool=pool)
+        yield shop
+
+
+def entered(server, monkeypatch, *, empty=True):
+    """Point the environment at a stand-in, emptied first."""
+    if empty:
+        server.reset()
+    for name, value in environment(server.url).items():
+        monkeypatch.setenv(name, value)
+    return AWS(server.name, server.url)
+
+
 @pytest.fixture
 def shop_of(tmp_path):
     """Make a shop: ``shop_of(broker=…, store=…, options={…}, conf={…})``."""
     with open_shops(tmp_path) as make:
         yield make
-
-
-@pytest.fixture(scope="session")
-def shops():
-    """Return :func:`open_shops`, for fixtures of a wider scope."""
-    return open_shops
 
 
 def _forget(module):

@@ -5,6 +5,7 @@ an error, so nobody can tell whether the message will come again; a payload rele
 Source: kombu 5.7.0, ``transport/SQS/__init__.py``, ``Channel.basic_ack``.
 """
 
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -65,20 +66,24 @@ class Transport(SQS.Transport):
 def refused(exc: BaseException) -> bool:
     """Say whether a failed publish is certain not to have reached the queue.
 
-    That is so when nothing was sent, or when the broker answered that it is the caller's mistake. After a
-    timeout, a lost connection or a server error the message may be there.
+    That is so when nothing was sent, or when the broker answered the first time of asking that it is the
+    caller's mistake. After a timeout, a lost connection or a server error the message may be there, and so
+    it may when a refusal was the answer to a repetition.
     """
     if isinstance(exc, EncodeError):
         return True
-    seen: set[int] = set()
-    cause: BaseException | None = exc
-    while cause is not None and id(cause) not in seen:
-        if isinstance(cause, ClientError):
-            status = cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            return HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
-        seen.add(id(cause))
-        cause = cause.__cause__
-    return False
+    answer = next((cause for cause in _causes(exc) if isinstance(cause, ClientError)), None)
+    if answer is None:
+        return False
+    metadata = answer.response.get("ResponseMetadata", {})
+    status, repeated = metadata.get("HTTPStatusCode", 0), metadata.get("RetryAttempts", 0)
+    return not repeated and HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def _causes(exc: BaseException | None) -> Iterator[BaseException]:
+    while exc is not None:
+        yield exc
+        exc = exc.__cause__
 
 
 def _code(exc: ClientError) -> str:

@@ -27,6 +27,12 @@ else:
 logger = logging.getLogger(__name__)
 
 
+RESENT = "claimcheck-resent"
+RESEND_LIMIT = 20
+"""How often a message is sent again before its task is recorded as failed: as SQS's maxReceiveCount does
+for messages that it still has. Each time the store was asked for ``store_retry_seconds``."""
+
+
 class RequestMixin(Request):
     """Hands payloads to the releaser when, and only when, their task will not run again."""
 
@@ -59,7 +65,7 @@ class RequestMixin(Request):
         elif not reject.requeue:
             self._fail(reject.reason, exc_info)
         elif self.acknowledged:
-            self._send_again()
+            self._send_again(reject.reason, exc_info)
         else:
             self.reject(requeue=True)
         self._end()
@@ -108,8 +114,13 @@ class RequestMixin(Request):
         logger.error("task refused: %s", error, extra={"task_id": self.id, "task_name": self.name})
         self.reject(requeue=False)
 
-    def _send_again(self) -> None:
+    def _send_again(self, error: PipelineError, exc_info: Any) -> None:
         """Send the same message once more: with early acknowledgement the first one is already gone."""
+        headers = self._message.headers
+        sent = headers.get(RESENT, 0)
+        if sent >= RESEND_LIMIT:
+            self._fail(error, exc_info)
+            return
         self._rejected = True
         info = self._message.delivery_info
         with self._app.producer_or_acquire() as producer:
@@ -119,7 +130,7 @@ class RequestMixin(Request):
                 routing_key=info["routing_key"],
                 content_type=self._message.content_type,
                 content_encoding=self._message.content_encoding,
-                headers=self._message.headers,
+                headers={**headers, RESENT: sent + 1},
                 correlation_id=self.correlation_id,
                 reply_to=self.reply_to,
                 retry=True,

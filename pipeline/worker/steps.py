@@ -29,7 +29,7 @@ class ClaimCheckStep(bootsteps.Step):
         app = worker.app
         try:
             claimcheck = serializer.installed()
-            _check_configuration(app)
+            _check_configuration(app, publish=claimcheck.options.publish)
             timechain.check_tasks(app)
             _check_store(claimcheck)
         except (ValueError, StoreError, ClaimError) as exc:
@@ -43,10 +43,11 @@ class ClaimCheckStep(bootsteps.Step):
         observe(claimcheck.recorder)  # after the releaser, so that its last numbers are flushed too
 
 
-def _check_configuration(app: Any) -> None:
-    if app.conf.task_serializer != serializer.NAME:
+def _check_configuration(app: Any, *, publish: bool) -> None:
+    writes, reads = app.conf.task_serializer, app.conf.accept_content
+    if serializer.NAME not in reads or (publish and writes != serializer.NAME):
         raise ValueError(
-            f"task_serializer is {app.conf.task_serializer!r}, not {serializer.NAME!r}: "
+            f"task_serializer is {writes!r} and accept_content {reads!r}, without {serializer.NAME!r}: "
             "call pipeline.install(app, …) after the app has read its configuration"
         )
 

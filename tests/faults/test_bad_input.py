@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from kombu.exceptions import EncodeError
-from standins import AWS, environment
+from shops import entered, standing_shop
 from workers import TESTS, eventually
 
 from pipeline import claim as wire_form
@@ -120,6 +120,15 @@ class TestStart:
         assert status != 0
         assert "time chain broken" in said
 
+    def test_a_task_that_outlives_its_visibility(self, shop_of, moto_aws):
+        """The limit of a single task is checked as well, and the task is named."""
+        shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims")
+        shop.environment["SHOP_CONF"] = '{"task_annotations": {"shop.nap": {"time_limit": 31}}}'
+        status, said = start(shop)
+
+        assert status != 0
+        assert "time chain broken for task shop.nap: time limit 31 s" in said
+
     def test_configuration_read_after_install(self, shop_of, moto_aws):
         """Settings that undo what install set are noticed before a message is taken."""
         shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims")
@@ -135,23 +144,17 @@ class TestWorker:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def running(cls, moto, shops, tmp_path_factory):
+    def running(cls, moto, tmp_path_factory):
         """One worker for all of these tests."""
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in environment(moto.url).items():
-                patch.setenv(name, value)
-            moto.reset()
-            bucket = AWS(moto.name, moto.url).bucket()
-            with shops(tmp_path_factory.mktemp("bad")) as make:
-                shop = make(store=f"s3://{bucket}/claims", options={"payload_limit_bytes": 1_000_000})
-                shop.bucket = bucket
-                shop.running = shop.worker(pool="prefork")
-                yield shop
+        with standing_shop(
+            moto, tmp_path_factory.mktemp("shop"), pool="prefork", options={"payload_limit_bytes": 1_000_000}
+        ) as shop:
+            yield shop
 
     @pytest.fixture
     def shop(self, running, moto, monkeypatch):
-        for name, value in environment(moto.url).items():
-            monkeypatch.setenv(name, value)
+        """The shop of this class, without what earlier tests left."""
+        entered(moto, monkeypatch, empty=False)
         running.clear()
         return running
 

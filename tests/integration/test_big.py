@@ -5,7 +5,7 @@ import random
 import threading
 
 import pytest
-from standins import AWS, environment
+from shops import entered
 
 from tasks.samples import sample_report
 
@@ -43,10 +43,7 @@ class Memory:
 @pytest.fixture
 def shop(shop_of, ministack, monkeypatch):
     """A shop on the faster stand-in, with the default threshold and room for large visits."""
-    ministack.reset()
-    for name, value in environment(ministack.url).items():
-        monkeypatch.setenv(name, value)
-    bucket = AWS(ministack.name, ministack.url).bucket()
+    bucket = entered(ministack, monkeypatch).bucket()
     conf = {
         "broker_transport_options": {"visibility_timeout": 600, "wait_time_seconds": 1, "polling_interval": 0}
     }

@@ -82,9 +82,10 @@ def test_gevent_over_sqs(shop_of, moto_aws, options):
 
 
 @pytest.mark.aws
-def test_every_stand_in(shop_of, aws, options):
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_every_stand_in(shop_of, aws, pool):
     """What works on one stand-in for AWS works on the other, which is strict where the first is not."""
-    shop = shop_of(store=f"s3://{aws.bucket()}/claims", options=options)
-    shop.worker(pool="prefork")
+    shop = shop_of(store=f"s3://{aws.bucket()}/claims", options={"threshold_bytes": 0})
+    shop.worker(pool=pool)
 
     prove(shop)

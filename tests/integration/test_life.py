@@ -5,7 +5,7 @@ import random
 import pytest
 from celery import chain, chord, group
 from celery.exceptions import MaxRetriesExceededError
-from standins import AWS, environment
+from shops import entered, standing_shop
 from workers import eventually
 
 from pipeline.results import forget
@@ -23,23 +23,17 @@ class Life:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def running(cls, moto, shops, tmp_path_factory):
+    def running(cls, moto, tmp_path_factory):
         """A shop where everything goes through the store, with a worker of this pool."""
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in environment(moto.url).items():
-                patch.setenv(name, value)
-            moto.reset()
-            bucket = AWS(moto.name, moto.url).bucket()
-            with shops(tmp_path_factory.mktemp(cls.pool)) as make:
-                shop = make(store=f"s3://{bucket}/claims", options=OPTIONS, conf=CONF)
-                shop.running = shop.worker(pool=cls.pool)
-                yield shop
+        with standing_shop(
+            moto, tmp_path_factory.mktemp("shop"), pool=cls.pool, options=OPTIONS, conf=CONF
+        ) as shop:
+            yield shop
 
     @pytest.fixture
     def shop(self, running, moto, monkeypatch):
-        """The shop of this pool, without what earlier tests left."""
-        for name, value in environment(moto.url).items():
-            monkeypatch.setenv(name, value)
+        """The shop of this class, without what earlier tests left."""
+        entered(moto, monkeypatch, empty=False)
         running.clear()
         return running
 

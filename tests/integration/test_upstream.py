@@ -53,7 +53,7 @@ def run(app, call):
 def test_the_decoder_runs_twice_per_message(app, calls):
     """Once for the consumer's request object and once where the task runs: hence the deferred body."""
 
-    @app.task
+    @app.task(shared=False)
     def add(a, b):
         return a + b
 

@@ -91,3 +91,11 @@ def test_installing_twice_is_refused(app):
 def test_a_store_may_be_an_object(app, store):
     """Any object with a store's four verbs will do."""
     assert pipeline.install(app, store).store is store
+
+
+def test_an_app_may_read_before_it_writes(app):
+    """With ``publish=False`` an app reads claims and goes on writing what it wrote."""
+    pipeline.install(app, "memory://shop", publish=False)
+
+    assert app.conf.task_serializer == "json"
+    assert "claimcheck" in app.conf.accept_content

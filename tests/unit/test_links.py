@@ -10,7 +10,7 @@ from pipeline.serializer import KOMBU_TYPES
 app = Celery("links", set_as_current=False)
 
 
-@app.task(name="add")
+@app.task(shared=False, name="add")
 def add(*args, **kwargs):
     return args, kwargs
 

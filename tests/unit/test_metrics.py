@@ -458,7 +458,7 @@ def test_runs_are_timed_and_counted(app, recorder, sink):
     def nap():
         time.sleep(0.05)
 
-    app.task(name="nap")(nap).apply(routing_key="q")
+    app.task(shared=False, name="nap")(nap).apply(routing_key="q")
     recorder.flush()
 
     assert sink.total(TASKS_SUCCEEDED, queue="q", task="nap") == 1
@@ -476,7 +476,7 @@ def test_deferred_arguments_are_no_run_time(app, recorder, sink):
         return [1], {}
 
     args, kwargs, _ = body(Deferred(slowly, (list, ())), {})
-    tracer = build_tracer("read", app.task(name="read")(read), app=app, eager=True)
+    tracer = build_tracer("read", app.task(shared=False, name="read")(read), app=app, eager=True)
     tracer("id", args, kwargs, {"delivery_info": {"routing_key": "q"}})
     recorder.flush()
 
@@ -494,8 +494,8 @@ def test_runs_nest(app, recorder, sink):
         task.apply()
         time.sleep(0.05)
 
-    task = app.task(name="inner")(inner)
-    app.task(name="outer")(outer).apply()
+    task = app.task(shared=False, name="inner")(inner)
+    app.task(shared=False, name="outer")(outer).apply()
     recorder.flush()
 
     assert 0.01 <= sink.total(RUN_SECONDS, task="inner") < 0.05
@@ -509,7 +509,7 @@ def test_each_run_is_logged_with_its_facts(app, caplog):
     def nap(text):
         assert text
 
-    app.task(name="nap")(nap).apply(["top secret"], routing_key="q")
+    app.task(shared=False, name="nap")(nap).apply(["top secret"], routing_key="q")
 
     (line,) = [record for record in caplog.records if record.name == "pipeline.worker.observe"]
     assert line.message == "task ran"
@@ -524,7 +524,7 @@ def test_failures_are_counted(app, recorder, sink):
     def fail():
         raise KeyError
 
-    app.task(name="fail")(fail).apply()
+    app.task(shared=False, name="fail")(fail).apply()
     recorder.flush()
 
     assert sink.total(TASKS_FAILED, task="fail") == 1
@@ -538,7 +538,7 @@ def test_retries_are_counted(app, recorder, sink):
     def again(self):
         raise self.retry(countdown=0)
 
-    app.task(name="again", bind=True, max_retries=2)(again).apply()
+    app.task(shared=False, name="again", bind=True, max_retries=2)(again).apply()
     recorder.flush()
 
     assert sink.total(TASKS_RETRIED, task="again") == 2
@@ -552,7 +552,7 @@ def test_a_rejected_attempt_is_no_run(app, recorder, sink):
     def reject():
         raise Reject("later", requeue=True)
 
-    app.task(name="reject")(reject).apply()
+    app.task(shared=False, name="reject")(reject).apply()
     recorder.flush()
 
     assert sink.series == []
@@ -572,7 +572,7 @@ class Received:
 
 def test_a_time_limit_fails_once(app, recorder, sink):
     """A failure that the main process announces twice counts once, under the message's queue."""
-    task = app.task(name="slow")(nothing)
+    task = app.task(shared=False, name="slow")(nothing)
     request = Received()
     signals.task_received.send(sender=None, request=request)
     for _ in range(2):
@@ -584,7 +584,7 @@ def test_a_time_limit_fails_once(app, recorder, sink):
 
 def test_a_redelivery_may_fail_again(app, recorder, sink):
     """Each delivery of one message may fail, and the recorder keeps none of them alive."""
-    task = app.task(name="slow")(nothing)
+    task = app.task(shared=False, name="slow")(nothing)
     for _ in range(2):
         signals.task_received.send(sender=None, request=(request := Received()))
         signals.task_failure.send(sender=task, task_id="id", exception=TimeLimitExceeded(1))
@@ -602,7 +602,7 @@ def test_observing_twice_counts_once(app, recorder, sink):
     observe(Recorder(ignored))
     for _ in range(2):
         observe(recorder)
-    app.task(name="once")(nothing).apply()
+    app.task(shared=False, name="once")(nothing).apply()
     recorder.flush()
 
     assert sink.total(TASKS_SUCCEEDED) == 1
@@ -611,7 +611,7 @@ def test_observing_twice_counts_once(app, recorder, sink):
 
 def test_a_run_that_ends_unbegun(app, recorder, sink):
     """A postrun without its prerun, because observing began between them, records nothing."""
-    task = app.task(name="begun")(nothing)
+    task = app.task(shared=False, name="begun")(nothing)
     signals.task_postrun.send(sender=task, task_id="id", args=(), state="SUCCESS")
     recorder.flush()
 

@@ -154,7 +154,7 @@ def test_inside_a_task_errors_become_outcomes(claimcheck, store, noise, error, r
     serializer.install(replace(claimcheck, store=FaultyStore(store, [error] * 9, verbs=["get"])))
     args, _, _ = serializer.decode(body)
 
-    @app.task(bind=True)
+    @app.task(bind=True, shared=False)
     def look(self):
         with pytest.raises(Reject) as caught:
             list(args)

@@ -1,0 +1,1 @@
+"""Measurements that decided how this library works; ``make bench`` prints them as Markdown."""

@@ -1,0 +1,9 @@
+"""Run every measurement, with progress on stderr and tables on stdout."""
+
+import sys
+
+from benchmarks import codec, compression, digest
+
+for measurement in (codec, compression, digest):
+    print(f"measuring {measurement.__name__} …", file=sys.stderr)
+    print(measurement.table(), end="\n\n")

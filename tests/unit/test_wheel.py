@@ -1,0 +1,31 @@
+"""What ``pip install .`` installs."""
+
+import zipfile
+from pathlib import Path
+
+from hatchling.builders.wheel import WheelBuilder
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_wheel_holds_the_library_alone(tmp_path):
+    """The wheel has ``pipeline`` and its metadata: no tasks, no settings, no tests."""
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path))
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+
+    assert {name.split("/")[0].split("-")[0] for name in names} == {
+        "pipeline",
+        "celery_claimcheck_pipeline",
+    }
+    assert "pipeline/py.typed" in names
+
+
+def test_kombu_finds_the_serializer_by_its_entry_point(tmp_path):
+    """The entry point that registers the serializer is in the wheel's metadata."""
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path))
+    with zipfile.ZipFile(wheel) as archive:
+        (entry_points,) = (name for name in archive.namelist() if name.endswith("entry_points.txt"))
+        text = archive.read(entry_points).decode()
+
+    assert "[kombu.serializers]\nclaimcheck = pipeline.entry_point:registration" in text
