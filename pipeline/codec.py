@@ -47,6 +47,8 @@ _PLAIN: dict[type, Callable[[Any], Any]] = {
 }
 """What JSON makes of subclasses. Celery's ``regen`` is a list that is empty inside until it is iterated."""
 
+_PLAIN_KINDS = tuple(_PLAIN)
+
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}\Z", re.ASCII)
 _DEEPEST = 32
 
@@ -126,16 +128,18 @@ class Codec:
         return ormsgpack.unpackb(data, ext_hook=self._restore, option=ormsgpack.OPT_NON_STR_KEYS)
 
     def _default(self, value: Any) -> Any:
-        if type(value) is int:
-            return ormsgpack.Ext(_BIG_INTEGER, str(value).encode())
-        for kind, plainly in _PLAIN.items():
-            if isinstance(value, kind):
-                return plainly(value)
+        if isinstance(value, _PLAIN_KINDS):
+            return self._plain(value)
         plain = self._types.default(value)
         if isinstance(plain, dict) and plain.keys() == {"__type__", "__value__"}:
-            marked = [plain["__type__"], plain["__value__"]]
+            marked = (plain["__type__"], plain["__value__"])
             return ormsgpack.Ext(_TYPED, ormsgpack.packb(marked, self._default, _OPTIONS))
         return plain
+
+    def _plain(self, value: Any) -> Any:
+        if type(value) is int:
+            return ormsgpack.Ext(_BIG_INTEGER, str(value).encode())
+        return next(plainly(value) for kind, plainly in _PLAIN.items() if isinstance(value, kind))
 
     def _restore(self, code: int, data: bytes) -> Any:
         if code == _BIG_INTEGER:

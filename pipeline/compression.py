@@ -1,7 +1,7 @@
 """Zstandard, where it pays, and never more out than was promised in.
 
-Level 1: on realistic records it compresses 4.5 times at 740 MB/s where level 3 reaches 4.2 at 425
-(``benchmarks/codec.py``; docs/codec.md has the table).
+Level 1: level 3 is slower and no smaller on realistic records
+(docs/codec.md has the figures).
 """
 
 import sys
