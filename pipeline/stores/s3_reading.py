@@ -40,13 +40,6 @@ READ_BYTES = 1024**2
 more than this. Measured on ministack, 128 MiB: 64 KiB at a time take 223 ms, 256 KiB 164, 1 MiB 137, and
 8 MiB 144 with 64 MiB more memory."""
 
-READS_COUNT = 8
-"""Parts of one payload that are on their way at the same time."""
-
-READ_BYTES = 1024**2
-"""What is read at once, into memory of urllib3's own first. Measured on ministack, 128 MiB: 64 KiB at a time
-take 223 ms, 256 KiB 164, 1 MiB 137, and 8 MiB 144 with 64 MiB more memory."""
-
 READS_COUNT = 5
 """How often reading one range may begin, each time where it broke off, before it has failed."""
 
