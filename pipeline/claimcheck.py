@@ -21,7 +21,6 @@ from pipeline.codec import Codec
 from pipeline.errors import (
     ClaimError,
     PayloadCorruptError,
-    PayloadMissingError,
     PayloadTooLargeError,
     StoreDeniedError,
     StoreError,
@@ -107,9 +106,6 @@ class ClaimCheck:
             data = self._fetch(payload, queue, task)
             with self._timed(metrics.DECODE_SECONDS, queue, task):
                 return self._open(payload, data)
-        except PayloadMissingError:
-            self.recorder.record(metrics.PAYLOADS_MISSING, queue=queue, task=task)
-            raise
         except PayloadCorruptError:
             self.recorder.record(metrics.PAYLOADS_CORRUPT, queue=queue, task=task)
             raise

@@ -12,10 +12,11 @@ from time import perf_counter
 from typing import Any
 
 from celery import current_task
-from celery.exceptions import Reject
+from celery.exceptions import Ignore, Reject
+from celery.states import READY_STATES
 
 from pipeline.claim import Claim, Inline
-from pipeline.errors import PipelineError
+from pipeline.errors import PayloadReleasedError, PipelineError
 
 
 class Deferred:
@@ -58,6 +59,7 @@ class Deferred:
         Raises:
             celery.exceptions.Reject: a task is running: the message goes back to the queue if trying again
                 may help, and towards the dead-letter queue otherwise.
+            celery.exceptions.Ignore: a task is running that has ended before.
             PipelineError: no task is running.
         """
         if self._value is None and self._error is None:
@@ -73,7 +75,13 @@ class Deferred:
 
     def _outcome(self) -> Exception:
         error = self._error or PipelineError("payload unread")
-        return Reject(error, requeue=error.retryable) if current_task else error
+        if not current_task:
+            return error
+        if isinstance(error, PayloadReleasedError):
+            outcome: Exception = Ignore(error)
+        else:
+            outcome = Reject(error, requeue=error.retryable)
+        return outcome
 
     def __repr__(self) -> str:
         """Describe where the payload is; does not read it, and never shows it."""
@@ -147,6 +155,20 @@ def labels() -> tuple[str, str]:
         return "", ""
     info = current_task.request.delivery_info or {}
     return info.get("routing_key") or "", current_task.name
+
+
+def has_ended() -> bool:
+    """Say whether the task that runs here has ended before, as far as its result backend knows.
+
+    A FAILURE of our own does not count: it says that the payload was missing then, too.
+    """
+    if not current_task:
+        return False
+    try:
+        meta = current_task.backend.get_task_meta(current_task.request.id)
+    except Exception:  # noqa: BLE001 - no backend, or one that does not answer: then nobody knows
+        return False
+    return meta["status"] in READY_STATES and not isinstance(meta["result"], PipelineError)
 
 
 Body = tuple[DeferredArgs, DeferredKwargs, dict[str, Any]]

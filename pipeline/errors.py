@@ -10,6 +10,7 @@
     │   └── PayloadCorruptError    worker; size, digest or compression is not what the claim says
     └── StoreError
         ├── PayloadMissingError    released, expired, or never written
+        │   └── PayloadReleasedError   … because its task has ended: this is a second delivery
         ├── StoreDeniedError       credentials, bucket policy, wrong region, no such bucket
         └── StoreUnavailableError  timeout, 5xx, throttling; retryable = True, the only one
 
@@ -56,6 +57,10 @@ class StoreError(PipelineError):
 
 class PayloadMissingError(StoreError):
     """The store answered, and there is no such payload."""
+
+
+class PayloadReleasedError(PayloadMissingError):
+    """The payload was released because its task has ended; the message was delivered once more."""
 
 
 class StoreDeniedError(StoreError):

@@ -71,6 +71,9 @@ TASKS_FAILED = Metric("TasksFailed", Unit.COUNT, "executing, main", "Tasks that 
 TASKS_RETRIED = Metric("TasksRetried", Unit.COUNT, "executing, main", "Attempts that another follows")
 PAYLOADS_MISSING = Metric("PayloadsMissing", Unit.COUNT, "executing", "Claims whose payload is gone")
 PAYLOADS_CORRUPT = Metric("PayloadsCorrupt", Unit.COUNT, "executing", "Payloads unlike their claim")
+DUPLICATES_IGNORED = Metric(
+    "DuplicatesIgnored", Unit.COUNT, "executing", "Second deliveries of tasks that had ended, not run again"
+)
 RELEASE_SECONDS = Metric("ReleaseSeconds", Unit.SECONDS, "main, producer", "Deleting payloads from the store")
 PAYLOADS_RELEASED = Metric(
     "PayloadsReleased", Unit.COUNT, "main, producer", "Payloads deleted after settling"

@@ -20,7 +20,14 @@ from pipeline.claim import Claim, Inline, Message
 from pipeline.claimcheck import ClaimCheck
 from pipeline.codec import TypedValues
 from pipeline.deferred import Deferred
-from pipeline.errors import ClaimError, PayloadCorruptError, PayloadTooLargeError, PipelineError
+from pipeline.errors import (
+    ClaimError,
+    PayloadCorruptError,
+    PayloadMissingError,
+    PayloadReleasedError,
+    PayloadTooLargeError,
+    PipelineError,
+)
 from pipeline.metrics import Metric
 from pipeline.publication import Publication, current
 
@@ -194,7 +201,7 @@ def decode(body: bytes | memoryview | str) -> Any:
 def _value(claimcheck: ClaimCheck, message: Message) -> Any:
     if isinstance(message.payload, Inline):
         return claimcheck.rehydrate(message.payload)
-    return PromiseProxy(lambda: claimcheck.rehydrate(message.payload))
+    return PromiseProxy(lambda: _rehydrate(claimcheck, message.payload))
 
 
 def _task(claimcheck: ClaimCheck, message: Message, data: bytes) -> deferred.Body:
@@ -211,8 +218,7 @@ def _task(claimcheck: ClaimCheck, message: Message, data: bytes) -> deferred.Bod
 def _read(
     claimcheck: ClaimCheck, message: Message, embed: dict[str, Any]
 ) -> tuple[Sequence[Any], Mapping[str, Any]]:
-    queue, task = deferred.labels()
-    value = claimcheck.rehydrate(message.payload, queue, task)
+    value = _rehydrate(claimcheck, message.payload)
     try:
         args, kwargs, detached = value
         if (
@@ -225,6 +231,20 @@ def _read(
     except (TypeError, ValueError, IndexError) as exc:
         raise PayloadCorruptError("payload corrupt: it does not hold a task's arguments") from exc
     return args, kwargs
+
+
+def _rehydrate(claimcheck: ClaimCheck, payload: Inline | Claim) -> Any:
+    """Rehydrate, and tell a payload that is lost from one whose task is over; the one place that does."""
+    queue, task = deferred.labels()
+    try:
+        return claimcheck.rehydrate(payload, queue, task)
+    except PayloadMissingError as exc:
+        ended = deferred.has_ended()
+        metric = metrics.DUPLICATES_IGNORED if ended else metrics.PAYLOADS_MISSING
+        claimcheck.recorder.record(metric, queue=queue, task=task)
+        if ended:
+            raise PayloadReleasedError(f"task has ended already, and is not run again: {exc}") from exc
+        raise
 
 
 def _unreadable(error: PipelineError, data: bytes) -> deferred.Unreadable:

@@ -1,9 +1,14 @@
 """The ends of a payload that need a worker of their own kind, or none."""
 
+import random
+
 import pytest
 from celery import chord
 from celery.exceptions import ChordError, TimeLimitExceeded
 from kombu.exceptions import EncodeError
+from workers import eventually
+
+from pipeline import serializer
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
@@ -43,3 +48,35 @@ def test_errors_of_a_chord_reach_its_caller(shop):
         chord([shop.add.s(1), shop.fail.s(2)], shop.total.s()).apply_async().get(timeout=30)
 
     shop.eventually_empty()
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+@pytest.mark.parametrize(("name", "state"), [("digest_bytes", "SUCCESS"), ("fail", "FAILURE")])
+def test_a_second_delivery_after_the_end_does_nothing(shop, pool, name, state):
+    """A message delivered again after its payload was released runs nothing, and alarms nobody."""
+    embed = {"callbacks": None, "errbacks": [shop.errback.s()], "chain": None, "chord": None}
+    body = serializer.encode(([random.Random(1).randbytes(100)], {}, embed))
+    worker = shop.worker(pool=pool)
+    result = deliver(shop, name, body)
+    eventually(lambda: result.state == state)
+    shop.eventually_empty()
+    noted = shop.notes()
+
+    deliver(shop, name, body)
+    eventually(lambda: "task has ended already" in worker.text())
+    eventually(lambda: f"Task shop.{name}[{result.id}] ignored" in worker.text())
+
+    assert result.state == state
+    assert shop.notes() == noted
+
+
+def deliver(shop, name, body):
+    """Put the message of one and the same task on the queue."""
+    headers = shop.app.amqp.create_task_message("twice", f"shop.{name}", (), {}).headers
+    queue = shop.app.amqp.queues[shop.app.conf.task_default_queue]
+    with shop.app.producer_or_acquire() as producer:
+        producer.publish(
+            body, routing_key=queue.name, exchange="", headers=headers, declare=[queue],
+            content_type=serializer.CONTENT_TYPE, content_encoding="binary", correlation_id="twice",
+        )  # fmt: skip
+    return shop.app.AsyncResult("twice")
