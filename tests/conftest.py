@@ -3,6 +3,7 @@
 A server that is not installed skips its tests here, and fails them where CI is set.
 """
 
+import logging
 import os
 
 import pytest
@@ -28,6 +29,14 @@ def clean_environment(monkeypatch):
         monkeypatch.delenv(name)
     for name, value in ISOLATION.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(autouse=True)
+def same_log_level():
+    """Undo what a worker in this process does to the root logger."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)
 
 
 @pytest.fixture(scope="session")
