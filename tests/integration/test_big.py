@@ -53,7 +53,7 @@ def shop(shop_of, ministack, monkeypatch):
 @pytest.fixture(params=["prefork", "threads"])
 def worker(request, shop):
     """A worker that has run a few tasks, so that what it imports and opens once is there."""
-    started = shop.worker(pool=request.param)
+    started = shop.worker(pool=request.param, concurrency=4)
     started.pool = request.param
     for _ in range(4):
         shop.digest_bytes.delay(b"x" * MEGABYTE).get(timeout=60)
