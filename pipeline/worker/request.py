@@ -80,6 +80,11 @@ class RequestMixin(Request):
         super()._announce_revoked(*args, **kwargs)
         self._end()
 
+    def info(self, safe: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - Celery's signature
+        """Describe the task for ``inspect``, with its arguments' representation: reading them is not for main."""
+        facts: dict[str, Any] = super().info(safe=safe or deferred_in(self._payload) is not None)
+        return facts
+
     def reject(self, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - Celery's signature
         """Give the message back: it will be delivered again or dead-lettered, so its payload stays."""
         self._rejected = self._rejected or not self.acknowledged

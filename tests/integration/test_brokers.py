@@ -5,6 +5,7 @@ import random
 import pytest
 from celery import chain, chord
 from celery.contrib.testing.worker import start_worker
+from workers import eventually
 
 pytestmark = [pytest.mark.worker]
 
@@ -45,6 +46,29 @@ def test_redis(shop_of, redis_server, tmp_path, pool, options):
     shop.worker(pool=pool)
 
     prove(shop)
+
+
+def test_inspecting_a_worker(shop_of, redis_server, tmp_path):
+    """Remote control works where the broker has it, and shows where arguments are, not what they say."""
+    redis_server.reset()
+    shop = shop_of(
+        broker=redis_server.url, store=f"file://{tmp_path}/store", options={"threshold_bytes": 0},
+        conf={"worker_enable_remote_control": True, "broker_transport_options": {"visibility_timeout": 60}},
+    )  # fmt: skip
+    shop.worker(pool="prefork")
+    result = shop.nap.delay("top secret", 8)
+    eventually(lambda: shop.notes() == ["napping"])
+    inspect = shop.app.control.inspect(timeout=5)
+
+    ((task,),) = inspect.active().values()
+    assert (task["id"], task["name"]) == (result.id, "shop.nap")
+    assert "bytes in v1/" in task["args"]
+    assert "secret" not in repr(task)
+    assert inspect.query_task(result.id)
+    assert list(inspect.ping().values()) == [{"ok": "pong"}]
+    assert list(inspect.stats())
+    shop.app.control.revoke(result.id, terminate=True)
+    shop.eventually_empty()
 
 
 def test_filesystem(shop_of, tmp_path, options):
