@@ -81,7 +81,7 @@ class RequestMixin(Request):
         self._end()
 
     def info(self, safe: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - Celery's signature
-        """Describe the task for ``inspect``, with its arguments' representation: reading them is not for main."""
+        """Describe the task for ``inspect``; arguments as their representation: main does not read them."""
         facts: dict[str, Any] = super().info(safe=safe or deferred_in(self._payload) is not None)
         return facts
 
