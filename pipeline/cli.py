@@ -1,14 +1,39 @@
 """The ``pipeline`` command: tools for operators and developers."""
 
+from importlib import import_module
+
 import click
 
 from pipeline.local import environment, serve
 
+OPERATIONS = ("claim", "dlq", "doctor", "provision", "sweep")
+"""Commands of ``pipeline/commands/``. They need Celery and boto3, which take half a second to import, and
+``pipeline local`` does without."""
 
-@click.group()
+
+class Commands(click.Group):
+    """Imports a command when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted((*super().list_commands(ctx), *OPERATIONS))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command."""
+        if cmd_name not in OPERATIONS:
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = import_module(f"pipeline.commands.{cmd_name}").command
+        return command
+
+
+@click.group(cls=Commands)
+@click.option("-A", "--app", metavar="APP", help="The Celery app, named as for celery -A: tasks.app")
 @click.version_option(package_name="celery-claimcheck-pipeline")
-def main() -> None:
-    """Claim check for Celery on SQS: large task arguments go to S3, a small claim travels."""
+def main(app: str | None) -> None:
+    """Claim check for Celery on SQS: large task arguments go to S3, a small claim travels.
+
+    Every command but local needs -A. Exit codes: 0 well, 1 findings, 2 error.
+    """
 
 
 @main.command("local")

@@ -21,18 +21,28 @@ STOREYS = [
     ["serializer", "transport"],
     ["publisher", "worker", "results"],
     ["installation", "entry_point"],
-    ["local"],
+    ["local", "operations"],
+    ["commands"],
     ["cli"],
     ["__main__"],
 ]
 """Imports run downwards, or sideways within a room."""
 
 VENDORS = {
-    "celery": {"deferred", "serializer", "publisher", "timechain", "installation", "worker", "results"},
-    "kombu": {"serializer", "transport", "installation", "worker"},
+    "celery": {
+        "deferred",
+        "serializer",
+        "publisher",
+        "timechain",
+        "installation",
+        "worker",
+        "results",
+        "commands",
+    },
+    "kombu": {"operations", "serializer", "transport", "installation", "worker"},
     "billiard": {"worker"},
     "boto3": {"stores", "cloudwatch"},
-    "botocore": {"stores", "cloudwatch", "transport"},
+    "botocore": {"operations", "stores", "cloudwatch", "transport"},
     "moto": {"local"},
 }
 """Which rooms may know which vendor."""

@@ -1,0 +1,1 @@
+"""The commands of ``pipeline``: what is asked, what is printed, and the exit code."""

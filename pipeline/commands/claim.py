@@ -1,0 +1,54 @@
+"""``pipeline claim show``."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from pipeline.claim import check_key
+from pipeline.commands.frame import FINDINGS, app_of, guarded, leave, show
+from pipeline.errors import ClaimError
+from pipeline.operations.letters import stored
+from pipeline.store import Store
+
+
+@click.group("claim")
+def command() -> None:
+    """Claims and what they name."""
+
+
+@command.command("show")
+@click.argument("key")
+@click.pass_context
+@guarded
+def show_command(context: click.Context, key: str, *, as_json: bool) -> None:
+    """Say what lies under KEY: whether it is a key of ours, and size and age of the payload.
+
+    Only the listing is read, never the payload. Exits with 1 if nothing lies there.
+    """
+    _, claimcheck = app_of(context)
+    shown = _shown(claimcheck.store, key)
+    show(shown, list(shown.items()), as_json=as_json)
+    leave(0 if shown["there"] else FINDINGS)
+
+
+def _shown(store: Store, key: str) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "key": key,
+        "ours": True,
+        "there": False,
+        "size_bytes": None,
+        "modified": None,
+        "age_seconds": None,
+        "error": None,
+    }
+    try:
+        check_key(key, store.prefix)
+    except ClaimError as exc:
+        return shown | {"ours": False, "error": str(exc)}
+    lies = stored(store, key)
+    if lies is None:
+        return shown
+    age = int((datetime.now(UTC) - lies.modified).total_seconds())
+    found = {"there": True, "size_bytes": lies.size_bytes, "modified": lies.modified, "age_seconds": age}
+    return shown | found

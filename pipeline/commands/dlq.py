@@ -1,0 +1,218 @@
+"""``pipeline dlq``: list, show, redrive, purge."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from pipeline.commands.frame import FINDINGS, app_of, guarded, leave, progress, show
+from pipeline.errors import PipelineError
+from pipeline.operations.deadletters import DeadLetterQueue, DeadLetters, Outcome
+from pipeline.operations.letters import Letter, verdict
+from pipeline.operations.queues import Queues
+
+queue_argument = click.argument("queue", required=False)
+limit_option = click.option("--limit", type=click.IntRange(1), help="So many messages of each queue at most.")
+task_option = click.option("--task-id", help="Only the messages of this task.")
+
+
+@click.group("dlq")
+def command() -> None:
+    """Dead-letter queues of the app: look, send back, give up.
+
+    QUEUE is a dead-letter queue or the queue that it belongs to; without it, all of them.
+    """
+
+
+@contextmanager
+def _opened(
+    context: click.Context, queue: str | None
+) -> Iterator[tuple[Any, DeadLetters, list[DeadLetterQueue]]]:
+    app, _ = app_of(context)
+    with Queues(app) as queues:
+        letters = DeadLetters(app, queues)
+        yield app, letters, letters.found(queue)
+
+
+@command.command("list")
+@queue_argument
+@click.pass_context
+@guarded
+def list_command(context: click.Context, *, queue: str | None, as_json: bool) -> None:
+    """Show how many messages each dead-letter queue holds, and since when. Exits with 1 if there are any."""
+    with _opened(context, queue) as (_, letters, found):
+        entries = [_summary(letters, dead) for dead in found]
+    show({"queues": entries}, _rows(entries, ("queue", "messages", "oldest", "sources")), as_json=as_json)
+    leave(FINDINGS if any(entry["messages"] for entry in entries) else 0)
+
+
+def _summary(letters: DeadLetters, dead: DeadLetterQueue) -> dict[str, Any]:
+    return {
+        "queue": dead.queue.name,
+        "messages": dead.queue.depth,
+        "oldest": letters.oldest(dead) if dead.queue.depth else None,
+        "sources": ", ".join(queue.name for queue in dead.sources),
+    }
+
+
+@command.command("show")
+@queue_argument
+@limit_option
+@task_option
+@click.option(
+    "--arguments",
+    is_flag=True,
+    help="Read payloads and print args and kwargs: shows what may be confidential.",
+)
+@click.pass_context
+@guarded
+def show_command(  # noqa: PLR0913 - one for each option
+    context: click.Context,
+    *,
+    queue: str | None,
+    limit: int | None,
+    task_id: str | None,
+    arguments: bool,
+    as_json: bool,
+) -> None:
+    """Explain messages one by one: task, claim, payload, and the error that a worker would raise now.
+
+    An error of "-" means that nothing is wrong any more: redrive it. A missing payload with the result
+    SUCCESS means that the message is a second copy of one that has run: purge it.
+    """
+    entries = []
+    with _opened(context, queue) as (app, letters, found):
+        for dead in found:
+            for letter in letters.read(dead, limit, task_id):
+                entries.append(_explained(letter, app) | (_arguments(letter) if arguments else {}))
+                entries[-1]["queue"] = dead.queue.name
+    text = [(name, value) for entry in entries for name, value in [("", ""), *entry.items()]][1:]
+    show({"messages": entries}, text or [("no messages", "")], as_json=as_json)
+
+
+def _explained(letter: Letter, app: Any) -> dict[str, Any]:
+    lies, error = verdict(letter, app.tasks)
+    claim = letter.claim
+    return {
+        "queue": "",
+        "message_id": letter.received.message_id,
+        "task": letter.task,
+        "task_id": letter.task_id,
+        "receive_count": int(letter.received.attributes.get("ApproximateReceiveCount", 0)),
+        "sent": letter.sent,
+        "first_received": letter.first_received,
+        "size_bytes": len(letter.received.body),
+        "store": claim.store if claim else None,
+        "key": claim.key if claim else None,
+        "payload_bytes": claim.size_bytes if claim else None,
+        "payload_there": lies is not None if claim else None,
+        "result": _result(app, letter.task_id),
+        "error": error or None,
+    }
+
+
+def _result(app: Any, task_id: str) -> str | None:
+    """Return how the task has ended as far as the result backend knows: a second copy of it needs nothing."""
+    try:
+        return str(app.backend.get_task_meta(task_id)["status"])
+    except Exception:  # noqa: BLE001 - no backend, or one that does not answer: then nobody knows
+        return None
+
+
+def _arguments(letter: Letter) -> dict[str, Any]:
+    if letter.error:
+        return {"args": None, "kwargs": None}
+    try:
+        args, kwargs = letter.arguments()
+    except PipelineError as exc:
+        return {"args": None, "kwargs": None, "error": str(exc)}
+    return {"args": args, "kwargs": kwargs}
+
+
+@command.command("redrive")
+@queue_argument
+@limit_option
+@task_option
+@click.pass_context
+@guarded
+def redrive_command(
+    context: click.Context, *, queue: str | None, limit: int | None, task_id: str | None, as_json: bool
+) -> None:
+    """Send messages back to the queue that they came from, as they are; their payloads stay.
+
+    Exits with 1 if some had to stay; the reasons are printed.
+    """
+    _each(
+        context,
+        queue,
+        "redrive",
+        lambda letters, dead: letters.redrive(dead, limit, task_id),
+        as_json=as_json,
+    )
+
+
+@command.command("purge")
+@queue_argument
+@limit_option
+@task_option
+@click.option("--keep-payloads", is_flag=True, help="Delete messages alone; the sweep finds their payloads.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_context
+@guarded
+def purge_command(  # noqa: PLR0913 - one for each option
+    context: click.Context,
+    *,
+    queue: str | None,
+    limit: int | None,
+    task_id: str | None,
+    keep_payloads: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Delete messages for good, then release their payloads: these tasks will never run.
+
+    A payload that another message of the same queue names stays. If a copy of a message may be alive
+    elsewhere (a redrive that broke off), use --keep-payloads. Exits with 1 if something had to stay.
+    """
+    if not yes:
+        click.confirm(
+            f"Delete messages of {queue or 'every dead-letter queue'} for good?", abort=True, err=True
+        )
+    _each(
+        context,
+        queue,
+        "purge",
+        lambda letters, dead: letters.purge(dead, limit, task_id, release=not keep_payloads),
+        as_json=as_json,
+    )
+
+
+def _each(
+    context: click.Context,
+    queue: str | None,
+    text: str,
+    work: Callable[[DeadLetters, DeadLetterQueue], Outcome],
+    *,
+    as_json: bool,
+) -> None:
+    outcomes: list[Outcome] = []
+    with _opened(context, queue) as (_, letters, found), progress(f"{text}: queues") as advance:
+        for dead in found:
+            outcomes.append(work(letters, dead))
+            advance(1)
+    names = ("queue", "moved", "deleted", "released", "released_bytes", "kept")
+    entries = [{name: getattr(outcome, name) for name in names} for outcome in outcomes]
+    shown = [entry | {"kept": sum(entry["kept"].values())} for entry in entries]
+    show({"queues": entries}, _rows(shown, names), as_json=as_json)
+    if not as_json:
+        for reason, count in ((reason, count) for each in outcomes for reason, count in each.kept.items()):
+            click.echo(f"kept {count}: {reason}")
+    leave(FINDINGS if any(outcome.kept for outcome in outcomes) else 0)
+
+
+def _rows(entries: Iterable[dict[str, Any]], names: tuple[str, ...]) -> list[list[Any]]:
+    return [
+        [name.replace("_", " ") for name in names],
+        *([entry[name] for name in names] for entry in entries),
+    ]

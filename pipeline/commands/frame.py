@@ -1,0 +1,123 @@
+"""What every command shares: the app, ``--json``, tables, and exit codes.
+
+=====  ==========================================================
+0      nothing found, or done
+1      findings: somebody should look
+2      the command could not do its work, or was called wrongly
+=====  ==========================================================
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime, timedelta
+from functools import wraps
+from typing import Any, NoReturn
+
+import click
+from celery.app.utils import find_app
+
+from pipeline import serializer
+from pipeline.claimcheck import ClaimCheck
+from pipeline.errors import PipelineError
+from pipeline.operations.queues import QueueError
+
+FINDINGS = 1
+ERROR = 2
+
+as_json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
+)
+
+
+class Failure(click.ClickException):
+    """The command could not do its work."""
+
+    exit_code = ERROR
+
+
+def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Make our errors one sentence on stderr, and an ``error`` in JSON, with exit code 2."""
+
+    @wraps(command)
+    def run(*args: Any, as_json: bool, **options: Any) -> Any:
+        try:
+            return command(*args, as_json=as_json, **options)
+        except (PipelineError, QueueError, ValueError) as exc:
+            if as_json:
+                click.echo(json.dumps({"error": str(exc)}))
+            raise Failure(str(exc)) from exc
+
+    return as_json_option(run)
+
+
+def app_of(context: click.Context) -> tuple[Any, ClaimCheck]:
+    """Return the app that ``-A`` names, its tasks imported, and the claim check that it has installed.
+
+    Raises:
+        ValueError: there is no such app; says what to do.
+        ClaimError: it has no claim check.
+    """
+    name = context.find_root().params.get("app")
+    if not name:
+        raise ValueError("which app? name it as for celery: pipeline -A tasks.app …")
+    try:
+        app = find_app(name)
+        app.loader.import_default_modules()
+        app.finalize(auto=True)
+    except (ImportError, AttributeError) as exc:
+        raise ValueError(f"app {name!r} cannot be loaded: {exc}") from exc
+    return app, serializer.installed()
+
+
+def show(value: dict[str, Any], rows: Iterable[Sequence[Any]], *, as_json: bool) -> None:
+    """Print one JSON object, or a table whose first row is its head."""
+    click.echo(json.dumps(value, default=_plain) if as_json else table(rows))
+
+
+def table(rows: Iterable[Sequence[Any]]) -> str:
+    """Lay rows out in columns, those of numbers to the right; a row of empty texts is an empty line."""
+    cells = [
+        [_text(cell) for cell in row] if any(cell != "" for cell in row) else [""] * len(row) for row in rows
+    ]
+    columns = [_aligned(column) for column in zip(*cells, strict=True)]
+    return "\n".join("  ".join(row).rstrip() for row in zip(*columns, strict=True))
+
+
+def _aligned(column: Sequence[str]) -> list[str]:
+    wide = max(map(len, column))
+    numbers = column[1:] and all(cell == "-" or cell.replace(",", "").isdigit() for cell in column[1:])
+    return [cell.rjust(wide) if numbers else cell.ljust(wide) for cell in column]
+
+
+def leave(code: int) -> NoReturn:
+    """End the command with an exit code."""
+    click.get_current_context().exit(code)
+
+
+def progress(text: str) -> AbstractContextManager[Callable[[int], None]]:
+    """Return a progress bar on stderr: only on a terminal, and only with rich."""
+    if not sys.stderr.isatty():
+        return nullcontext(lambda _: None)
+    try:
+        from pipeline.commands.progress import bar  # noqa: PLC0415 - rich is an extra
+    except ImportError:
+        return nullcontext(lambda _: None)
+    return bar(text)
+
+
+def _text(cell: Any) -> str:
+    if cell is None or cell == "":
+        return "-"
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, datetime):
+        return f"{cell:%Y-%m-%d %H:%M:%S}Z"
+    return f"{cell:,}" if isinstance(cell, int) else str(cell)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value.total_seconds() if isinstance(value, timedelta) else repr(value)

@@ -1,0 +1,101 @@
+"""``pipeline sweep``."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from pipeline.claimcheck import ClaimCheck
+from pipeline.commands.frame import ERROR, FINDINGS, app_of, guarded, leave, progress, show
+from pipeline.operations import sweep
+from pipeline.operations.deadletters import DeadLetters, Named
+from pipeline.operations.queues import Queues
+from pipeline.operations.sweep import Swept
+
+_AGE = re.compile(r"(\d{1,6})([smhd])\Z")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class Age(click.ParamType):  # type: ignore[type-arg] # not generic before click 8.2
+    """A time such as ``19d``, ``36h``, ``90m`` or ``0s``."""
+
+    name = "age"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Read the text."""
+        matched = _AGE.match(str(value))
+        if not matched:
+            self.fail(f"{value!r} is no age; expected for example 19d, 36h or 90m", param, ctx)
+        return timedelta(**{_UNITS[matched[2]]: int(matched[1])})
+
+
+@click.command("sweep")
+@click.option("--older-than", type=Age(), help="Least age of an orphan. [default: as queues need, and a day]")
+@click.option("--force-age", is_flag=True, help="Accept an age at which a message may still name it.")
+@click.option("--delete", "do_delete", is_flag=True, help="Delete what is found; without it, only count.")
+@click.pass_context
+@guarded
+def command(
+    context: click.Context,
+    *,
+    older_than: timedelta | None,
+    force_age: bool,
+    do_delete: bool,
+    as_json: bool,
+) -> None:
+    """Find payloads that nobody will release: old ones that no message names.
+
+    Exits with 1 if it found some and did not delete them. Safe beside live traffic, and to repeat.
+    Dead-letter queues are read, which raises the receive count of their messages; live queues are not.
+    """
+    app, claimcheck = app_of(context)
+    with Queues(app) as queues:
+        least = sweep.least_age(app, queues, claimcheck.options.payload_ttl_seconds)
+        age = older_than if older_than is not None else least + sweep.MARGIN
+        if age < least and not force_age:
+            raise ValueError(
+                f"--older-than is below {least / timedelta(days=1):g} days, queue retention plus dead-letter "
+                "queue retention or result_expires: a message or a result may still name such a payload; "
+                "raise it, or add --force-age if you know that none does"
+            )
+        named = DeadLetters(app, queues).named()
+    if named.unread and age < least:
+        raise ValueError(
+            f"not all messages could be read of {', '.join(named.unread)}: somebody else holds them; try "
+            "again when they are visible"
+        )
+    swept = _run(claimcheck, age, named, do_delete=do_delete)
+    _report(swept, age, named, as_json=as_json)
+    leave(_exit_code(swept, do_delete=do_delete))
+
+
+def _run(claimcheck: ClaimCheck, age: timedelta, named: Named, *, do_delete: bool) -> Swept:
+    swept, store = Swept(), claimcheck.store
+    found = sweep.orphans(store, age, named.keys, swept)
+    with progress("orphans") as advance:
+        for count in sweep.delete(store, found, swept) if do_delete else (1 for _ in found):
+            advance(count)
+    return swept
+
+
+def _report(swept: Swept, age: timedelta, named: Named, *, as_json: bool) -> None:
+    counts = {
+        "objects": swept.objects,
+        "foreign": swept.foreign,
+        "young": swept.young,
+        "named": swept.named,
+        "orphans": swept.orphans,
+        "orphan_bytes": swept.orphan_bytes,
+        "deleted": swept.deleted,
+        "failed": len(swept.failed),
+    }
+    value = {"older_than_seconds": age.total_seconds(), "unread_queues": named.unread, **counts}
+    rows = [("older than", f"{age / timedelta(days=1):g} days"), *counts.items()]
+    show(value, [(name.replace("_", " "), count) for name, count in rows], as_json=as_json)
+
+
+def _exit_code(swept: Swept, *, do_delete: bool) -> int:
+    if swept.failed:
+        return ERROR
+    return FINDINGS if swept.orphans and not do_delete else 0

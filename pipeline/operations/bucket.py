@@ -1,0 +1,104 @@
+"""The bucket itself, as doctor and provision need it; payloads go through the ``Store`` protocol alone.
+
+The library never writes a bucket's lifecycle: PutBucketLifecycleConfiguration replaces everybody's rules.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from pipeline.errors import StoreError
+from pipeline.stores.s3 import S3Store
+from pipeline.stores.s3_errors import CODES, code_of, meaning_of, translated
+
+_NO_RULES = "NoSuchLifecycleConfiguration"
+
+
+class Bucket:
+    """The bucket of a store, asked with the store's own client. All verbs raise :class:`StoreError`."""
+
+    def __init__(self, store: S3Store) -> None:
+        self.name = store.bucket
+        self._prefix = f"{store.prefix}/" if store.prefix else ""
+        self._client: Any = store._clients.get()  # noqa: SLF001 - endpoint, region and credentials are the store's
+        self._region = store._clients.region_name  # noqa: SLF001 - as above
+
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        with translated(f"bucket={self.name}", self._region):
+            yield
+
+    def exists(self) -> bool:
+        """Say whether there is such a bucket, ours or somebody else's."""
+        with self._asked():
+            try:
+                self._client.head_bucket(Bucket=self.name)
+            except ClientError as exc:
+                if code_of(exc) in {"404", "NoSuchBucket"}:
+                    return False
+                if code_of(exc) not in {"403", "301"}:
+                    raise
+        return True
+
+    def create(self) -> None:
+        """Make the bucket in the client's region, private as S3 makes them."""
+        region = self._client.meta.region_name
+        where: dict[str, Any] = {}
+        if region != "us-east-1":  # the one region that must not be named. Source: S3 API, CreateBucket
+            where = {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        with self._asked():
+            self._client.create_bucket(Bucket=self.name, **where)
+
+    def expiries(self) -> tuple[list[int], list[int]]:
+        """Return after how many days payloads expire: by rules for all of our prefix, and for parts of it."""
+        whole, parts = list[int](), list[int]()
+        for rule in self._rules():
+            days, prefix = rule.get("Expiration", {}).get("Days"), _prefix_of(rule)
+            if rule.get("Status") != "Enabled" or days is None:
+                continue
+            if prefix is not None and self._prefix.startswith(prefix):
+                whole.append(days)
+            elif prefix is None or prefix.startswith(self._prefix):
+                parts.append(days)
+        return whole, parts
+
+    def _rules(self) -> list[dict[str, Any]]:
+        with self._asked():
+            try:
+                answer = self._client.get_bucket_lifecycle_configuration(Bucket=self.name)
+            except ClientError as exc:
+                if code_of(exc) == _NO_RULES:
+                    return []
+                raise
+        return list(answer.get("Rules", ()))
+
+    def skew_seconds(self) -> float:
+        """Return how far our clock is ahead of S3's; its answers state whole seconds."""
+        with self._asked():
+            answer = self._client.list_objects_v2(Bucket=self.name, Prefix=self._prefix, MaxKeys=1)
+        stated = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+        if not stated:
+            return 0.0
+        return (datetime.now(UTC) - parsedate_to_datetime(stated)).total_seconds()
+
+
+def is_about(error: StoreError, code: str) -> bool:
+    """Say whether an error means the same as one of S3's codes."""
+    cause = error.__cause__
+    return isinstance(cause, Exception) and _known(cause) and meaning_of(cause) is CODES[code]
+
+
+def _known(cause: Exception) -> bool:
+    return type(cause).__module__.startswith(("botocore", "urllib3"))
+
+
+def _prefix_of(rule: Mapping[str, Any]) -> str | None:
+    """Return the prefix that a rule is for, or ``None`` if it is for some objects there alone."""
+    chosen = rule.get("Filter") or {}
+    if set(chosen) - {"Prefix"}:
+        return None
+    return str(chosen.get("Prefix") or rule.get("Prefix") or "")

@@ -1,0 +1,232 @@
+"""Dead-letter queues: what lies there and why, the way back, and the way out.
+
+A message is sent back before it is deleted here, and deleted here before its payload is released: whatever
+breaks in between, it is never lost, and everything is safe to repeat.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pipeline import serializer
+from pipeline.claim import Claim
+from pipeline.errors import ClaimError, StoreError
+from pipeline.operations import letters
+from pipeline.operations.letters import Letter
+from pipeline.operations.messages import Holding, Received, held, send
+from pipeline.operations.queues import Queue, Queues
+
+DEDUPLICATION = timedelta(minutes=5)
+"""A FIFO queue accepts and drops what carries a deduplication id that it has seen so lately. Source: SQS
+developer guide, "Exactly-once processing in Amazon SQS"."""
+
+SAMPLE_COUNT = 100
+"""So many messages are looked at to find the oldest of a dead-letter queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterQueue:
+    """A dead-letter queue, and those of the app's queues that it takes messages from."""
+
+    queue: Queue
+    sources: list[Queue]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a redrive or a purge has done to one dead-letter queue."""
+
+    queue: str
+    moved: int = 0
+    deleted: int = 0
+    released: int = 0
+    """Payloads given up."""
+    released_bytes: int = 0
+    kept: dict[str, int] = field(default_factory=dict)
+    """Messages or payloads that stay, counted by reason."""
+
+    def keep(self, reason: str, count: int = 1) -> None:
+        """Count something that stays."""
+        self.kept[reason] = self.kept.get(reason, 0) + count
+
+
+class DeadLetters:
+    """The dead-letter queues of an app.
+
+    Args:
+        app: the Celery app.
+        queues: its queues, entered.
+    """
+
+    def __init__(self, app: Any, queues: Queues) -> None:
+        self._app = app
+        self._queues = queues
+
+    def found(self, name: str | None = None) -> list[DeadLetterQueue]:
+        """Return all of them, or the one that is, or belongs to, a queue of that name.
+
+        Raises:
+            ValueError: there is none of that name.
+        """
+        by_name: dict[str, DeadLetterQueue] = {}
+        for queue in self._queues.found():
+            dead = self._queues.dead_letters_of(queue)
+            if dead is not None:
+                by_name.setdefault(dead.name, DeadLetterQueue(dead, [])).sources.append(queue)
+        if name is None:
+            return list(by_name.values())
+        wanted = {name, self._queues.channel.canonical_queue_name(name)}
+        chosen = [each for each in by_name.values() if wanted & _names(each)]
+        if not chosen:
+            known = ", ".join(sorted(by_name)) or "none"
+            raise ValueError(f"no dead-letter queue {name!r} among those of the app's queues: {known}")
+        return chosen
+
+    def oldest(self, dead: DeadLetterQueue) -> datetime | None:
+        """Return when the oldest of a sample was sent."""
+        sent = [letter.sent for letter in self.read(dead, SAMPLE_COUNT) if letter.sent]
+        return min(sent, default=None)
+
+    def read(
+        self, dead: DeadLetterQueue, limit: int | None = None, task_id: str | None = None
+    ) -> Iterator[Letter]:
+        """Yield messages, and give them back at the end."""
+        with held(dead.queue) as holding:
+            yield from self._chosen(dead, holding, limit, task_id)
+
+    def _chosen(
+        self, dead: DeadLetterQueue, holding: Holding, limit: int | None, task_id: str | None
+    ) -> Iterator[Letter]:
+        count = 0
+        for received in holding:
+            letter = self._letter(dead, received)
+            if task_id is None or letter.task_id == task_id:
+                yield letter
+                count += 1
+            if limit is not None and count >= limit:
+                return
+
+    def _letter(self, dead: DeadLetterQueue, received: Received) -> Letter:
+        return letters.read(self._queues.channel, self._app.conf.accept_content, dead.queue.name, received)
+
+    def redrive(self, dead: DeadLetterQueue, limit: int | None = None, task_id: str | None = None) -> Outcome:
+        """Send messages back to where they came from; their payloads stay.
+
+        A message whose delete is not confirmed may be there twice; the send came first.
+
+        Raises:
+            QueueError: SQS refuses us or does not answer; what was not sent is still there.
+        """
+        outcome, bodies = Outcome(dead.queue.name), set[int]()
+        with held(dead.queue) as holding:
+            for letter in self._chosen(dead, holding, limit, task_id):
+                body = hash(letter.received.body)
+                source = self._source(dead, letter)
+                if source is None:
+                    outcome.keep("it does not say which queue of the app it came from")
+                elif source.is_fifo and _is_fresh(letter):
+                    outcome.keep("a FIFO queue would drop it as a duplicate until it is 5 minutes old")
+                elif body in bodies:
+                    outcome.keep("a copy of what was just sent: it has failed again, or was there twice")
+                else:
+                    send(source, letter.received)
+                    holding.delete(letter.received.message_id)
+                    bodies.add(body)
+                    outcome.moved += 1
+        return outcome
+
+    def _source(self, dead: DeadLetterQueue, letter: Letter) -> Queue | None:
+        arn = letter.received.attributes.get("DeadLetterQueueSourceArn")
+        if arn:
+            return next((queue for queue in dead.sources if queue.attributes.get("QueueArn") == arn), None)
+        if len(dead.sources) == 1:
+            return dead.sources[0]
+        name = self._queues.channel.canonical_queue_name(letter.routing_key)
+        return next((queue for queue in dead.sources if queue.name == name), None)
+
+    def purge(
+        self,
+        dead: DeadLetterQueue,
+        limit: int | None = None,
+        task_id: str | None = None,
+        *,
+        release: bool = True,
+    ) -> Outcome:
+        """Delete messages, and release the payloads that no other message read here names.
+
+        Raises:
+            QueueError: SQS refuses us or does not answer; the payloads of what was deleted are released.
+        """
+        outcome, deleted = Outcome(dead.queue.name), set[str]()
+        claims, chosen = dict[str, Claim](), list[str]()
+        with held(dead.queue) as holding:
+            for received in holding:
+                letter = self._letter(dead, received)
+                claims |= {received.message_id: letter.claim} if letter.claim else {}
+                chosen += [received.message_id] if task_id in {None, letter.task_id} else []
+            try:
+                for message_id in chosen[:limit]:
+                    holding.delete(message_id)
+                    deleted.add(message_id)
+            finally:
+                outcome.deleted = len(deleted)
+                if release:
+                    _release(claims, deleted, outcome)
+        return outcome
+
+    def named(self) -> "Named":
+        """Return the keys that messages of all dead-letter queues name, and the queues not read whole."""
+        keys, unread = set[str](), list[str]()
+        for dead in self.found():
+            count = 0
+            for letter in self.read(dead):
+                count += 1
+                keys |= {letter.claim.key} if letter.claim else set()
+            if count < dead.queue.depth:
+                unread.append(dead.queue.name)
+        return Named(keys, unread)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Keys that a message names, as far as queues could be read."""
+
+    keys: set[str]
+    unread: list[str]
+    """Dead-letter queues that did not show all of their messages."""
+
+
+def _release(claims: Mapping[str, Claim], deleted: set[str], outcome: Outcome) -> None:
+    """Delete payloads here rather than by ``ClaimCheck.release``, which does not tell what was refused."""
+    named = {claim.key for message_id, claim in claims.items() if message_id not in deleted}
+    given_up = [claim for message_id, claim in claims.items() if message_id in deleted]
+    ours = {claim.key: claim.size_bytes for claim in given_up if _is_ours(claim)}
+    keys = [key for key in ours if key not in named]
+    if spared := len(ours) - len(keys):
+        outcome.keep("payload named by another message", spared)
+    try:
+        failed = set(serializer.installed().store.delete(keys)) if keys else set()
+    except StoreError as exc:
+        outcome.keep(f"payload left to the sweep: {exc}", len(keys))
+        return
+    if failed:
+        outcome.keep("payload left to the sweep: the store would not delete it", len(failed))
+    outcome.released = len(keys) - len(failed)
+    outcome.released_bytes = sum(ours[key] for key in keys if key not in failed)
+
+
+def _is_ours(claim: Claim) -> bool:
+    try:
+        serializer.installed().check(claim)
+    except ClaimError:
+        return False
+    return True
+
+
+def _is_fresh(letter: Letter) -> bool:
+    return letter.sent is None or datetime.now(UTC) - letter.sent < DEDUPLICATION
+
+
+def _names(dead: DeadLetterQueue) -> set[str]:
+    return {dead.queue.name, *(queue.name for queue in dead.sources)}

@@ -1,0 +1,152 @@
+"""What a message of a dead-letter queue says: its task, its claim, and why no worker could run it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from kombu.serialization import prepare_accept_content
+
+from pipeline import serializer
+from pipeline.claim import Claim, check_key
+from pipeline.deferred import Deferred, deferred_in
+from pipeline.errors import ClaimError, PipelineError
+from pipeline.operations.messages import Received
+from pipeline.store import Store, StoredObject
+
+MISSING = "payload missing: released, expired, or never written"
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message as far as it can be read without its payload."""
+
+    received: Received
+    headers: Mapping[str, Any]
+    routing_key: str
+    claim: Claim | None
+    error: str
+    """Why it cannot be read; empty if it can."""
+    value: Any = field(repr=False)
+    """The decoded body, deferred if it was offloaded."""
+
+    @property
+    def task(self) -> str:
+        """Name of the task, empty if it is none."""
+        return str(self.headers.get("task") or "")
+
+    @property
+    def task_id(self) -> str:
+        """Id of the task, empty if it is none."""
+        return str(self.headers.get("id") or "")
+
+    @property
+    def sent(self) -> datetime | None:
+        """When it was sent."""
+        return self._moment("SentTimestamp")
+
+    @property
+    def first_received(self) -> datetime | None:
+        """When it was received for the first time."""
+        return self._moment("ApproximateFirstReceiveTimestamp")
+
+    def _moment(self, attribute: str) -> datetime | None:
+        milliseconds = self.received.attributes.get(attribute)
+        return datetime.fromtimestamp(int(milliseconds) / 1_000, UTC) if milliseconds else None
+
+    def arguments(self) -> tuple[list[Any], dict[str, Any]]:
+        """Return args and kwargs, reading the payload.
+
+        Raises:
+            PipelineError: they cannot be had; says why.
+        """
+        args, kwargs, _ = self.value
+        return list(args), dict(kwargs)
+
+
+def read(channel: Any, accept: Any, queue: str, received: Received) -> Letter:
+    """Read a message as a worker's channel would. No I/O, and no exception whatever the bytes."""
+    try:
+        message = _message(channel, queue, received)
+    except Exception as exc:  # noqa: BLE001 - anybody can write anything into a queue
+        return Letter(received, {}, "", None, f"message not read: {type(exc).__name__}", None)
+    headers = message.headers if isinstance(message.headers, dict) else {}
+    routing_key = str((message.delivery_info or {}).get("routing_key") or "")
+    if not headers.get("task"):
+        return Letter(received, headers, routing_key, None, "not a task: it has no header 'task'", None)
+    try:
+        message.accept = prepare_accept_content(accept)  # type: ignore[no-untyped-call]
+        value = message.payload
+    except Exception as exc:  # noqa: BLE001 - as above
+        error = f"not decoded [content_type={message.content_type}]: {type(exc).__name__}"
+        return Letter(received, headers, routing_key, None, error, None)
+    deferred = deferred_in(value)
+    claim = deferred.claim if deferred else None
+    return Letter(received, headers, routing_key, claim, _refusal(deferred), value)
+
+
+def _message(channel: Any, queue: str, received: Received) -> Any:
+    raw = {
+        "Body": received.body,
+        "MessageId": received.message_id,
+        "ReceiptHandle": received.receipt_handle,
+        "Attributes": dict(received.attributes),
+    }
+    return channel.message_to_python(channel._message_to_python(raw, queue, ""))  # noqa: SLF001 - Kombu's
+
+
+def _refusal(deferred: Deferred | None) -> str:
+    if deferred is None:
+        return ""
+    try:
+        if deferred.payload is None:
+            deferred.load()  # what could not be read says why, and asks no store
+        elif deferred.claim is not None:
+            serializer.installed().check(deferred.claim)
+    except PipelineError as exc:
+        return str(exc)
+    return ""
+
+
+def stored(store: Store, key: str) -> StoredObject | None:
+    """Return what lies under a key of ours, or ``None``: one listing, and no read of the payload.
+
+    Raises:
+        ClaimError: the key does not follow our grammar, or lies under another prefix.
+        StoreError: the store refuses us or does not answer.
+    """
+    check_key(key, store.prefix)
+    rest = key[len(store.prefix) + 1 :] if store.prefix else key
+    return next((found for found in store.list(rest) if found.key == key), None)
+
+
+def verdict(letter: Letter, tasks: Mapping[str, Any]) -> tuple[StoredObject | None, str]:
+    """Return the payload that a letter's claim names, and the error that a worker would raise for it.
+
+    Raises:
+        StoreError: the store refuses us or does not answer.
+    """
+    lies = _lies(letter)
+    if letter.error:
+        return lies, letter.error
+    if letter.task not in tasks:
+        return lies, f"task unknown to this app: {letter.task}"
+    if letter.claim is None:
+        return None, ""
+    if lies is None:
+        return None, MISSING
+    if lies.size_bytes != letter.claim.size_bytes:
+        return (
+            lies,
+            f"payload corrupt: it has {lies.size_bytes} bytes, the claim says {letter.claim.size_bytes}",
+        )
+    return lies, ""
+
+
+def _lies(letter: Letter) -> StoredObject | None:
+    if letter.claim is None:
+        return None
+    try:
+        return stored(serializer.installed().store, letter.claim.key)
+    except ClaimError:
+        return None

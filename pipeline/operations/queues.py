@@ -1,0 +1,169 @@
+"""The app's queues and their dead-letter queues, as SQS has them: the one place here that asks SQS.
+
+Names, URLs and clients are those of Kombu's channel, so that region, endpoint, credentials, prefix and
+predefined queues are the app's own. Source: kombu 5.7.0, ``transport/SQS/__init__.py``.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+_ABSENT = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
+
+
+class QueueError(Exception):
+    """SQS refuses us or does not answer; the message names the queue, the call and what to allow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue as it was when it was asked for."""
+
+    name: str
+    """SQS's own name."""
+    url: str
+    attributes: Mapping[str, str]
+    client: Any = field(repr=False, compare=False)
+
+    def number(self, attribute: str) -> int:
+        """Return a number among the attributes, 0 where there is none."""
+        return int(self.attributes.get(attribute, 0))
+
+    @property
+    def is_fifo(self) -> bool:
+        """Whether the queue keeps the order of its messages."""
+        return self.name.endswith(".fifo")
+
+    @property
+    def depth(self) -> int:
+        """About how many messages there are, in flight and delayed ones too."""
+        kinds = ("", "NotVisible", "Delayed")
+        return sum(self.number(f"ApproximateNumberOfMessages{kind}") for kind in kinds)
+
+    @property
+    def redrive_policy(self) -> dict[str, Any]:
+        """Where messages go that are received too often; empty if nowhere."""
+        policy: dict[str, Any] = json.loads(self.attributes.get("RedrivePolicy") or "{}")
+        return policy
+
+
+class Queues:
+    """The queues of an app, for the length of a ``with`` block. Not safe to share between threads.
+
+    Args:
+        app: a Celery app whose broker is SQS.
+
+    Raises:
+        ValueError: it is not.
+        QueueError: SQS refuses us or does not answer.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._connection = app.connection_for_write()
+        driver = self._connection.transport.driver_type
+        if driver != "sqs":
+            raise ValueError(f"this command needs queues of SQS, and the app's broker is {driver}")
+
+    def __enter__(self) -> Self:
+        with asked("the account", "ListQueues"):
+            self._connection.connect()  # default_channel would try for ever
+            self.channel: Any = self._connection.channel()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.release()
+
+    @property
+    def visibility_seconds(self) -> int:
+        """The visibility timeout that the app counts on."""
+        seconds: int = self.channel.visibility_timeout
+        return seconds
+
+    def names(self) -> list[str]:
+        """Return SQS's names of the queues that the app names, sorted."""
+        named = {self.channel.canonical_queue_name(name) for name in self._app.amqp.queues}
+        return sorted(named | set(self.channel.predefined_queues))
+
+    def found(self) -> list[Queue]:
+        """Return the app's queues that exist."""
+        return [queue for name in self.names() if (queue := self.find(name))]
+
+    def find(self, name: str) -> Queue | None:
+        """Return a queue by SQS's name, or ``None`` if there is none."""
+        predefined = self.channel.predefined_queues
+        if name in predefined:
+            return self._read(name, predefined[name]["url"], self.channel.sqs(queue=name))
+        return self._look_up(self.channel.sqs(), name)
+
+    def dead_letters_of(self, queue: Queue) -> Queue | None:
+        """Return the dead-letter queue of a queue, or ``None`` if it has none that exists."""
+        arn = queue.redrive_policy.get("deadLetterTargetArn")
+        if not arn:
+            return None
+        *_, account, name = str(arn).split(":")
+        return self._look_up(queue.client, name, account)
+
+    def create(self, name: str, attributes: Mapping[str, str]) -> Queue:
+        """Make a queue. Safe to call twice with the same attributes."""
+        client = self.channel.sqs()
+        with asked(name, "CreateQueue"):
+            url = client.create_queue(QueueName=name, Attributes=dict(attributes))["QueueUrl"]
+        return self._found(name, url, client)
+
+    def _look_up(self, client: Any, name: str, account: str = "") -> Queue | None:
+        owner = {"QueueOwnerAWSAccountId": account} if account else {}
+        with asked(name, "GetQueueUrl"):
+            try:
+                url = client.get_queue_url(QueueName=name, **owner)["QueueUrl"]
+            except ClientError as exc:
+                if code_of(exc) in _ABSENT:
+                    return None
+                raise
+        return self._read(name, url, client)
+
+    def _read(self, name: str, url: str, client: Any) -> Queue | None:
+        with asked(name, "GetQueueAttributes"):
+            try:
+                answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
+            except ClientError as exc:
+                if code_of(exc) in _ABSENT:
+                    return None
+                raise
+        return Queue(name, url, answer.get("Attributes", {}), client)
+
+    def _found(self, name: str, url: str, client: Any) -> Queue:
+        queue = self._read(name, url, client)
+        if queue is None:
+            raise QueueError(f"queue {name} is gone again: somebody deleted it; try again in a minute")
+        return queue
+
+
+@contextmanager
+def asked(who: str, call: str) -> Iterator[None]:
+    """Turn what SQS answers to a call into one sentence.
+
+    Raises:
+        QueueError: the call failed.
+    """
+    try:
+        yield
+    except ClientError as exc:
+        raise QueueError(
+            f"SQS answered {code_of(exc)} to {call} [queue={who}]: allow sqs:{call} there, and check "
+            "region and credentials"
+        ) from exc
+    except BotoCoreError as exc:
+        raise QueueError(f"SQS did not answer {call} [queue={who}]: {exc}; try again later") from exc
+
+
+def code_of(exc: ClientError) -> str:
+    """Return SQS's error code."""
+    return str(exc.response.get("Error", {}).get("Code", "an error"))

@@ -1,0 +1,124 @@
+"""The sweep: finds payloads that nobody will release, and deletes them when told to.
+
+A payload is an orphan when it is older than any message can be that names it, and no message of a
+dead-letter queue does. Live queues cannot be read: receiving counts, and would move their messages to the
+dead-letter queue. So the age alone must speak for them::
+
+    queue retention + dead-letter queue retention     a message is redriven on its last day, and waits again
+    result_expires                                    payloads of results lie under the same prefix
+
+A FIFO queue starts a message's clock anew when it is dead-lettered, so its retention counts twice.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pipeline.claim import check_key
+from pipeline.errors import ClaimError
+from pipeline.operations.queues import Queue, Queues
+from pipeline.options import SQS_RETENTION_LIMIT_SECONDS
+from pipeline.store import Store, StoredObject
+
+MARGIN = timedelta(days=1)
+"""Added to the least age unless one is asked for: clocks differ, and a delay comes before the retention."""
+
+BATCH_COUNT = 1_000
+"""Keys of one delete. Source: S3 API Reference, DeleteObjects."""
+
+
+@dataclass(slots=True)
+class Swept:
+    """What a sweep has seen, and done so far."""
+
+    objects: int = 0
+    """Objects under the prefix."""
+    foreign: int = 0
+    """Those whose key is not of our grammar: never touched."""
+    young: int = 0
+    """Payloads below the age."""
+    named: int = 0
+    """Old payloads that a message of a dead-letter queue names."""
+    orphans: int = 0
+    orphan_bytes: int = 0
+    deleted: int = 0
+    failed: list[str] = field(default_factory=list)
+    """Keys that the store would not delete."""
+
+
+def least_age(app: Any, queues: Queues, payload_ttl_seconds: int) -> timedelta:
+    """Return the age beyond which no message of the app's queues and no result can name a payload."""
+    seconds = [_results_seconds(app.conf.result_expires, payload_ttl_seconds)]
+    for name in queues.names():
+        queue = queues.find(name)
+        dead = queues.dead_letters_of(queue) if queue else None
+        seconds.append(_messages_seconds(queue, dead))
+    return timedelta(seconds=max(seconds))
+
+
+def _messages_seconds(queue: Queue | None, dead: Queue | None) -> int:
+    if queue is None:  # not there today: nothing is known of yesterday
+        return 2 * SQS_RETENTION_LIMIT_SECONDS
+    waiting = queue.number("MessageRetentionPeriod")
+    if dead is None:
+        return waiting
+    return waiting * (2 if queue.is_fifo else 1) + dead.number("MessageRetentionPeriod")
+
+
+def _results_seconds(expires: timedelta | float | None, payload_ttl_seconds: int) -> int:
+    if not expires:  # for ever: then the bucket's lifecycle rule is their end
+        return payload_ttl_seconds
+    return int(expires.total_seconds() if isinstance(expires, timedelta) else expires)
+
+
+def orphans(store: Store, age: timedelta, named: set[str], swept: Swept) -> Iterator[StoredObject]:
+    """Yield orphans as the listing shows them, and count everything seen in ``swept``.
+
+    Raises:
+        StoreError: the store refuses us or does not answer.
+    """
+    newest = datetime.now(UTC) - age
+    for found in store.list():
+        swept.objects += 1
+        if not _is_ours(found.key, store.prefix):
+            swept.foreign += 1
+        elif found.modified > newest:
+            swept.young += 1
+        elif found.key in named:
+            swept.named += 1
+        else:
+            swept.orphans += 1
+            swept.orphan_bytes += found.size_bytes
+            yield found
+
+
+def delete(store: Store, found: Iterator[StoredObject], swept: Swept) -> Iterator[int]:
+    """Delete orphans in batches, and yield how many were in each. Safe to break off and to repeat.
+
+    Raises:
+        StoreError: the store refuses us or does not answer; what is left is found by the next sweep.
+    """
+    batch: list[str] = []
+    for orphan in found:
+        batch.append(orphan.key)
+        if len(batch) == BATCH_COUNT:
+            yield _delete(store, batch, swept)
+            batch = []
+    if batch:
+        yield _delete(store, batch, swept)
+
+
+def _delete(store: Store, batch: list[str], swept: Swept) -> int:
+    failed = store.delete(batch)
+    swept.failed += failed
+    swept.deleted += len(batch) - len(failed)
+    return len(batch)
+
+
+def _is_ours(key: str, prefix: str) -> bool:
+    with suppress(ClaimError):
+        check_key(key, prefix)
+        return True
+    return False

@@ -1,0 +1,419 @@
+"""Dead-letter queues by command: explained one by one, sent back unchanged, given up in the right order."""
+
+import json
+from base64 import b64decode, b64encode
+from datetime import UTC, datetime
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline import serializer
+from pipeline.cli import main
+from pipeline.operations import messages
+
+pytestmark = pytest.mark.aws
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    """Ask without waiting: a stand-in has one server."""
+    monkeypatch.setattr(messages, "WAIT_SECONDS", 0)
+
+
+ARN = "arn:aws:sqs:eu-west-1:123456789012:"
+ROWS = [1, 2, 3]
+
+
+def run(*words, **options):
+    """Run the command in this process, and return its exit code and its one JSON object."""
+    result = CliRunner().invoke(main, ["-A", "shop", "dlq", *words, "--json"], **options)
+    return result.exit_code, json.loads(result.stdout or "{}")
+
+
+def outcome(*words, **options):
+    """Run a command about one queue, and return its exit code and what it did there."""
+    code, said = run(*words, **options)
+    return code, said["queues"][0]
+
+
+class Letters:
+    """A shop's queue with its dead-letter queue, and hands to move messages between them."""
+
+    def __init__(self, shop, aws, suffix=""):
+        self.sqs = aws.client("sqs")
+        self.name = shop.app.conf.task_default_queue
+        self.dead_name = f"{self.name.removesuffix(suffix)}-dlq{suffix}"
+        fifo = {"FifoQueue": "true"} if suffix else {}
+        self.dead_url = aws.queue(self.dead_name, **fifo)
+        policy = json.dumps({"deadLetterTargetArn": ARN + self.dead_name, "maxReceiveCount": 1})
+        self.url = aws.queue(self.name, VisibilityTimeout=0, RedrivePolicy=policy, **fifo)
+
+    def bury(self):
+        """Receive what is on the queue until SQS itself moves it to the dead-letter queue."""
+        while self.depth(self.url):
+            self.sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10)
+
+    def depth(self, url):
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        found = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+        return sum(int(found[name]) for name in names)
+
+    def receive(self, url, **options):
+        """Receive one message with all that is known of it, and leave it visible."""
+        asked = {"MessageAttributeNames": ["All"], "AttributeNames": ["All"], "VisibilityTimeout": 0}
+        return self.sqs.receive_message(QueueUrl=url, **asked, **options).get("Messages", [None])[0]
+
+
+@pytest.fixture
+def letters(shop, moto_aws):
+    """The shop's queues."""
+    return Letters(shop, moto_aws)
+
+
+def test_list_counts(shop, letters):
+    """An empty dead-letter queue is well; one that holds messages is a finding, with depth and age."""
+    empty = outcome("list")
+    shop.digest.delay(ROWS)
+    letters.bury()
+    code, said = outcome("list")
+
+    assert empty == (0, {"queue": letters.dead_name, "messages": 0, "oldest": None, "sources": letters.name})
+    assert (code, said["messages"]) == (1, 1)
+    assert datetime.now(UTC).timestamp() - datetime.fromisoformat(said["oldest"]).timestamp() < 60
+
+
+def test_show_explains_a_message(shop, letters):
+    """A message is shown with its task, its claim and its payload, and never with its arguments."""
+    task = shop.digest.delay(["confidential"])
+    letters.bury()
+    code, said = run("show", letters.name)
+    [shown] = said["messages"]
+
+    assert code == 0
+    assert (shown["task"], shown["task_id"], shown["queue"]) == ("shop.digest", task.id, letters.dead_name)
+    assert (shown["store"], shown["key"]) == ("default", shop.objects()[0])
+    assert shown["payload_there"]
+    assert shown["receive_count"] >= 1
+    assert (shown["result"], shown["error"]) == ("PENDING", None)
+    assert "confidential" not in json.dumps(said)
+
+
+def test_show_prints_arguments_on_request(shop, letters):
+    """With --arguments the payload is read and printed."""
+    shop.digest.delay(["confidential"], size=3)
+    letters.bury()
+    [shown] = run("show", "--arguments")[1]["messages"]
+
+    assert (shown["args"], shown["kwargs"]) == ([["confidential"]], {"size": 3})
+
+
+def test_show_does_without_results(shop_of, moto_aws):
+    """Where no result backend answers, the result is unknown."""
+    conf = {"result_backend": "disabled://"}
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", conf=conf)
+    letters = Letters(shop, moto_aws)
+    shop.digest.delay(ROWS)
+    letters.bury()
+    [shown] = run("show")[1]["messages"]
+
+    assert (shown["result"], shown["key"], shown["error"]) == (None, None, None)
+
+
+def unknown(message):
+    message["headers"]["task"] = "shop.nobody"
+    return message
+
+
+def other_type(message):
+    return {**message, "content-type": "application/x-python-serialize"}
+
+
+def unreadable(message):
+    return {**message, "properties": {"body_encoding": "rot13"}}
+
+
+def no_task(message):
+    return {**message, "headers": {}}
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (unknown, "task unknown to this app: shop.nobody"),
+        (other_type, "not decoded [content_type=application/x-python-serialize]: ContentDisallowed"),
+        (no_task, "not a task: it has no header 'task'"),
+        (lambda message: {**message, "body": b64encode(b"\x93\x01").decode()}, "claim refused"),
+        (lambda _: "garbage", "not a task: it has no header 'task'"),
+        (unreadable, "message not read: AttributeError"),
+    ],
+)
+def test_show_says_what_a_worker_would(shop, letters, change, error):
+    """Each kind of message that cannot be run is explained by the error that a worker would meet."""
+    shop.digest.delay(ROWS)
+    message = json.loads(b64decode(letters.receive(letters.url)["Body"]))
+    letters.sqs.purge_queue(QueueUrl=letters.url)
+    letters.sqs.send_message(
+        QueueUrl=letters.dead_url, MessageBody=b64encode(json.dumps(change(message)).encode()).decode()
+    )
+    code, said = run("show", "--arguments")
+
+    assert code == 0
+    assert said["messages"][0]["error"].startswith(error)
+
+
+def test_show_misses_payloads(shop, letters):
+    """A claim whose payload is gone, or another's, is explained without a read, and with one."""
+    for _ in range(2):
+        shop.digest.delay(ROWS)
+    letters.bury()
+    store = serializer.installed().store
+    gone, changed = shop.objects()
+    store.delete([gone, changed])
+    store.put(changed, b"another", {})
+    errors = {shown["key"]: shown["error"] for shown in run("show")[1]["messages"]}
+
+    assert errors[gone].startswith("payload missing")
+    assert errors[changed].startswith("payload corrupt: it has 7 bytes")
+    assert all(shown["args"] is None for shown in run("show", "--arguments")[1]["messages"])
+
+
+def test_show_narrows_down(shop, letters):
+    """--task-id and --limit choose messages, and the others are left as they are."""
+    tasks = [shop.digest.delay(ROWS) for _ in range(3)]
+    letters.bury()
+
+    assert len(run("show", "--limit", "2")[1]["messages"]) == 2
+    [shown] = run("show", "--task-id", tasks[1].id)[1]["messages"]
+    assert shown["task_id"] == tasks[1].id
+    assert letters.depth(letters.dead_url) == 3
+
+
+def test_redrive_sends_messages_back_unchanged(shop, letters):
+    """Body and attributes of a redriven message are the same to the byte, and its payload stays."""
+    shop.digest.apply_async((ROWS,), message_attributes={"team": {"DataType": "String", "StringValue": "x"}})
+    letters.bury()
+    before = letters.receive(letters.dead_url)
+    code, said = outcome("redrive")
+    after = letters.receive(letters.url)
+
+    assert (code, said["moved"], said["kept"]) == (0, 1, {})
+    assert after["Body"] == before["Body"]
+    assert after["MessageAttributes"] == before["MessageAttributes"]
+    assert letters.depth(letters.dead_url) == 0
+    assert len(shop.objects()) == 1
+    assert outcome("redrive")[1]["moved"] == 0
+
+
+def test_a_redrive_that_cannot_send_loses_nothing(shop, letters, proxy):
+    """While SQS refuses the send, the message stays in its dead-letter queue."""
+    shop.digest.delay(ROWS)
+    letters.bury()
+    proxy.fail("SendMessage", status=403)
+    code, said = run("redrive")
+
+    assert code == 2
+    assert "allow sqs:SendMessage" in said["error"]
+    assert letters.depth(letters.dead_url) == 1
+
+
+def test_a_copy_is_kept_back(shop, letters):
+    """What is sent back and fails at once is not sent in circles: a copy waits for the next redrive."""
+    shop.digest.delay(ROWS)
+    letters.bury()
+    letters.sqs.send_message(QueueUrl=letters.dead_url, MessageBody=letters.receive(letters.dead_url)["Body"])
+    code, said = outcome("redrive")
+
+    assert (code, said["moved"], sum(said["kept"].values())) == (1, 1, 1)
+    assert letters.depth(letters.dead_url) == 1
+
+
+def test_fifo_messages_wait_out_their_deduplication(shop_of, moto_aws, monkeypatch):
+    """A FIFO message is sent back under its own ids, but not while SQS would take it for a duplicate."""
+    from datetime import timedelta
+
+    from pipeline.operations import deadletters
+
+    store = f"s3://{moto_aws.bucket()}/claims"
+    shop = shop_of(store=store, options={"threshold_bytes": 0}, conf={"task_default_queue": "orders.fifo"})
+    letters = Letters(shop, moto_aws, ".fifo")
+    letters.sqs.send_message(
+        QueueUrl=letters.dead_url, MessageBody="x", MessageGroupId="g", MessageDeduplicationId="d"
+    )
+    code, said = outcome("redrive")
+    monkeypatch.setattr(deadletters, "DEDUPLICATION", timedelta(0))
+
+    assert (code, said["moved"]) == (1, 0)
+    assert "duplicate" in next(iter(said["kept"]))
+    assert outcome("redrive")[1]["moved"] == 1
+    ids = letters.receive(letters.url)["Attributes"]
+    assert (ids["MessageGroupId"], ids["MessageDeduplicationId"]) == ("g", "d")
+
+
+@pytest.mark.worker
+def test_a_mended_message_runs(shop, letters):
+    """After a redrive, a worker runs the task with its payload, and releases it."""
+    task = shop.digest.delay(ROWS)
+    letters.bury()
+    outcome("redrive")
+    letters.sqs.set_queue_attributes(QueueUrl=letters.url, Attributes={"VisibilityTimeout": "30"})
+    shop.worker(pool="solo")
+
+    assert task.get(timeout=30) == shop.fingerprint([[ROWS], {}])
+    shop.eventually_empty()
+
+
+def test_purge_asks_first(shop, letters):
+    """Without --yes, purge asks; no is no."""
+    shop.digest.delay(ROWS)
+    letters.bury()
+    refused = CliRunner().invoke(main, ["-A", "shop", "dlq", "purge"], input="n\n")
+
+    assert refused.exit_code == 1
+    assert letters.depth(letters.dead_url) == 1
+
+
+def test_purge_deletes_and_then_releases(shop, letters):
+    """A purged message and its payload are gone, and nothing else is; twice is safe."""
+    kept, given_up = shop.digest.delay(ROWS), shop.digest.delay(ROWS)
+    letters.bury()
+    code, said = outcome("purge", "--yes", "--task-id", given_up.id)
+
+    assert (code, said["deleted"], said["released"]) == (0, 1, 1)
+    assert [shown["task_id"] for shown in run("show")[1]["messages"]] == [kept.id]
+    assert len(shop.objects()) == 1
+    assert outcome("purge", "--yes")[1]["deleted"] == 1
+    assert outcome("purge", "--yes") == (0, {**said, "deleted": 0, "released": 0, "released_bytes": 0})
+    assert shop.objects() == []
+
+
+def test_purge_keeps_a_payload_that_is_named_twice(shop, letters):
+    """A payload that another dead letter names stays with it."""
+    shop.digest.delay(ROWS)
+    letters.bury()
+    letters.sqs.send_message(QueueUrl=letters.dead_url, MessageBody=letters.receive(letters.dead_url)["Body"])
+    code, said = outcome("purge", "--yes", "--limit", "1")
+
+    assert (code, said["deleted"], said["released"]) == (1, 1, 0)
+    assert said["kept"] == {"payload named by another message": 1}
+    assert outcome("purge", "--yes")[1]["released"] == 1
+
+
+def test_purge_keeps_payloads_on_request(shop, letters):
+    """With --keep-payloads, messages go and the sweep is left to find what they named."""
+    shop.digest.delay(ROWS)
+    letters.bury()
+
+    assert outcome("purge", "--yes", "--keep-payloads")[1]["deleted"] == 1
+    assert len(shop.objects()) == 1
+
+
+def test_a_message_that_is_not_deleted_keeps_its_payload(shop, letters, proxy):
+    """While SQS refuses the delete, purge releases nothing."""
+    shop.digest.delay(ROWS)
+    letters.bury()
+    proxy.fail("DeleteMessage", status=403)
+
+    assert run("purge", "--yes")[0] == 2
+    assert len(shop.objects()) == 1
+    assert letters.depth(letters.dead_url) == 1
+
+
+def test_a_payload_that_is_not_released_is_told(shop, letters, proxy):
+    """When the store refuses the delete, the message is gone, and the payload is left to the sweep."""
+    shop.digest.delay(ROWS)
+    letters.bury()
+    proxy.fail("DeleteObjects", status=403)
+    code, said = outcome("purge", "--yes")
+
+    assert (code, said["deleted"], said["released"]) == (1, 1, 0)
+    assert "left to the sweep" in next(iter(said["kept"]))
+
+
+def test_an_unknown_queue_is_refused(letters):
+    """A name that is neither a queue of the app nor its dead-letter queue is an error that lists them."""
+    code, said = run("list", "nobody")
+
+    assert code == 2
+    assert letters.dead_name in said["error"]
+
+
+def test_people_get_tables(shop, letters):
+    """Without --json, list and show print text, and show says so when there is nothing."""
+    shop.digest.delay(ROWS)
+    empty = CliRunner().invoke(main, ["-A", "shop", "dlq", "show"])
+    letters.bury()
+    listed = CliRunner().invoke(main, ["-A", "shop", "dlq", "list"])
+    moved = CliRunner().invoke(main, ["-A", "shop", "dlq", "redrive"])
+
+    assert "no messages" in empty.stdout
+    assert listed.stdout.splitlines()[0].split() == ["queue", "messages", "oldest", "sources"]
+    assert moved.stdout.splitlines()[1].split() == [letters.dead_name, "1", "0", "0", "0", "0"]
+
+
+def test_a_shared_dead_letter_queue_gives_back_to_the_right_queue(shop_of, moto_aws):
+    """Where two queues share one, a message goes to the one that it was published to; others stay."""
+    store = f"s3://{moto_aws.bucket()}/claims"
+    shop = shop_of(store=store, conf={"task_routes": {"shop.add": {"queue": "other"}}})
+    letters = Letters(shop, moto_aws)
+    shop.app.amqp.queues.select_add("other")
+    policy = json.dumps({"deadLetterTargetArn": ARN + letters.dead_name, "maxReceiveCount": 1})
+    other = moto_aws.queue("other", VisibilityTimeout=0, RedrivePolicy=policy)
+    shop.add.delay(1, 2)
+    shop.digest.delay(ROWS)
+    for url in (letters.url, other):
+        letters.url = url
+        letters.bury()
+    letters.sqs.send_message(QueueUrl=letters.dead_url, MessageBody="garbage")
+    code, said = outcome("redrive")
+
+    assert (code, said["moved"], sum(said["kept"].values())) == (1, 2, 1)
+    assert letters.depth(other) == 1
+    assert letters.depth(letters.dead_url) == 1
+
+
+def test_predefined_queues_have_dead_letters_too(shop_of, moto_aws):
+    """Queues that the app names by URL are asked with their own client, and so are their dead letters."""
+    url = moto_aws.queue("there-dlq")
+    policy = json.dumps({"deadLetterTargetArn": f"{ARN}there-dlq", "maxReceiveCount": 1})
+    options = {"predefined_queues": {"there": {"url": moto_aws.queue("there", RedrivePolicy=policy)}}}
+    conf = {"task_default_queue": "there", "broker_transport_options": options}
+    shop_of(store=f"s3://{moto_aws.bucket()}/claims", conf=conf)
+    moto_aws.client("sqs").send_message(QueueUrl=url, MessageBody="garbage")
+
+    assert outcome("list")[1]["messages"] == 1
+    assert outcome("redrive")[1]["moved"] == 1
+
+
+def test_purge_leaves_what_is_not_ours(shop_of, moto_aws):
+    """The payload of a claim that this app refuses is not its to release."""
+    store = f"s3://{moto_aws.bucket()}/claims"
+    shop = shop_of(store=store, options={"threshold_bytes": 0})
+    letters = Letters(shop, moto_aws)
+    shop.digest.delay(ROWS)
+    letters.bury()
+    object.__setattr__(serializer.installed().options, "alias", "elsewhere")
+    shown = run("show")[1]["messages"][0]
+    code, said = outcome("purge", "--yes")
+
+    assert shown["error"].startswith("claim refused [store=default]")
+    assert (code, said["deleted"], said["released"]) == (0, 1, 0)
+    assert len(shop.objects()) == 1
+
+
+def test_sqs_that_does_not_answer_is_one_sentence(letters, monkeypatch):
+    """A command ends with one sentence, and not with a traceback, when nobody answers."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    code, said = run("list")
+
+    assert code == 2
+    assert said["error"].startswith("SQS did not answer ListQueues")
+
+
+def test_messages_that_cannot_be_given_back_come_by_themselves(shop, letters, proxy):
+    """Without permission to give messages back, looking at them works all the same."""
+    shop.digest.delay(ROWS)
+    letters.bury()
+    proxy.fail("ChangeMessageVisibilityBatch", status=403)
+
+    assert len(run("show")[1]["messages"]) == 1

@@ -1,0 +1,232 @@
+"""The doctor: each thing that can be wrong is found by its own check, with its mend."""
+
+import json
+from datetime import datetime, timedelta
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline import serializer
+from pipeline.cli import main
+from pipeline.operations import bucket
+
+pytestmark = pytest.mark.aws
+
+ARN = "arn:aws:sqs:eu-west-1:123456789012:"
+RULE = {"ID": "payloads", "Status": "Enabled", "Filter": {"Prefix": "claims/"}, "Expiration": {"Days": 35}}
+
+
+def examine():
+    """Run the command in this process, and return its exit code and its checks by name."""
+    result = CliRunner().invoke(main, ["-A", "shop", "doctor", "--json"])
+    return result.exit_code, {check["name"]: check for check in json.loads(result.stdout)["checks"]}
+
+
+def ill(checks):
+    return sorted(name for name, check in checks.items() if check["well"] is False)
+
+
+class House:
+    """Everything that the shop needs, as it should be."""
+
+    def __init__(self, shop, aws):
+        self.shop, self.aws = shop, aws
+        self.sqs, self.s3 = aws.client("sqs"), aws.client("s3")
+        self.queue = shop.app.conf.task_default_queue
+        self.bucket = serializer.installed().store.bucket
+        self.dead_url = aws.queue(f"{self.queue}-dlq", MessageRetentionPeriod=14 * 86_400)
+        policy = json.dumps({"deadLetterTargetArn": f"{ARN}{self.queue}-dlq", "maxReceiveCount": 5})
+        self.url = aws.queue(self.queue, RedrivePolicy=policy, VisibilityTimeout=1_800)
+        self.rules(RULE)
+
+    def rules(self, *rules):
+        self.s3.put_bucket_lifecycle_configuration(
+            Bucket=self.bucket, LifecycleConfiguration={"Rules": list(rules)}
+        )
+
+    def change(self, **attributes):
+        self.sqs.set_queue_attributes(QueueUrl=self.url, Attributes=attributes)
+
+
+@pytest.fixture
+def house(shop, moto_aws):
+    """A healthy shop."""
+    return House(shop, moto_aws)
+
+
+def test_a_healthy_house(house):
+    """Where all is well, every check says so, the exit code is 0, and no object is left behind."""
+    code, checks = examine()
+
+    assert (code, ill(checks)) == (0, [])
+    assert all(check["well"] and not check["mend"] for check in checks.values())
+    assert house.shop.objects() == []
+
+
+@pytest.mark.parametrize(
+    ("operation", "action"),
+    [
+        ("PutObject", "s3:PutObject"),
+        ("GetObject", "s3:GetObject"),
+        ("DeleteObjects", "s3:DeleteObject"),
+        ("ListObjectsV2", "s3:ListBucket"),
+    ],
+)
+def test_each_permission_is_checked(house, proxy, operation, action):
+    """A permission that is missing is named, alone, with the policy that grants it."""
+    proxy.fail(operation, status=403)
+    code, checks = examine()
+
+    assert (code, ill(checks)) == (1, [action])
+    assert f"allow {action}" in checks[action]["mend"]
+
+
+def test_wrong_credentials_are_one_finding(house, proxy):
+    """Credentials that S3 does not know are said once, and not for each permission."""
+    answer = b"<Error><Code>InvalidAccessKeyId</Code></Error>"
+    for operation in ("PutObject", "GetObject", "DeleteObjects", "ListObjectsV2"):
+        proxy.fail(operation, status=403, content=answer)
+    _, checks = examine()
+
+    assert ill(checks) == ["credentials"]
+
+
+def test_a_bucket_that_is_not_there(shop_of, moto_aws):
+    """A missing bucket is one finding, and what depends on it is unknown."""
+    shop_of(store="s3://nobody-has-this-bucket/claims")
+    code, checks = examine()
+
+    assert code == 1
+    assert ill(checks)[0] == "bucket"
+    assert checks["clock"]["well"] is None
+
+
+@pytest.mark.parametrize(
+    ("rules", "well"),
+    [
+        ([{**RULE, "Filter": {"Prefix": ""}}], True),
+        ([{**RULE, "Expiration": {"Days": 7}}], False),
+        ([{**RULE, "Filter": {"Prefix": "other/"}}], False),
+        ([{**RULE, "Status": "Disabled"}], False),
+        (
+            [RULE, {**RULE, "ID": "part", "Filter": {"Prefix": "claims/v1/"}, "Expiration": {"Days": 1}}],
+            False,
+        ),
+        ([RULE, {**RULE, "ID": "tagged", "Filter": {"Tag": {"Key": "a", "Value": "b"}}}], True),
+    ],
+)
+def test_the_lifecycle_rule_must_cover_and_wait(house, rules, well):
+    """A rule must be enabled, cover the prefix, and be no sooner than the payloads' TTL, as every other."""
+    house.rules(*rules)
+
+    assert examine()[1]["lifecycle rule"]["well"] is well
+
+
+def test_no_lifecycle_rule_is_a_finding(house):
+    """Without any rule, payloads that slip through stay for ever."""
+    house.s3.delete_bucket_lifecycle(Bucket=house.bucket)
+
+    assert ill(examine()[1]) == ["lifecycle rule"]
+
+
+def test_a_lifecycle_rule_that_may_not_be_read_is_unknown(house, proxy):
+    """Who may not read the rules learns that, and it is no finding."""
+    proxy.fail("GetBucketLifecycleConfiguration", status=403)
+    code, checks = examine()
+
+    assert (code, checks["lifecycle rule"]["well"]) == (0, None)
+
+
+def test_a_wrong_clock_is_found(house, monkeypatch):
+    """A clock that is more than a minute off is a finding, with the difference."""
+
+    class Late(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + timedelta(minutes=5)
+
+    monkeypatch.setattr(bucket, "datetime", Late)
+    checks = examine()[1]
+
+    assert ill(checks) == ["clock"]
+    assert checks["clock"]["detail"].startswith(("+300", "+299", "+301"))
+
+
+def test_a_queue_that_is_not_there(shop):
+    """A missing queue is a finding, and nothing more is asked of it."""
+    checks = examine()[1]
+
+    assert f"queue {shop.app.conf.task_default_queue}" in ill(checks)
+
+
+def test_a_queue_needs_dead_letters(house):
+    """A queue without redrive policy, or with one that leads nowhere, is a finding with the command."""
+    house.sqs.delete_queue(QueueUrl=house.dead_url)
+    gone = examine()[1][f"dead letters of {house.queue}"]
+    house.change(RedrivePolicy="")
+    none = examine()[1][f"dead letters of {house.queue}"]
+
+    assert "does not exist" in gone["detail"]
+    assert none["detail"] == "no redrive policy"
+    assert house.url in none["mend"]
+
+
+def test_dead_letters_must_outlive_their_queue(house):
+    """SQS counts from the first send, so a dead-letter queue that keeps no longer is a finding."""
+    house.sqs.set_queue_attributes(QueueUrl=house.dead_url, Attributes={"MessageRetentionPeriod": "345600"})
+
+    assert ill(examine()[1]) == [f"retention of {house.queue}"]
+
+
+def test_times_are_those_of_the_real_queue(house):
+    """The time chain is checked against the queue's own retention, whatever the app believes."""
+    house.change(MessageRetentionPeriod=str(14 * 86_400))
+    before = examine()[1]
+    object.__setattr__(serializer.installed().options, "payload_ttl_seconds", 28 * 86_400)
+    after = examine()[1]
+
+    assert before[f"times of {house.queue}"]["well"]
+    assert "payload_ttl_seconds" in after[f"times of {house.queue}"]["detail"]
+
+
+def test_settings_that_were_overwritten(house):
+    """A serializer that was set after install is a finding."""
+    house.shop.app.conf.task_serializer = "json"
+
+    assert ill(examine()[1]) == ["task_serializer"]
+
+
+def test_sqs_that_refuses_is_a_finding(house, proxy):
+    """Without permission to ask SQS, the store is checked all the same."""
+    proxy.fail("GetQueueAttributes", status=403)
+    code, checks = examine()
+
+    assert (code, ill(checks)) == (1, ["queues"])
+    assert "allow sqs:GetQueueAttributes" in checks["queues"]["detail"]
+
+
+def test_other_brokers_and_stores_are_checked_as_far_as_they_can_be(shop_of):
+    """With another broker and store, what can be asked is, and the rest is unknown."""
+    shop_of(broker="memory://", store="memory://doctor")
+    code, checks = examine()
+
+    assert (code, checks["queues"]["well"]) == (0, None)
+    assert checks["s3:PutObject"]["well"]
+
+
+def test_people_get_marks_and_mends(house):
+    """Without --json each check has a mark, and each finding its mend below the table."""
+    house.s3.delete_bucket_lifecycle(Bucket=house.bucket)
+    result = CliRunner().invoke(main, ["-A", "shop", "doctor"])
+
+    assert result.exit_code == 1
+    assert "✓  credentials" in result.stdout
+    assert "✗  lifecycle rule" in result.stdout
+    assert "to mend lifecycle rule:" in result.stdout
+
+
+def test_errors_without_a_cause_are_about_no_code():
+    """An error that no answer of S3's has caused is about none of its codes."""
+    from pipeline.errors import StoreError
+
+    assert not bucket.is_about(StoreError("x"), "NoSuchBucket")

@@ -1,0 +1,161 @@
+"""Provision and ``claim show``: what is missing is made, and what exists is never touched."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from pipeline import serializer
+from pipeline.cli import main
+from pipeline.operations.provision import dead_name
+
+pytestmark = pytest.mark.aws
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*words):
+    """Run the command in this process, and return its exit code and its one JSON object."""
+    result = CliRunner().invoke(main, ["-A", "shop", *words, "--json"])
+    return result.exit_code, json.loads(result.stdout)
+
+
+def created(said):
+    return [made["kind"] for made in said["made"] if made["created"]]
+
+
+@pytest.fixture
+def empty(shop_of, moto_aws):
+    """A shop in an account where nothing is."""
+    shop = shop_of(store="s3://shop-claims/claims", options={"threshold_bytes": 0})
+    shop.sqs, shop.s3 = moto_aws.client("sqs"), moto_aws.client("s3")
+    return shop
+
+
+def test_what_is_missing_is_made(empty):
+    """Bucket, queue and dead-letter queue are made, and the doctor has only the lifecycle rule to ask for."""
+    code, said = run("provision")
+    checks = run("doctor")[1]["checks"]
+
+    assert (code, created(said)) == (0, ["bucket", "dead-letter queue", "queue"])
+    assert [check["name"] for check in checks if not check["well"]] == ["lifecycle rule"]
+    assert empty.digest.delay([1]).id
+
+
+def test_twice_is_safe(empty):
+    """The second time nothing is made, and nothing is printed about a lifecycle rule."""
+    run("provision")
+    code, said = run("provision")
+
+    assert (code, created(said), said["lifecycle_rule"]) == (0, [], None)
+
+
+def test_what_exists_is_never_touched(empty, moto_aws):
+    """An existing queue keeps its attributes, and an existing bucket its lifecycle."""
+    name = empty.app.conf.task_default_queue
+    url = moto_aws.queue(name, VisibilityTimeout=7)
+    empty.s3.create_bucket(
+        Bucket="shop-claims", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+    )
+    rule = {"ID": "mine", "Status": "Enabled", "Filter": {"Prefix": "x/"}, "Expiration": {"Days": 1}}
+    empty.s3.put_bucket_lifecycle_configuration(
+        Bucket="shop-claims", LifecycleConfiguration={"Rules": [rule]}
+    )
+    said = run("provision")[1]
+    attributes = empty.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+
+    assert created(said) == []
+    assert "no redrive policy" in said["made"][1]["note"]
+    assert attributes["VisibilityTimeout"] == "7"
+    assert "RedrivePolicy" not in attributes
+    kept = empty.s3.get_bucket_lifecycle_configuration(Bucket="shop-claims")["Rules"]
+    assert [each["ID"] for each in kept] == ["mine"]
+
+
+def test_a_dead_letter_queue_that_is_there_is_used(empty, moto_aws):
+    """After a break between the two queues, the second run goes on with the first one's."""
+    moto_aws.queue(dead_name(empty.app.conf.task_default_queue))
+
+    assert created(run("provision")[1]) == ["bucket", "queue"]
+
+
+def test_the_printed_rule_is_the_template_s(empty):
+    """The lifecycle rule for a new bucket is that of deploy/bucket.yaml."""
+
+    class Template(yaml.SafeLoader):
+        pass
+
+    Template.add_multi_constructor("!", lambda *_: None)
+    template = yaml.load((ROOT / "deploy/bucket.yaml").read_text(), Template)
+    shipped = template["Resources"]["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    result = CliRunner().invoke(main, ["-A", "shop", "provision"])
+
+    assert yaml.safe_load(result.stdout.partition("bucket.yaml:\n")[2]) == shipped
+
+
+def test_fifo_queues_have_fifo_dead_letters(shop_of, moto_aws):
+    """The dead-letter queue of a FIFO queue is one as well, and both are made as such."""
+    shop_of(store="s3://shop-claims/claims", conf={"task_default_queue": "orders.fifo"})
+    said = run("provision")[1]
+
+    assert [made["name"] for made in said["made"]] == ["shop-claims", "orders-dlq.fifo", "orders.fifo"]
+
+
+def test_predefined_queues_are_not_ours_to_make(shop_of, moto_aws):
+    """A predefined queue that does not exist is an error; one that does is left alone."""
+    there = moto_aws.queue("there")
+    options = {"predefined_queues": {"there": {"url": there}, "gone": {"url": f"{there}-not"}}}
+    conf = {"task_default_queue": "there", "broker_transport_options": options}
+    shop_of(store="s3://shop-claims/claims", conf=conf)
+    code, said = run("provision")
+
+    assert code == 2
+    assert "gone is predefined" in said["error"]
+
+
+def test_a_claim_is_shown(empty):
+    """Size and age of what lies under a key are shown, without reading it."""
+    run("provision")
+    empty.digest.delay([1, 2, 3])
+    [key] = empty.objects()
+    code, said = run("claim", "show", key)
+
+    assert (code, said["ours"], said["there"]) == (0, True, True)
+    assert said["size_bytes"] > 0
+    assert said["age_seconds"] < 60
+
+
+def test_a_claim_that_is_gone(empty):
+    """A key under which nothing lies is a finding."""
+    run("provision")
+    code, said = run("claim", "show", f"claims/v1/2026/01/31/{'0' * 40}")
+
+    assert (code, said["ours"], said["there"]) == (1, True, False)
+
+
+def test_a_foreign_key_is_never_looked_up(empty):
+    """A key that does not follow the grammar is said to be foreign, and the store is not asked."""
+    code, said = run("claim", "show", "claims/../secrets.txt")
+
+    assert (code, said["ours"], said["there"]) == (1, False, False)
+    assert "expected claims/v1/" in said["error"]
+    assert serializer.installed().store.prefix == "claims"
+
+
+def test_a_bucket_of_somebody_else_is_not_made(empty, proxy):
+    """A bucket that may not be looked at exists, so it is not ours to make."""
+    run("provision")
+    proxy.fail("HeadBucket", status=403)
+
+    assert created(run("provision")[1]) == []
+
+
+def test_a_bucket_that_cannot_be_asked_is_an_error(empty, proxy):
+    """While S3 does not answer, nothing is made."""
+    proxy.fail("HeadBucket", status=503)
+    code, said = run("provision")
+
+    assert code == 2
+    assert "store unavailable" in said["error"]

@@ -1,0 +1,276 @@
+"""The sweep: what is an orphan, what never is, and what the command says about it."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import pytest
+from click.testing import CliRunner
+from workers import TESTS
+
+from pipeline import serializer
+from pipeline.claim import new_key
+from pipeline.cli import main
+from pipeline.commands import frame
+from pipeline.operations import messages, sweep
+from pipeline.operations.deadletters import DeadLetters
+from pipeline.operations.queues import Queue, Queues
+from pipeline.operations.sweep import Swept
+from pipeline.stores.memory import MemoryStore
+
+pytestmark = pytest.mark.aws
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    """Ask without waiting: a stand-in has one server."""
+    monkeypatch.setattr(messages, "WAIT_SECONDS", 0)
+
+
+DAY = timedelta(days=1)
+NOW = ("--older-than", "0s", "--force-age")
+
+
+def run(*words):
+    """Run the command in this process, and return its exit code and its one JSON object."""
+    result = CliRunner().invoke(main, ["-A", "shop", "sweep", "--json", *words])
+    return result.exit_code, json.loads(result.stdout)
+
+
+@pytest.fixture
+def queued(shop, moto_aws):
+    """The shop with a queue that keeps messages for 4 days, and a dead-letter queue that does for 14."""
+    name = shop.app.conf.task_default_queue
+    shop.dead_url = moto_aws.queue(f"{name}-dlq", MessageRetentionPeriod=14 * 86_400)
+    arn = f"arn:aws:sqs:eu-west-1:123456789012:{name}-dlq"
+    policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 5})
+    shop.url = moto_aws.queue(name, MessageRetentionPeriod=4 * 86_400, RedrivePolicy=policy)
+    shop.sqs = moto_aws.client("sqs")
+    return shop
+
+
+def dead_letter(shop, task):
+    """Publish a task, and move its message to the dead-letter queue as SQS does."""
+    task.delay([1, 2, 3])
+    [message] = shop.sqs.receive_message(QueueUrl=shop.url)["Messages"]
+    shop.sqs.send_message(QueueUrl=shop.dead_url, MessageBody=message["Body"])
+    shop.sqs.delete_message(QueueUrl=shop.url, ReceiptHandle=message["ReceiptHandle"])
+
+
+@dataclass(frozen=True)
+class Aged(MemoryStore):
+    """A store whose payloads are ten days older than they are."""
+
+    def list(self, prefix=""):
+        for found in super().list(prefix):
+            yield replace(found, modified=found.modified - 10 * DAY)
+
+
+def test_orphans_are_old_and_unnamed():
+    """A payload is an orphan if it is old enough, its key is of our grammar, and no message names it."""
+    store = Aged("claims")
+    keys = [new_key("claims") for _ in range(3)]
+    for key in (*keys, "claims/notes.txt"):
+        store.put(key, b"12345", {})
+    swept = Swept()
+    found = list(sweep.orphans(store, 9 * DAY, {keys[0]}, swept))
+
+    assert {each.key for each in found} == set(keys[1:])
+    assert (swept.objects, swept.foreign, swept.named, swept.orphans, swept.orphan_bytes) == (4, 1, 1, 2, 10)
+    assert list(sweep.orphans(store, 11 * DAY, set(), Swept())) == []
+
+
+def test_deletes_come_in_batches(monkeypatch):
+    """Orphans are deleted batch by batch: a sweep that is broken off has done part of its work."""
+    monkeypatch.setattr(sweep, "BATCH_COUNT", 2)
+    store, swept = MemoryStore("claims"), Swept()
+    for _ in range(5):
+        store.put(new_key("claims"), b"1", {})
+    deleting = sweep.delete(store, sweep.orphans(store, 0 * DAY, set(), swept), swept)
+    next(deleting)
+
+    assert len(list(store.list())) == 3
+    assert list(deleting) == [2, 1]
+    assert list(store.list()) == []
+
+
+def test_what_a_store_keeps_is_told():
+    """Keys that the store would not delete are in the result."""
+
+    class Stubborn(MemoryStore):
+        def delete(self, keys):
+            return keys
+
+    store, swept = Stubborn("claims"), Swept()
+    store.put(key := new_key("claims"), b"1", {})
+
+    assert list(sweep.delete(store, sweep.orphans(store, 0 * DAY, set(), swept), swept)) == [1]
+    assert (swept.failed, swept.deleted) == ([key], 0)
+
+
+def test_the_least_age_is_that_of_the_longest_chain(queued):
+    """Retention of queue and dead-letter queue add up; a result that never expires counts as the TTL."""
+    with Queues(queued.app) as queues:
+        assert sweep.least_age(queued.app, queues, 35 * 86_400) == 18 * DAY
+
+        queued.app.conf.result_expires = None
+        assert sweep.least_age(queued.app, queues, 35 * 86_400) == 35 * DAY
+
+
+def test_a_queue_that_is_not_there_counts_as_the_longest(shop):
+    """Of a queue that does not exist today nothing is known, so SQS's own limits count."""
+    with Queues(shop.app) as queues:
+        assert sweep.least_age(shop.app, queues, 1) == 28 * DAY
+
+
+def test_too_small_an_age_is_refused(queued):
+    """An age at which a message may still name the payload is refused in one sentence."""
+    code, said = run("--older-than", "17d")
+
+    assert code == 2
+    assert "below 18 days" in said["error"]
+    assert "--force-age" in said["error"]
+
+
+def test_nothing_found_is_no_finding(queued):
+    """Young payloads are left alone, and the exit code is 0."""
+    queued.digest.delay([1])
+    code, said = run()
+
+    assert code == 0
+    assert said["older_than_seconds"] == 19 * 86_400
+    assert (said["objects"], said["young"], said["orphans"]) == (1, 1, 0)
+
+
+def test_a_dry_run_finds_and_deletes_nothing(queued):
+    """Without --delete, orphans are counted, stay, and are a finding."""
+    queued.digest.delay([1])
+    code, said = run(*NOW)
+
+    assert code == 1
+    assert (said["orphans"], said["deleted"]) == (1, 0)
+    assert len(queued.objects()) == 1
+
+
+def test_delete_spares_what_a_dead_letter_names(queued):
+    """With --delete the orphan goes, a dead letter's payload and a foreign object stay, and twice is safe."""
+    store = serializer.installed().store
+    dead_letter(queued, queued.digest)
+    [kept] = queued.objects()
+    store.put(new_key(store.prefix), b"orphan", {})
+    store.put(f"{store.prefix}/notes.txt", b"foreign", {})
+    code, said = run(*NOW, "--delete")
+
+    assert code == 0
+    assert (said["named"], said["foreign"], said["deleted"]) == (1, 1, 1)
+    assert sorted(queued.objects()) == sorted([kept, f"{store.prefix}/notes.txt"])
+    assert run(*NOW, "--delete")[1]["deleted"] == 0
+
+
+def test_dead_letters_are_given_back(queued):
+    """A sweep leaves the messages of a dead-letter queue where they are, visible at once."""
+    dead_letter(queued, queued.digest)
+    run(*NOW)
+
+    assert len(queued.sqs.receive_message(QueueUrl=queued.dead_url)["Messages"]) == 1
+
+
+def test_a_queue_that_cannot_be_read_whole_stops_a_forced_sweep(queued):
+    """While somebody else holds dead letters, an age below the safe one is an error."""
+    dead_letter(queued, queued.digest)
+    queued.sqs.receive_message(QueueUrl=queued.dead_url, VisibilityTimeout=600)
+    code, said = run(*NOW, "--delete")
+
+    assert code == 2
+    assert "somebody else holds them" in said["error"]
+    assert len(queued.objects()) == 1
+    with Queues(queued.app) as queues:
+        assert DeadLetters(queued.app, queues).named().unread
+
+
+def test_the_table_and_the_real_command(queued):
+    """As a process of its own, the command prints a table, its progress nowhere, and exits with 1."""
+    queued.digest.delay([1])
+    words = [sys.executable, "-m", "pipeline", "-A", "shop", "sweep", *NOW]
+    done = subprocess.run(
+        words, cwd=TESTS, env=queued.environment, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 1, done.stderr
+    assert "orphans            1\n" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["sweep"], "which app"),
+        (["-A", "no.such.app", "sweep"], "cannot be loaded"),
+        (["-A", "shop", "sweep", "--older-than", "soon"], "is no age"),
+    ],
+)
+def test_wrong_calls_are_errors(queued, words, message):
+    """A call that cannot work is one sentence and exit code 2."""
+    result = CliRunner().invoke(main, words)
+
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_other_brokers_are_refused(shop_of):
+    """Queues of another broker cannot be asked, so the command says so."""
+    shop_of(broker="memory://", store="memory://sweep")
+    code, said = run()
+
+    assert code == 2
+    assert "needs queues of SQS" in said["error"]
+
+
+def test_ages_are_read():
+    """Seconds, minutes, hours and days are understood."""
+    from pipeline.commands.sweep import Age
+
+    ages = [Age().convert(text, None, None) for text in ("5s", "90m", "36h", "19d")]
+    assert ages == [timedelta(seconds=5), timedelta(minutes=90), timedelta(hours=36), 19 * DAY]
+
+
+def test_a_fifo_queue_counts_twice():
+    """The clock of a FIFO queue's message starts anew when it is dead-lettered."""
+    queue, dead = (
+        Queue(name, "", {"MessageRetentionPeriod": "100"}, None) for name in ("a.fifo", "a-dlq.fifo")
+    )
+
+    assert sweep._messages_seconds(queue, dead) == 300
+    assert sweep._messages_seconds(queue, None) == 100
+
+
+def test_progress_is_for_terminals(monkeypatch, capsys):
+    """On a terminal the bar is shown on stderr, and stdout stays as it is."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with frame.progress("orphans") as advance:
+        advance(3)
+
+    assert capsys.readouterr().out == ""
+
+
+def test_progress_needs_rich(monkeypatch, capsys):
+    """Without rich there is no bar, and everything else goes on."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setitem(sys.modules, "pipeline.commands.progress", None)
+    with frame.progress("orphans") as advance:
+        advance(3)
+
+    assert capsys.readouterr().err == ""
+
+
+def test_a_sweep_that_is_refused_a_delete_is_an_error(queued, proxy):
+    """Orphans that the store would not delete make the exit code 2, and are counted."""
+    queued.digest.delay([1])
+    [key] = queued.objects()
+    error = f"<DeleteResult><Error><Key>{key}</Key><Code>AccessDenied</Code></Error></DeleteResult>"
+    proxy.fail("DeleteObjects", status=200, content=error.encode())
+    code, said = run(*NOW, "--delete")
+
+    assert (code, said["failed"], said["deleted"]) == (2, 1, 0)
