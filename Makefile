@@ -17,7 +17,7 @@ up: $(READY) ## Run the demonstration, and keep it running until Ctrl-C
 	$(PYTHON) -m tasks.demo --keep
 
 test: $(READY) $(MINISTACK_READY) ## Run every test, with branch coverage
-	$(PYTHON) -m pytest --cov --cov-branch --cov-report=term-missing:skip-covered
+	$(PYTHON) -m pytest -n 2 --dist loadfile --cov --cov-branch --cov-report=term-missing:skip-covered
 
 check: $(READY) ## Check format, rules, types, and the tests that need no server
 	$(PYTHON) -m ruff format --check

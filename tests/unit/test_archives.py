@@ -311,6 +311,7 @@ def test_many_refusals():
 @pytest.mark.parametrize(
     "content",
     [b"", b"text", b"PK\x03\x04", b"\x1f\x8b", gzip.compress(b"text"), gzipped(FILES)[:-20]],
+    ids=["nothing", "text", "zip's head", "gzip's head", "gzip of text", "cut"],
 )
 def test_what_is_no_archive(content):
     """What cannot be opened is refused with an error that does not quote it."""
