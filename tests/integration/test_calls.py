@@ -74,6 +74,17 @@ def test_what_sqs_carries_weighs_what_was_computed(shop, moto_aws):
     assert computed == pytest.approx(90_000 * 16 / 9, rel=0.1)
 
 
+def test_an_object_says_which_task_it_is_for(shop, moto_aws):
+    """Task name, task id and digest are in the object's metadata, for people; nothing trusts them."""
+    result = shop.digest_bytes.delay(NOISE)
+    (key,) = shop.objects()
+    bucket = shop.environment["SHOP_STORE"].split("/")[2]
+    metadata = moto_aws.client("s3").head_object(Bucket=bucket, Key=key)["Metadata"]
+
+    assert (metadata["task"], metadata["task-id"]) == ("shop.digest_bytes", result.id)
+    assert metadata["digest"].startswith("blake3:")
+
+
 def test_a_message_whose_delete_fails_keeps_its_payload(shop, proxy):
     """A failed acknowledgement means a redelivery, so the payload stays until one succeeds."""
     worker = shop.worker(pool="solo")
