@@ -119,7 +119,8 @@ class _Encoding:
             return self._send(message, encoded)
         if not self._fits(len(message.embed) + CLAIM_BYTES):
             bare, detached = links.detach(embed)
-            message = self._message([args, kwargs, detached], bare)
+            if detached:  # else the payload is what it was: encoding it again would be for nothing
+                message = self._message([args, kwargs, detached], bare)
         return self._offload(message)
 
     def value(self, value: Any) -> bytes:

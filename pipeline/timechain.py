@@ -9,12 +9,9 @@ A task that outlives its visibility timeout is delivered to a second worker whil
 A payload that expires before its message turns a redelivery into a loss.
 """
 
-import logging
 from typing import Any
 
 from pipeline.options import DAY_SECONDS, SQS_RETENTION_LIMIT_SECONDS, Options
-
-logger = logging.getLogger(__name__)
 
 _VISIBILITY_SECONDS = {"sqs": 1_800, "redis": 3_600}
 """Kombu's defaults, for the transports that have such a timeout. Source: kombu 5.7.0, ``transport/``."""
