@@ -1,7 +1,7 @@
 # Everything that this repository can do. It needs GNU make and Python 3.11 or later, and PyPI once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check bench clean
+.PHONY: help demo up test chaos check bench clean
 
 PYTHON := .venv/bin/python
 READY := .venv/.ready
@@ -18,6 +18,9 @@ up: $(READY) ## Run the demonstration, and keep it running until Ctrl-C
 
 test: $(READY) $(MINISTACK_READY) ## Run every test, with branch coverage
 	$(PYTHON) -m pytest -n 2 --dist loadfile --cov --cov-branch --cov-report=term-missing:skip-covered
+
+chaos: $(READY) $(MINISTACK_READY) ## Run 5,000 tasks while processes die and calls fail; takes a quarter of an hour
+	$(PYTHON) tests/chaos.py
 
 check: $(READY) ## Check format, rules, types, and the tests that need no server
 	$(PYTHON) -m ruff format --check

@@ -41,7 +41,8 @@ class CelerySettings(BaseSettings):
     worker_concurrency: PositiveInt | None = None
     worker_max_memory_per_child: PositiveInt | None = None
     """KiB; a child that has held a huge payload may give its memory back by ending."""
-    visibility_timeout: PositiveInt = 30 * MINUTE_SECONDS
+    visibility_timeout: PositiveInt = MINUTE_SECONDS
+    """How soon the tasks of a worker that died are run by another; one that lives extends it."""
     wait_time_seconds: int = Field(default=20, ge=0, le=20)
     """Long polling: an empty queue costs three calls a minute, not sixty."""
     queue_name_prefix: str = ""

@@ -20,7 +20,9 @@ from pipeline.errors import (
 )
 
 if TYPE_CHECKING:
+    from pipeline.idempotency import idempotent
     from pipeline.installation import install
+    from pipeline.publisher import batch
 
 __all__ = [
     "Claim",
@@ -34,15 +36,25 @@ __all__ = [
     "StoreDeniedError",
     "StoreError",
     "StoreUnavailableError",
+    "batch",
+    "idempotent",
     "install",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Import ``install`` when it is asked for.
+    """Import ``install``, ``batch`` and ``idempotent`` when they are asked for.
 
-    Kombu loads our serializer while it is itself being imported, and ``install`` needs Kombu.
+    Kombu loads our serializer while it is itself being imported, and all three need Kombu.
     """
+    if name == "batch":
+        from pipeline.publisher import batch  # noqa: PLC0415
+
+        return batch
+    if name == "idempotent":
+        from pipeline.idempotency import idempotent  # noqa: PLC0415
+
+        return idempotent
     if name == "install":
         from pipeline.installation import install  # noqa: PLC0415
 

@@ -69,7 +69,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, tag="claim"):
     compression: Name
     expanded_bytes: Size
     """Size after decompression, in bytes."""
-    created: datetime
+    created: Annotated[datetime, msgspec.Meta(tz=True)]
     """When the payload was offloaded; aware, UTC."""
 
 

@@ -27,7 +27,7 @@ from pipeline.errors import (
     StoreUnavailableError,
 )
 from pipeline.metrics import Metric, Recorder
-from pipeline.options import Options
+from pipeline.options import REUSE_SECONDS, Options
 from pipeline.publication import Publication
 from pipeline.store import Store
 from pipeline.wire import Wire
@@ -90,6 +90,20 @@ class ClaimCheck:
             compression=sealed.compression,
             expanded_bytes=sealed.expanded_bytes,
             created=datetime.now(UTC),
+        )
+
+    def is_reusable(self, claim: Claim, sealed: Inline) -> bool:
+        """Say whether a claim stands for just this payload, and may be published once more.
+
+        ``created`` is as true as its message: forging it harms the forger's own payload, and no other.
+        """
+        age_seconds = (datetime.now(UTC) - claim.created).total_seconds()
+        found = (claim.codec, claim.compression, claim.expanded_bytes, claim.size_bytes)
+        return (
+            found == (sealed.codec, sealed.compression, sealed.expanded_bytes, len(sealed.data))
+            and abs(age_seconds) < REUSE_SECONDS  # in the future: clocks differ
+            and self._ours(claim)
+            and _digest(sealed.data) == claim.digest
         )
 
     def rehydrate(self, payload: Inline | Claim, queue: str = "", task: str = "") -> Any:

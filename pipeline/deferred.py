@@ -42,6 +42,8 @@ class Deferred:
         """How long the read took."""
         self.rebuild = rebuild
         self.payload = payload
+        self.reused = False
+        """Whether a retry has taken the payload over; a second one stores it anew."""
 
     @property
     def loaded(self) -> bool:
@@ -155,6 +157,19 @@ def labels() -> tuple[str, str]:
         return "", ""
     info = current_task.request.delivery_info or {}
     return info.get("routing_key") or "", current_task.name
+
+
+def retried(task_id: str, attempt: int) -> Deferred | None:
+    """Return the payload of the task that runs here if ``attempt`` is the one after it, else ``None``.
+
+    Attempts count from 0, as Celery's ``retries`` does. ``Task.retry`` publishes the same id with one more;
+    nothing else does: ``replace`` keeps the id and starts at 0. Source: celery 5.7.0, ``app/task.py``.
+    """
+    request = current_task.request if current_task else None
+    if request is None or not isinstance(request.args, DeferredArgs):
+        return None
+    is_next = request.id == task_id and (request.retries or 0) + 1 == attempt
+    return request.args.deferred if is_next and request.args.deferred.loaded else None
 
 
 def has_ended() -> bool:

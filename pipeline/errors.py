@@ -4,6 +4,7 @@
 
     PipelineError                  retryable = False
     ├── ClaimError                 the claim cannot be honoured: unknown version, foreign key, absurd size
+    ├── TaskInProgressError        another delivery runs this idempotent task; retryable = True
     ├── PayloadError
     │   ├── PayloadEncodeError     producer; an argument cannot be serialised (names its path and type)
     │   ├── PayloadTooLargeError   producer and worker; above payload_limit_bytes
@@ -12,7 +13,7 @@
         ├── PayloadMissingError    released, expired, or never written
         │   └── PayloadReleasedError   … because its task has ended: this is a second delivery
         ├── StoreDeniedError       credentials, bucket policy, wrong region, no such bucket
-        └── StoreUnavailableError  timeout, 5xx, throttling; retryable = True, the only one
+        └── StoreUnavailableError  timeout, 5xx, throttling; retryable = True
 
 Every error is built from positional arguments alone, so it survives the pickle that carries it from a
 pool process to the main one. (A keyword-only ``__init__`` does not: ``BaseException.__reduce__`` replays
@@ -33,6 +34,15 @@ class PipelineError(Exception):
 
 class ClaimError(PipelineError):
     """A claim that this process must not or cannot honour."""
+
+
+class TaskInProgressError(PipelineError):
+    """Another delivery of the same call runs now, and this one comes again later; see ``idempotency.py``."""
+
+    retryable: ClassVar[bool] = True
+
+    free_in_seconds: float = 0.0
+    """When the other must have ended: no delivery before that is of use, unless the other fails."""
 
 
 class PayloadError(PipelineError):

@@ -62,7 +62,7 @@ def install(
         store=store_from_url(store, **encryption) if isinstance(store, str) else store,
         codec=Codec(serializer.KOMBU_TYPES, chosen.codec),
         options=chosen,
-        wire=Wire.of(transport, chosen.reserve_bytes),
+        wire=_wire(app, transport, chosen),
         recorder=Recorder(metrics or _default_sink(store)),
     )
     _configure(app, transport, publish=chosen.publish)
@@ -86,6 +86,11 @@ def _options(options: dict[str, Any]) -> Options:
 def _check_protocol(app: Any) -> None:
     if app.conf.task_protocol != 2:  # noqa: PLR2004 - Celery's number
         raise ValueError("task_protocol=1 has no place for a claim beside a task's options: use 2")
+
+
+def _wire(app: Any, transport: str, options: Options) -> Wire:
+    whole = bool(app.conf.broker_transport_options.get("sqs_base64_encoding"))
+    return Wire.of(transport, options.reserve_bytes, whole=whole)
 
 
 def _default_sink(store: str | Store) -> MetricSink:

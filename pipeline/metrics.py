@@ -54,6 +54,7 @@ class Metric:
 
 
 PAYLOADS_OFFLOADED = Metric("PayloadsOffloaded", Unit.COUNT, "producer", "Payloads put into the store")
+PAYLOADS_REUSED = Metric("PayloadsReused", Unit.COUNT, "executing", "Retries that keep the payload they had")
 BODIES_INLINE = Metric("BodiesInline", Unit.COUNT, "producer", "Bodies small enough to travel in the message")
 PAYLOAD_BYTES = Metric(
     "PayloadBytes", Unit.BYTES, "producer", "Size of a body before compression, inline or offloaded"
@@ -75,10 +76,14 @@ DUPLICATES_IGNORED = Metric(
     "DuplicatesIgnored", Unit.COUNT, "executing", "Second deliveries of tasks that had ended, not run again"
 )
 RELEASE_SECONDS = Metric("ReleaseSeconds", Unit.SECONDS, "main, producer", "Deleting payloads from the store")
-PAYLOADS_RELEASED = Metric(
-    "PayloadsReleased", Unit.COUNT, "main, producer", "Payloads deleted after settling"
-)
+PAYLOADS_RELEASED = Metric("PayloadsReleased", Unit.COUNT, "main, producer", "Payloads that were deleted")
 PAYLOADS_ORPHANED = Metric("PayloadsOrphaned", Unit.COUNT, "main, producer", "Payloads left to the sweep")
+MESSAGES_REFUSED = Metric(
+    "MessagesRefused", Unit.COUNT, "main", "Messages that are no task of this worker's: see the dead letters"
+)
+MESSAGES_UNSETTLED = Metric(
+    "MessagesUnsettled", Unit.COUNT, "main", "Acknowledged messages that SQS did not delete: they come again"
+)
 DATA_DROPPED = Metric("DataDropped", Unit.COUNT, "any", "Recorded values that the sink did not take, at most")
 
 METRICS: tuple[Metric, ...] = tuple(each for each in list(globals().values()) if isinstance(each, Metric))

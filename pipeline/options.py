@@ -11,6 +11,10 @@ SQS_MESSAGE_LIMIT_BYTES = 1_048_576
 SQS_RETENTION_LIMIT_SECONDS = 14 * DAY_SECONDS
 """Longest that SQS keeps a message. Source: SQS API Reference, MessageRetentionPeriod."""
 
+REUSE_SECONDS = DAY_SECONDS
+"""A retry publishes its payload again until that is so old, and stores it anew from then on. So a payload
+may be that much older than a message that names it: the sweep and the time chain count it in."""
+
 ALIAS = re.compile(r"[a-z][a-z0-9_.-]{0,63}\Z", re.ASCII)
 
 

@@ -1,18 +1,24 @@
 """The producer's end of Celery: tells the serializer what is being published, and cleans up if it is not.
 
 Celery makes every task message in its ``AMQP`` object, which an app chooses with ``amqp_cls``. Two of its
-methods are extended here: the one that turns arguments into a message, and the one that sends it.
+methods are extended here: the one that turns arguments into a message, and the one that sends it. What a
+group or a ``with pipeline.batch()`` block publishes is collected there, and sent in few calls.
 Source: celery 5.7.0, ``app/amqp.py``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from celery.app.amqp import task_message
 
 from pipeline import serializer
 from pipeline.publication import Publication, publishing
+from pipeline.publication.reuse import reuses
 from pipeline.transport import refused
+from pipeline.transport.collecting import Producer, ProducerPool, collecting, producers
+from pipeline.transport.sending import Batch
 
 if TYPE_CHECKING:
     from celery.app.amqp import AMQP
@@ -21,9 +27,40 @@ else:
 
 Sender = Callable[..., Any]
 
+_block: ContextVar[Batch | None] = ContextVar("block", default=None)
+
+
+@contextmanager
+def batch() -> Iterator[None]:
+    """Send the tasks that are published in a ``with`` block together, ten a call, in this thread.
+
+    All are sent when the block ends, however it does. Blocks in blocks join the outermost. On brokers other
+    than our SQS transport each task is sent at once, as ever.
+
+    Raises:
+        BatchSendError: messages were not sent; out of the block's end, or out of the ``delay()`` that
+            filled a call of which nothing was sent.
+    """
+    if _open_block() is not None:
+        yield
+        return
+    opened = _new_batch()
+    token = _block.set(opened)
+    try:
+        yield
+    except BaseException as exc:
+        opened.close(exc)
+        raise
+    else:
+        opened.close()
+    finally:
+        _block.reset(token)
+
 
 class PublisherMixin(AMQP):
     """Extends a Celery ``AMQP`` class. Runs in any process that publishes tasks."""
+
+    _producer_pool: ProducerPool | None
 
     def as_task_v2(
         self, task_id: str, name: str, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any
@@ -47,20 +84,73 @@ class PublisherMixin(AMQP):
                 queue=_queue_name(options),
                 headers=message.headers,
             )
-            with publishing(publication):
+            into = _batch_of(producer, message)
+            with publishing(publication), collecting(into, publication) as parcel:
                 try:
-                    return send(producer, name, message, **options)
+                    sent = send(producer, name, message, **options)
                 except Exception as exc:
-                    if publication.claims:
+                    is_collected = parcel is not None and parcel.entries
+                    if not is_collected and (publication.claims or publication.reuse):
                         _abandon(publication, exc)
                     raise
+            if into is not None and parcel is not None:
+                into.send_full({entry.url for entry in parcel.entries})
+            return sent
 
         return send_task_message
+
+    @property
+    def producer_pool(self) -> ProducerPool:
+        """Producers of ours, on the app's pool of connections, as Celery makes it."""
+        if self._producer_pool is None:
+            self._producer_pool = producers[self.app.connection_for_write()]
+            self._producer_pool.limit = self.app.pool.limit
+        return self._producer_pool
+
+    publisher_pool = producer_pool
 
 
 def _queue_name(options: Mapping[str, Any]) -> str:
     queue = options.get("queue") or options.get("routing_key") or ""
     return str(getattr(queue, "name", queue))
+
+
+def _open_block() -> Batch | None:
+    block = _block.get()
+    return block if block is not None and block.takes else None
+
+
+def _new_batch() -> Batch:
+    return Batch(serializer.installed().options.broker_limit_bytes, _give_up)
+
+
+def _batch_of(producer: Any, message: Any) -> Batch | None:
+    """Return what a message is collected in, or ``None`` if it is sent at once.
+
+    A retry always is: it ends the attempt that sends it. So is a task that is none of a group, whoever holds
+    the producer.
+    """
+    if message.headers.get("retries"):
+        return None
+    if (block := _open_block()) is not None:
+        return block
+    if isinstance(producer, Producer) and message.headers.get("group"):
+        return producer.collected(_new_batch)
+    return None
+
+
+def _give_up(unsent: Sequence[Publication], unclear: Sequence[Publication]) -> None:
+    """Do for many publications what :func:`_abandon` does for one, with one call of the store."""
+    claimcheck = serializer.installed()
+    for publication in unsent:
+        if publication.reuse:
+            reuses.withdraw(publication.reuse)
+    left = claimcheck.release([claim for publication in unsent for claim in publication.claims])
+    for publication in unsent:
+        kept = [claim for claim in publication.claims if claim in left]
+        claimcheck.orphan(kept, publication.queue, publication.task)
+    for publication in unclear:
+        claimcheck.orphan(publication.claims, publication.queue, publication.task)
 
 
 def _abandon(publication: Publication, exc: Exception) -> None:
@@ -69,5 +159,8 @@ def _abandon(publication: Publication, exc: Exception) -> None:
     After a timeout or a lost connection it may have: then the payload stays, and the sweep decides.
     """
     claimcheck = serializer.installed()
-    left = claimcheck.release(publication.claims) if refused(exc) else publication.claims
+    is_refused = refused(exc)
+    if is_refused and publication.reuse:
+        reuses.withdraw(publication.reuse)
+    left = claimcheck.release(publication.claims) if is_refused else publication.claims
     claimcheck.orphan(left, publication.queue, publication.task)

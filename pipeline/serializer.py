@@ -30,7 +30,8 @@ from pipeline.errors import (
     PipelineError,
 )
 from pipeline.metrics import Metric
-from pipeline.publication import Publication, current
+from pipeline.publication import Publication, current, reuse
+from pipeline.publication.reuse import reuses
 
 logger = logging.getLogger(__name__)
 
@@ -147,11 +148,32 @@ class _Encoding:
         return self.claimcheck.fits(body_bytes, self.publication.headers, threshold)
 
     def _offload(self, message: Message) -> bytes:
-        claim = self.claimcheck.offload(cast("Inline", message.payload), self.publication)
-        self.publication.claims.append(claim)
-        self.record(metrics.PAYLOADS_OFFLOADED)
+        sealed = cast("Inline", message.payload)
+        claim = self._reuse(sealed) or self._put(sealed)
         message = msgspec.structs.replace(message, payload=claim)
         return self._send(message, self._write(message))
+
+    def _put(self, sealed: Inline) -> Claim:
+        claim = self.claimcheck.offload(sealed, self.publication)
+        self.publication.claims.append(claim)
+        self.record(metrics.PAYLOADS_OFFLOADED)
+        return claim
+
+    def _reuse(self, sealed: Inline) -> Claim | None:
+        """Return the claim of the attempt that runs here, if this is its retry with the same payload.
+
+        What decides is the encoded payload, so a change in place counts; and that main knows of it first.
+        """
+        task_id, attempt = self.publication.task_id, self.publication.headers.get("retries") or 0
+        running = deferred.retried(task_id, attempt)
+        if running is None or running.claim is None or running.reused:
+            return None
+        mark = reuse.mark(task_id, attempt - 1, running.claim.key)
+        if not self.claimcheck.is_reusable(running.claim, sealed) or not reuses.note(mark):
+            return None
+        running.reused, self.publication.reuse = True, mark
+        self.record(metrics.PAYLOADS_REUSED)
+        return running.claim
 
     def _send(self, message: Message, encoded: bytes) -> bytes:
         wire_bytes = self._check_broker_limit(len(encoded))

@@ -2,8 +2,8 @@
 
 ::
 
-    soft time limit < hard time limit < visibility timeout
-    payload TTL > queue retention + dead-letter queue retention
+    soft time limit < hard time limit < visibility timeout, or 12 hours if a heartbeat extends it
+    payload TTL > one day of retries with the same payload + queue retention + dead-letter queue retention
 
 A task that outlives its visibility timeout is delivered to a second worker while the first still runs it.
 A payload that expires before its message turns a redelivery into a loss.
@@ -11,10 +11,14 @@ A payload that expires before its message turns a redelivery into a loss.
 
 from typing import Any
 
-from pipeline.options import DAY_SECONDS, SQS_RETENTION_LIMIT_SECONDS, Options
+from pipeline.options import DAY_SECONDS, REUSE_SECONDS, SQS_RETENTION_LIMIT_SECONDS, Options
 
-_VISIBILITY_SECONDS = {"sqs": 1_800, "redis": 3_600}
-"""Kombu's defaults, for the transports that have such a timeout. Source: kombu 5.7.0, ``transport/``."""
+_VISIBILITY_SECONDS = {"sqs": 60, "redis": 3_600}
+"""Defaults of our SQS transport, and of Kombu's for Redis. Source: kombu 5.7.0, ``transport/redis.py``."""
+
+_EXTENDED_SECONDS = 43_200
+"""For how long our SQS transport's heartbeat can hide a message. Source: SQS Developer Guide, "Amazon SQS
+visibility timeout": 12 hours from its receipt."""
 
 _RETENTION_SECONDS = 4 * DAY_SECONDS
 """Default of a new queue. Source: SQS API Reference, MessageRetentionPeriod."""
@@ -56,8 +60,11 @@ def _check_limits(who: str, soft: float | None, hard: float | None, conf: Any, t
         raise ValueError(
             f"time chain broken for {who}: soft time limit {soft} s is not below hard time limit {hard} s"
         )
-    visibility = _visibility(conf, transport)
     longest = hard or soft
+    if longest and _is_extended(conf, transport):
+        _check_extended(who, longest)
+        return
+    visibility = _visibility(conf, transport)
     if visibility and longest and longest >= visibility:
         raise ValueError(
             f"time chain broken for {who}: time limit {longest} s is not below the visibility timeout "
@@ -66,15 +73,30 @@ def _check_limits(who: str, soft: float | None, hard: float | None, conf: Any, t
         )
 
 
+def _check_extended(who: str, longest: float) -> None:
+    if longest >= _EXTENDED_SECONDS:
+        raise ValueError(
+            f"time chain broken for {who}: time limit {longest} s is not below the {_EXTENDED_SECONDS} s for "
+            "which SQS can hide a message, so a second worker would get it while the first runs it; lower "
+            "the limit"
+        )
+
+
+def _is_extended(conf: Any, transport: str) -> bool:
+    """Say whether messages are extended while they are held; ``install`` gives ``sqs`` our transport."""
+    options = conf.broker_transport_options
+    return transport == "sqs" and bool(options.get("visibility_heartbeat", True))
+
+
 def _check_ttl(options: Options, transport_options: dict[str, Any]) -> None:
     attributes = transport_options.get("sqs-creation-attributes") or {}
     retention = int(attributes.get("MessageRetentionPeriod", _RETENTION_SECONDS))
-    needed = retention + SQS_RETENTION_LIMIT_SECONDS
+    needed = retention + SQS_RETENTION_LIMIT_SECONDS + REUSE_SECONDS
     if options.payload_ttl_seconds <= needed:
         raise ValueError(
             f"time chain broken: payload_ttl_seconds={options.payload_ttl_seconds} is not above queue "
-            f"retention plus dead-letter queue retention ({needed} s), so a payload could expire before its "
-            "message; raise it, and the bucket's lifecycle rule with it"
+            f"retention plus dead-letter queue retention plus a day for retries ({needed} s), so a payload "
+            "could expire before its message; raise it, and the bucket's lifecycle rule with it"
         )
 
 

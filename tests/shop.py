@@ -106,6 +106,54 @@ def retry_forever(self, value):
     raise self.retry()
 
 
+@task(bind=True, default_retry_delay=1)
+def retry_with(self, rows, how):
+    """Retry once, with arguments that differ: changed in place, or given."""
+    note(f"attempt {self.request.retries} {len(rows)}")
+    if self.request.retries:
+        return len(rows)
+    if how == "in place":
+        rows.append(rows[0])
+        raise self.retry()
+    raise self.retry(args=[[*rows, rows[0]], how])
+
+
+@task(bind=True, default_retry_delay=1)
+def retry_and(self, value, then, countdown=1):
+    """Publish a retry, and end in another way than a retry does."""
+    note(f"attempt {self.request.retries} {len(value)}")
+    if self.request.retries or (then == "die" and len(NOTES.read_text().splitlines()) > 1):
+        return f"retried {len(value)}"
+    for _ in range(2 if then == "retry" else 1):
+        self.retry(throw=False, countdown=countdown)
+    if then == "die":
+        os.kill(os.getpid(), 9)
+    if then == "fail":
+        raise ValueError("went on, and failed")
+    return f"went on {len(value)}"
+
+
+@task(bind=True, acks_late=False, default_retry_delay=1)
+def retry_early(self, value, *, dies=False):
+    """Retry once, with a message that was acknowledged before the run."""
+    note(f"attempt {self.request.retries} {len(value)}")
+    if self.request.retries:
+        return len(value)
+    if dies:
+        self.retry(throw=False)
+        os.kill(os.getpid(), 9)
+    raise self.retry()
+
+
+@task(bind=True)
+def again(self, value):
+    """Publish this very task under its own id, but not as a retry."""
+    note(f"run {len(value)}")
+    if len(NOTES.read_text().splitlines()) == 1:
+        self.apply_async(self.request.args, task_id=self.request.id)
+    return len(value)
+
+
 @task(bind=True)
 def pass_on(self, value):
     """Publish this very task's own arguments to another one."""
@@ -170,3 +218,21 @@ class Strict(Task):
 @task(base=Strict)
 def strict(*args, **kwargs):
     return [len(args), sorted(kwargs)]
+
+
+@task(bind=True, default_retry_delay=0)
+def ordeal(self, content, number, end):
+    """Run once, if nothing goes wrong; end as told."""
+    note(f"ordeal {number} {self.request.retries} {os.getpid()}")
+    if end == "fail":
+        raise ValueError("as told")
+    if end == "retry" and not self.request.retries:
+        raise self.retry()
+    return [number, hashlib.sha256(content).hexdigest()]
+
+
+if "SHOP_MENDED" in os.environ:
+
+    @task()
+    def mended(value):
+        note("mended")

@@ -20,7 +20,7 @@ def command(context: click.Context, *, as_json: bool) -> None:
     """
     app, claimcheck = app_of(context)
     with Queues(app) as queues:
-        made = list(provision(app, claimcheck.store, queues))
+        made = list(provision(claimcheck.store, queues))
     names = ("kind", "name", "created", "note")
     entries = [{name: getattr(each, name) for name in names} for each in made]
     rule = _lifecycle(claimcheck) if _has_new_bucket(made) else None

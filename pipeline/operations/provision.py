@@ -3,21 +3,14 @@
 In production, buckets and queues come from ``deploy/``: with encryption, a lifecycle rule and alarms.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.operations.bucket import Bucket
-from pipeline.operations.queues import Queue, Queues
-from pipeline.options import SQS_RETENTION_LIMIT_SECONDS
+from pipeline.operations.queues import Queues
 from pipeline.store import Store
 from pipeline.stores.s3 import S3Store
-
-MAX_RECEIVE_COUNT = 5
-"""As in ``deploy/queues.yaml``."""
-
-DEAD_SUFFIX = "-dlq"
+from pipeline.transport.addressing import dead_letter_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +24,7 @@ class Made:
     note: str = ""
 
 
-def provision(app: Any, store: Store, queues: Queues) -> Iterator[Made]:
+def provision(store: Store, queues: Queues) -> Iterator[Made]:
     """Make bucket, queues and dead-letter queues, and yield each. Safe to repeat and to break off.
 
     Raises:
@@ -41,7 +34,7 @@ def provision(app: Any, store: Store, queues: Queues) -> Iterator[Made]:
     if isinstance(store, S3Store):
         yield make_bucket(Bucket(store))
     for name in queues.names():
-        yield from make_queue(app, queues, name)
+        yield from make_queue(queues, name)
 
 
 def make_bucket(bucket: Bucket) -> Made:
@@ -52,7 +45,7 @@ def make_bucket(bucket: Bucket) -> Made:
     return Made("bucket", bucket.name, created=True)
 
 
-def make_queue(app: Any, queues: Queues, name: str) -> Iterator[Made]:
+def make_queue(queues: Queues, name: str) -> Iterator[Made]:
     """Make a queue and its dead-letter queue; a queue that exists keeps what it has."""
     queue = queues.find(name)
     if queue is not None:
@@ -61,37 +54,10 @@ def make_queue(app: Any, queues: Queues, name: str) -> Iterator[Made]:
         return
     if name in queues.channel.predefined_queues:
         raise ValueError(f"queue {name} is predefined and does not exist: whoever owns its URL must make it")
-    dead, new = _dead_letters(queues, name)
-    yield Made("dead-letter queue", dead.name, created=new)
-    queues.create(name, _attributes(app, queues, name, dead))
-    yield Made("queue", name, created=True)
-
-
-def dead_name(name: str) -> str:
-    """Return the name of a queue's dead-letter queue; that of a FIFO queue must be FIFO as well."""
-    suffix = ".fifo" if name.endswith(".fifo") else ""
-    return f"{name.removesuffix(suffix)}{DEAD_SUFFIX}{suffix}"
-
-
-def _dead_letters(queues: Queues, name: str) -> tuple[Queue, bool]:
-    existing = queues.find(dead_name(name))
-    if existing is not None:
-        return existing, False
-    kept = {"MessageRetentionPeriod": str(SQS_RETENTION_LIMIT_SECONDS), **_fifo(name)}
-    return queues.create(dead_name(name), kept), True
-
-
-def _attributes(app: Any, queues: Queues, name: str, dead: Queue) -> dict[str, str]:
-    """Return what Kombu would create the queue with, and the way to its dead letters."""
-    chosen = app.conf.broker_transport_options.get("sqs-creation-attributes") or {}
-    policy = {"deadLetterTargetArn": dead.attributes["QueueArn"], "maxReceiveCount": MAX_RECEIVE_COUNT}
-    return {
-        "VisibilityTimeout": str(queues.visibility_seconds),
-        "RedrivePolicy": json.dumps(policy),
-        **_fifo(name),
-        **{key: str(value) for key, value in chosen.items()},
-    }
-
-
-def _fifo(name: str) -> dict[str, str]:
-    return {"FifoQueue": "true"} if name.endswith(".fifo") else {}
+    dead = dead_letter_name(name)
+    there = queues.find(dead) is not None
+    made = queues.create(name)
+    if made.redrive_policy:
+        yield Made("dead-letter queue", dead, created=not there)
+    note = "" if made.redrive_policy else "has no dead-letter queue, as dead_letter_queues=False says"
+    yield Made("queue", name, created=True, note=note)

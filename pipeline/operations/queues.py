@@ -81,12 +81,6 @@ class Queues:
     ) -> None:
         self._connection.release()
 
-    @property
-    def visibility_seconds(self) -> int:
-        """The visibility timeout that the app counts on."""
-        seconds: int = self.channel.visibility_timeout
-        return seconds
-
     def names(self) -> list[str]:
         """Return SQS's names of the queues that the app names, sorted."""
         named = {self.channel.canonical_queue_name(name) for name in self._app.amqp.queues}
@@ -111,12 +105,18 @@ class Queues:
         *_, account, name = str(arn).split(":")
         return self._look_up(queue.client, name, account)
 
-    def create(self, name: str, attributes: Mapping[str, str]) -> Queue:
-        """Make a queue. Safe to call twice with the same attributes."""
-        client = self.channel.sqs()
+    def create(self, name: str) -> Queue:
+        """Make a queue by SQS's name as a worker would, with its dead-letter queue. Safe to call twice.
+
+        Raises:
+            QueueError: SQS refuses, or the dead-letter queue is wanted and could not be made.
+        """
         with asked(name, "CreateQueue"):
-            url = client.create_queue(QueueName=name, Attributes=dict(attributes))["QueueUrl"]
-        return self._found(name, url, client)
+            url = self.channel.create_queue(name)
+        queue = self._found(name, url, self.channel.sqs(queue=name))
+        if self.channel.wants_dead_letters(name) and not queue.redrive_policy:
+            raise QueueError(f"queue {name} was made without its dead-letter queue: allow sqs:CreateQueue")
+        return queue
 
     def _look_up(self, client: Any, name: str, account: str = "") -> Queue | None:
         owner = {"QueueOwnerAWSAccountId": account} if account else {}

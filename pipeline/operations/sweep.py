@@ -5,6 +5,7 @@ dead-letter queue does. Live queues cannot be read: receiving counts, and would 
 dead-letter queue. So the age alone must speak for them::
 
     queue retention + dead-letter queue retention     a message is redriven on its last day, and waits again
+      + one day                                       a retry names the payload of the attempt before it
     result_expires                                    payloads of results lie under the same prefix
 
 A FIFO queue starts a message's clock anew when it is dead-lettered, so its retention counts twice.
@@ -19,7 +20,7 @@ from typing import Any
 from pipeline.claim import check_key
 from pipeline.errors import ClaimError
 from pipeline.operations.queues import Queue, Queues
-from pipeline.options import SQS_RETENTION_LIMIT_SECONDS
+from pipeline.options import REUSE_SECONDS, SQS_RETENTION_LIMIT_SECONDS
 from pipeline.store import Store, StoredObject
 
 MARGIN = timedelta(days=1)
@@ -54,7 +55,7 @@ def least_age(app: Any, queues: Queues, payload_ttl_seconds: int) -> timedelta:
     for name in queues.names():
         queue = queues.find(name)
         dead = queues.dead_letters_of(queue) if queue else None
-        seconds.append(_messages_seconds(queue, dead))
+        seconds.append(REUSE_SECONDS + _messages_seconds(queue, dead))
     return timedelta(seconds=max(seconds))
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.errors import (
     PayloadCorruptError,
@@ -17,6 +18,9 @@ from pipeline.errors import (
     StoreUnavailableError,
 )
 from pipeline.store import StoredObject
+
+if TYPE_CHECKING:
+    from pipeline.stores.file_once import FileRecords
 
 INCOMING = ".incoming"
 """Directory of files that are being written. What a killed process leaves there is in nobody's way."""
@@ -121,6 +125,13 @@ class FileStore:
         full = f"{self.prefix}/{prefix}" if self.prefix else prefix
         with _translated(f"{full}*"):
             yield from _walk(self._root, "", full)
+
+    def records(self) -> "FileRecords":
+        """Return what ``@idempotent`` writes down here. Does no I/O."""
+        # It needs locks that Windows lacks, and producers there do without.
+        from pipeline.stores.file_once import FileRecords  # noqa: PLC0415
+
+        return FileRecords(Path(self._root, INCOMING), self._path, _translated)
 
     def _path(self, key: str) -> Path:
         """Return where a key's file is, below our directory also when somebody left a link there."""

@@ -1,6 +1,8 @@
 """Payloads in this process's memory: for tests, and for trying things out."""
 
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -12,6 +14,8 @@ from pipeline.store import StoredObject
 class _Entry:
     payload: bytes
     modified: datetime
+    tag: str = ""
+    """Names this content, if it is a record's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class MemoryStore:
 
     prefix: str = ""
     _entries: dict[str, _Entry] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _tags: dict[str, None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prefix", self.prefix.strip("/"))
@@ -64,7 +69,9 @@ class MemoryStore:
     def delete(self, keys: Sequence[str]) -> Sequence[str]:
         """Delete payloads; never fails, so returns no keys. Safe to call twice."""
         for key in keys:
-            self._entries.pop(key, None)
+            found = self._entries.pop(key, None)
+            if found is not None:
+                self._tags.pop(found.tag, None)
         return []
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
@@ -73,3 +80,52 @@ class MemoryStore:
         for key, entry in sorted(self._entries.copy().items()):
             if key.startswith(full):
                 yield StoredObject(key, len(entry.payload), entry.modified)
+
+    def records(self) -> "MemoryRecords":
+        """Return what ``@idempotent`` writes down here."""
+        return MemoryRecords(self._entries, self._tags)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRecords:
+    """The records of a memory store. There is no lock that a fork could leave held, as in the store.
+
+    Whoever takes a tag out of ``tags`` may replace the content that it names: of several one succeeds.
+
+    Args:
+        entries: the store's.
+        tags: the tags of the contents that are there now.
+    """
+
+    entries: dict[str, _Entry]
+    tags: dict[str, None]
+
+    def read(self, key: str) -> tuple[bytes, str] | None:
+        """Return a record's content and tag, or None if there is none."""
+        found = self.entries.get(key)
+        return (found.payload, found.tag) if found else None
+
+    def write(self, key: str, content: bytes, tag: str | None) -> str | None:
+        """Write a record on condition, and return its new tag."""
+        made = _Entry(content, datetime.now(UTC), secrets.token_hex(8))
+        self.tags[made.tag] = None  # before anybody can read it
+        if tag is None:
+            is_ours = self.entries.setdefault(key, made) is made
+        elif is_ours := self._take(tag):
+            self.entries[key] = made
+        if not is_ours:
+            self._take(made.tag)
+        return made.tag if is_ours else None
+
+    def remove(self, key: str, tag: str) -> bool:
+        """Delete a record on condition, and say whether the condition held."""
+        is_ours = self._take(tag)
+        if is_ours:
+            self.entries.pop(key, None)
+        return is_ours
+
+    def _take(self, tag: str) -> bool:
+        with suppress(KeyError):
+            self.tags.pop(tag)
+            return True
+        return False

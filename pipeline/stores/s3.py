@@ -19,6 +19,7 @@ from pipeline.errors import PayloadMissingError, StoreDeniedError, StoreUnavaila
 from pipeline.store import StoredObject
 from pipeline.stores.s3_client import ClientPerProcess
 from pipeline.stores.s3_errors import KEY_TAKEN_CODES, VENDOR_ERRORS, code_of, translated
+from pipeline.stores.s3_once import S3Records
 from pipeline.stores.s3_reading import PART_BYTES, in_parallel, read_object
 
 if TYPE_CHECKING:
@@ -205,6 +206,10 @@ class S3Store:
             for found in pages.search("Contents[]"):
                 if found:
                     yield StoredObject(found["Key"], found["Size"], found["LastModified"].astimezone(UTC))
+
+    def records(self) -> S3Records:
+        """Return what ``@idempotent`` writes down here. Does no I/O."""
+        return S3Records(self.bucket, self._clients.get, self._encryption(), self._translated)
 
     def close(self) -> None:
         """Close this process's connections; the next call makes new ones. Safe to call twice."""

@@ -1,90 +1,246 @@
-"""Kombu's SQS transport, where "acknowledged" means that SQS has confirmed the delete.
+"""What Kombu sees: its channel and transport, where "acknowledged" means that SQS has confirmed the delete.
 
-Stock Kombu marks a message as acknowledged even when its receipt handle had expired or SQS answered with
-an error, so nobody can tell whether the message will come again; a payload released then is lost.
+Stock Kombu says so even when a receipt handle had expired or SQS answered with an error, so nobody can tell
+whether the message will come again; a payload released then is lost.
 Source: kombu 5.7.0, ``transport/SQS/__init__.py``, ``Channel.basic_ack``.
 """
 
-from collections.abc import Iterator
-from http import HTTPStatus
-from typing import Any
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
-from kombu.exceptions import ChannelError, EncodeError
-from kombu.transport import SQS, virtual
+from kombu.transport import SQS
+from kombu.transport.SQS import Channel as SQSChannel
+
+from pipeline.transport.answers import DeleteDeniedError, NotSettledError, code
+from pipeline.transport.envelope import QUEUE_NAME, Envelope, received
+from pipeline.transport.heartbeat import Heartbeat
+from pipeline.transport.held import Delivery, Held, batches
+from pipeline.transport.inspection import Inspection
+from pipeline.transport.message import Message
+from pipeline.transport.publishing import PublishingChannel
+from pipeline.transport.receiving import Receivers
+from pipeline.transport.redelivery import redelivery_seconds, return_batch, return_to_queue
+from pipeline.transport.settling import Settler
+
+logger = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 10.0
+"""How long a channel that is closed waits for acknowledgements to settle. Those that do not are delivered
+again; a worker that is shut down must not wait for SQS for ever."""
 
 
-class NotSettledError(ChannelError):
-    """SQS has not confirmed the delete of a message: it may be delivered again, and its payload stays."""
+class QoS(SQS.QoS):
+    """Tells the channel of every message that a consumer gets."""
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """Take a delivery."""
+        super().append(message, delivery_tag)
+        self.channel.hold(message, delivery_tag)
+
+    def restore_unacked(self) -> list[Any]:
+        """Give back what a channel that closes has not settled."""
+        if self.channel.closed:
+            self._flush()
+            self.channel.give_back(list(self._delivered))
+            self._delivered.clear()
+        errors: list[Any] = super().restore_unacked()
+        return errors
 
 
-class Channel(SQS.Channel):
-    """An SQS channel whose :meth:`basic_ack` raises unless the message is gone."""
+class Channel(PublishingChannel):
+    """An SQS channel that holds messages until they have settled, and returns those that will not."""
+
+    QoS = QoS
+    Message = Message
+
+    def __init__(self, connection: Any, **options: Any) -> None:
+        # Kept here as well, because a closed channel has no connection any more.
+        self._held: Held = connection.held
+        self._settler: Settler = connection.settler
+        self._heartbeat: Heartbeat = connection.heartbeat
+        self._receivers = Receivers()
+        self._keeps_started = False
+        super().__init__(connection, **options)
+
+    def basic_consume(self, queue: str, no_ack: bool, *args: Any, **kwargs: Any) -> Any:  # noqa: FBT001
+        """Consume; the first time, ask how long the queue hides a message and where its dead letters go."""
+        if not no_ack:
+            name, url = self.canonical_queue_name(queue), self._new_queue(queue)
+            self.connection.inspection.look(self.sqs(queue=name), name, url)
+        return super().basic_consume(queue, no_ack, *args, **kwargs)
+
+    def _message_to_python(self, message: dict[str, Any], queue_name: str, q_url: str) -> Envelope:
+        """Unpack a message, whatever was sent; runs in the event loop, and never raises."""
+        try:
+            envelope = super()._message_to_python(message, queue_name, q_url)
+        except Exception:  # noqa: BLE001 - JSON of a thousand brackets, properties that are a number …
+            envelope = {}
+        return received(envelope, message, queue_name, q_url)
+
+    def _get_from_sqs(
+        self, queue_name: str, queue_url: str, connection: Any, *args: Any, **options: Any
+    ) -> Any:
+        receiver = self._receivers.of(queue_name, connection)
+        return super()._get_from_sqs(queue_name, queue_url, receiver, *args, **options)
+
+    def _loop1(self, queue: str, messages_fetched: int | None = None) -> None:
+        if pause := self._receivers.pause_seconds(self.canonical_queue_name(queue)):
+            self.hub.call_later(pause, self._schedule_queue, queue)  # type: ignore[union-attr]
+        else:
+            super()._loop1(queue, messages_fetched)
+
+    def hold(self, message: Any, delivery_tag: str) -> None:
+        """Hold a delivery until it settles or is given back."""
+        info = getattr(message, "delivery_info", None)
+        if not isinstance(info, dict) or "sqs_message" not in info:
+            return
+        queue, url = info[QUEUE_NAME], info["sqs_queue"]
+        client = self._client(queue)
+        hidden = self.connection.inspection.hidden_seconds(url, self.visibility_timeout)
+        is_chosen = self.transport_options.get("visibility_timeout") not in {None, ""}
+        seconds = self.visibility_timeout if is_chosen else hidden
+        handle = info["sqs_message"]["ReceiptHandle"]
+        self._held.add(Delivery(delivery_tag, message, handle, queue, url, client, seconds, hidden))
+        if self.transport_options.get("visibility_heartbeat", True):
+            self._heartbeat.start()
+
+    def keep_started(self) -> None:
+        """Go on holding what a pool has taken on, although the channel will close: it can still be settled.
+
+        SQS knows no connections. A receipt handle works until the message's visibility timeout, so a task
+        that runs while a worker connects anew need not run twice.
+        """
+        self._keeps_started = True
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
-        """Delete a message, and forget the delivery either way. Runs in the worker's main process.
+        """Delete a message, now or with others, and forget the delivery either way.
 
         Raises:
             NotSettledError: SQS refused; Celery logs it, and SQS delivers the message again.
         """
-        delivery = self._delivery(delivery_tag)
+        delivery = self._held.get(delivery_tag)
         try:
-            if delivery is not None:
-                self._delete_delivery(delivery)
+            if delivery is None:
+                self._check_open()
+            elif delivery.message.settles_later is True:
+                delivery.message.settling = True
+                if not self.closed:
+                    delivery.client = self._client(delivery.queue)  # its credentials may have been renewed
+                self._settler.add(delivery)
+            else:
+                self._settle(delivery)
         finally:
             # Not super().basic_ack, which is the one replaced here: its parent frees the prefetch slot.
-            virtual.Channel.basic_ack(self, delivery_tag)
+            super(SQSChannel, self).basic_ack(delivery_tag)
 
-    def _delivery(self, delivery_tag: str) -> dict[str, Any] | None:
-        try:
-            info: dict[str, Any] = self.qos.get(delivery_tag).delivery_info
-        except KeyError:
-            return None
-        return info if "sqs_message" in info else None
+    def _client(self, queue: str | None) -> Any:
+        return self.sqs(queue=self.canonical_queue_name(queue) if queue else None)
 
-    def _delete_delivery(self, delivery: dict[str, Any]) -> None:
-        queue = delivery.get("routing_key")
-        client = self.sqs(queue=self.canonical_queue_name(queue) if queue else None)
-        receipt_handle = delivery["sqs_message"]["ReceiptHandle"]
-        try:
-            client.delete_message(QueueUrl=delivery["sqs_queue"], ReceiptHandle=receipt_handle)
-        except ClientError as exc:
+    def _check_open(self) -> None:
+        if self.closed:
             raise NotSettledError(
-                f"message not settled [queue={queue}]: SQS answered {_code(exc)} to DeleteMessage; "
+                "message not settled: its channel was closed, and gave it back to the queue"
+            )
+
+    def _settle(self, delivery: Delivery) -> None:
+        try:
+            delivery.client.delete_message(QueueUrl=delivery.queue_url, ReceiptHandle=delivery.receipt_handle)
+        except ClientError as exc:
+            refusal = DeleteDeniedError if code(exc) == "AccessDenied" else NotSettledError
+            raise refusal(
+                f"message not settled [queue={delivery.queue}]: SQS answered {code(exc)} to DeleteMessage; "
                 "it will be delivered again, and its payload stays"
             ) from exc
+        finally:
+            self._held.pop(delivery.tag)
+
+    def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002
+        """Give a message back, or up; in neither case is it extended any more.
+
+        What is given up goes to the dead-letter queue once it was received often enough, so it is given
+        back until then. Without such a queue it is deleted, as Kombu does.
+        """
+        delivery = None if requeue else self._held.pop(delivery_tag)
+        if delivery is not None and self._is_kept(delivery):
+            self._return(delivery)
+            super(SQSChannel, self).basic_reject(delivery_tag)  # without the delete
+        else:
+            super().basic_reject(delivery_tag, requeue=requeue)
+
+    def _is_kept(self, delivery: Delivery) -> bool:
+        name = self.canonical_queue_name(delivery.queue) if delivery.queue else None
+        return delivery.message.refused or self._has_redrive_policy(name, delivery.queue_url)
+
+    def _restore(self, message: Any, *args: Any) -> None:
+        """Return a message that was rejected to its queue, after a while."""
+        delivery = self._held.pop(message.delivery_tag)
+        if delivery is None:
+            super()._restore(message, *args)
+        else:
+            self._return(delivery)
+
+    def _return(self, delivery: Delivery) -> None:
+        received = delivery.message.delivery_info["sqs_message"]
+        delivery.returned_seconds = redelivery_seconds(received, self.transport_options)
+        return_to_queue(delivery)
+
+    def hide(self, delivery_tag: str, seconds: int) -> bool:
+        """Give a message back for some seconds; if SQS does not agree, go on holding it."""
+        delivery = self._held.get(delivery_tag)
+        if delivery is None:
+            return False
+        delivery.returned_seconds = seconds
+        if not return_to_queue(delivery):
+            delivery.returned_seconds = None
+            return False
+        self._held.pop(delivery_tag)
+        super(SQSChannel, self).basic_ack(delivery_tag)  # as above: it frees the prefetch slot
+        return True
+
+    def give_back(self, tags: Iterable[str]) -> None:
+        """Let SQS show what was not settled to others at once. Never raises, and never takes long.
+
+        A worker that stops, or looks for a connection, does not wait for a network that is gone: the first
+        failure is the last call, and what is left comes after its visibility timeout.
+        """
+        held = [delivery for tag in tags if (delivery := self._let_go(tag)) is not None]
+        for batch in batches(held):
+            if not return_batch(batch, self._new_release_client(batch[0].client)):
+                break
+
+    def _let_go(self, tag: str) -> Delivery | None:
+        delivery = self._held.get(tag)
+        if delivery is not None and delivery.message.started and self._keeps_started:
+            return None
+        return self._held.pop(tag)
+
+    def close(self) -> None:
+        """Settle what is acknowledged, give back what is not, and close."""
+        if not self.closed and not self._settler.flush(FLUSH_SECONDS):
+            logger.warning("closed before every acknowledgement had settled")
+        super().close()
 
 
 class Transport(SQS.Transport):
-    """Kombu's SQS transport with our channel."""
+    """Kombu's SQS transport with our channel. What is held belongs to it, as do the threads."""
 
     Channel = Channel
     connection_errors = (*SQS.Transport.connection_errors, NotSettledError)  # type: ignore[assignment]
     """Celery logs these when an acknowledgement fails, and goes on."""
 
+    on_unsettled: ClassVar[Callable[[str, str], None]] = staticmethod(lambda _queue, _code: None)
+    """Called with queue and SQS's code for each message that was acknowledged and will never settle."""
 
-def refused(exc: BaseException) -> bool:
-    """Say whether a failed publish is certain not to have reached the queue.
+    def __init__(self, client: Any, **options: Any) -> None:
+        super().__init__(client, **options)
+        self.held = Held()
+        self.settler = Settler(self.held, lambda queue, why: type(self).on_unsettled(queue, why))
+        self.heartbeat = Heartbeat(self.held)
+        self.inspection = Inspection()
 
-    That is so when nothing was sent, or when the broker answered the first time of asking that it is the
-    caller's mistake. After a timeout, a lost connection or a server error the message may be there, and so
-    it may when a refusal was the answer to a repetition.
-    """
-    if isinstance(exc, EncodeError):
-        return True
-    answer = next((cause for cause in _causes(exc) if isinstance(cause, ClientError)), None)
-    if answer is None:
-        return False
-    metadata = answer.response.get("ResponseMetadata", {})
-    status, repeated = metadata.get("HTTPStatusCode", 0), metadata.get("RetryAttempts", 0)
-    return not repeated and HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
-
-
-def _causes(exc: BaseException | None) -> Iterator[BaseException]:
-    while exc is not None:
-        yield exc
-        exc = exc.__cause__
-
-
-def _code(exc: ClientError) -> str:
-    return str(exc.response.get("Error", {}).get("Code", "an error"))
+    def close_connection(self, connection: Any) -> None:
+        """Close every channel, and extend nothing any more."""
+        super().close_connection(connection)
+        self.heartbeat.close()

@@ -17,7 +17,7 @@ from pipeline.claimcheck import ClaimCheck
 logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 60.0
-"""A message not acknowledged by then will not be: it comes again, and the payload with it."""
+"""A message not acknowledged by then, and not being settled, will not be: it comes again."""
 
 BATCH = 1_000
 """Most keys of one DeleteObjects. Source: Amazon S3 API Reference."""
@@ -89,7 +89,9 @@ class Releaser:
     def _may_settle(self, ended: _Ended) -> bool:
         if ended.message.acknowledged:
             return False
-        if monotonic() - ended.since < PATIENCE_SECONDS:
+        unsettled = getattr(ended.message, "unsettled", False)  # our SQS transport's messages know
+        settling = getattr(ended.message, "settling", False)
+        if settling or (not unsettled and monotonic() - ended.since < PATIENCE_SECONDS):
             return True
         logger.warning("payload kept, its message did not settle", extra={"claim_key": ended.claim.key})
         return False

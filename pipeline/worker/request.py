@@ -6,18 +6,24 @@ Source: celery 5.7.0, ``worker/request.py`` (``Request``, ``create_request_cls``
 """
 
 import logging
+import math
 from collections.abc import Callable
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionWithTraceback
-from celery import signals
+from celery import signals, states
 from celery.exceptions import Reject
 from kombu.utils.objects import cached_property
 
 from pipeline import links
 from pipeline.deferred import deferred_in
 from pipeline.errors import PipelineError
+from pipeline.publication import reuse
+from pipeline.publication.reuse import reuses
+from pipeline.worker.later import HIDDEN_SECONDS
 from pipeline.worker.releaser import Releaser
+from pipeline.worker.resend import resend
 
 if TYPE_CHECKING:
     from celery.worker.request import Request
@@ -33,6 +39,10 @@ RESEND_LIMIT = 20
 for messages that it still has. Each time the store was asked for ``store_retry_seconds``."""
 
 
+class GivenBackError(Exception):
+    """Keeps a thread from running a task whose message this worker has given back."""
+
+
 class RequestMixin(Request):
     """Hands payloads to the releaser when, and only when, their task will not run again."""
 
@@ -43,6 +53,10 @@ class RequestMixin(Request):
         super().__init__(message, **options)
         self._rejected = False
         self._over = False
+        self._given_back = False
+        self._starting = Lock()
+        if hasattr(message, "settles_later"):  # our SQS transport's
+            message.settles_later = bool(self.task.acks_late)
         # Celery makes a subclass per task whose on_success calls nothing above it, and takes the bound
         # method from the instance: this is the only place to stand in between.
         self._report_success = self.on_success
@@ -66,15 +80,43 @@ class RequestMixin(Request):
             self._fail(reject.reason, exc_info)
         elif self.acknowledged:
             self._send_again(reject.reason, exc_info)
-        else:
+        elif not self._hidden(reject.reason):
             self.reject(requeue=True)
         self._end()
+
+    def _hidden(self, error: PipelineError) -> bool:
+        """Give the message back until the delivery that runs now must have ended; SQS alone can."""
+        seconds = getattr(error, "free_in_seconds", 0.0)
+        hide = getattr(self._message, "hide", None)
+        if seconds and hide and hide(min(math.ceil(seconds), HIDDEN_SECONDS)):
+            self._rejected = True
+        return self._rejected
 
     def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: FBT001 - Celery's signature
         """Handle a time limit; the hard one ends the execution."""
         super().on_timeout(soft, timeout)
         if not soft:
             self._end()
+
+    def on_accepted(self, pid: int, time_accepted: float) -> None:
+        """Note that a pool runs the task.
+
+        Raises:
+            GivenBackError: the message is another's by now; a pool of threads then runs nothing.
+        """
+        with self._starting:
+            if self._given_back:
+                raise GivenBackError(f"task {self.id} not run: its message was given back to the queue")
+            self._message.started = True
+        super().on_accepted(pid, time_accepted)
+
+    def give_back(self) -> None:
+        """Let others have the message at once, unless a pool runs the task; with our SQS transport only."""
+        channel = self._message.channel
+        with self._starting:
+            self._given_back = hasattr(channel, "give_back") and not self._message.started
+        if self._given_back:
+            channel.give_back([self._message.delivery_tag])
 
     def _announce_revoked(self, *args: Any, **kwargs: Any) -> None:
         super()._announce_revoked(*args, **kwargs)
@@ -95,7 +137,9 @@ class RequestMixin(Request):
         if self._over or self._rejected or deferred is None or deferred.claim is None:
             return
         self._over = True
-        self.releaser.ended(self._message, deferred.claim)
+        attempt = self.request_dict.get("retries") or 0
+        if not reuses.holds(reuse.mark(self.id, attempt, deferred.claim.key)):
+            self.releaser.ended(self._message, deferred.claim)
 
     def _fail(self, error: PipelineError, exc_info: Any) -> None:
         """Record why the task cannot run, and reject its message towards the dead-letter queue.
@@ -103,9 +147,10 @@ class RequestMixin(Request):
         As Celery does for a ``Reject``, but with the error itself as the result, so that
         ``AsyncResult.get()`` raises it.
         """
-        self.task.backend.mark_as_failure(
-            self.id, error, request=self._context, store_result=self.store_errors
-        )
+        if not self._has_failed():
+            self.task.backend.mark_as_failure(
+                self.id, error, request=self._context, store_result=self.store_errors
+            )
         signals.task_failure.send(
             sender=self.task,
             task_id=self.id,
@@ -119,6 +164,13 @@ class RequestMixin(Request):
         logger.error("task refused: %s", error, extra={"task_id": self.id, "task_name": self.name})
         self.reject(requeue=False)
 
+    def _has_failed(self) -> bool:
+        """Say whether an earlier delivery has recorded a failure, and so called the errbacks."""
+        try:
+            return bool(self.task.backend.get_state(self.id) == states.FAILURE)
+        except Exception:  # noqa: BLE001 - no backend, or one that does not answer: then nobody knows
+            return False
+
     def _send_again(self, error: PipelineError, exc_info: Any) -> None:
         """Send the same message once more: with early acknowledgement the first one is already gone."""
         headers = self._message.headers
@@ -127,19 +179,7 @@ class RequestMixin(Request):
             self._fail(error, exc_info)
             return
         self._rejected = True
-        info = self._message.delivery_info
-        with self._app.producer_or_acquire() as producer:
-            producer.publish(
-                self._message.body,
-                exchange=info.get("exchange") or "",
-                routing_key=info["routing_key"],
-                content_type=self._message.content_type,
-                content_encoding=self._message.content_encoding,
-                headers={**headers, RESENT: sent + 1},
-                correlation_id=self.correlation_id,
-                reply_to=self.reply_to,
-                retry=True,
-            )
+        resend(self._app, self._message, {**headers, RESENT: sent + 1})
 
     @cached_property
     def _context(self) -> Any:

@@ -1,6 +1,7 @@
 """Wires a worker when it starts, before its pool forks: Celery's bootsteps are the seam."""
 
 import logging
+from functools import partial
 from typing import Any
 
 from celery import bootsteps, signals
@@ -9,6 +10,10 @@ from celery.utils.imports import symbol_by_name
 from pipeline import serializer, timechain
 from pipeline.claimcheck import ClaimCheck
 from pipeline.errors import ClaimError, StoreError, StoreUnavailableError
+from pipeline.metrics import MESSAGES_UNSETTLED, Recorder
+from pipeline.publication.reuse import reuses
+from pipeline.transport import Transport
+from pipeline.worker.consumer import ConsumerMixin
 from pipeline.worker.observe import observe
 from pipeline.worker.releaser import Releaser
 from pipeline.worker.request import RequestMixin
@@ -34,13 +39,22 @@ class ClaimCheckStep(bootsteps.Step):
             _check_store(claimcheck)
         except (ValueError, StoreError, ClaimError) as exc:
             raise SystemExit(f"claimcheck: {exc}") from exc
+        reuses.open()
         releaser = Releaser(claimcheck)
         _follow_requests(app, releaser)
+        consumer = symbol_by_name(worker.consumer_cls)
+        mixed = type("Consumer", (ConsumerMixin, consumer), {"recorder": claimcheck.recorder})
+        worker.consumer_cls = mixed
         releaser.start()
         signals.worker_shutdown.connect(
             lambda **_: releaser.close(), weak=False, dispatch_uid="claimcheck.releaser"
         )
+        Transport.on_unsettled = partial(_count_unsettled, claimcheck.recorder)
         observe(claimcheck.recorder)  # after the releaser, so that its last numbers are flushed too
+
+
+def _count_unsettled(recorder: Recorder, queue: str, _code: str) -> None:
+    recorder.record(MESSAGES_UNSETTLED, queue=queue)
 
 
 def _check_configuration(app: Any, *, publish: bool) -> None:

@@ -89,8 +89,8 @@ def test_a_message_whose_delete_fails_keeps_its_payload(shop, proxy):
     """A failed acknowledgement means a redelivery, so the payload stays until one succeeds."""
     worker = shop.worker(pool="solo")
     rule = proxy.fail(
-        "DeleteMessage", status=400, times=1,
-        content=b'{"__type":"com.amazonaws.sqs#ReceiptHandleIsInvalid","message":"expired"}',
+        "DeleteMessageBatch", status=200, times=1,
+        content=b'{"Successful":[],"Failed":[{"Id":"0","Code":"ReceiptHandleIsInvalid","SenderFault":true}]}',
     )  # fmt: skip
     result = shop.digest_bytes.delay(NOISE)
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from pipeline import serializer
 from pipeline.cli import main
-from pipeline.operations.provision import dead_name
+from pipeline.transport.addressing import dead_letter_name
 
 pytestmark = pytest.mark.aws
 
@@ -76,7 +76,7 @@ def test_what_exists_is_never_touched(empty, moto_aws):
 
 def test_a_dead_letter_queue_that_is_there_is_used(empty, moto_aws):
     """After a break between the two queues, the second run goes on with the first one's."""
-    moto_aws.queue(dead_name(empty.app.conf.task_default_queue))
+    moto_aws.queue(dead_letter_name(empty.app.conf.task_default_queue))
 
     assert created(run("provision")[1]) == ["bucket", "queue"]
 

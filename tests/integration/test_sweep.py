@@ -113,7 +113,7 @@ def test_what_a_store_keeps_is_told():
 def test_the_least_age_is_that_of_the_longest_chain(queued):
     """Retention of queue and dead-letter queue add up; a result that never expires counts as the TTL."""
     with Queues(queued.app) as queues:
-        assert sweep.least_age(queued.app, queues, 35 * 86_400) == 18 * DAY
+        assert sweep.least_age(queued.app, queues, 35 * 86_400) == 19 * DAY
 
         queued.app.conf.result_expires = None
         assert sweep.least_age(queued.app, queues, 35 * 86_400) == 35 * DAY
@@ -122,15 +122,15 @@ def test_the_least_age_is_that_of_the_longest_chain(queued):
 def test_a_queue_that_is_not_there_counts_as_the_longest(shop):
     """Of a queue that does not exist today nothing is known, so SQS's own limits count."""
     with Queues(shop.app) as queues:
-        assert sweep.least_age(shop.app, queues, 1) == 28 * DAY
+        assert sweep.least_age(shop.app, queues, 1) == 29 * DAY
 
 
 def test_too_small_an_age_is_refused(queued):
     """An age at which a message may still name the payload is refused in one sentence."""
-    code, said = run("--older-than", "17d")
+    code, said = run("--older-than", "18d")
 
     assert code == 2
-    assert "below 18 days" in said["error"]
+    assert "below 19 days" in said["error"]
     assert "--force-age" in said["error"]
 
 
@@ -140,7 +140,7 @@ def test_nothing_found_is_no_finding(queued):
     code, said = run()
 
     assert code == 0
-    assert said["older_than_seconds"] == 19 * 86_400
+    assert said["older_than_seconds"] == 20 * 86_400
     assert (said["objects"], said["young"], said["orphans"]) == (1, 1, 0)
 
 

@@ -15,11 +15,11 @@ ROOT = Path(__file__).parents[2]
 STOREYS = [
     ["errors"],
     ["claim", "compression", "wire", "store", "metrics", "options"],
-    ["codec", "publication"],
+    ["codec", "once", "publication"],
     ["claimcheck", "stores", "cloudwatch"],
-    ["links", "deferred", "timechain", "testing"],
+    ["attempt", "links", "deferred", "timechain", "testing"],
     ["serializer", "transport"],
-    ["publisher", "worker", "results"],
+    ["publisher", "worker", "results", "idempotency"],
     ["installation", "entry_point"],
     ["local", "operations"],
     ["commands"],
@@ -38,8 +38,9 @@ VENDORS = {
         "worker",
         "results",
         "commands",
+        "idempotency",
     },
-    "kombu": {"operations", "serializer", "transport", "installation", "worker"},
+    "kombu": {"operations", "serializer", "transport", "installation", "idempotency", "worker"},
     "billiard": {"worker"},
     "boto3": {"stores", "cloudwatch"},
     "botocore": {"operations", "stores", "cloudwatch", "transport"},
@@ -118,9 +119,11 @@ def test_errors_survive_pickling(error):
     assert copy.retryable is error.retryable
 
 
-def test_one_error_is_worth_a_retry():
-    """Only an unavailable store is retryable."""
-    assert [error for error in every_error() if error.retryable] == [errors.StoreUnavailableError]
+def test_two_errors_are_worth_a_retry():
+    """Only an unavailable store and a call in progress are retryable."""
+    retryable = {errors.StoreUnavailableError, errors.TaskInProgressError}
+
+    assert {error for error in every_error() if error.retryable} == retryable
 
 
 def test_the_tree_of_errors_is_drawn():

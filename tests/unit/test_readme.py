@@ -33,6 +33,7 @@ pipeline.install(app, store="s3://my-bucket/claims")
 WORDS = (
     *("claim", "payload", "body", "object", "key", "prefix", "store", "offload", "rehydrate", "release"),
     *("threshold", "limit", "retry", "redelivery", "redrive", "settle", "sweep", "orphan"),
+    *("reuse", "record"),
     *("visibility timeout", "receipt handle", "dead-letter queue (DLQ)", "maxReceiveCount"),
 )
 """The words of the design: one for each concept."""

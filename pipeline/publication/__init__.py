@@ -23,6 +23,8 @@ class Publication:
     """The message's own headers: the encoder may still write to them."""
     claims: list[Claim] = field(default_factory=list)
     """What was offloaded for it: to be released if it is never sent."""
+    reuse: bytes | None = None
+    """Mark of the attempt whose payload it takes over instead; see ``reuse.py``."""
 
 
 _current: ContextVar[Publication | None] = ContextVar("publication", default=None)

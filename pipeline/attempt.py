@@ -1,0 +1,131 @@
+"""One delivery of one call: takes its record, and leaves the result there. What ``@idempotent`` does, bare.
+
+::
+
+    free ---- begin ----> in progress ---- finish ----> done ---- keep ----> free
+                           |      |
+                           |      +------ abandon (the call failed) -------> free
+                           +------ its expiry (the process died) ----------> free
+
+Each arrow but the expiries is one conditional write, so of several deliveries one makes it. Nothing here
+knows Celery: what a delivery means is told by ``idempotency.py``.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from time import monotonic, sleep
+from typing import TypeVar
+
+from pipeline import once
+from pipeline.claim import Inline
+from pipeline.claimcheck import ClaimCheck
+from pipeline.errors import PipelineError, TaskInProgressError
+from pipeline.once import Record, Records
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 5.0
+"""How long a delivery waits for the one that runs. Short calls end meanwhile; a retry that is delivered
+before the attempt that sent it has ended needs it; and a broker that redelivers at once is slowed down."""
+
+LOOK_SECONDS = 0.5
+"""How often it looks: one GET each time."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Attempt:
+    """One delivery of one call, in the process that runs it. Not shared between threads."""
+
+    claimcheck: ClaimCheck
+    records: Records
+    key: str
+    """Of the record: a hash."""
+    in_progress: timedelta
+    """How long the call can run."""
+    keep: timedelta
+    """How long its result counts."""
+    facts: Mapping[str, str]
+    """What log lines carry."""
+    owner: str = field(default_factory=lambda: secrets.token_hex(16))
+    _tag: str | None = None
+    """That of the record while it is ours."""
+
+    def begin(self) -> Inline | None:
+        """Take the record, and return None; or return the result that it holds. Waits a little for either.
+
+        Raises:
+            TaskInProgressError: another delivery still runs.
+            PayloadCorruptError: the record is not one of ours.
+            StoreDeniedError, StoreUnavailableError: it cannot be read or written.
+        """
+        patient_until = monotonic() + PATIENCE_SECONDS
+        while True:
+            record = self._look()
+            if record.result is not None or self._tag:
+                return record.result
+            if monotonic() > patient_until:
+                raise self._busy(record)
+            sleep(LOOK_SECONDS)
+
+    def _look(self) -> Record:
+        """Return the record as it is, and take it if it is free. Without a tag then, somebody was faster."""
+        found = self._read()
+        if found is None or found[0].expires <= datetime.now(UTC):
+            mine = Record(owner=self.owner, expires=datetime.now(UTC) + self.in_progress)
+            self._tag = self._write(mine, found[1] if found else None)
+            return mine
+        record, tag = found
+        if record.owner == self.owner:  # the answer to our write was lost, and its repetition refused
+            self._tag = tag
+        return record
+
+    def _busy(self, record: Record) -> TaskInProgressError:
+        error = TaskInProgressError(
+            f"task in progress [record={self.key}]: another delivery runs it, until "
+            f"{record.expires.isoformat(timespec='seconds')} at the latest; this one comes again"
+        )
+        error.free_in_seconds = max((record.expires - datetime.now(UTC)).total_seconds(), 0.0)
+        return error
+
+    def finish(self, result: Inline) -> None:
+        """Leave the result in the record, if it is still ours. Never raises, as the effect has happened."""
+        record = Record(owner=self.owner, expires=datetime.now(UTC) + self.keep, result=result)
+        try:
+            if not self._write(record, self._tag) and not self._is_done():
+                self._warn("result not kept: another delivery took over; in_progress_seconds is too short")
+        except PipelineError as exc:
+            self._warn("result not kept, so a second delivery will run again: %s", exc)
+
+    def _is_done(self) -> bool:
+        """Tell a write of ours whose answer was lost from one that came too late."""
+        found = self._read()
+        return found is not None and found[0].owner == self.owner and found[0].result is not None
+
+    def abandon(self) -> None:
+        """Remove the record, if it is still ours, so that the call may run again. Never raises."""
+        try:
+            self._patiently(lambda: self.records.remove(self.key, self._tag or ""))
+        except PipelineError as exc:
+            self._warn("record not removed, so the call cannot run again before it expires: %s", exc)
+
+    def _read(self) -> tuple[Record, str] | None:
+        found = self._patiently(lambda: self.records.read(self.key))
+        if found is None:
+            return None
+        content, tag = found
+        return once.read(content, self.key, self.claimcheck.options.signing_key), tag
+
+    def _write(self, record: Record, tag: str | None) -> str | None:
+        content = once.write(record, self.key, self.claimcheck.options.signing_key)
+        return self._patiently(lambda: self.records.write(self.key, content, tag))
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        return self.claimcheck._patiently(call)  # noqa: SLF001 - the one place that waits for a store
+
+    def _warn(self, text: str, *values: object) -> None:
+        logger.warning(text, *values, extra={**self.facts, "record_key": self.key})

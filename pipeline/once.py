@@ -1,0 +1,119 @@
+"""The record: by it, deliveries of one and the same call know who runs it, and what came of it.
+
+A record is one object, ``<prefix>/once/v1/<40 hex digits>``, beside the payloads. It is either *in progress*
+(somebody runs the call, until ``expires`` at the latest) or *done* (it holds the result, which counts until
+``expires``). What has expired is free. A record is only ever written on condition: that there is none, or
+that it is still the one that was read. Who may do what with it is decided in ``attempt.py``.
+"""
+
+import hmac
+from datetime import datetime
+from typing import Protocol, runtime_checkable
+
+import msgspec
+from blake3 import blake3
+
+from pipeline.claim import Inline
+from pipeline.errors import PayloadCorruptError
+
+UNSIGNED = b"claimcheck"
+"""Key of the checksum where the application has no ``signing_key``: it finds damage, and no forger."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one call."""
+
+    owner: str
+    """Random name of the attempt that wrote it; makes each content, and so each tag, a new one."""
+    expires: datetime
+    """When it stops counting; aware, UTC, by the clock of the owner."""
+    result: Inline | None = None
+    """The encoded result, or None while the call is in progress."""
+
+
+class Records(Protocol):
+    """Where records lie. Safe to use from several threads and after a fork.
+
+    A *tag* is the store's name for one content of one record, such as an ETag. All verbs raise
+    :class:`~pipeline.errors.StoreUnavailableError` when trying again later may help, after which a write
+    may have happened or not, and :class:`~pipeline.errors.StoreDeniedError` when it will not.
+    """
+
+    def read(self, key: str) -> tuple[bytes, str] | None:
+        """Return a record's content and tag, or None if there is none."""
+
+    def write(self, key: str, content: bytes, tag: str | None) -> str | None:
+        """Write over the record that has ``tag``; without one, make the record. Return the new tag.
+
+        Returns None, and changes nothing, if the record has another tag by now, is gone, or is there already.
+        """
+
+    def remove(self, key: str, tag: str) -> bool:
+        """Delete the record if it has ``tag``, and say whether it did."""
+
+
+@runtime_checkable
+class RecordKeeper(Protocol):
+    """A store that keeps records beside its payloads. Ours all do; it is no verb of a ``Store``."""
+
+    def records(self) -> Records:
+        """Return the store's records. Does no I/O."""
+
+
+def records_of(store: object) -> Records:
+    """Return a store's records.
+
+    Raises:
+        ValueError: it keeps none.
+    """
+    if not isinstance(store, RecordKeeper):
+        raise ValueError(  # noqa: TRY004 - a configuration that cannot work, as everywhere
+            f"@idempotent needs a store that writes on condition, and {type(store).__name__} has no "
+            "records(); use an s3://, file:// or memory:// store, or give yours that method "
+            "(pipeline.once.RecordKeeper)"
+        )
+    return store.records()
+
+
+def record_key(prefix: str, task: str, text: str) -> str:
+    """Return where the record of one call lies; what tells calls apart is hashed, and shows nowhere."""
+    digest = blake3(f"{len(task)}:{task}{text}".encode()).hexdigest(length=20)
+    return f"{prefix}/once/v1/{digest}" if prefix else f"once/v1/{digest}"
+
+
+class _Wire(msgspec.Struct, frozen=True, array_like=True):
+    content: bytes
+    signature: bytes
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_wire = msgspec.msgpack.Decoder(_Wire).decode
+_decode_record = msgspec.msgpack.Decoder(Record).decode
+
+
+def write(record: Record, key: str, signing_key: bytes | None = None) -> bytes:
+    """Return the content of a record: MessagePack ``[record, HMAC-SHA256 of its key and itself]``."""
+    content = _encode(record)
+    return _encode(_Wire(content, _sign(content, key, signing_key)))
+
+
+def read(content: bytes, key: str, signing_key: bytes | None = None) -> Record:
+    """Return the record in ``content``. Does no I/O.
+
+    Raises:
+        PayloadCorruptError: it is damaged, was signed with another key, or belongs under another key.
+    """
+    try:
+        wire = _decode_wire(content)
+        if hmac.compare_digest(_sign(wire.content, key, signing_key), wire.signature):
+            return _decode_record(wire.content)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise PayloadCorruptError(f"record corrupt [key={key}]: somebody else wrote it") from exc
+    raise PayloadCorruptError(
+        f"record corrupt [key={key}]: its signature is not ours; give all workers the same signing_key, or "
+        "find who else writes to the bucket"
+    )
+
+
+def _sign(content: bytes, key: str, signing_key: bytes | None) -> bytes:
+    return hmac.digest(signing_key or UNSIGNED, key.encode() + content, "sha256")

@@ -1,0 +1,108 @@
+"""Which attempts have given their payload to their retry: told by the process that runs a task to main.
+
+A retry with unchanged arguments publishes the claim of the attempt before it, and then the end of that
+attempt must not release the payload. An attempt's outcome cannot say so: a task may swallow the ``Retry``
+and return, its child may be killed right after it published, and of a success only a text crosses the
+pool's pipe. So it is noted on a pipe of our own, *before* the retry is sent, and read before anything is
+released. Source: celery 5.7.0, ``app/task.py`` (``retry``), ``app/trace.py``.
+"""
+
+import os
+import sys
+import threading
+from hashlib import blake2b
+
+MARK_BYTES = 16
+_RECORD_BYTES = 1 + MARK_BYTES
+_READ_BYTES = _RECORD_BYTES * 1_000
+"""Whole records: each is written at once, so that a read never parts one (pipe(7), PIPE_BUF)."""
+
+_NOTED, _WITHDRAWN = b"+", b"-"
+
+REMEMBERED = 10_000
+"""How many attempts that have ended are remembered, in case that their message is delivered again."""
+
+
+def mark(task_id: str, attempt: int, key: str) -> bytes:
+    """Return what stands for one attempt (0 is the first) and its payload: 16 bytes."""
+    return blake2b(f"{task_id} {attempt} {key}".encode(), digest_size=MARK_BYTES).digest()
+
+
+class Reuses:
+    """The attempts of one worker that do not own their payload any more. Safe in threads and after a fork.
+
+    Opened in the worker's main process before its pool forks. Nothing can be noted where that did not
+    happen (in a producer, in a child that was spawned): there, a retry gets a payload of its own.
+    """
+
+    def __init__(self) -> None:
+        self._reader = self._writer = self._pid = -1
+        self._lock = threading.Lock()
+        self._noted: set[bytes] = set()
+        self._ended: dict[bytes, None] = {}
+
+    def open(self) -> None:
+        """Begin to take notes, in the worker's main process. Safe to call twice."""
+        if sys.platform == "win32" or self._pid == os.getpid():
+            return
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+        self._pid = os.getpid()
+
+    def note(self, mark: bytes) -> bool:
+        """Note, in the executing process, that a retry is about to take a payload over.
+
+        Returns:
+            Whether the main process will know. If not, the payload must not be published again.
+        """
+        return self._write(_NOTED + mark)
+
+    def withdraw(self, mark: bytes) -> None:
+        """Note, in the executing process, that the retry has certainly not been sent."""
+        self._write(_WITHDRAWN + mark)
+
+    def holds(self, mark: bytes) -> bool:
+        """Say, in the main process and at an attempt's end, whether a retry has taken its payload over.
+
+        What a process noted before it reported its task's outcome, or died, is known here.
+        """
+        with self._lock:
+            self._read()
+            if mark in self._noted:
+                self._noted.remove(mark)
+                self._remember(mark)
+            return mark in self._ended
+
+    def _remember(self, mark: bytes) -> None:
+        self._ended[mark] = None
+        if len(self._ended) > REMEMBERED:
+            del self._ended[next(iter(self._ended))]
+
+    def _write(self, record: bytes) -> bool:
+        try:
+            return os.write(self._writer, record) == len(record)
+        except OSError:  # nobody opened it, or nobody has read for 3,800 records
+            return False
+
+    def _read(self) -> None:
+        while records := self._chunk():
+            for start in range(0, len(records), _RECORD_BYTES):
+                self._take(records[start : start + 1], records[start + 1 : start + _RECORD_BYTES])
+
+    def _chunk(self) -> bytes:
+        try:
+            return os.read(self._reader, _READ_BYTES)
+        except OSError:  # empty, or nobody opened it
+            return b""
+
+    def _take(self, kind: bytes, mark: bytes) -> None:
+        if kind == _NOTED:
+            self._noted.add(mark)
+        else:
+            self._noted.discard(mark)
+            self._ended.pop(mark, None)
+
+
+reuses = Reuses()
+"""Those of this process, as a fork inherits them."""

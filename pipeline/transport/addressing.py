@@ -1,0 +1,117 @@
+"""Where messages go: what makes two of them the same, and where those go that cannot be run."""
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from blake3 import blake3
+from botocore.exceptions import ClientError
+
+from pipeline.transport.answers import FAILURES, code
+
+logger = logging.getLogger(__name__)
+
+FIFO = ".fifo"
+DEAD_LETTERS = "-dlq"
+RETENTION_SECONDS = 1_209_600
+"""Longest that SQS keeps a message: 14 days. Source: SQS API Reference, MessageRetentionPeriod."""
+MAX_RECEIVE_COUNT = 5
+
+_PASSING = re.compile(
+    r"(celery-pidbox|-dlq|-dlq\.fifo)$|^(.*-)?(celeryev|bcast|amq-gen)[-.]"
+    r"|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+)
+"""Names of queues that live as long as one process, as Celery and Kombu make them, and of our own DLQs:
+remote control and its replies, event listeners, broadcasts, results over RPC."""
+
+_IDENTITY = ("id", "task", "retries", "claimcheck-resent")
+
+
+def deduplication_id(message: Mapping[str, Any]) -> str:
+    """Return what FIFO queues tell repetitions by: the same for the same sending of the same task.
+
+    Not the body and the id alone: a retry has both of the first attempt, and so may the task that replaces
+    it. SQS drops what it has seen within 5 minutes, without a word: the task would be lost.
+    """
+    headers = message.get("headers") or {}
+    identity = [headers.get(name) for name in _IDENTITY]
+    content = json.dumps([message.get("body"), *identity], default=str)
+    return str(blake3(content.encode()).hexdigest())
+
+
+def is_passing(name: str, declaration: Mapping[str, Any]) -> bool:
+    """Say whether a queue needs no dead-letter queue: it ends with a process, or is one itself."""
+    ends = (
+        declaration.get("auto_delete") or declaration.get("exclusive") or not declaration.get("durable", True)
+    )
+    return bool(ends or _PASSING.search(name))
+
+
+def dead_letter_name(name: str) -> str:
+    """Return the name of a queue's dead-letter queue; that of a FIFO queue must be FIFO too."""
+    return name.removesuffix(FIFO) + DEAD_LETTERS + (FIFO if name.endswith(FIFO) else "")
+
+
+def new_attributes(name: str, visibility_seconds: int) -> dict[str, str]:
+    """Return what Kombu makes a queue with."""
+    attributes = {"VisibilityTimeout": str(visibility_seconds)}
+    return {**attributes, "FifoQueue": "true"} if name.endswith(FIFO) else attributes
+
+
+def creation_attributes(
+    client: Any,
+    name: str,
+    attributes: Mapping[str, str],
+    options: Mapping[str, Any],
+    *,
+    with_dead_letters: bool,
+) -> dict[str, str]:
+    """Return the attributes of a queue to be made: encrypted, and with dead letters cared for.
+
+    Whatever ``sqs-creation-attributes`` of the transport options says comes before that.
+    """
+    chosen = {**attributes, **(options.get("sqs-creation-attributes") or {})}
+    if "KmsMasterKeyId" not in chosen:
+        chosen.setdefault("SqsManagedSseEnabled", "true")
+    if with_dead_letters and "RedrivePolicy" not in chosen:
+        target = dead_letter_queue(client, name, chosen, options.get("queue_tags") or {})
+        limit = int(options.get("max_receive_count", MAX_RECEIVE_COUNT))
+        if target is not None:
+            policy = {"deadLetterTargetArn": target, "maxReceiveCount": limit}
+            chosen["RedrivePolicy"] = json.dumps(policy)
+    return chosen
+
+
+def dead_letter_queue(
+    client: Any, name: str, attributes: Mapping[str, str], tags: Mapping[str, str]
+) -> str | None:
+    """Make the dead-letter queue of a new queue, or find it, and return its ARN.
+
+    ``None`` if that is denied or impossible: then the queue does without, and that is warned about. One that
+    exists already is left as it is. Safe to call twice, and by two processes at once.
+    """
+    dead = dead_letter_name(name)
+    try:
+        url = _created(client, dead, attributes, tags)
+        answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    except FAILURES as exc:
+        logger.warning("dead-letter queue not made", extra={"queue": dead, "code": code(exc)})
+        return None
+    return str(answer["Attributes"]["QueueArn"]) if answer else None
+
+
+def _created(client: Any, name: str, attributes: Mapping[str, str], tags: Mapping[str, str]) -> str:
+    wanted = {
+        key: value for key, value in attributes.items() if key.startswith(("Fifo", "Kms", "SqsManaged"))
+    }
+    wanted["MessageRetentionPeriod"] = str(RETENTION_SECONDS)
+    options = {"tags": dict(tags)} if tags else {}
+    try:
+        url = client.create_queue(QueueName=name, Attributes=wanted, **options)["QueueUrl"]
+    except ClientError as exc:
+        if code(exc) not in {"QueueAlreadyExists", "QueueNameExists"}:
+            raise
+        url = client.get_queue_url(QueueName=name)["QueueUrl"]
+    return str(url)

@@ -1,0 +1,58 @@
+"""What SQS answered, and what may be concluded from it."""
+
+from collections.abc import Iterator
+from http import HTTPStatus
+
+from botocore.exceptions import BotoCoreError, ClientError
+from kombu.exceptions import ChannelError, EncodeError
+from kombu.transport.SQS.exceptions import AccessDeniedQueueException
+
+FAILURES = (ClientError, BotoCoreError, OSError)
+"""What a call of SQS may raise: an answer that says no, or no answer."""
+
+_STALE = frozenset({"ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight"})
+"""Codes that mean: this receipt handle will never work again. Real SQS says ``InvalidParameterValue``, "The
+receipt handle has expired". Source: SQS API Reference, DeleteMessage and ChangeMessageVisibility."""
+
+
+class NotSettledError(ChannelError):
+    """SQS has not confirmed the delete of a message: it may be delivered again, and its payload stays."""
+
+
+class DeleteDeniedError(NotSettledError, AccessDeniedQueueException):
+    """This process may not delete messages. It is Kombu's own error for that as well."""
+
+
+def is_stale(code: str) -> bool:
+    """Say whether a code means that the receipt handle is of no use any more; old ones carry a prefix."""
+    return code.rpartition(".")[2] in _STALE
+
+
+def code(exc: BaseException) -> str:
+    """Return SQS's code of a failure, or the name of the error if there was no answer."""
+    if isinstance(exc, ClientError):
+        return str(exc.response.get("Error", {}).get("Code", "an error"))
+    return type(exc).__name__
+
+
+def refused(exc: BaseException) -> bool:
+    """Say whether a failed publish is certain not to have reached the queue.
+
+    That is so when nothing was sent, or when the broker answered the first time of asking that it is the
+    caller's mistake. After a timeout, a lost connection or a server error the message may be there, and so
+    it may when a refusal was the answer to a repetition.
+    """
+    if isinstance(exc, EncodeError):
+        return True
+    answer = next((cause for cause in _causes(exc) if isinstance(cause, ClientError)), None)
+    if answer is None:
+        return False
+    metadata = answer.response.get("ResponseMetadata", {})
+    status, repeated = metadata.get("HTTPStatusCode", 0), metadata.get("RetryAttempts", 0)
+    return not repeated and HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def _causes(exc: BaseException | None) -> Iterator[BaseException]:
+    while exc is not None:
+        yield exc
+        exc = exc.__cause__

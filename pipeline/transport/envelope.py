@@ -1,0 +1,54 @@
+"""What SQS delivers, as Kombu wants it: also what nobody of ours has sent.
+
+Anybody who may send to a queue can put anything there. What Kombu raises on while it unpacks a message ends
+the worker's event loop, so what cannot be unpacked gets an empty envelope, and the worker refuses it like
+any message that is no task. SQS keeps the message itself as it is.
+Source: kombu 5.7.0, ``transport/SQS/__init__.py`` (``_message_to_python``), ``transport/virtual/base.py``
+(``Message``), ``message.py``.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+Envelope = dict[str, Any]
+
+QUEUE_NAME = "sqs_queue_name"
+"""Where the delivery info names the queue that a message came from; its routing key is the sender's."""
+
+
+def received(envelope: Envelope, sqs_message: Mapping[str, Any], queue: str, queue_url: str) -> Envelope:
+    """Return the envelope of a message that was received, or an empty one if this one is not sound."""
+    if not _is_sound(envelope):
+        info = {"sqs_message": sqs_message, "sqs_queue": queue_url}
+        envelope = {"properties": {"delivery_tag": sqs_message["ReceiptHandle"], "delivery_info": info}}
+    info = envelope["properties"]["delivery_info"]
+    info[QUEUE_NAME] = queue
+    if "sqs_message" in info:
+        # Celery logs it whole, and the body is in the message anyway.
+        info["sqs_message"] = {name: value for name, value in sqs_message.items() if name != "Body"}
+    if not isinstance(info.get("routing_key"), str):
+        info["routing_key"] = queue
+    return envelope
+
+
+def emptied(envelope: Envelope) -> Envelope:
+    """Return an envelope without all that its sender says."""
+    properties = envelope["properties"]
+    return {"properties": {name: properties[name] for name in ("delivery_tag", "delivery_info")}}
+
+
+def receive_count(sqs_message: Mapping[str, Any]) -> int:
+    """Return how often SQS has delivered a message, this time included."""
+    return max(int((sqs_message.get("Attributes") or {}).get("ApproximateReceiveCount", 1)), 1)
+
+
+def _is_sound(envelope: Envelope) -> bool:
+    """Say whether what Celery and Kombu count on without looking is of the right type."""
+    texts = ("content-type", "content-encoding")
+    properties = envelope.get("properties")
+    return (
+        isinstance(properties, dict)
+        and isinstance(properties.get("delivery_info"), dict)
+        and isinstance(envelope.get("headers"), dict | None)
+        and all(isinstance(envelope.get(name), str | None) for name in texts)
+    )

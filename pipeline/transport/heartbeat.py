@@ -1,0 +1,125 @@
+"""Keeps SQS from showing a message to others while this process still has it.
+
+One thread for each connection extends whatever is held, at a third of the visibility timeout: reserved,
+running, waiting for its ETA, or acknowledged and not settled yet. So a task may take longer than the timeout,
+and the messages of a worker that was killed still come back within it. SQS ends that after 12 hours.
+Source: SQS Developer Guide, "Amazon SQS visibility timeout": at most 12 hours from the receipt.
+"""
+
+import logging
+import math
+import threading
+from time import monotonic, sleep
+
+from pipeline.transport.answers import FAILURES, code, is_stale
+from pipeline.transport.held import Delivery, Held, batches, entries, failures
+from pipeline.transport.redelivery import return_to_queue
+
+logger = logging.getLogger(__name__)
+
+LIMIT_SECONDS = 43_200
+"""Longest time from receipt for which SQS hides a message. Source: SQS API, ChangeMessageVisibility."""
+TICK_SECONDS = 0.25
+RETRY_SECONDS = 5.0
+
+
+class Heartbeat:
+    """Extends what is held, on a thread of its own that starts with the first message."""
+
+    def __init__(self, held: Held) -> None:
+        self._held = held
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closing = False
+
+    def start(self) -> None:
+        """Start the thread unless it runs. Called for each message, so the usual case is two comparisons."""
+        if self._is_running and not self._closing:
+            return
+        with self._starting:
+            self._closing = False
+            if not self._is_running:
+                self._thread = threading.Thread(target=self._run, name="claimcheck-heartbeat", daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        """End the thread once nothing is held: tasks may still run whose messages can be settled."""
+        self._closing = True
+
+    @property
+    def _is_running(self) -> bool:
+        thread = self._thread
+        return thread is not None and thread.is_alive()
+
+    def _run(self) -> None:
+        while self._goes_on():
+            sleep(TICK_SECONDS)
+            try:
+                self.beat()
+            except Exception:
+                # A thread that dies would let every long task run twice.
+                logger.exception("heartbeat failed")
+
+    def _goes_on(self) -> bool:
+        with self._starting:
+            if self._closing and not len(self._held):
+                self._thread = None
+                return False
+        return True
+
+    def beat(self) -> None:
+        """Extend what is due, and what would be soon: one call for ten is cheaper than ten."""
+        now = monotonic()
+        held = list(self._held)
+        if any(it.extend_at <= now for it in held):
+            for batch in batches(it for it in held if it.extend_at <= now + it.visibility_seconds / 12):
+                self._extend(batch)
+
+    def _extend(self, batch: list[Delivery]) -> None:
+        since = monotonic()
+        batch = [it for it in batch if _remaining(it, since) or self._let_go(it, "12 hours are over")]
+        if batch:
+            failed = self._call(batch, since)
+            for it in batch:
+                self._note(it, since, failed.get(it.receipt_handle))
+
+    @staticmethod
+    def _call(batch: list[Delivery], since: float) -> dict[str, str]:
+        wanted = [
+            {**entry, "VisibilityTimeout": _remaining(it, since)}
+            for it, entry in zip(batch, entries(batch), strict=True)
+        ]
+        url = batch[0].queue_url
+        try:
+            answer = batch[0].client.change_message_visibility_batch(QueueUrl=url, Entries=wanted)
+        except FAILURES as exc:
+            # A whole call says nothing about one handle: even its InvalidParameterValue is tried again.
+            logger.warning("heartbeat not answered", extra={"queue": batch[0].queue, "code": code(exc)})
+            return {it.receipt_handle: "no answer" for it in batch}
+        return failures(batch, answer)
+
+    def _note(self, delivery: Delivery, since: float, failure: str | None) -> None:
+        if delivery.returned_seconds is not None:
+            # It was given back while this call was under way, which may have come second.
+            return_to_queue(delivery)
+        elif failure is None:
+            delivery.extended(since, _remaining(delivery, since))
+        elif is_stale(failure):
+            # Not if it is being deleted, or was just now: then that call says what became of it.
+            if self._held.get(delivery.tag) is delivery and not delivery.message.settling:
+                self._let_go(delivery, failure)
+        else:
+            delivery.extend_at = monotonic() + min(RETRY_SECONDS, delivery.visibility_seconds / 12)
+
+    @staticmethod
+    def _let_go(delivery: Delivery, reason: str) -> bool:
+        delivery.extend_at = math.inf
+        logger.warning(
+            "message can no longer be hidden, it may be delivered again",
+            extra={"queue": delivery.queue, "code": reason},
+        )
+        return False
+
+
+def _remaining(delivery: Delivery, now: float) -> int:
+    return max(min(delivery.visibility_seconds, int(LIMIT_SECONDS - (now - delivery.received))), 0)

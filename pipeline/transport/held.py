@@ -1,0 +1,101 @@
+"""What this process holds of SQS's messages: delivered, and not yet settled or given back."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from time import monotonic
+from typing import Any
+
+from pipeline.transport.message import Message
+
+BATCH = 10
+"""Most entries of one batch call. Source: SQS API Reference, DeleteMessageBatch."""
+
+
+@dataclass(eq=False)
+class Delivery:
+    """One message, as long as it is ours."""
+
+    tag: str
+    """Kombu's name for it: its receipt handle, too."""
+    message: Message
+    receipt_handle: str
+    queue: str | None
+    queue_url: str
+    client: Any
+    """boto3's client for that queue; safe for any thread."""
+    visibility_seconds: int
+    """How far it is extended each time."""
+    hidden_seconds: int
+    """For how long SQS hides it without that."""
+    received: float = field(default_factory=monotonic)
+    extend_at: float = field(init=False)
+    expires: float = field(init=False)
+    """When SQS will show the message to others, if nobody extends it."""
+    returned_seconds: int | None = None
+    """Set once it was given back: how long SQS is to hide it."""
+
+    def __post_init__(self) -> None:
+        self.extended(self.received, self.hidden_seconds)
+
+    def extended(self, since: float, seconds: int) -> None:
+        """Note that SQS hides the message for ``seconds`` from ``since`` on."""
+        self.expires = since + seconds
+        soonest = min(seconds, self.visibility_seconds)
+        self.extend_at = since + soonest / 3 if soonest else math.inf
+
+
+class Held:
+    """Deliveries by tag. Every method is one step, so any thread may call it."""
+
+    def __init__(self) -> None:
+        self._deliveries: dict[str, Delivery] = {}
+
+    def add(self, delivery: Delivery) -> None:
+        """Hold a delivery."""
+        self._deliveries[delivery.tag] = delivery
+
+    def get(self, tag: str) -> Delivery | None:
+        """Return a delivery, or ``None`` if it is not held."""
+        return self._deliveries.get(tag)
+
+    def pop(self, tag: str) -> Delivery | None:
+        """Hold it no longer: from here on nobody extends it."""
+        return self._deliveries.pop(tag, None)
+
+    def __iter__(self) -> Iterator[Delivery]:
+        return iter(list(self._deliveries.values()))
+
+    def __len__(self) -> int:
+        return len(self._deliveries)
+
+
+def batches(deliveries: Iterable[Delivery]) -> Iterator[list[Delivery]]:
+    """Yield lists of at most ten deliveries of one queue each."""
+    by_queue: dict[str, list[Delivery]] = {}
+    for delivery in deliveries:
+        by_queue.setdefault(delivery.queue_url, []).append(delivery)
+    for of_queue in by_queue.values():
+        rest = iter(of_queue)
+        while batch := list(islice(rest, BATCH)):
+            yield batch
+
+
+def entries(batch: list[Delivery]) -> list[dict[str, Any]]:
+    """Return a batch as SQS wants it; an entry's id is its place in the batch."""
+    return [{"Id": str(place), "ReceiptHandle": it.receipt_handle} for place, it in enumerate(batch)]
+
+
+def failures(batch: list[Delivery], answer: dict[str, Any]) -> dict[str, str]:
+    """Return the code of every entry that is not confirmed, by receipt handle.
+
+    An entry of which the answer says nothing is one of them: silence is no confirmation.
+    """
+    confirmed = {each["Id"] for each in answer.get("Successful", ())}
+    codes = {each["Id"]: str(each.get("Code", "an error")) for each in answer.get("Failed", ())}
+    return {
+        delivery.receipt_handle: codes.get(str(place), "no answer")
+        for place, delivery in enumerate(batch)
+        if str(place) not in confirmed
+    }

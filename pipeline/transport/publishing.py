@@ -1,0 +1,76 @@
+"""What the channel does on the way out: makes queues that lose nothing, and puts messages on them."""
+
+from typing import Any
+
+from kombu.transport.SQS import Channel as SQSChannel
+from kombu.utils.objects import cached_property
+
+from pipeline.transport import addressing
+from pipeline.transport.collecting import Collector, parcel_of
+from pipeline.transport.delay import delay_seconds
+
+
+class PublishingChannel(SQSChannel):
+    """The half of our channel that producers use."""
+
+    default_visibility_timeout = 60
+    """Seconds, for queues that are made here. The heartbeat extends it while a task runs, so it only says how
+    soon the tasks of a worker that died are run by another."""
+    dead_letter_queues = True
+    """Default of the transport option of that name."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._passing: set[str] = set()
+        super().__init__(*args, **options)
+
+    def _put(self, queue: str, message: dict[str, Any], **kwargs: Any) -> None:
+        properties = message.setdefault("properties", {})
+        if queue.endswith(addressing.FIFO):
+            properties.setdefault("MessageDeduplicationId", addressing.deduplication_id(message))
+        elif delay := delay_seconds(message.get("headers")):
+            properties.setdefault("DelaySeconds", delay)
+        parcel = parcel_of(message)
+        if parcel is None:
+            super()._put(queue, message, **kwargs)
+        else:
+            keeping: Any = Collector(self, parcel)
+            SQSChannel._put(keeping, queue, message, **kwargs)  # noqa: SLF001 - that of this very channel
+
+    def _new_queue(self, queue: str, **declaration: Any) -> Any:
+        name = self.canonical_queue_name(queue)
+        if addressing.is_passing(name, declaration):
+            self._passing.add(name)
+        return super()._new_queue(queue, **declaration)
+
+    @cached_property
+    def sqs_base64_encoding(self) -> bool:
+        """Whether the envelope travels in base64, as Kombu has it: JSON needs none, and it costs a third."""
+        return bool(self.transport_options.get("sqs_base64_encoding", False))
+
+    def encode_body(self, body: Any, encoding: str | None = None) -> tuple[Any, str | None]:
+        """Encode a body, in base64 unless it is text that takes less room in JSON as it is."""
+        if isinstance(body, str) and body.count('"') + body.count("\\") < len(body) // 3:
+            return body, "utf-8"
+        encoded: tuple[Any, str | None] = super().encode_body(body, encoding)
+        return encoded
+
+    def create_queue(self, name: str) -> str:
+        """Make a queue by SQS's name, with its dead-letter queue, and return its URL. For commands."""
+        attributes = addressing.new_attributes(name, self.visibility_timeout)
+        return str(self._create_queue(name, attributes)["QueueUrl"])
+
+    def wants_dead_letters(self, name: str) -> bool:
+        """Say whether a queue that is made here gets a dead-letter queue."""
+        wanted = self.transport_options.get("dead_letter_queues", self.dead_letter_queues)
+        return bool(wanted and name not in self._passing)
+
+    def _create_queue(self, queue_name: str, attributes: dict[str, str]) -> Any:
+        if not self.predefined_queues:
+            attributes = addressing.creation_attributes(
+                self.sqs(queue=queue_name),
+                queue_name,
+                attributes,
+                self.transport_options,
+                with_dead_letters=self.wants_dead_letters(queue_name),
+            )
+        return super()._create_queue(queue_name, attributes)

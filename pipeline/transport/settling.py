@@ -1,0 +1,168 @@
+"""Deletes acknowledged messages in batches, off the event loop, and reads the answer for each of them.
+
+One thread for each connection collects acknowledgements per queue: ten, or those of 50 ms, are one
+DeleteMessageBatch. Their prefetch slots are free at once. A slot limits how much work a process takes on,
+and an acknowledged task is no work any more; waiting for SQS there would tie throughput to its latency.
+What is not confirmed stays in view of the heartbeat, so SQS does not show it again while it is retried.
+"""
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic
+
+from pipeline.transport.answers import code, is_stale
+from pipeline.transport.held import BATCH, Delivery, Held, entries, failures
+
+logger = logging.getLogger(__name__)
+
+COLLECT_SECONDS = 0.05
+"""How long an acknowledgement waits for others."""
+PATIENCE_SECONDS = 900.0
+"""How long a delete is tried, if the receipt handle lives as long."""
+BACKOFF_SECONDS = 0.1
+BACKOFF_LIMIT_SECONDS = 5.0
+IDLE_SECONDS = 1.0
+
+
+@dataclass(eq=False)
+class _Waiting:
+    delivery: Delivery
+    since: float = field(default_factory=monotonic)
+    attempts: int = 0
+    due: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.due = self.since + COLLECT_SECONDS
+
+    def put_off(self) -> None:
+        """Try again later: twice as late each time, with jitter."""
+        longest = min(BACKOFF_SECONDS * 2**self.attempts, BACKOFF_LIMIT_SECONDS)
+        self.attempts += 1
+        self.due = monotonic() + random.uniform(longest / 2, longest)  # noqa: S311 - no secret
+
+    @property
+    def is_hopeless(self) -> bool:
+        now = monotonic()
+        return now >= self.delivery.expires or now - self.since > PATIENCE_SECONDS
+
+
+class Settler:
+    """Collects acknowledgements and settles them, on a thread of its own that starts with the first.
+
+    Args:
+        held: where a message stays until SQS has confirmed its delete.
+        on_unsettled: called with queue and code for each message that will never settle.
+    """
+
+    def __init__(self, held: Held, on_unsettled: Callable[[str, str], None]) -> None:
+        self._held = held
+        self._on_unsettled = on_unsettled
+        self._waiting: dict[str, list[_Waiting]] = {}
+        self._unfinished = 0
+        self._flushers = 0
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def add(self, delivery: Delivery) -> None:
+        """Take an acknowledgement; returns at once, from any thread."""
+        with self._changed:
+            self._waiting.setdefault(delivery.queue_url, []).append(_Waiting(delivery))
+            self._unfinished += 1
+            if not self._is_running:
+                self._thread = threading.Thread(target=self._run, name="claimcheck-settler", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def flush(self, timeout_seconds: float) -> bool:
+        """Send what waits now, and say whether all of it has come to an end within the timeout."""
+        with self._changed:
+            self._flushers += 1
+            self._changed.notify_all()
+            try:
+                # In a forked child there is no such thread, and nothing of its own to wait for.
+                return not self._is_running or self._changed.wait_for(
+                    lambda: not self._unfinished, timeout_seconds
+                )
+            finally:
+                self._flushers -= 1
+
+    @property
+    def _is_running(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (batch := self._next_batch()) is not None:
+            failed = self._delete([it.delivery for it in batch])
+            for it in batch:
+                self._conclude(it, failed.get(it.delivery.receipt_handle))
+
+    def _next_batch(self) -> list[_Waiting] | None:
+        """Wait for a batch that is full or due; ``None`` ends a thread that had nothing to do."""
+        with self._changed:
+            while True:
+                if batch := self._take():
+                    return batch
+                if not self._unfinished and not self._changed.wait(IDLE_SECONDS) and not self._unfinished:
+                    self._thread = None
+                    return None
+                self._changed.wait(self._pause())
+
+    def _take(self) -> list[_Waiting]:
+        now = monotonic()
+        for url, waiting in self._waiting.items():
+            ready = [it for it in waiting if not it.attempts or it.due <= now][:BATCH]
+            is_due = any(it.due <= now for it in ready) or (self._flushers and ready)
+            if is_due or len(ready) == BATCH:
+                self._waiting[url] = [it for it in waiting if it not in ready]
+                return ready
+        return []
+
+    def _pause(self) -> float:
+        dues = [it.due for waiting in self._waiting.values() for it in waiting]
+        return max(min(dues) - monotonic(), 0.001) if dues else 0.0
+
+    @staticmethod
+    def _delete(batch: list[Delivery]) -> dict[str, str]:
+        try:
+            answer = batch[0].client.delete_message_batch(QueueUrl=batch[0].queue_url, Entries=entries(batch))
+            return failures(batch, answer)
+        except Exception as exc:  # noqa: BLE001 - whatever it was, it is no confirmation
+            return {it.receipt_handle: code(exc) for it in batch}
+
+    def _conclude(self, waiting: _Waiting, failure: str | None) -> None:
+        delivery = waiting.delivery
+        if failure is not None and not is_stale(failure) and not waiting.is_hopeless:
+            self._try_again(waiting)
+            return
+        self._held.pop(delivery.tag)
+        if failure is None:
+            delivery.message.settling = False
+        else:
+            delivery.message.unsettled = True
+            self._give_up(waiting, failure)
+        self._finish()
+
+    def _give_up(self, waiting: _Waiting, failure: str) -> None:
+        queue = waiting.delivery.queue
+        logger.warning(
+            "message not settled, it will be delivered again and its payload stays",
+            extra={"queue": queue, "code": failure, "attempts": waiting.attempts + 1},
+        )
+        try:
+            self._on_unsettled(queue or "", failure)
+        except Exception:
+            # Counting must not keep the others of the batch from their end.
+            logger.exception("unsettled message not counted")
+
+    def _try_again(self, waiting: _Waiting) -> None:
+        waiting.put_off()
+        with self._changed:
+            self._waiting.setdefault(waiting.delivery.queue_url, []).append(waiting)
+
+    def _finish(self) -> None:
+        with self._changed:
+            self._unfinished -= 1
+            self._changed.notify_all()

@@ -1,0 +1,133 @@
+"""What a worker does with a message before it is a task, and with those that are none.
+
+Celery's own consumer acknowledges what it cannot decode, and ends on some of what it does not expect. This
+mixin goes in front of whatever class the worker would use. Runs in the worker's main process.
+Source: celery 5.7.0, ``worker/consumer/consumer.py`` and ``worker/strategy.py``.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from celery import signals
+from celery.exceptions import InvalidTaskError
+from celery.worker.state import active_requests, reserved_requests, scheduled_requests
+
+from pipeline.metrics import MESSAGES_REFUSED, Recorder
+from pipeline.worker.later import put_off
+
+if TYPE_CHECKING:
+    from celery.worker.consumer import Consumer
+else:
+    Consumer = object  # what stands in front of a class is not one of its kind
+
+logger = logging.getLogger(__name__)
+
+
+class ConsumerMixin(Consumer):
+    """Refuses messages that are no tasks, puts off those whose time has not come, loses none."""
+
+    recorder: Recorder
+
+    def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], None]:
+        """Return what is called with each message."""
+        handle = super().create_task_handler(*args, **options)
+
+        def on_task_received(message: Any) -> None:
+            fault = _fault(message)
+            if fault is not None:
+                self.on_decode_error(message, fault)
+            elif not put_off(self.app, message):
+                self._handle(handle, message)
+
+        return on_task_received
+
+    def _handle(self, handle: Callable[[Any], None], message: Any) -> None:
+        try:
+            handle(message)
+        except (*self.connection_errors, *self.channel_errors):
+            raise
+        except Exception as exc:
+            # Celery would end the worker here, and so the next one that gets the message.
+            if message.acknowledged:
+                raise
+            self.on_decode_error(message, exc)
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """Refuse a message that cannot be read: towards the dead-letter queue, where Celery deletes it."""
+        self._refuse(message)
+        logger.error(
+            "message refused, it is no task that this worker can read: %s",
+            type(exc).__name__,
+            extra=_facts(message),
+            exc_info=exc if isinstance(exc, InvalidTaskError) else None,  # others may quote the message
+        )
+        message.reject_log_error(logger, self.connection_errors)
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:  # noqa: ARG002 - it is not shown
+        """Refuse a message that is not Celery's."""
+        self.on_decode_error(message, InvalidTaskError("it is not Celery's"))
+        signals.task_rejected.send(sender=self, message=message, exc=None)
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002 - it is not shown
+        """Refuse a task that is not registered here: a newer worker may know it."""
+        self._refuse(message)
+        super().on_unknown_task(_veil(message), message, exc)
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002 - it is not shown
+        """Refuse a task whose message contradicts itself."""
+        self._refuse(message)
+        super().on_invalid_task(_veil(message), message, exc)
+
+    def _refuse(self, message: Any) -> None:
+        message.refused = True  # our SQS transport deletes no such message
+        self.recorder.record(MESSAGES_REFUSED, queue=_queue(message))
+
+    def on_close(self) -> None:
+        """Give back what no pool has taken on; Celery forgets it here, and SQS would hide it on and on."""
+        waiting = {*scheduled_requests, *(set(reserved_requests) - set(active_requests))}
+        super().on_close()
+        for request in waiting:
+            request.give_back()
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Keep what a pool has taken on: its message can be settled without the old connection."""
+        if not self.app.conf.worker_cancel_long_running_tasks_on_connection_loss:
+            for channel in {request.message.channel for request in tuple(active_requests)}:
+                getattr(channel, "keep_started", bool)()
+        super().on_connection_error_after_connected(exc)
+
+
+def _fault(message: Any) -> Any:
+    """Return the error that says why no task can be made of a message, or ``None``; Celery decodes, too."""
+    headers = message.headers
+    try:
+        payload = message.payload
+    except Exception as exc:  # noqa: BLE001 - whatever a foreign serializer raises
+        return exc
+    if "task" not in headers:
+        return None  # the first protocol's, or not Celery's: Celery looks
+    if not (isinstance(headers["task"], str) and isinstance(headers.get("id"), str)):
+        return InvalidTaskError("a header that should be a text is none")
+    if not isinstance(payload, Mapping | Sequence) or isinstance(payload, str | bytes):
+        return InvalidTaskError("the body is no list of arguments")
+    return None
+
+
+def _facts(message: Any) -> dict[str, Any]:
+    return {
+        "queue": _queue(message),
+        "message_id": message.delivery_info.get("sqs_message", {}).get("MessageId"),
+        "content_type": message.content_type,
+        "task_id": message.headers.get("id"),
+        "task_name": message.headers.get("task"),
+    }
+
+
+def _queue(message: Any) -> str:
+    return str(message.delivery_info.get("routing_key") or "")
+
+
+def _veil(message: Any) -> str:
+    """Return what Celery logs in place of a body: logs are no place for a task's arguments."""
+    return f"<{len(message.body or '')} bytes of {message.content_type}>"

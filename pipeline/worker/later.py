@@ -1,0 +1,48 @@
+"""Tasks whose time has not come: given back to SQS until then, so that no worker has to keep them.
+
+SQS hides a message for 12 hours at most, and counts each time it delivers it. So a message is hidden until
+its ETA if that is near enough; if it is not, or if it has been delivered before, it *hops*: it is sent again,
+with a new count, and the old one is deleted once the new one is there.
+"""
+
+import logging
+from typing import Any
+
+from pipeline.transport.delay import remaining_seconds
+from pipeline.worker.resend import resend
+
+logger = logging.getLogger(__name__)
+
+HELD_SECONDS = 10
+"""So short a wait is left to the worker's own timer: a call of SQS for it would save nothing."""
+
+HIDDEN_SECONDS = 42_900
+"""Longest that a message is hidden here: 12 hours from its receipt, and 5 minutes less to be sure.
+Source: SQS API Reference, ChangeMessageVisibility."""
+
+
+def put_off(app: Any, message: Any) -> bool:
+    """Give a message back until its ETA, and say whether that was done. Never raises.
+
+    Runs in the worker's main process, for messages of our SQS transport; others Celery keeps in its timer.
+    FIFO queues are left to Celery too: a message that is sent again would lose its place.
+    """
+    remaining = remaining_seconds(message.headers)
+    info = message.delivery_info
+    if remaining <= HELD_SECONDS or "sqs_queue" not in info or info["sqs_queue"].endswith(".fifo"):
+        return False
+    if remaining <= HIDDEN_SECONDS and message.receive_count == 1:
+        return bool(message.hide(int(remaining)))
+    return _hop(app, message)
+
+
+def _hop(app: Any, message: Any) -> bool:
+    try:
+        resend(app, message, message.headers)
+    except Exception:
+        # Then it stays in the worker, which extends it: nothing is lost.
+        logger.exception("message not put off", extra={"task_id": message.headers.get("id")})
+        return False
+    message.settles_later = True
+    message.ack_log_error(logger, (Exception,))
+    return True

@@ -1,0 +1,345 @@
+"""Chaos: processes die and AWS fails, again and again, and every task ends as it should all the same.
+
+``make chaos`` runs 5,000 tasks and prints a table; a test runs fewer. Producer, supervisor and proxy live in
+this process; the stand-in for AWS and two prefork workers are processes. Each second one of the workers'
+processes is killed with SIGKILL, and a share of all calls of S3 and SQS fails on its way.
+"""
+
+import hashlib
+import random
+import re
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter, deque
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+import psutil
+import pytest
+from celery.result import AsyncResult
+from click.testing import CliRunner
+from proxy import Proxy
+from shops import open_shops
+from standins import AWS, Ministack, environment
+from workers import Worker
+
+from pipeline.cli import main as cli
+
+TASKS = 5_000
+SMALLEST_BYTES, LARGEST_BYTES = 1_000, 2_000_000
+UNDER_WAY = 200
+"""Tasks that have not ended at any time: the producer waits for them."""
+FAULTY = 0.05
+"""Share of the calls of S3 and SQS that fail."""
+KILL_SECONDS = 1.0
+MAIN = 0.15
+"""Share of the kills that hit a worker's main process; the others hit children."""
+PATIENCE_SECONDS = 180
+"""How long nothing may end before the run is over."""
+OPTIONS = {
+    "visibility_timeout": 10,
+    "wait_time_seconds": 1,
+    "polling_interval": 0,
+    "max_receive_count": 1_000,  # a task whose process is killed five times is no dead letter here
+    "redelivery_floor_seconds": 0,
+    "redelivery_step_seconds": 1,
+    "redelivery_limit_seconds": 5,
+    "client-config": {"connect_timeout": 2, "read_timeout": 3, "retries": {"max_attempts": 5}},
+}
+TABLE = "chaos-results"
+
+
+@dataclass
+class Expected:
+    """One task, and how it must end."""
+
+    number: int
+    end: str
+    digest: str
+
+    def is_met(self, result: AsyncResult) -> bool:
+        """Say whether the task has ended so."""
+        if self.end == "fail":
+            return result.state == "FAILURE" and isinstance(result.result, ValueError)
+        return result.state == "SUCCESS" and result.result == [self.number, self.digest]
+
+
+@dataclass
+class Report:
+    """What happened, and what must not have."""
+
+    tasks: int = 0
+    ended: int = 0
+    wrong: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    refused: int = 0
+    """Publishes that raised: the caller knows, and has sent another."""
+    runs: int = 0
+    duplicates: Counter[str] = field(default_factory=Counter)
+    kills: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    calls: int = 0
+    missing: int = 0
+    """Payloads that were gone while the task had not ended."""
+    before_sweep: int = -1
+    after_sweep: int = -1
+    messages: int = -1
+    dead_letters: int = -1
+    seconds: float = 0.0
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing is lost, leaked or wrong."""
+        nothing = (self.wrong, self.lost, self.missing, self.after_sweep, self.messages, self.dead_letters)
+        return self.ended == self.tasks and not any(nothing)
+
+    def table(self) -> str:
+        """Return the report, one line each."""
+        rows = {
+            "tasks published": self.tasks,
+            "publishes refused (the caller knows)": self.refused,
+            "ended as expected": self.ended,
+            "ended otherwise": len(self.wrong),
+            "lost": len(self.lost),
+            "payload missing while its task was alive": self.missing,
+            "runs begun": self.runs,
+            **{f"  of them {name}": number for name, number in sorted(self.duplicates.items())},
+            **{f"killed: {name}": number for name, number in sorted(self.kills.items())},
+            "calls of S3 and SQS": self.calls,
+            **{f"  of them {name}": number for name, number in sorted(self.faults.items())},
+            "messages left": self.messages,
+            "dead letters": self.dead_letters,
+            "objects left before sweep": self.before_sweep,
+            "objects left after sweep": self.after_sweep,
+            "seconds": round(self.seconds),
+        }
+        return "\n".join(f"{name:<44}{number:>10,}" for name, number in rows.items())
+
+
+class Workers:
+    """Two workers that are killed, and started again."""
+
+    def __init__(self, shop, tmp_path, dice):
+        self._shop, self._tmp_path, self._dice = shop, tmp_path, dice
+        self.kills: Counter[str] = Counter()
+        self.killed: set[int] = set()
+        self._stopping = threading.Event()
+        self._workers = [self._start() for _ in range(2)]
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _start(self):
+        log = self._tmp_path / f"worker-{time.monotonic_ns()}.log"
+        return Worker(self._shop.environment, log)
+
+    def wait(self):
+        """Wait until both consume, and begin to kill."""
+        for worker in self._workers:
+            worker.ready()
+        self._thread.start()
+
+    def calm(self):
+        """Kill no more, and keep both running."""
+        self._stopping.set()
+        self._thread.join()
+        self._workers = [each if each.process.poll() is None else self._start() for each in self._workers]
+
+    def stop(self):
+        """End both as an operator would."""
+        for worker in self._workers:
+            worker.stop()
+
+    def _run(self):
+        while not self._stopping.wait(KILL_SECONDS):
+            place = self._dice.randrange(2)
+            self._kill(self._workers[place])
+            for at, worker in enumerate(self._workers):
+                if worker.process.poll() is not None:
+                    self._workers[at] = self._start()
+
+    def _kill(self, worker):
+        try:
+            children = worker.children()
+            if children and self._dice.random() > MAIN:
+                child = self._dice.choice(children)
+                child.kill()
+                self.killed.add(child.pid)
+                self.kills["children"] += 1
+            elif " ready." in worker.text():  # else no worker would ever come to work
+                worker.process.kill()
+                worker.process.wait()
+                self.killed.update(child.pid for child in children)
+                self.kills["main processes"] += 1
+        except psutil.NoSuchProcess:
+            return
+
+
+def break_calls(proxy, dice, share):
+    """Make a share of the calls fail, each of five ways as often as the others; return the rules."""
+
+    def sometimes(request):
+        return "dynamodb" not in request.operation.lower() and dice.random() < share / 5
+
+    return {
+        "answered with 500": proxy.fail(sometimes, status=500),
+        "answered with 503": proxy.fail(sometimes, status=503),
+        "done, but the answer was lost": proxy.lose(sometimes),
+        "done, but the answer was reset": proxy.reset(sometimes),
+        "timed out": proxy.delay(4, sometimes),
+    }
+
+
+class Producer:
+    """Publishes tasks, and watches them end."""
+
+    def __init__(self, shop, tasks, dice, report):
+        self._shop, self._tasks, self._dice, self.report = shop, tasks, dice, report
+        self._noise = dice.randbytes(LARGEST_BYTES + tasks)
+        self._under_way: deque[tuple[AsyncResult, Expected]] = deque()
+        self._last_end = time.monotonic()
+
+    def run(self, progress):
+        """Publish all, never too many at a time, and wait for all of them."""
+        for number in range(self._tasks):
+            self._publish(number)
+            while len(self._under_way) >= UNDER_WAY and self._is_patient():
+                self._look()
+            if number % 100 == 0:
+                progress(number)
+        while self._under_way and self._is_patient():
+            self._look()
+        self.report.lost = [result.id for result, _ in self._under_way]
+
+    def _publish(self, number):
+        size = int(SMALLEST_BYTES * (LARGEST_BYTES / SMALLEST_BYTES) ** self._dice.random())
+        content = self._noise[number : number + size]
+        end = self._dice.choices(["return", "fail", "retry"], [90, 5, 5])[0]
+        expected = Expected(number, end, hashlib.sha256(content).hexdigest())
+        while True:
+            try:
+                result = self._shop.ordeal.delay(content, number, end)
+            except Exception:  # noqa: BLE001 - whatever it is, the caller knows
+                self.report.refused += 1
+                continue
+            break
+        self._under_way.append((result, expected))
+        self.report.tasks += 1
+
+    def _look(self):
+        for _ in range(len(self._under_way)):
+            result, expected = self._under_way.popleft()
+            if not result.ready():
+                self._under_way.append((result, expected))
+                continue
+            self._last_end = time.monotonic()
+            if expected.is_met(result):
+                self.report.ended += 1
+            else:
+                self.report.wrong.append(f"{result.id}: {expected.end} {result.state} {result.result!r:.300}")
+        time.sleep(0.2)
+
+    def _is_patient(self):
+        return time.monotonic() - self._last_end < PATIENCE_SECONDS
+
+
+def run(aws, tmp_path, tasks, seed, progress=lambda _number: None):
+    """Run so many tasks on a stand-in for AWS, and return the report."""
+    dice, report, began = random.Random(seed), Report(), time.monotonic()
+    with ExitStack() as stack:
+        proxy = stack.enter_context(Proxy(aws.url))
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        for name, value in {**environment(proxy.url), "AWS_ENDPOINT_URL_DYNAMODB": aws.url}.items():
+            patch.setenv(name, value)
+        shop = stack.enter_context(open_shops(tmp_path))(
+            store=f"s3://{aws.bucket()}/claims",
+            options={"threshold_bytes": 0},
+            conf={"broker_transport_options": OPTIONS, "result_backend": f"dynamodb://eu-west-1/{TABLE}"},
+        )
+        shop.app.backend.client
+        workers = Workers(shop, tmp_path, dice)
+        stack.callback(workers.stop)
+        workers.wait()
+        rules = break_calls(proxy, random.Random(seed + 1), FAULTY)
+        Producer(shop, tasks, dice, report).run(progress)
+        workers.calm()
+        report.calls = len(proxy.requests)
+        report.faults = Counter({name: rule.used for name, rule in rules.items()})
+        proxy.heal()
+        _wait_until_settled(shop, aws, report)
+        workers.stop()
+        report.kills = workers.kills
+        _count_runs(shop, report, workers.killed)
+        _read_logs(report, tmp_path)
+        _sweep(shop, report)
+    report.seconds = time.monotonic() - began
+    return report
+
+
+def _wait_until_settled(shop, aws, report):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        report.messages, report.dead_letters = (_depth(shop, aws, suffix) for suffix in ("", "-dlq"))
+        if not report.messages:
+            break
+        time.sleep(0.5)
+
+
+def _depth(shop, aws, suffix):
+    sqs = aws.client("sqs")
+    url = sqs.get_queue_url(QueueName=shop.app.conf.task_default_queue + suffix)["QueueUrl"]
+    names = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed")]
+    found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+    return sum(int(found[name]) for name in names)
+
+
+def _count_runs(shop, report, killed):
+    """Count runs, and say why there were more than one of an attempt."""
+    pids = {}
+    for line in shop.notes():
+        _, number, attempt, pid = line.split()
+        pids.setdefault((number, attempt), []).append(int(pid))
+    report.runs = sum(map(len, pids.values()))
+    again = {attempt: runs for attempt, runs in pids.items() if len(runs) > 1}
+    after_kill = sum(min(len(runs) - 1, sum(pid in killed for pid in runs)) for runs in again.values())
+    report.duplicates["again, because a process was killed"] = after_kill
+    twice = sum(len(runs) - 1 for runs in again.values()) - after_kill
+    report.duplicates["again, for a message that came twice"] = twice
+
+
+def _read_logs(report, tmp_path):
+    text = "".join(log.read_text(errors="replace") for log in tmp_path.glob("worker-*.log"))
+    report.missing = len(re.findall(r"task refused: payload missing", text))
+
+
+def _sweep(shop, report):
+    report.before_sweep = len(shop.objects())
+    words = ["-A", "shop", "sweep", "--older-than", "0s", "--force-age", "--delete", "--json"]
+    swept = CliRunner().invoke(cli, words)
+    assert swept.exit_code == 0, swept.output
+    report.after_sweep = len(shop.objects())
+
+
+def main():
+    """Run the whole of it, print the table, and end with 1 if anything was lost, leaked or wrong."""
+    tasks = int(sys.argv[1]) if len(sys.argv) > 1 else TASKS
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(2**32)
+    click.echo(f"{tasks} tasks, seed {seed}")
+    server = Ministack()
+    server.start()
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            aws = AWS(server.name, server.url)
+            report = run(aws, Path(directory), tasks, seed, lambda number: click.echo(f"{number} …"))
+    finally:
+        server.stop()
+    click.echo(report.table())
+    for each in (*report.wrong, *(f"lost: {each}" for each in report.lost)):
+        click.echo(each)
+    raise SystemExit(0 if report.is_well else 1)
+
+
+if __name__ == "__main__":
+    main()

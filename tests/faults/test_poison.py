@@ -1,0 +1,217 @@
+"""Messages that no task can be made of: none stops a worker, none is lost, each is explained and mended."""
+
+import json
+from base64 import b64decode, b64encode
+
+import pytest
+from click.testing import CliRunner
+from workers import eventually
+
+from pipeline import serializer
+from pipeline.cli import main
+from pipeline.operations import messages
+
+pytestmark = [pytest.mark.aws, pytest.mark.worker]
+
+SECRET = "confidential"
+OPTIONS = {
+    "visibility_timeout": 30,
+    "wait_time_seconds": 1,
+    "polling_interval": 0.1,
+    "max_receive_count": 2,
+    "redelivery_floor_seconds": 0,
+    "redelivery_step_seconds": 1,
+}
+
+
+@pytest.fixture
+def shop(shop_of, moto_aws, monkeypatch):
+    """A shop whose messages are dead letters after two deliveries that came to nothing."""
+    monkeypatch.setattr(messages, "WAIT_SECONDS", 0)
+    return shop_of(
+        store=f"s3://{moto_aws.bucket()}/claims",
+        options={"threshold_bytes": 0},
+        conf={"broker_transport_options": OPTIONS},
+    )
+
+
+class Queues:
+    """The shop's queue and its dead letters, as SQS sees them."""
+
+    def __init__(self, shop, aws):
+        self.sqs = aws.client("sqs")
+        self.name = shop.app.conf.task_default_queue
+        with shop.app.connection_for_write() as connection:
+            connection.default_channel._new_queue(self.name)
+
+    def url(self, suffix=""):
+        return self.sqs.get_queue_url(QueueName=self.name + suffix)["QueueUrl"]
+
+    def depth(self, suffix=""):
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        answer = self.sqs.get_queue_attributes(QueueUrl=self.url(suffix), AttributeNames=names)
+        return sum(int(value) for value in answer["Attributes"].values())
+
+    def send(self, body):
+        self.sqs.send_message(QueueUrl=self.url(), MessageBody=body)
+
+    def message(self, shop):
+        """Publish a task, take its message off the queue, and return it as Kombu wrote it."""
+        shop.digest.delay([SECRET])
+        [sent] = self.sqs.receive_message(QueueUrl=self.url(), WaitTimeSeconds=1)["Messages"]
+        self.sqs.delete_message(QueueUrl=self.url(), ReceiptHandle=sent["ReceiptHandle"])
+        return json.loads(b64decode(sent["Body"]))
+
+
+@pytest.fixture
+def queues(shop, moto_aws):
+    """The shop's queues."""
+    return Queues(shop, moto_aws)
+
+
+def text(body, **headers):
+    """Return a change that replaces a message's body by JSON text, and some of its headers."""
+
+    def change(message):
+        properties = {**message["properties"], "body_encoding": None}
+        return {
+            **message, "body": body, "content-type": "application/json", "content-encoding": "utf-8",
+            "headers": {**message["headers"], **headers}, "properties": properties,
+        }  # fmt: skip
+
+    return change
+
+
+def without(name):
+    """Return a change that leaves a field out."""
+    return lambda message: {key: value for key, value in message.items() if key != name}
+
+
+def with_(**fields):
+    """Return a change that sets fields; dashes are written as underlines."""
+    named = {name.replace("_", "-"): value for name, value in fields.items()}
+    return lambda message: {**message, **named}
+
+
+def headers(**some):
+    """Return a change that sets headers."""
+    return lambda message: {**message, "headers": {**message["headers"], **some}}
+
+
+CHANGES = {
+    "no envelope": without("properties"),
+    "properties that are a number": with_(properties=5),
+    "delivery info that is a number": with_(properties={"delivery_info": 5, "delivery_tag": "x"}),
+    "an encoding that nobody knows": with_(properties={"body_encoding": "rot13", "delivery_info": {}}),
+    "base64 that is none": with_(body="%%%"),
+    "a routing key that is a list": with_(properties={"delivery_info": {"routing_key": [1]}}),
+    "headers that are a list": with_(headers=[1]),
+    "no headers": with_(headers={}),
+    "a task name that is a list": headers(task=["shop.digest"]),
+    "no id": headers(id=None),
+    "no task that is known": headers(task="shop.nobody"),
+    "an ETA that is none": headers(eta="yesterday"),
+    "a time limit that is none": headers(timelimit=5),
+    "an expiry that is none": headers(expires=[]),
+    "a compression that nobody knows": headers(compression="rot13"),
+    "a content type that is a list": with_(content_type=[]),
+    "pickle": with_(content_type="application/x-python-serialize"),
+    "a number for a body": text("5"),
+    "null for a body": text("null"),
+    "nothing for a body": text(""),
+    "a text for a body": text(json.dumps(SECRET)),
+    "one argument too few": text("[[], {}]"),
+    "broken JSON for a body": text("[[" + SECRET),
+    "the first protocol, broken": lambda message: {**text('{"args": 5, "task": 5}')(message), "headers": {}},
+}
+RAW = {
+    "a word": SECRET,
+    "a number": "5",
+    "an event of S3": json.dumps({"Records": [{"eventName": SECRET}]}),
+    "a thousand brackets": "[" * 100_000,
+    "base64 of a word": b64encode(SECRET.encode()).decode(),
+    "bytes that are no text": b64encode(bytes(range(256))).decode(),
+}
+
+
+def test_no_message_stops_a_worker_or_is_lost(shop, queues):
+    """Whatever is on the queue goes to the dead letters, while tasks before and after it run."""
+    sound = queues.message(shop)
+    bodies = [b64encode(json.dumps(change(sound)).encode()).decode() for change in CHANGES.values()]
+    for body in [*bodies, *RAW.values()]:
+        queues.send(body)
+    worker = shop.worker(pool="threads")
+    result = shop.echo.delay("x")
+
+    assert result.get(timeout=60) == "x"
+    eventually(lambda: queues.depth("-dlq") == len(CHANGES) + len(RAW), 60)
+    assert queues.depth() == 0
+    assert shop.echo.delay("y").get(timeout=60) == "y"
+    assert worker.process.poll() is None
+    assert SECRET not in worker.text()
+    assert shop.notes() == []
+
+
+@pytest.mark.parametrize("pool", ["prefork", "solo"])
+@pytest.mark.parametrize("poison", ["a number for a body", "a word", "no id", "an ETA that is none"])
+def test_no_pool_minds(shop, queues, pool, poison):
+    """The same holds on other pools."""
+    if poison in RAW:
+        queues.send(RAW[poison])
+    else:
+        queues.send(json.dumps(CHANGES[poison](queues.message(shop))))
+    shop.worker(pool=pool)
+    result = shop.echo.delay("x")
+
+    assert result.get(timeout=60) == "x"
+    eventually(lambda: queues.depth("-dlq") == 1, 60)
+
+
+def test_without_dead_letters_nothing_is_deleted(shop_of, moto_aws):
+    """A queue without a redrive policy keeps what no task can be made of, and shows it ever more rarely."""
+    options = {**OPTIONS, "dead_letter_queues": False, "redelivery_limit_seconds": 1}
+    shop = shop_of(
+        store=f"s3://{moto_aws.bucket()}/claims", conf={"broker_transport_options": options}
+    )  # fmt: skip
+    queues = Queues(shop, moto_aws)
+    unknown = CHANGES["no task that is known"](queues.message(shop))
+    queues.send("hello")
+    queues.send(json.dumps(unknown))
+    worker = shop.worker(pool="solo")
+    eventually(lambda: worker.text().count("message refused") + worker.text().count("Received unreg") > 4)
+
+    assert queues.depth() == 2
+
+
+def dlq(*words):
+    """Run a command about dead letters, and return what it says."""
+    result = CliRunner().invoke(main, ["-A", "shop", "dlq", *words, "--json"])
+    return json.loads(result.stdout)
+
+
+def test_what_is_mended_runs(shop, queues):
+    """A missing object and an unknown task are explained; put right and redriven, both run."""
+    store = serializer.installed().store
+    missing = shop.digest.delay([SECRET])
+    [stored] = store.list()
+    key, payload = stored.key, store.get(stored.key, stored.size_bytes)
+    store.delete([key])
+    unknown = shop.app.send_task("shop.mended", ([SECRET],))
+    worker = shop.worker(pool="solo")
+    eventually(lambda: queues.depth("-dlq") == 2, 60)
+    shown = {each["task_id"]: each for each in dlq("show")["messages"]}
+    worker.stop()
+
+    assert "missing" in str(shown[missing.id])
+    assert shown[unknown.id]["payload_there"]
+    assert SECRET not in str(shown)
+    assert len(shop.objects()) == 1
+
+    store.put(key, payload, {})
+    shop.environment["SHOP_MENDED"] = "1"
+    shop.worker(pool="solo")
+    dlq("redrive")
+    eventually(lambda: "mended" in shop.notes(), 60)
+    shop.eventually_empty(60)
+    assert (queues.depth(), queues.depth("-dlq")) == (0, 0)
+    assert missing.get(timeout=10) == shop.digest([SECRET])

@@ -1,0 +1,443 @@
+"""A call that is delivered twice runs once: with real workers, over real queues and stores."""
+
+import importlib
+import re
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from workers import eventually
+
+from pipeline import serializer
+from pipeline.attempt import PATIENCE_SECONDS
+from pipeline.errors import StoreDeniedError, StoreUnavailableError
+from pipeline.once import record_key
+from pipeline.results import forget
+from pipeline.stores.file import FileStore
+from pipeline.stores.memory import MemoryStore
+from pipeline.stores.s3 import S3Store
+
+pytestmark = [pytest.mark.aws, pytest.mark.worker]
+
+POOLS = ["prefork", "threads", "solo"]
+RESULT_KEPT = "stored result returned"
+
+
+class Rules:
+    """What the records of every store do."""
+
+    def test_a_record_is_made_once(self, records):
+        """A record is made if there is none, and comes back with its tag."""
+        tag = records.write("app/once/v1/a", b"1", None)
+
+        assert tag
+        assert records.read("app/once/v1/a") == (b"1", tag)
+        assert records.write("app/once/v1/a", b"2", None) is None
+        assert records.read("app/once/v1/a") == (b"1", tag)
+
+    def test_a_record_is_replaced_by_who_has_read_it(self, records):
+        """A record is written over with its newest tag, and with no other."""
+        first = records.write("app/once/v1/a", b"1", None)
+        second = records.write("app/once/v1/a", b"2", first)
+
+        assert second not in {None, first}
+        assert records.write("app/once/v1/a", b"3", first) is None
+        assert records.read("app/once/v1/a") == (b"2", second)
+
+    def test_a_record_is_removed_by_who_has_read_it(self, records):
+        """A record is removed with its newest tag, and may be made again."""
+        first = records.write("app/once/v1/a", b"1", None)
+        second = records.write("app/once/v1/a", b"2", first)
+
+        assert records.remove("app/once/v1/a", first) is False
+        assert records.remove("app/once/v1/a", second) is True
+        assert records.remove("app/once/v1/a", second) is False
+        assert records.read("app/once/v1/a") is None
+        assert records.write("app/once/v1/a", b"3", second) is None
+        assert records.write("app/once/v1/a", b"3", None)
+
+    def test_one_of_many_makes_a_record(self, records):
+        """Of several who make a record at once, one does."""
+        assert winners(lambda number: records.write("app/once/v1/a", b"%d" % number, None)) == 1
+
+    def test_one_of_many_takes_a_record_over(self, records):
+        """Of several who write over a record at once, one does."""
+        tag = records.write("app/once/v1/a", b"0", None)
+
+        assert winners(lambda number: records.write("app/once/v1/a", b"new %d" % number, tag)) == 1
+
+    def test_records_lie_beside_payloads(self, store, records):
+        """A listing shows records, and a delete of the store removes them."""
+        tag = records.write("app/once/v1/a", b"12345", None)
+
+        assert [(found.key, found.size_bytes) for found in store.list()] == [("app/once/v1/a", 5)]
+        assert list(store.delete(["app/once/v1/a"])) == []
+        assert records.read("app/once/v1/a") is None
+        assert records.write("app/once/v1/a", b"6", tag) is None
+
+    @pytest.fixture
+    def records(self, store):
+        return store.records()
+
+
+def winners(write):
+    """Return for how many of eight threads a write succeeds."""
+    barrier = threading.Barrier(8)
+
+    def work(number):
+        barrier.wait()
+        return write(number) is not None
+
+    with ThreadPoolExecutor(8) as pool:
+        return sum(pool.map(work, range(8)))
+
+
+class TestMemory(Rules):
+    @pytest.fixture
+    def store(self):
+        return MemoryStore("app")
+
+
+class TestFile(Rules):
+    @pytest.fixture
+    def store(self, tmp_path):
+        return FileStore(tmp_path / "payloads", "app")
+
+    def test_records_cannot_lead_out(self, records):
+        """A key that leads out of the directory is refused."""
+        with pytest.raises(StoreDeniedError, match="refuses this key"):
+            records.write("../outside", b"1", None)
+
+
+class TestS3(Rules):
+    @pytest.fixture
+    def store(self, aws):
+        return S3Store(aws.bucket(), "app")
+
+    def test_a_missing_bucket_is_an_error(self, store, aws):
+        """What is not a condition that failed is one of our errors."""
+        aws.client("s3").delete_bucket(Bucket=store.bucket)
+
+        for verb in (
+            lambda: store.records().read("a"),
+            lambda: store.records().write("a", b"1", None),
+            lambda: store.records().remove("a", '"tag"'),
+        ):
+            with pytest.raises(StoreDeniedError, match="bucket does not exist"):
+                verb()
+
+    def test_a_conflict_is_tried_again(self, store, proxy):
+        """S3's 409 says that two wrote at the very same moment: whoever gets it asks again."""
+        answer = b"<Error><Code>ConditionalRequestConflict</Code></Error>"
+        proxy.fail("PutObject", status=409, content=answer)
+
+        with pytest.raises(StoreUnavailableError, match="ConditionalRequestConflict"):
+            store.records().write("app/once/v1/a", b"1", None)
+
+
+@pytest.fixture
+def till_of(shop_of):
+    """Make a till: a shop with the tasks that must not run twice."""
+
+    def make(**options):
+        shop = shop_of(**options)
+        sys.modules.pop("till", None)
+        shop.till = importlib.import_module("till")
+        return shop
+
+    yield make
+    sys.modules.pop("till", None)
+
+
+@pytest.fixture
+def store(moto_aws):
+    """The URL of a store on moto."""
+    return f"s3://{moto_aws.bucket()}/claims"
+
+
+@pytest.fixture
+def shop(till_of, store):
+    """A till whose arguments travel in the message, so that the store holds records and nothing else."""
+    return till_of(store=store)
+
+
+def worker(shop, pool="threads", **options):
+    return shop.worker(app="till", pool=pool, **options)
+
+
+def returned(*workers):
+    """Return what deliveries returned, as the workers' logs show it, in order."""
+    text = "".join(each.text() for each in workers)
+    return re.findall(r"succeeded in [\d.]+s: (.+)", text)
+
+
+def records(shop):
+    return [key for key in shop.objects() if "once/v1/" in key]
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_second_delivery_gets_the_first_result(shop, pool):
+    """A message delivered twice runs its effect once, and both deliveries have the same result."""
+    running = worker(shop, pool)
+    result = shop.till.charge.apply_async(("order",), task_id="one")
+    first = result.get(timeout=30)
+    result.forget()
+    shop.till.charge.apply_async(("order",), task_id="one")
+
+    assert result.get(timeout=30) == first
+    assert shop.notes() == ["charged"]
+    assert RESULT_KEPT in running.text()
+    assert len(records(shop)) == 1
+
+
+@pytest.mark.parametrize("kind", ["s3", "file"])
+def test_every_store_that_workers_share_will_do(aws, till_of, tmp_path, kind):
+    """The same holds on both stand-ins and in a directory, with two deliveries at once."""
+    shop = till_of(store=f"s3://{aws.bucket()}" if kind == "s3" else f"file://{tmp_path}/payloads")
+    running = worker(shop, "prefork", concurrency=2)
+    for _ in range(2):
+        shop.till.charge.apply_async(("order", 1), task_id="one")
+    first, second = eventually(lambda: len(found := returned(running)) == 2 and found)
+
+    assert first == second
+    assert shop.notes() == ["charged"]
+    assert len(records(shop)) == 1
+
+
+@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("seconds", [2, 8])
+def test_two_at_the_same_time_run_once(shop, pool, seconds):
+    """Two deliveries at once run once: the other waits, or comes again, and has the same result."""
+    running = [worker(shop, pool, concurrency=1) for _ in range(2)]
+    for _ in range(2):
+        shop.till.charge.apply_async(("order", seconds), task_id="one")
+    first, second = eventually(lambda: len(found := returned(*running)) == 2 and found, 90)
+
+    assert first == second
+    assert shop.notes() == ["charged"]
+    if seconds > PATIENCE_SECONDS:
+        assert "task in progress" in running[0].text() + running[1].text()
+
+
+def test_a_failed_call_runs_again(shop):
+    """A failure is recorded as with any task, and the call may run again."""
+    worker(shop)
+    result = shop.till.fail_once.apply_async(("order",), task_id="one")
+    with pytest.raises(ValueError, match="first attempt"):
+        result.get(timeout=30)
+    eventually(lambda: records(shop) == [])
+    result.forget()
+
+    assert shop.till.fail_once.apply_async(("order",), task_id="one").get(timeout=30)
+    assert shop.notes() == ["tried", "tried"]
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_retries_run(shop, pool):
+    """A retry has the same task id, and runs although it may arrive before its predecessor has ended."""
+    worker(shop, pool)
+
+    assert shop.till.retry_at_once.delay("order").get(timeout=60)
+    assert shop.notes() == ["attempt 0", "attempt 1", "attempt 2"]
+    assert len(records(shop)) == 1
+
+
+def test_automatic_retries_run_and_are_for_failures_alone(shop):
+    """``autoretry_for`` retries what the task raises, and not that it is in progress elsewhere."""
+    running = worker(shop, concurrency=2)
+    shop.till.auto.apply_async((8,), task_id="one")
+    eventually(lambda: shop.notes() == ["auto", "auto"])
+    shop.till.auto.apply_async((8,), task_id="one")
+    first, second = eventually(lambda: len(found := returned(running)) == 2 and found, 90)
+
+    assert first == second
+    assert shop.notes() == ["auto", "auto"]
+    assert running.text().count("Retry in 0s") == 1
+
+
+def test_a_child_killed_in_the_middle_is_replaced(shop):
+    """A killed run holds its record until its time is over; the next delivery runs."""
+    worker(shop, "prefork", concurrency=1)
+
+    assert shop.till.killed.delay("order").get(timeout=90)
+    assert shop.notes() == ["dying", "dying"]
+    assert len(records(shop)) == 1
+
+
+def test_a_child_killed_before_the_acknowledgement_has_run(shop):
+    """A delivery that ended but was not acknowledged comes again, and runs nothing."""
+    running = worker(shop, "prefork", concurrency=1)
+    shop.till.dies_afterwards.delay("order")
+    eventually(lambda: RESULT_KEPT in running.text(), 60)
+
+    assert shop.notes() == ["charged", "afterwards", "afterwards"]
+
+
+def test_a_slow_run_that_was_replaced_changes_nothing(shop):
+    """A run that outlives its time is replaced, and its late result does not count."""
+    running = worker(shop, concurrency=2)
+    for _ in range(2):
+        shop.till.overrun.apply_async((6,), task_id="one")
+    eventually(lambda: len(returned(running)) == 2)
+    shop.till.overrun.apply_async((6,), task_id="one")
+    eventually(lambda: len(returned(running)) == 3)
+
+    assert returned(running) == ["'run 2'", "'run 1'", "'run 2'"]
+    assert shop.notes() == ["begun", "begun", "ended", "ended"]
+    assert "another delivery took over" in running.text()
+
+
+def test_a_big_result_comes_back(till_of, store):
+    """Five megabytes of result are kept, and come back equal."""
+    shop = till_of(store=store, conf={"result_serializer": "claimcheck"})
+    worker(shop)
+    first = shop.till.big.apply_async((5_000_000,), task_id="one")
+    content = first.get(timeout=30)
+    forget(first)
+    second = shop.till.big.apply_async((5_000_000,), task_id="one")
+
+    assert second.get(timeout=30) == content
+    assert len(content) == 5_000_000
+    assert shop.notes() == ["made"]
+
+
+def test_a_key_tells_calls_apart(shop):
+    """With a key, a second call with the same key has the first one's result, and another runs."""
+    worker(shop)
+    refund, ship = shop.till.refund, shop.till.ship
+    first = refund.delay(10, order_id="a").get(timeout=30)
+
+    assert refund.delay(99, "a").get(timeout=30) == first
+    assert refund.delay(10, order_id="b").get(timeout=30) != first
+    assert refund.delay(5).get(timeout=30) == refund.delay(6, "none").get(timeout=30)
+    shipped = ship.delay({"id": 1, "shop": "x"}).get(timeout=30)
+    assert ship.delay({"shop": "x", "id": 1, "colour": "red"}, speed=2).get(timeout=30) == shipped
+    assert ship.delay({"id": 2, "shop": "x"}).get(timeout=30) != shipped
+    assert shop.notes() == [
+        "refunded 10",
+        "refunded 10",
+        "refunded 5",
+        "shipped by till.ship at 1",
+        "shipped by till.ship at 1",
+    ]
+
+
+def test_the_key_shows_nowhere(till_of, store):
+    """What tells calls apart is in no object, key or log line."""
+    shop = till_of(store=store, options={"threshold_bytes": 0})
+    running = worker(shop)
+    shop.till.refund.delay(1, order_id="secret-4711").get(timeout=30)
+    shop.till.refund.delay(2, order_id="secret-4711").get(timeout=30)
+    [key] = eventually(lambda: records(shop) == shop.objects() and records(shop))
+    content, _ = serializer.installed().store.records().read(key)
+
+    assert "4711" not in running.text() + key
+    assert b"4711" not in content
+    assert RESULT_KEPT in running.text()
+
+
+def test_a_call_without_a_key_fails(shop):
+    """A call whose key is empty would be taken for any other: it is refused, and does not run."""
+    worker(shop)
+    with pytest.raises(ValueError, match="empty"):
+        shop.till.refund.delay(1, order_id=None).get(timeout=30)
+
+    assert shop.notes() == []
+
+
+def test_a_task_called_as_a_function_just_runs(shop):
+    """Called by another task, an idempotent task is a function like any other."""
+    worker(shop)
+    tokens = shop.till.outer.delay("order").get(timeout=30)
+
+    assert len(set(tokens)) == 2
+    assert records(shop) == []
+
+
+def test_a_result_that_cannot_be_kept_fails_the_task(shop):
+    """A result that cannot be encoded is a failure, as it is for Celery."""
+    worker(shop)
+    with pytest.raises(Exception, match="not serialisable"):
+        shop.till.unencodable.delay("order").get(timeout=30)
+
+    assert records(shop) == []
+
+
+@pytest.fixture
+def s3(proxy_to, moto_aws, monkeypatch):
+    """A proxy in front of S3 alone."""
+    proxy = proxy_to(moto_aws.url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
+    return proxy
+
+
+@pytest.fixture
+def fragile(s3, till_of, store):
+    """A till that waits two seconds for its store and then gives the message back."""
+    return till_of(store=store, options={"store_retry_seconds": 2})
+
+
+@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("operation", ["GetObject", "PutObject"])
+def test_an_outage_before_the_run_redelivers(fragile, s3, pool, operation):
+    """Without its record no call runs: the message goes back, and runs when the store is there again."""
+    running = worker(fragile, pool)
+    s3.fail(operation, status=503)
+    result = fragile.till.charge.delay("order")
+    eventually(lambda: "StoreUnavailableError" in running.text(), 60)
+
+    assert fragile.notes() == []
+    assert result.state == "PENDING"
+
+    s3.heal()
+    assert result.get(timeout=60)
+    assert fragile.notes() == ["charged"]
+
+
+def test_an_outage_after_the_run_does_not_fail_it(fragile, s3):
+    """If the result cannot be kept, the task has run all the same, and has its result."""
+    running = worker(fragile)
+    result = fragile.till.charge.delay("order", 2)
+    eventually(lambda: fragile.notes() == ["charged"])
+    s3.fail("PutObject", status=503)
+
+    assert result.get(timeout=60)
+    assert "result not kept" in running.text()
+    assert fragile.notes() == ["charged"]
+
+
+def test_an_outage_after_a_failure_keeps_its_error(fragile, s3):
+    """If the record cannot be removed, the task has failed with its own error all the same."""
+    running = worker(fragile)
+    s3.fail("DeleteObject", status=503)
+    with pytest.raises(ValueError, match="first attempt"):
+        fragile.till.fail_once.delay("order").get(timeout=60)
+
+    assert "record not removed" in running.text()
+
+
+def test_lost_answers_are_no_second_owners(fragile, s3):
+    """An answer of the store that got lost does not make a delivery wait for itself."""
+    running = worker(fragile)
+    s3.lose("PutObject", times=1)
+    result = fragile.till.charge.delay("order", 2)
+    eventually(lambda: fragile.notes() == ["charged"])
+    s3.lose("PutObject", times=1)
+
+    assert result.get(timeout=60)
+    assert fragile.notes() == ["charged"]
+    assert "took over" not in running.text()
+    assert "in progress" not in running.text()
+
+
+def test_a_forged_record_is_refused(shop):
+    """A record that is not ours runs nothing and returns nothing: its task fails, and says why."""
+    worker(shop)
+    key = record_key("claims", "till.charge", '"one"')
+    serializer.installed().store.records().write(key, b"forged", None)
+
+    result = shop.till.charge.apply_async(("order",), task_id="one")
+    with pytest.raises(Exception, match="record corrupt"):
+        result.get(timeout=30)
+    assert shop.notes() == []

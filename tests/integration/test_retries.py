@@ -1,0 +1,248 @@
+"""A retry with the same arguments keeps the payload: stored once, read by each attempt, released at last."""
+
+import json
+import os
+import random
+from dataclasses import dataclass
+
+import pytest
+from celery.exceptions import MaxRetriesExceededError
+from proxy import Proxy
+from shops import entered, standing_shop
+from workers import eventually
+
+from pipeline.operations import sweep
+from pipeline.operations.queues import Queues
+from pipeline.options import DAY_SECONDS, REUSE_SECONDS
+
+pytestmark = [pytest.mark.aws, pytest.mark.worker]
+
+NOISE = random.Random(5).randbytes(20_000)
+ROWS = [{"id": i, "name": f"row {i}"} for i in range(50)]
+CALLS = ("PutObject", "GetObject", "DeleteObjects")
+OPTIONS = {"threshold_bytes": 0}
+CONF = {
+    "broker_transport_options": {
+        "visibility_timeout": 30,
+        "wait_time_seconds": 1,
+        "polling_interval": 0.1,
+        "redelivery_step_seconds": 1,
+    }
+}
+REFUSAL = b'{"__type":"AccessDenied","message":"no"}'
+
+
+@dataclass
+class Proxied:
+    """A stand-in for AWS behind a proxy that writes every call down."""
+
+    name: str
+    url: str
+    proxy: Proxy
+
+    def reset(self):
+        """Keep what others have there: queues and buckets are new in each shop."""
+
+    def stored(self):
+        """Return the calls of the store in their order."""
+        return [each.operation for each in tuple(self.proxy.requests) if each.operation in CALLS]
+
+
+class Retries:
+    """What holds on every pool; each of its kinds runs one worker for all of its tests."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def standing(cls, moto, tmp_path_factory):
+        """A shop where everything goes through the store, with a worker of this pool."""
+        with Proxy(moto.url) as proxy:
+            server = Proxied(moto.name, proxy.url, proxy)
+            folder = tmp_path_factory.mktemp("shop")
+            with standing_shop(server, folder, pool=cls.pool, options=OPTIONS, conf=CONF) as shop:
+                yield server, shop
+
+    @pytest.fixture
+    def server(self, standing, monkeypatch):
+        server, shop = standing
+        entered(server, monkeypatch, empty=False)
+        shop.clear()
+        server.proxy.heal()
+        server.proxy.requests.clear()
+        return server
+
+    @pytest.fixture
+    def shop(self, standing, server):
+        """The shop of this class, without what earlier tests left, and with an empty record of calls."""
+        return standing[1]
+
+    def test_a_retry_keeps_its_payload(self, shop, server):
+        """Three attempts cost one put, three gets, and one delete that comes after the last of them."""
+        result = shop.retry_twice.delay(NOISE, a=1)
+        eventually(lambda: len(shop.notes()) == 1)
+        first = shop.objects()
+        eventually(lambda: len(shop.notes()) == 2)
+        second = shop.objects()
+
+        assert result.get(timeout=30) == len(NOISE)
+        assert len(first) == 1
+        assert first == second
+        shop.eventually_empty()
+        assert server.stored() == ["PutObject", "GetObject", "GetObject", "GetObject", "DeleteObjects"]
+
+    @pytest.mark.parametrize("how", ["in place", "given"])
+    def test_changed_arguments_get_a_payload_of_their_own(self, shop, server, how):
+        """Arguments that were changed in place or given anew are stored anew, and the old payload goes."""
+        result = shop.retry_with.delay(ROWS, how)
+        (old,) = shop.objects()
+
+        assert result.get(timeout=30) == len(ROWS) + 1
+        assert old not in shop.objects()
+        shop.eventually_empty()
+        assert server.stored().count("PutObject") == server.stored().count("GetObject") == 2
+
+    def test_links_that_are_too_big_are_kept_too(self, shop, server):
+        """A retry with a large chain and errback keeps them in its one payload, and the chain goes on."""
+        chained = shop.retry_twice.s(NOISE.hex()) | shop.digest.s(ROWS, "x" * 1_000)
+        result = chained.apply_async(link_error=shop.old_errback.s("x" * 1_000))
+
+        assert result.get(timeout=30) == shop.fingerprint([[2 * len(NOISE), ROWS, "x" * 1_000], {}])
+        shop.eventually_empty()
+        assert server.stored().count("PutObject") == 2
+        assert server.stored().count("GetObject") == 4
+
+    def test_out_of_retries_the_payload_goes(self, shop, server):
+        """A task that has retried often enough has used one payload, which goes."""
+        with pytest.raises(MaxRetriesExceededError):
+            shop.retry_forever.delay(NOISE).get(timeout=30)
+
+        shop.eventually_empty()
+        assert server.stored() == ["PutObject", "GetObject", "GetObject", "DeleteObjects"]
+
+    def test_a_retry_after_early_acknowledgement(self, shop, server):
+        """With early acknowledgement the payload is kept for the retry all the same."""
+        assert shop.retry_early.delay(NOISE).get(timeout=30) == len(NOISE)
+        shop.eventually_empty()
+        assert server.stored() == ["PutObject", "GetObject", "GetObject", "DeleteObjects"]
+
+    @pytest.mark.parametrize("then", ["return", "fail"])
+    def test_an_attempt_may_go_on_after_its_retry(self, shop, server, then):
+        """``retry(throw=False)``, and a success or failure after it: the retry still finds its payload."""
+        shop.retry_and.delay(NOISE, then)
+
+        eventually(lambda: len(shop.notes()) == 2)
+        shop.eventually_empty()
+        assert server.stored() == ["PutObject", "GetObject", "GetObject", "DeleteObjects"]
+
+    def test_the_second_retry_of_one_attempt_has_its_own(self, shop, server):
+        """An attempt that publishes two retries shares its payload with one of them only: both run."""
+        shop.retry_and.delay(NOISE, "retry")
+
+        eventually(lambda: len(shop.notes()) == 3)
+        shop.eventually_empty()
+        assert server.stored().count("PutObject") == 2
+        assert server.stored().count("GetObject") == 3
+
+    def test_what_only_looks_like_a_retry_has_its_own(self, shop, server):
+        """A task that publishes itself under its own id, but not as a retry, stores its arguments anew."""
+        assert shop.again.delay(NOISE).get(timeout=30) == len(NOISE)
+        eventually(lambda: len(shop.notes()) == 2)
+        shop.eventually_empty()
+        assert server.stored().count("PutObject") == 2
+
+    def test_a_retry_that_is_not_sent_leaves_the_payload(self, shop, server):
+        """If SQS refuses the retry, message and payload stay; the next delivery retries with the same one."""
+        rule = server.proxy.fail(
+            lambda call: call.operation == "SendMessage" and call.pid != os.getpid(),
+            status=400,
+            times=1,
+            content=REFUSAL,
+        )
+        result = shop.retry_twice.delay(NOISE)
+
+        assert eventually(lambda: result.state == "FAILURE" and rule.used)
+        assert len(shop.objects()) == 1
+        eventually(lambda: shop.app.AsyncResult(result.id).state == "SUCCESS", 60)
+        assert [note.split()[1] for note in shop.notes()] == ["0", "0", "1", "2"]
+        shop.eventually_empty()
+        assert server.stored() == ["PutObject", *["GetObject"] * 4, "DeleteObjects"]
+
+    def test_a_retry_that_is_not_sent_after_early_acknowledgement(self, shop, server):
+        """If SQS refuses the retry of a message that is gone, no message names the payload: it goes."""
+        server.proxy.fail(
+            lambda call: call.operation == "SendMessage" and call.pid != os.getpid(),
+            status=400,
+            content=REFUSAL,
+        )
+        result = shop.retry_early.delay(NOISE)
+
+        eventually(lambda: result.state == "FAILURE")
+        shop.eventually_empty()
+        assert server.stored() == ["PutObject", "GetObject", "DeleteObjects"]
+
+
+class TestPrefork(Retries):
+    pool = "prefork"
+
+
+class TestThreads(Retries):
+    pool = "threads"
+
+
+class TestSolo(Retries):
+    pool = "solo"
+
+
+@pytest.fixture
+def shop(shop_of, moto_aws, proxy):
+    """A shop with a prefork worker whose every call is written down."""
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options=OPTIONS, conf=CONF)
+    shop.worker(pool="prefork")
+    proxy.requests.clear()
+    return shop
+
+
+def test_a_child_killed_after_its_retry_was_sent(shop, proxy):
+    """The retry finds its payload, however soon the first message comes again."""
+    result = shop.retry_and.delay(NOISE, "die")
+
+    assert result.get(timeout=60) == f"retried {len(NOISE)}"
+    eventually(lambda: f"attempt 1 {len(NOISE)}" in shop.notes())
+    shop.eventually_empty()
+    assert proxy.operations["PutObject"] == 1
+
+
+def test_a_first_message_that_comes_again_leaves_its_retry_the_payload(shop):
+    """The first attempt runs again and succeeds while its retry waits: the payload is the retry's."""
+    result = shop.retry_and.delay(NOISE, "die", countdown=900)
+    (kept,) = shop.objects()
+
+    assert result.get(timeout=60) == f"retried {len(NOISE)}"
+    assert shop.digest.delay(ROWS).get(timeout=30)
+    eventually(lambda: shop.objects() == [kept])
+    assert shop.notes() == [f"attempt 0 {len(NOISE)}"] * 2
+
+
+def test_a_child_killed_after_its_retry_was_sent_and_early_acknowledgement(shop, proxy):
+    """The lost child is recorded as a failure, and its retry finds the payload nevertheless."""
+    result = shop.retry_early.delay(NOISE, dies=True)
+
+    eventually(lambda: len(shop.notes()) == 2, 60)
+    eventually(lambda: shop.app.AsyncResult(result.id).result == len(NOISE))
+    shop.eventually_empty()
+    assert proxy.operations["PutObject"] == 1
+    assert proxy.operations["GetObject"] == 2
+
+
+def test_the_sweep_spares_what_retries_keep(shop_of, moto_aws):
+    """A payload may be a day older than a message that names it, so an orphan is that much older."""
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims")
+    dead = moto_aws.queue(MessageRetentionPeriod=14 * DAY_SECONDS)
+    arn = f"arn:aws:sqs:eu-west-1:123456789012:{dead.rpartition('/')[2]}"
+    policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 5})
+    name = shop.app.conf.task_default_queue
+    moto_aws.queue(name, MessageRetentionPeriod=4 * DAY_SECONDS, RedrivePolicy=policy)
+
+    with Queues(shop.app) as queues:
+        age = sweep.least_age(shop.app, queues, 35 * DAY_SECONDS)
+
+    assert age.total_seconds() == REUSE_SECONDS + (4 + 14) * DAY_SECONDS

@@ -1,0 +1,111 @@
+"""Tasks with a countdown or an ETA wait in SQS, and not in a worker that might die with them."""
+
+import json
+from base64 import b64decode, b64encode
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from workers import eventually
+
+pytestmark = [pytest.mark.aws, pytest.mark.worker]
+
+
+@pytest.fixture
+def shop(shop_of, moto_aws, proxy):
+    """A shop whose every call is written down."""
+    return shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})
+
+
+class Queue:
+    """The shop's queue as SQS sees it."""
+
+    def __init__(self, shop, aws):
+        self.sqs = aws.client("sqs")
+        with shop.app.connection_for_write() as connection:
+            self.url = connection.default_channel._new_queue(shop.app.conf.task_default_queue)
+
+    def counts(self):
+        """Return how many messages are visible, hidden and delayed."""
+        names = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed")]
+        found = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)["Attributes"]
+        return tuple(int(found[name]) for name in names)
+
+    def postpone(self, shop, deliveries=0, **delta):
+        """Publish a task, and put its message back with an ETA, as if its delay were over."""
+        result = shop.digest.delay("x")
+        [sent] = self.sqs.receive_message(QueueUrl=self.url, WaitTimeSeconds=1)["Messages"]
+        self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=sent["ReceiptHandle"])
+        message = json.loads(b64decode(sent["Body"]))
+        message["headers"]["eta"] = (datetime.now(UTC) + timedelta(**delta)).isoformat()
+        body = b64encode(json.dumps(message).encode()).decode()
+        self.sqs.send_message(QueueUrl=self.url, MessageBody=body)
+        for _ in range(deliveries):
+            self.sqs.receive_message(QueueUrl=self.url, VisibilityTimeout=0, WaitTimeSeconds=1)
+        return result
+
+
+@pytest.fixture
+def queue(shop, moto_aws):
+    """The shop's queue."""
+    return Queue(shop, moto_aws)
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_a_countdown_travels_with_the_message(shop, queue, pool):
+    """The queue keeps the message until its time, and then it runs, once."""
+    result = shop.echo.apply_async(("x",), countdown=3)
+    assert queue.counts() == (0, 0, 1)
+    worker = shop.worker(pool=pool)
+
+    assert result.get(timeout=30) == "x"
+    shop.eventually_empty()
+    assert worker.text().count("received") == 1
+
+
+def test_a_long_countdown_is_delayed_as_long_as_sqs_can(shop, queue):
+    """The longest delay is not exceeded, and a time that is past is none."""
+    shop.echo.apply_async(("x",), countdown=86_400)
+    shop.echo.apply_async(("x",), eta=datetime.now(UTC) - timedelta(hours=1))
+
+    assert queue.counts() == (1, 0, 1)
+
+
+def test_an_eta_is_waited_for_in_sqs(shop, queue, proxy):
+    """A message that comes before its time is hidden until then; no worker keeps or extends it."""
+    result = queue.postpone(shop, seconds=25)
+    worker = shop.worker(pool="solo")
+    eventually(lambda: proxy.operations["ChangeMessageVisibility"] == 1)
+    worker.stop()
+
+    assert queue.counts() == (0, 1, 0)
+    assert "received" not in worker.text()
+    shop.worker(pool="solo")
+    assert result.get(timeout=60)
+    shop.eventually_empty()
+    assert queue.counts() == (0, 0, 0)
+    assert proxy.operations["ChangeMessageVisibilityBatch"] == 0
+
+
+@pytest.mark.parametrize(("delivered", "delta"), [(0, {"days": 2}), (1, {"hours": 1})])
+def test_a_far_eta_hops(shop, queue, delivered, delta):
+    """What SQS cannot hide for so long, or has delivered before, is sent again; its payload stays."""
+    result = queue.postpone(shop, delivered, **delta)
+    worker = shop.worker(pool="solo")
+    eventually(lambda: queue.counts() == (0, 0, 1))
+    worker.stop()
+
+    assert "received" not in worker.text()
+    assert result.state == "PENDING"
+    assert len(shop.objects()) == 1
+
+
+def test_a_message_that_cannot_hop_stays(shop, queue, proxy):
+    """If SQS does not take it a second time, the worker keeps the one it has, and gives it back later."""
+    queue.postpone(shop, days=2)
+    proxy.fail("SendMessage", status=400, content=b'{"__type":"InvalidParameterValue","message":"no"}')
+    worker = shop.worker(pool="solo")
+    eventually(lambda: "message not put off" in worker.text())
+    worker.stop()
+
+    assert queue.counts() == (1, 0, 0)
+    assert len(shop.objects()) == 1

@@ -1,0 +1,63 @@
+"""A worker that stops, or loses its connection, lets go of what it has not begun, and of nothing else."""
+
+import signal
+from time import sleep
+
+import pytest
+from workers import eventually
+
+pytestmark = [pytest.mark.aws, pytest.mark.worker]
+
+OPTIONS = {"visibility_timeout": 30, "wait_time_seconds": 1, "polling_interval": 0}
+
+
+@pytest.fixture
+def shop(shop_of, moto_aws, proxy):
+    """A shop whose workers take on more than they can run."""
+    return shop_of(
+        store=f"s3://{moto_aws.bucket()}/claims",
+        options={"threshold_bytes": 0},
+        conf={"broker_transport_options": OPTIONS, "worker_prefetch_multiplier": 10},
+    )
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_warm_shutdown_gives_back_what_waits(shop, pool):
+    """Another worker runs the tasks that waited while the first still runs its last one; each runs once."""
+    first = shop.nap.delay("x", 12)
+    stopping = shop.worker(pool=pool, concurrency=1)
+    eventually(shop.notes)
+    waiting = [shop.nap.delay("x", 0) for _ in range(8)]
+    eventually(lambda: stopping.text().count("received") == 9)
+    stopping.process.send_signal(signal.SIGTERM)
+    eventually(lambda: "Warm shutdown" in stopping.text())
+    shop.worker(pool="threads")
+
+    assert [result.get(timeout=20) for result in waiting] == [1] * 8
+    assert stopping.process.poll() is None
+    assert first.get(timeout=30) == 1
+    shop.eventually_empty()
+    assert shop.notes().count("napping") == 9
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_lost_connection_ends_no_task(shop, proxy, moto_aws, pool):
+    """A task that runs while SQS is out of reach settles when it is back, and does not run twice."""
+    result = shop.nap.delay("x", 8)
+    worker = shop.worker(pool=pool, concurrency=2)
+    eventually(shop.notes)
+    proxy.refuse()
+    sleep(4)
+    proxy.accept()
+
+    assert result.get(timeout=60) == 1
+    shop.eventually_empty(60)
+    assert shop.echo.delay("y").get(timeout=60) == "y"
+    assert shop.notes().count("napping") == 1
+    assert worker.process.poll() is None
+    sqs = moto_aws.client("sqs")
+    url = sqs.get_queue_url(QueueName=shop.app.conf.task_default_queue)["QueueUrl"]
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    assert set(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"].values()) == {"0"}
+    assert "nothing received" in worker.text()
+    assert "Unrecoverable" not in worker.text()

@@ -1,0 +1,111 @@
+"""The SQS transport in real workers: long tasks, killed workers, and a shutdown that forgets nothing."""
+
+from time import monotonic, sleep
+
+import pytest
+from workers import eventually
+
+pytestmark = [pytest.mark.aws, pytest.mark.worker]
+
+VISIBILITY_SECONDS = 4
+
+
+@pytest.fixture
+def shop(shop_of, moto_aws, proxy):
+    """A shop whose every call is written down, with a short visibility timeout."""
+    options = {"visibility_timeout": VISIBILITY_SECONDS, "wait_time_seconds": 1, "polling_interval": 0}
+    return shop_of(
+        store=f"s3://{moto_aws.bucket()}/claims",
+        options={"threshold_bytes": 0},
+        conf={"broker_transport_options": options, "worker_prefetch_multiplier": 10},
+    )
+
+
+def left(aws, shop):
+    """Return how many messages the shop's queue has, hidden ones included."""
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    sqs = aws.client("sqs")
+    url = sqs.get_queue_url(QueueName=shop.app.conf.task_default_queue)["QueueUrl"]
+    answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)
+    return sum(int(value) for value in answer["Attributes"].values())
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_task_longer_than_its_visibility_runs_once(shop, moto_aws, pool):
+    """Neither the task that runs nor the one that waits behind it is delivered a second time."""
+    shop.worker(pool=pool, concurrency=1)
+    shop.worker(pool=pool, concurrency=1)
+    results = [shop.nap.delay("x", 3.2 * VISIBILITY_SECONDS) for _ in range(3)]
+
+    assert [result.get(timeout=90) for result in results] == [1, 1, 1]
+    shop.eventually_empty()
+    assert shop.notes().count("napping") == 3
+    assert left(moto_aws, shop) == 0
+
+
+def test_a_killed_workers_messages_come_back(shop, moto_aws):
+    """Nobody extends what a dead process held: another runs it within the visibility timeout."""
+    doomed = shop.worker(pool="threads", concurrency=1)
+    results = [shop.nap.delay("x", seconds) for seconds in (9, 0, 0)]
+    eventually(shop.notes)
+    sleep(VISIBILITY_SECONDS)  # so that the heartbeat has been at work
+    doomed.process.kill()
+    killed = monotonic()
+    shop.worker(pool="threads", concurrency=5)
+
+    assert [result.get(timeout=30) for result in results] == [1, 1, 1]
+    assert monotonic() - killed < VISIBILITY_SECONDS + 9 + 10
+    assert shop.notes().count("napping") == 4  # the one that was under way runs again
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_early_acknowledgements_are_not_collected(shop, proxy, moto_aws, pool):
+    """A task that is acknowledged before it runs settles with a call of its own."""
+    shop.worker(pool=pool)
+
+    assert shop.early.delay("abc").get(timeout=60) == 3
+    shop.eventually_empty()
+    assert proxy.operations["DeleteMessage"] == 1
+    assert proxy.operations["DeleteMessageBatch"] == 0
+    assert left(moto_aws, shop) == 0
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "gevent"])
+def test_late_acknowledgements_travel_together(shop, proxy, moto_aws, pool):
+    """Tasks that end at about the same time are deleted together, and their payloads go."""
+    results = [shop.echo.delay(number) for number in range(60)]
+    shop.worker(pool=pool)
+
+    assert [result.get(timeout=60) for result in results] == list(range(60))
+    shop.eventually_empty()
+    assert proxy.operations["DeleteMessage"] == 0
+    assert 6 <= proxy.operations["DeleteMessageBatch"] <= 40
+    assert left(moto_aws, shop) == 0
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_a_shutdown_settles_what_has_ended(shop, proxy, moto_aws, pool):
+    """On warm shutdown the task under way ends, its message settles, and its payload is released."""
+    worker = shop.worker(pool=pool)
+    proxy.fail("DeleteMessageBatch", status=503, times=1)
+    result = shop.nap.delay("x", 2)
+    eventually(shop.notes)
+    worker.stop()
+
+    assert result.get(timeout=5) == 1
+    assert left(moto_aws, shop) == 0
+    assert shop.objects() == []
+
+
+def test_a_message_that_never_settles_keeps_its_payload(shop, proxy):
+    """An expired receipt handle in a batch's answer means a redelivery, so the payload stays."""
+    worker = shop.worker(pool="solo")
+    failed = b'{"Successful":[],"Failed":[{"Id":"0","Code":"ReceiptHandleIsInvalid","SenderFault":true}]}'
+    rule = proxy.fail("DeleteMessageBatch", status=200, times=1, content=failed)
+    result = shop.echo.delay("x")
+
+    assert result.get(timeout=60) == "x"
+    eventually(lambda: rule.used == 1)
+    eventually(lambda: "not settled" in worker.text())
+    assert len(shop.objects()) == 1
+    shop.eventually_empty()  # it comes again after its visibility timeout, and settles

@@ -1,0 +1,245 @@
+"""What one call carries, what an error says, and what happens when sending is interrupted."""
+
+import inspect
+import os
+import pickle
+from types import SimpleNamespace
+
+import pytest
+from kombu.transport.SQS import Channel
+
+from pipeline import metrics, publisher
+from pipeline.claimcheck import ClaimCheck
+from pipeline.metrics import Recorder
+from pipeline.publication import Publication
+from pipeline.transport.collecting import Collector, collecting, parcel_of
+from pipeline.transport.entries import Entry, Parcel
+from pipeline.transport.sending import Batch, BatchSendError, Failed
+
+URL = "http://sqs/1/queue"
+FAILED = Failed("id-1", "queue", "AccessDenied", is_certain=True)
+
+
+class Queues:
+    """Stands in for boto3's client: writes down what it is asked to send, or raises."""
+
+    def __init__(self, error=None):
+        self.calls = []
+        self.error = error
+
+    def send_message(self, **options):
+        self._send([options])
+
+    def send_message_batch(self, QueueUrl, Entries):  # noqa: N803 - boto3's names
+        self._send(Entries)
+        return {"Successful": [{"Id": each["Id"]} for each in Entries]}
+
+    def _send(self, messages):
+        self.calls.append([each["MessageBody"] for each in messages])
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.fixture
+def gone():
+    """The task ids that a batch has given up: certain ones, and unclear ones."""
+    return [], []
+
+
+@pytest.fixture
+def batch(gone):
+    def give_up(unsent, unclear):
+        gone[0].extend(it.task_id for it in unsent)
+        gone[1].extend(it.task_id for it in unclear)
+
+    return Batch(1_000, give_up)
+
+
+def put(batch, queues, *bodies, url=URL, **options):
+    """Add one publication for each body, and send what is full."""
+    for body in bodies:
+        parcel = Parcel(Publication(task_id=body[:4], queue="queue"), batch.add)
+        parcel.add(queues, {"QueueUrl": url, "MessageBody": body, **options})
+        batch.send_full([url])
+
+
+def test_the_size_of_an_entry():
+    """Body, and names, types and values of attributes, in bytes of UTF-8."""
+    attributes = {
+        "näme": {"DataType": "String", "StringValue": "é"},
+        "b": {"DataType": "Binary", "BinaryValue": b"123"},
+    }
+    options = {"QueueUrl": URL, "MessageBody": "bödy", "MessageAttributes": attributes}
+
+    assert Entry(Parcel(Publication(), print), None, options).size_bytes == 5 + (5 + 6 + 2) + (1 + 6 + 3)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "calls"),
+    [
+        ([1] * 25, [10, 10, 5]),
+        ([500, 500, 1], [2, 1]),
+        ([400, 601, 1], [1, 2]),
+        ([2_000, 1], [1, 1]),
+        ([250] * 9, [4, 4, 1]),
+    ],
+)
+def test_a_call_is_filled_up_to_the_limits(batch, sizes, calls):
+    """Ten messages, or as many as the bytes allow; what is too big alone is left to SQS to judge."""
+    queues = Queues()
+    put(batch, queues, *["x" * size for size in sizes])
+    batch.close()
+
+    assert [len(call) for call in queues.calls] == calls
+
+
+def test_no_limit_is_above_that_of_sqs():
+    """Where one message may be larger on another broker, a call to SQS is not."""
+    assert Batch(10**9, print)._limit_bytes == 1_048_576
+
+
+def test_attributes_count(batch):
+    """Attributes take room in a call as bodies do."""
+    queues = Queues()
+    attributes = {"name": {"DataType": "String", "StringValue": "x" * 600}}
+    put(batch, queues, "1", "2", MessageAttributes=attributes)
+    batch.close()
+
+    assert queues.calls == [["1"], ["2"]]
+
+
+def test_fifo_groups_are_kept_apart(batch):
+    """A call carries one message of each message group, in the order of the first."""
+    queues = Queues()
+    for name, body in [("a", "1"), ("b", "2"), ("a", "3"), ("b", "4"), ("c", "5")]:
+        put(batch, queues, body, url=f"{URL}.fifo", MessageGroupId=name)
+    batch.close()
+
+    assert queues.calls == [["1", "2"], ["3", "4", "5"]]
+
+
+def test_fair_queues_are_not_fifo(batch):
+    """On a standard queue a message group says nothing about order."""
+    queues = Queues()
+    put(batch, queues, "1", "2", MessageGroupId="a")
+    batch.close()
+
+    assert queues.calls == [["1", "2"]]
+
+
+def test_what_fails_is_given_up_once(batch, gone):
+    """What has failed is given up when it is raised, and named by every error of the batch after that."""
+    put(batch, Queues(ConnectionError()), "id-1")
+    put(batch, Queues(ConnectionError()), "id-2", url=f"{URL}2")
+    with pytest.raises(BatchSendError) as caught:
+        batch.close()
+    batch.close()
+
+    assert [each.task_id for each in caught.value.failed] == ["id-1", "id-2"]
+    assert gone == ([], ["id-1", "id-2"])
+
+
+def test_sending_is_interrupted(batch, gone, caplog):
+    """What was under way is unclear, what was not sent yet is certain, and the interruption goes on."""
+    put(batch, Queues(KeyboardInterrupt()), "id-1")
+    put(batch, Queues(), "id-2", url=f"{URL}2")
+    with pytest.raises(KeyboardInterrupt):
+        batch.close()
+
+    assert gone == (["id-2"], ["id-1"])
+    assert "messages not sent: 2" in caplog.text
+
+
+def test_a_publication_of_several_messages(batch, gone):
+    """A payload that one message has brought to a queue is not given up because another failed."""
+    parcel = Parcel(Publication(task_id="id-1"), batch.add)
+    parcel.add(Queues(), {"QueueUrl": URL, "MessageBody": "1"})
+    parcel.add(Queues(ConnectionError()), {"QueueUrl": f"{URL}2", "MessageBody": "1"})
+    with pytest.raises(BatchSendError):
+        batch.close()
+
+    assert gone == ([], [])
+
+
+def test_a_forked_process_does_not_add(batch, monkeypatch):
+    """A child would collect into a copy that nobody sends."""
+    assert batch.takes
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+
+    assert not batch.takes
+
+
+def test_only_the_task_itself_is_collected(batch):
+    """An event that Celery sends beside a task is sent at once, and so is all else outside of it."""
+    with collecting(batch, Publication(task_id="1")) as parcel:
+        assert parcel_of({"headers": {"id": "1"}}) is parcel
+        assert parcel_of({"headers": {"id": "2"}}) is None
+        assert parcel_of({"headers": {}}) is None
+        assert parcel_of({}) is None
+
+    assert parcel_of({"headers": {"id": "1"}}) is None
+
+
+def test_the_error_survives_pickling():
+    """It crosses the pool's pipe with its text and the messages that failed."""
+    error = BatchSendError("messages not sent: 1", [FAILED])
+    copy = pickle.loads(pickle.dumps(error))
+
+    assert (str(copy), copy.failed) == ("messages not sent: 1", (FAILED,))
+    assert BatchSendError(*[error.args[0], [list(FAILED)]]).failed == (FAILED,)  # as JSON brings it back
+
+
+def test_the_error_says_what_to_do(batch):
+    """It names count, queue and code, how much is unclear, and the way out; and no body."""
+    put(batch, Queues(ConnectionError()), "secret")
+    with pytest.raises(
+        BatchSendError, match=r"1 \[queue=queue, code=ConnectionError\]; .* 1 of them"
+    ) as caught:
+        batch.close()
+
+    assert "publish those again" in str(caught.value)
+    assert "secret" not in repr(caught.value)
+
+
+def test_payloads_are_released_or_counted(claimcheck, store, noise):
+    """Of what was not sent the payload goes, in one call; of what is unclear it stays, and is counted."""
+
+    class Sink:
+        def __init__(self):
+            self.seen = []
+
+        def emit(self, batch):
+            self.seen += batch
+
+    sink = Sink()
+    recording = ClaimCheck(
+        claimcheck.store, claimcheck.codec, claimcheck.options, claimcheck.wire, Recorder(sink)
+    )
+    publisher.serializer.install(recording)
+    made = [Publication(task="t", queue="q", task_id=str(number)) for number in range(3)]
+    for publication in made:
+        publication.claims.append(recording.offload(recording.seal(noise), publication))
+    publisher._give_up(made[:2], made[2:])
+    recording.recorder.close()
+
+    assert [stored.key for stored in store.list()] == [made[2].claims[0].key]
+    (orphaned,) = [each for each in sink.seen if each.metric == metrics.PAYLOADS_ORPHANED]
+    assert (orphaned.queue, orphaned.task, orphaned.values) == ("q", "t", {1: 1})
+
+
+def test_only_sending_is_collected(batch):
+    """The client that ``_put`` gets is the queue's own in all else."""
+    channel = SimpleNamespace(sqs=lambda queue: f"client of {queue}", region="eu")
+    collector = Collector(channel, Parcel(Publication(), batch.add))
+
+    assert collector.region == "eu"
+    assert collector.sqs(queue="q").upper() == "CLIENT OF Q"
+
+
+def test_put_can_be_borrowed():
+    """Kombu's ``_put`` looks everything up on the channel that it is given, so that may be a collector."""
+    source = inspect.getsource(Channel._put)
+
+    assert "super()" not in source
+    assert "c = self.sqs(" in source
+    assert "c.send_message(" in source
