@@ -2,8 +2,8 @@
 
 import sys
 
-from benchmarks import codec, compression, digest
+from benchmarks import codec, compression, digest, wire
 
-for measurement in (codec, compression, digest):
+for measurement in (codec, compression, digest, wire):
     print(f"measuring {measurement.__name__} …", file=sys.stderr)
     print(measurement.table(), end="\n\n")

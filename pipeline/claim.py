@@ -140,10 +140,20 @@ def _verify(wire: _Wire, signing_key: bytes | None) -> None:
         )
 
 
-def new_key(prefix: str, now: datetime | None = None) -> str:
-    """Return a new, unguessable key under ``prefix``: ``<prefix>/v1/YYYY/MM/DD/<40 hex digits>``."""
-    day = (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y/%m/%d")
+def new_key(prefix: str, due: datetime | None = None) -> str:
+    """Return a new, unguessable key under ``prefix``: ``<prefix>/v1/YYYY/MM/DD/<40 hex digits>``.
+
+    The day is that on which the payload is due: today, or that of its task's ETA. No payload is an orphan
+    before that.
+    """
+    day = (due or datetime.now(UTC)).astimezone(UTC).strftime("%Y/%m/%d")
     return _join(prefix, f"v1/{day}/{secrets.token_hex(20)}")
+
+
+def day_of(key: str) -> datetime:
+    """Return the day in a key that :func:`new_key` has made: its midnight, in UTC."""
+    year, month, day = map(int, key.split("/")[-4:-1])
+    return datetime(year, month, day, tzinfo=UTC)
 
 
 def check_key(key: str, prefix: str) -> None:

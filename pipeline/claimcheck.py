@@ -8,7 +8,8 @@ worker's main process releases.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from math import inf
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -21,13 +22,14 @@ from pipeline.codec import Codec
 from pipeline.errors import (
     ClaimError,
     PayloadCorruptError,
+    PayloadExpiresError,
     PayloadTooLargeError,
     StoreDeniedError,
     StoreError,
     StoreUnavailableError,
 )
 from pipeline.metrics import Metric, Recorder
-from pipeline.options import REUSE_SECONDS, Options
+from pipeline.options import DAY_SECONDS, REUSE_SECONDS, Options
 from pipeline.publication import Publication
 from pipeline.store import Store
 from pipeline.wire import Wire
@@ -44,6 +46,8 @@ class ClaimCheck:
     options: Options
     wire: Wire
     recorder: Recorder
+    longest_wait_seconds: float = inf
+    """How far ahead a task's ETA may be: its payload must outlive it, its queue and its dead letters."""
 
     def seal(self, value: Any) -> Inline:
         """Turn a value into a payload that may travel inline: encoded, and compressed where that pays.
@@ -67,10 +71,12 @@ class ClaimCheck:
         """Put a payload away, in the calling process, and return the claim for it.
 
         Raises:
+            PayloadExpiresError: the task's ETA is so far ahead that its payload would be gone.
             StoreUnavailableError: the store stayed unavailable for ``store_retry_seconds``.
             StoreDeniedError: the store refuses us.
         """
-        claim = self._claim(sealed)
+        self._check_wait(publication.wait_seconds)
+        claim = self._claim(sealed, publication.wait_seconds)
         metadata = {
             "digest": claim.digest,
             "task": _ascii(publication.task),
@@ -80,16 +86,25 @@ class ClaimCheck:
             self._patiently(lambda: self.store.put(claim.key, sealed.data, metadata))
         return claim
 
-    def _claim(self, sealed: Inline) -> Claim:
+    def _check_wait(self, wait_seconds: float) -> None:
+        if wait_seconds > self.longest_wait_seconds:
+            raise PayloadExpiresError(
+                f"payload would expire: its task is to run in {wait_seconds / DAY_SECONDS:.0f} days, and "
+                f"payload_ttl_seconds leaves {self.longest_wait_seconds / DAY_SECONDS:.0f}; raise it, and the "
+                "bucket's lifecycle rule with it, or send the task later"
+            )
+
+    def _claim(self, sealed: Inline, wait_seconds: float) -> Claim:
+        now = datetime.now(UTC)
         return Claim(
             store=self.options.alias,
-            key=new_key(self.store.prefix),
+            key=new_key(self.store.prefix, now + timedelta(seconds=wait_seconds)),
             size_bytes=len(sealed.data),
             digest=_digest(sealed.data),
             codec=sealed.codec,
             compression=sealed.compression,
             expanded_bytes=sealed.expanded_bytes,
-            created=datetime.now(UTC),
+            created=now,
         )
 
     def is_reusable(self, claim: Claim, sealed: Inline) -> bool:

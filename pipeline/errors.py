@@ -7,6 +7,7 @@
     ├── TaskInProgressError        another delivery runs this idempotent task; retryable = True
     ├── PayloadError
     │   ├── PayloadEncodeError     producer; an argument cannot be serialised (names its path and type)
+    │   ├── PayloadExpiresError    producer; the task's ETA is beyond payload_ttl_seconds
     │   ├── PayloadTooLargeError   producer and worker; above payload_limit_bytes
     │   └── PayloadCorruptError    worker; size, digest or compression is not what the claim says
     └── StoreError
@@ -51,6 +52,10 @@ class PayloadError(PipelineError):
 
 class PayloadEncodeError(PayloadError):
     """A value cannot be serialised; the message names its path and type, never its text."""
+
+
+class PayloadExpiresError(PayloadError):
+    """A payload would be gone before its task may run."""
 
 
 class PayloadTooLargeError(PayloadError):

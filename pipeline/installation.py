@@ -64,6 +64,7 @@ def install(
         options=chosen,
         wire=_wire(app, transport, chosen),
         recorder=Recorder(metrics or _default_sink(store)),
+        longest_wait_seconds=timechain.longest_wait_seconds(app, chosen, transport),
     )
     _configure(app, transport, publish=chosen.publish)
     serializer.install(claimcheck)

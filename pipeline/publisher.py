@@ -18,6 +18,7 @@ from pipeline.publication import Publication, publishing
 from pipeline.publication.reuse import reuses
 from pipeline.transport import refused
 from pipeline.transport.collecting import Producer, ProducerPool, collecting, producers
+from pipeline.transport.delay import remaining_seconds
 from pipeline.transport.sending import Batch
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class PublisherMixin(AMQP):
                 task_id=message.headers.get("id", ""),
                 queue=_queue_name(options),
                 headers=message.headers,
+                wait_seconds=remaining_seconds(message.headers),
             )
             into = _batch_of(producer, message)
             with publishing(publication), collecting(into, publication) as parcel:
@@ -158,6 +160,8 @@ def _abandon(publication: Publication, exc: Exception) -> None:
 
     After a timeout or a lost connection it may have: then the payload stays, and the sweep decides.
     """
+    if publication.is_sent:  # what failed came after it: a handler of a signal, or the task-sent event
+        return
     claimcheck = serializer.installed()
     is_refused = refused(exc)
     if is_refused and publication.reuse:

@@ -9,6 +9,7 @@ A task that outlives its visibility timeout is delivered to a second worker whil
 A payload that expires before its message turns a redelivery into a loss.
 """
 
+from math import inf
 from typing import Any
 
 from pipeline.options import DAY_SECONDS, REUSE_SECONDS, SQS_RETENTION_LIMIT_SECONDS, Options
@@ -47,6 +48,13 @@ def check_tasks(app: Any) -> None:
         soft = _either(task.soft_time_limit, app.conf.task_soft_time_limit)
         hard = _either(task.time_limit, app.conf.task_time_limit)
         _check_limits(f"task {name}", soft, hard, app.conf, transport)
+
+
+def longest_wait_seconds(app: Any, options: Options, transport: str) -> float:
+    """Return how far ahead the ETA of a task with a payload may be."""
+    if transport != "sqs":
+        return inf
+    return options.payload_ttl_seconds - _needed_seconds(app.conf.broker_transport_options)
 
 
 def scheme_of(app: Any) -> str:
@@ -89,15 +97,20 @@ def _is_extended(conf: Any, transport: str) -> bool:
 
 
 def _check_ttl(options: Options, transport_options: dict[str, Any]) -> None:
-    attributes = transport_options.get("sqs-creation-attributes") or {}
-    retention = int(attributes.get("MessageRetentionPeriod", _RETENTION_SECONDS))
-    needed = retention + SQS_RETENTION_LIMIT_SECONDS + REUSE_SECONDS
+    needed = _needed_seconds(transport_options)
     if options.payload_ttl_seconds <= needed:
         raise ValueError(
             f"time chain broken: payload_ttl_seconds={options.payload_ttl_seconds} is not above queue "
             f"retention plus dead-letter queue retention plus a day for retries ({needed} s), so a payload "
             "could expire before its message; raise it, and the bucket's lifecycle rule with it"
         )
+
+
+def _needed_seconds(transport_options: dict[str, Any]) -> int:
+    """Return for how long a message may name a payload once its task may run."""
+    attributes = transport_options.get("sqs-creation-attributes") or {}
+    retention = int(attributes.get("MessageRetentionPeriod", _RETENTION_SECONDS))
+    return retention + SQS_RETENTION_LIMIT_SECONDS + REUSE_SECONDS
 
 
 def _visibility(conf: Any, transport: str) -> int | None:

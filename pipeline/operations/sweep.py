@@ -6,6 +6,7 @@ dead-letter queue. So the age alone must speak for them::
 
     queue retention + dead-letter queue retention     a message is redriven on its last day, and waits again
       + one day                                       a retry names the payload of the attempt before it
+      after the day in its key                        that of its task's ETA
     result_expires                                    payloads of results lie under the same prefix
 
 A FIFO queue starts a message's clock anew when it is dead-lettered, so its retention counts twice.
@@ -17,14 +18,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pipeline.claim import check_key
+from pipeline.claim import check_key, day_of
 from pipeline.errors import ClaimError
 from pipeline.operations.queues import Queue, Queues
 from pipeline.options import REUSE_SECONDS, SQS_RETENTION_LIMIT_SECONDS
 from pipeline.store import Store, StoredObject
 
 MARGIN = timedelta(days=1)
-"""Added to the least age unless one is asked for: clocks differ, and a delay comes before the retention."""
+"""Added to the least age unless one is asked for: clocks differ, and of an ETA a key tells only the day."""
 
 BATCH_COUNT = 1_000
 """Keys of one delete. Source: S3 API Reference, DeleteObjects."""
@@ -85,7 +86,7 @@ def orphans(store: Store, age: timedelta, named: set[str], swept: Swept) -> Iter
         swept.objects += 1
         if not _is_ours(found.key, store.prefix):
             swept.foreign += 1
-        elif found.modified > newest:
+        elif max(found.modified, day_of(found.key)) > newest:
             swept.young += 1
         elif found.key in named:
             swept.named += 1

@@ -21,8 +21,12 @@ class Publication:
     queue: str = ""
     headers: dict[str, Any] = field(default_factory=dict)
     """The message's own headers: the encoder may still write to them."""
+    wait_seconds: float = 0.0
+    """How long it is until the task may run: its ETA."""
     claims: list[Claim] = field(default_factory=list)
     """What was offloaded for it: to be released if it is never sent."""
+    is_sent: bool = False
+    """Whether the broker has confirmed it: whatever fails after that, its payload is in use."""
     reuse: bytes | None = None
     """Mark of the attempt whose payload it takes over instead; see ``reuse.py``."""
 

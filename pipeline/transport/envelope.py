@@ -16,6 +16,15 @@ QUEUE_NAME = "sqs_queue_name"
 """Where the delivery info names the queue that a message came from; its routing key is the sender's."""
 
 
+class _Body(str):
+    """A text that is not shown: Celery logs the delivery info whole."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} characters>"
+
+
 def received(envelope: Envelope, sqs_message: Mapping[str, Any], queue: str, queue_url: str) -> Envelope:
     """Return the envelope of a message that was received, or an empty one if this one is not sound."""
     if not _is_sound(envelope):
@@ -24,8 +33,7 @@ def received(envelope: Envelope, sqs_message: Mapping[str, Any], queue: str, que
     info = envelope["properties"]["delivery_info"]
     info[QUEUE_NAME] = queue
     if "sqs_message" in info:
-        # Celery logs it whole, and the body is in the message anyway.
-        info["sqs_message"] = {name: value for name, value in sqs_message.items() if name != "Body"}
+        info["sqs_message"] = {**sqs_message, "Body": _Body(sqs_message["Body"])}
     if not isinstance(info.get("routing_key"), str):
         info["routing_key"] = queue
     return envelope

@@ -5,6 +5,7 @@ from typing import Any
 from kombu.transport.SQS import Channel as SQSChannel
 from kombu.utils.objects import cached_property
 
+from pipeline.publication import current
 from pipeline.transport import addressing
 from pipeline.transport.collecting import Collector, parcel_of
 from pipeline.transport.delay import delay_seconds
@@ -32,6 +33,7 @@ class PublishingChannel(SQSChannel):
         parcel = parcel_of(message)
         if parcel is None:
             super()._put(queue, message, **kwargs)
+            _note_sent(message)
         else:
             keeping: Any = Collector(self, parcel)
             SQSChannel._put(keeping, queue, message, **kwargs)  # noqa: SLF001 - that of this very channel
@@ -74,3 +76,9 @@ class PublishingChannel(SQSChannel):
                 with_dead_letters=self.wants_dead_letters(queue_name),
             )
         return super()._create_queue(queue_name, attributes)
+
+
+def _note_sent(message: dict[str, Any]) -> None:
+    publication = current()
+    if (message.get("headers") or {}).get("id") == publication.task_id:
+        publication.is_sent = True

@@ -24,14 +24,13 @@ PAUSE_LIMIT_SECONDS = 10.0
 class Receiver(AsyncSQSConnection):
     """Kombu's asynchronous connection to SQS, where no answer means no messages. Used by the event loop."""
 
-    def __init__(self, connection: AsyncSQSConnection) -> None:
+    def __init__(self, connection: AsyncSQSConnection, region: str) -> None:
         super().__init__(
             sqs_connection=connection.sqs_connection,
-            region=connection.sqs_connection.meta.region_name,
+            region=region,
             message_system_attribute_names=connection.message_system_attribute_names,
             message_attribute_names=connection.message_attribute_names,
         )
-        self.connection = connection
         self._failures = 0
 
     @property
@@ -58,22 +57,3 @@ class Receiver(AsyncSQSConnection):
             extra={"queue": parent, "status": response.status, "attempt": self._failures},
         )
         return {}
-
-
-class Receivers:
-    """One receiver for each queue of a channel."""
-
-    def __init__(self) -> None:
-        self._receivers: dict[str, Receiver] = {}
-
-    def of(self, queue: str, connection: AsyncSQSConnection) -> Receiver:
-        """Return a queue's receiver; a new one if Kombu has made the connection anew."""
-        receiver = self._receivers.get(queue)
-        if receiver is None or receiver.connection is not connection:
-            receiver = self._receivers[queue] = Receiver(connection)
-        return receiver
-
-    def pause_seconds(self, queue: str) -> float:
-        """Return how long to wait before a queue is asked again."""
-        receiver = self._receivers.get(queue)
-        return receiver.pause_seconds if receiver else 0.0

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
+from kombu.asynchronous.aws.sqs.connection import AsyncSQSConnection
 from kombu.transport import SQS
 from kombu.transport.SQS import Channel as SQSChannel
 
@@ -20,7 +21,7 @@ from pipeline.transport.held import Delivery, Held, batches
 from pipeline.transport.inspection import Inspection
 from pipeline.transport.message import Message
 from pipeline.transport.publishing import PublishingChannel
-from pipeline.transport.receiving import Receivers
+from pipeline.transport.receiving import Receiver
 from pipeline.transport.redelivery import redelivery_seconds, return_batch, return_to_queue
 from pipeline.transport.settling import Settler
 
@@ -60,7 +61,6 @@ class Channel(PublishingChannel):
         self._held: Held = connection.held
         self._settler: Settler = connection.settler
         self._heartbeat: Heartbeat = connection.heartbeat
-        self._receivers = Receivers()
         self._keeps_started = False
         super().__init__(connection, **options)
 
@@ -79,14 +79,22 @@ class Channel(PublishingChannel):
             envelope = {}
         return received(envelope, message, queue_name, q_url)
 
-    def _get_from_sqs(
-        self, queue_name: str, queue_url: str, connection: Any, *args: Any, **options: Any
-    ) -> Any:
-        receiver = self._receivers.of(queue_name, connection)
-        return super()._get_from_sqs(queue_name, queue_url, receiver, *args, **options)
+    def asynsqs(self, queue: str | None = None) -> Any:
+        """Return what the event loop receives a queue's messages with; by SQS's name."""
+        connection = super().asynsqs(queue)
+        if type(connection) is not AsyncSQSConnection:  # ours already, or made otherwise
+            return connection
+        receiver = Receiver(connection, self.region)
+        if queue is not None and self.predefined_queues:
+            self._predefined_queue_async_clients[queue] = receiver
+        else:
+            self._asynsqs = receiver  # type: ignore[assignment]
+        return receiver
 
     def _loop1(self, queue: str, messages_fetched: int | None = None) -> None:
-        if pause := self._receivers.pause_seconds(self.canonical_queue_name(queue)):
+        receiver = self.asynsqs(self.canonical_queue_name(queue))
+        pause = receiver.pause_seconds if isinstance(receiver, Receiver) else 0.0
+        if pause:
             self.hub.call_later(pause, self._schedule_queue, queue)  # type: ignore[union-attr]
         else:
             super()._loop1(queue, messages_fetched)
@@ -96,7 +104,7 @@ class Channel(PublishingChannel):
         info = getattr(message, "delivery_info", None)
         if not isinstance(info, dict) or "sqs_message" not in info:
             return
-        queue, url = info[QUEUE_NAME], info["sqs_queue"]
+        queue, url = info.get(QUEUE_NAME) or info.get("routing_key"), info["sqs_queue"]
         client = self._client(queue)
         hidden = self.connection.inspection.hidden_seconds(url, self.visibility_timeout)
         is_chosen = self.transport_options.get("visibility_timeout") not in {None, ""}
@@ -126,8 +134,7 @@ class Channel(PublishingChannel):
                 self._check_open()
             elif delivery.message.settles_later is True:
                 delivery.message.settling = True
-                if not self.closed:
-                    delivery.client = self._client(delivery.queue)  # its credentials may have been renewed
+                delivery.client = self._client_of(delivery)
                 self._settler.add(delivery)
             else:
                 self._settle(delivery)
@@ -138,6 +145,10 @@ class Channel(PublishingChannel):
     def _client(self, queue: str | None) -> Any:
         return self.sqs(queue=self.canonical_queue_name(queue) if queue else None)
 
+    def _client_of(self, delivery: Delivery) -> Any:
+        """Return a client whose credentials are fresh; a closed channel has the one of the delivery."""
+        return delivery.client if self.closed else self._client(delivery.queue)
+
     def _check_open(self) -> None:
         if self.closed:
             raise NotSettledError(
@@ -146,7 +157,9 @@ class Channel(PublishingChannel):
 
     def _settle(self, delivery: Delivery) -> None:
         try:
-            delivery.client.delete_message(QueueUrl=delivery.queue_url, ReceiptHandle=delivery.receipt_handle)
+            self._client_of(delivery).delete_message(
+                QueueUrl=delivery.queue_url, ReceiptHandle=delivery.receipt_handle
+            )
         except ClientError as exc:
             refusal = DeleteDeniedError if code(exc) == "AccessDenied" else NotSettledError
             raise refusal(

@@ -14,6 +14,7 @@ from pipeline.metrics import MESSAGES_UNSETTLED, Recorder
 from pipeline.publication.reuse import reuses
 from pipeline.transport import Transport
 from pipeline.worker.consumer import ConsumerMixin
+from pipeline.worker.forks import follow_forks
 from pipeline.worker.observe import observe
 from pipeline.worker.releaser import Releaser
 from pipeline.worker.request import RequestMixin
@@ -45,6 +46,7 @@ class ClaimCheckStep(bootsteps.Step):
         consumer = symbol_by_name(worker.consumer_cls)
         mixed = type("Consumer", (ConsumerMixin, consumer), {"recorder": claimcheck.recorder})
         worker.consumer_cls = mixed
+        follow_forks(app)
         releaser.start()
         signals.worker_shutdown.connect(
             lambda **_: releaser.close(), weak=False, dispatch_uid="claimcheck.releaser"

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
@@ -71,7 +71,7 @@ class Aged(MemoryStore):
 def test_orphans_are_old_and_unnamed():
     """A payload is an orphan if it is old enough, its key is of our grammar, and no message names it."""
     store = Aged("claims")
-    keys = [new_key("claims") for _ in range(3)]
+    keys = [new_key("claims", datetime.now(UTC) - 30 * DAY) for _ in range(3)]
     for key in (*keys, "claims/notes.txt"):
         store.put(key, b"12345", {})
     swept = Swept()

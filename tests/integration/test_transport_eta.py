@@ -5,7 +5,13 @@ from base64 import b64decode, b64encode
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from kombu.exceptions import EncodeError
 from workers import eventually
+
+from pipeline import serializer
+from pipeline.claim import day_of
+from pipeline.errors import PayloadExpiresError
+from pipeline.operations.sweep import Swept, orphans
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
@@ -109,3 +115,24 @@ def test_a_message_that_cannot_hop_stays(shop, queue, proxy):
 
     assert queue.counts() == (1, 0, 0)
     assert len(shop.objects()) == 1
+
+
+def test_an_eta_beyond_the_payloads_life_is_refused(shop):
+    """A payload that would be gone before its task may run is not stored, and nothing is sent."""
+    with pytest.raises(EncodeError, match="leaves 16; raise it") as refused:
+        shop.digest.apply_async(("x",), countdown=17 * 86_400)
+
+    assert isinstance(refused.value.args[0], PayloadExpiresError)
+    assert shop.objects() == []
+
+
+def test_a_payload_lies_under_the_day_it_is_due(shop):
+    """Its key has the day of the ETA, from which the sweep counts its age."""
+    shop.digest.apply_async(("x",), countdown=15 * 86_400)
+    [key] = shop.objects()
+    due = datetime.now(UTC) + timedelta(days=15)
+    aged = Swept()
+
+    assert (due - day_of(key)).days in {0, -1}
+    assert list(orphans(serializer.installed().store, timedelta(days=-1), set(), aged)) == []
+    assert aged.young == 1

@@ -61,3 +61,22 @@ def test_a_lost_connection_ends_no_task(shop, proxy, moto_aws, pool):
     assert set(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"].values()) == {"0"}
     assert "nothing received" in worker.text()
     assert "Unrecoverable" not in worker.text()
+
+
+def test_a_minute_without_sqs_loses_no_acknowledgement(shop, proxy, moto_aws):
+    """Tasks that end while SQS is out of reach settle when it is back: nothing runs twice, nothing is left."""
+    results = [shop.nap.delay("x", seconds / 4) for seconds in range(20)]
+    worker = shop.worker(pool="threads", concurrency=10)
+    eventually(lambda: worker.text().count("received") == 20)
+    cut = [proxy.fail(name, status=503) for name in ("DeleteMessageBatch", "ReceiveMessage")]
+    lost = proxy.lose("ChangeMessageVisibilityBatch", times=3)
+
+    assert [result.get(timeout=60) for result in results] == [1] * 20
+    sleep(60)
+    assert cut[0].used > 5
+    assert len(shop.objects()) > 0
+    proxy.heal()
+    shop.eventually_empty(60)
+    worker.stop()
+    assert shop.notes().count("napping") == 20
+    assert lost.used == 3

@@ -1,0 +1,25 @@
+"""Gives a forked child connections of its own to the result backend, where Celery leaves it its parent's.
+
+Celery's main process asks the backend when a child is lost. A child that is forked after that inherits the
+open connection, and two processes that write to one connection garble what they send: seen with DynamoDB,
+where results were refused as invalid, and tasks that had run were recorded as failed. Backends on Redis or
+a database look at the process's id; those on boto3 do not.
+Source: celery 5.7.0, ``worker/request.py`` (``_success_was_stored``), ``backends/dynamodb.py``, ``s3.py``.
+"""
+
+from typing import Any
+
+from celery import signals
+
+
+def follow_forks(app: Any) -> None:
+    """Renew the backend's client in each prefork child. Call it in the worker's main process."""
+
+    def renew(**_: Any) -> None:
+        backend = app.backend
+        if hasattr(backend, "_get_client"):
+            backend._client = None  # noqa: SLF001 - made anew when it is first used
+        if hasattr(backend, "_connect_to_s3"):
+            backend._s3_resource = backend._connect_to_s3()  # noqa: SLF001
+
+    signals.worker_process_init.connect(renew, weak=False, dispatch_uid="claimcheck.forks")

@@ -1,0 +1,60 @@
+"""An upload that fails: one clear error for the publisher, nothing on the queue, nothing in the bucket."""
+
+import pytest
+from kombu.exceptions import EncodeError
+
+import pipeline
+from pipeline.errors import StoreDeniedError, StoreUnavailableError
+
+pytestmark = pytest.mark.aws
+
+DENIED = b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"
+SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>no</Message></Error>"
+
+
+@pytest.fixture
+def shop(shop_of, moto_aws, proxy):
+    """A shop whose store is asked for a second at most."""
+    options = {"threshold_bytes": 0, "store_retry_seconds": 1}
+    return shop_of(store=f"s3://{moto_aws.bucket()}/claims", options=options)
+
+
+def messages(shop, aws):
+    """Return how many messages the shop's queue has; none where it was never made."""
+    sqs = aws.client("sqs")
+    urls = sqs.list_queues(QueueNamePrefix=shop.app.conf.task_default_queue).get("QueueUrls", [])
+    found = [sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"] for url in urls]
+    return sum(int(each["ApproximateNumberOfMessages"]) for each in found)
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "error"),
+    [
+        (403, DENIED, StoreDeniedError),
+        (503, SLOW_DOWN, StoreUnavailableError),
+        (500, b"", StoreUnavailableError),
+    ],
+)
+def test_the_publisher_hears_of_it(shop, proxy, moto_aws, status, content, error):
+    """Denied, throttled or broken: the error says which key and what to do, and nothing was sent."""
+    proxy.fail("PutObject", status=status, content=content)
+
+    for call in (lambda: shop.digest.delay("x"), lambda: shop.echo.chunks([("x",)] * 2, 1).apply_async()):
+        with pytest.raises(EncodeError, match="key=claims/") as refused:
+            call()
+        assert isinstance(refused.value.args[0], error)
+    assert messages(shop, moto_aws) == 0
+    assert shop.objects() == []
+    assert proxy.operations["SendMessage"] == proxy.operations["SendMessageBatch"] == 0
+
+
+def test_a_batch_goes_on_after_one(shop, proxy, moto_aws):
+    """In a block, the task whose upload fails is the caller's to catch; the others are sent."""
+    proxy.fail("PutObject", status=403, content=DENIED, times=1)
+    with pipeline.batch():
+        with pytest.raises(EncodeError):
+            shop.digest.delay("x")
+        shop.digest.delay("y")
+
+    assert messages(shop, moto_aws) == 1
+    assert len(shop.objects()) == 1
