@@ -70,6 +70,8 @@ def read(channel: Any, accept: Any, queue: str, received: Received) -> Letter:
         message = _message(channel, queue, received)
     except Exception as exc:  # noqa: BLE001 - anybody can write anything into a queue
         return Letter(received, {}, "", None, f"message not read: {type(exc).__name__}", None)
+    if getattr(message, "fault", ""):
+        return Letter(received, {}, "", None, f"message not read: {message.fault}", None)
     headers = message.headers if isinstance(message.headers, dict) else {}
     routing_key = str((message.delivery_info or {}).get("routing_key") or "")
     if not headers.get("task"):

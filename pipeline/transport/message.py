@@ -24,14 +24,18 @@ class Message(virtual.Message):
     refused: bool = False
     """Whether nobody could make a task of it. It goes to the dead-letter queue, and is never deleted."""
 
+    fault: str = ""
+    """What Kombu raised when it unpacked the message; then there is nothing in it."""
+
     started: bool = False
     """Whether a pool has taken it on. Then it is not given back while this process may still settle it."""
 
     def __init__(self, payload: Envelope, channel: Any = None, **options: Any) -> None:
         try:
             super().__init__(payload, channel, **options)
-        except Exception:  # noqa: BLE001 - whatever is wrong with it, the worker must live to refuse it
+        except Exception as exc:  # noqa: BLE001 - whatever is wrong, the worker must live to refuse it
             super().__init__(emptied(payload), channel, **options)
+            self.fault = type(exc).__name__
 
     @property
     def receive_count(self) -> int:

@@ -16,7 +16,7 @@ from celery import signals, states
 from celery.exceptions import Reject
 from kombu.utils.objects import cached_property
 
-from pipeline import links
+from pipeline import facts, links
 from pipeline.deferred import deferred_in
 from pipeline.errors import PipelineError
 from pipeline.publication import reuse
@@ -37,6 +37,10 @@ RESENT = "claimcheck-resent"
 RESEND_LIMIT = 20
 """How often a message is sent again before its task is recorded as failed: as SQS's maxReceiveCount does
 for messages that it still has. Each time the store was asked for ``store_retry_seconds``."""
+
+
+SOON = 2
+"""So often a message whose call is in progress comes again soon; then, when that call must have ended."""
 
 
 class GivenBackError(Exception):
@@ -85,11 +89,13 @@ class RequestMixin(Request):
         self._end()
 
     def _hidden(self, error: PipelineError) -> bool:
-        """Give the message back until the delivery that runs now must have ended; SQS alone can."""
+        """Give the message back until the delivery that runs now must have ended; SQS alone can.
+
+        Not the first time: mostly the other one is about to end.
+        """
         seconds = getattr(error, "free_in_seconds", 0.0)
-        hide = getattr(self._message, "hide", None)
-        if seconds and hide and hide(min(math.ceil(seconds), HIDDEN_SECONDS)):
-            self._rejected = True
+        if seconds and getattr(self._message, "receive_count", 0) > SOON:
+            self._rejected = self._message.hide(min(math.ceil(seconds), HIDDEN_SECONDS))
         return self._rejected
 
     def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: FBT001 - Celery's signature
@@ -161,8 +167,13 @@ class RequestMixin(Request):
             einfo=exc_info,
         )
         self.send_event("task-failed", exception=repr(error), traceback=exc_info.traceback)
-        logger.error("task refused: %s", error, extra={"task_id": self.id, "task_name": self.name})
+        logger.error("task refused: %s", error, extra=self._facts())
         self.reject(requeue=False)
+
+    def _facts(self) -> dict[str, Any]:
+        deferred = deferred_in(self._payload)
+        about = facts.of_message(self.request_dict, self.delivery_info.get("routing_key"))
+        return about | facts.of_payload(deferred.payload if deferred else None)
 
     def _has_failed(self) -> bool:
         """Say whether an earlier delivery has recorded a failure, and so called the errbacks."""
@@ -201,7 +212,7 @@ class RequestMixin(Request):
         except PipelineError as exc:
             embed["errbacks"] = None  # an errback without its arguments must not be called
             logger.error(  # noqa: TRY400 - the sentence says all
-                "errbacks not called: %s", exc, extra={"task_id": self.id, "task_name": self.name}
+                "errbacks not called: %s", exc, extra=self._facts()
             )
 
 

@@ -1,7 +1,6 @@
 """Tasks with a countdown or an ETA wait in SQS, and not in a worker that might die with them."""
 
 import json
-from base64 import b64decode, b64encode
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -41,10 +40,9 @@ class Queue:
         result = shop.digest.delay("x")
         [sent] = self.sqs.receive_message(QueueUrl=self.url, WaitTimeSeconds=1)["Messages"]
         self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=sent["ReceiptHandle"])
-        message = json.loads(b64decode(sent["Body"]))
+        message = json.loads(sent["Body"])
         message["headers"]["eta"] = (datetime.now(UTC) + timedelta(**delta)).isoformat()
-        body = b64encode(json.dumps(message).encode()).decode()
-        self.sqs.send_message(QueueUrl=self.url, MessageBody=body)
+        self.sqs.send_message(QueueUrl=self.url, MessageBody=json.dumps(message))
         for _ in range(deliveries):
             self.sqs.receive_message(QueueUrl=self.url, VisibilityTimeout=0, WaitTimeSeconds=1)
         return result
