@@ -46,6 +46,9 @@ class CelerySettings(BaseSettings):
     wait_time_seconds: int = Field(default=20, ge=0, le=20)
     """Long polling: an empty queue costs three calls a minute, not sixty."""
     queue_name_prefix: str = ""
+    worker_send_task_events: bool = True
+    """For Flower and ``celery events``: some calls of SNS for hundreds of tasks; see docs/monitoring.md."""
+    worker_enable_remote_control: bool = True
 
     def as_celery(self) -> dict[str, Any]:
         """Return the configuration under Celery's lower-case names."""
@@ -58,8 +61,6 @@ class CelerySettings(BaseSettings):
             "task_queues": [Queue(name) for name in QUEUES],
             "task_routes": ROUTES,
             "task_create_missing_queues": False,
-            "worker_enable_remote_control": False,
-            "worker_send_task_events": False,
         }
 
 

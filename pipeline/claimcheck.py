@@ -5,6 +5,7 @@ and nothing here decides *when*: the serializer offloads, the executing process 
 worker's main process releases.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any, TypeVar
 import stamina
 from blake3 import blake3
 
-from pipeline import compression, metrics
+from pipeline import compression, facts, metrics, tracing
 from pipeline.claim import Claim, Inline, check_key, new_key
 from pipeline.codec import Codec
 from pipeline.errors import (
@@ -35,6 +36,8 @@ from pipeline.store import Store
 from pipeline.wire import Wire
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +80,44 @@ class ClaimCheck:
         """
         self._check_wait(publication.wait_seconds)
         claim = self._claim(sealed, publication.wait_seconds)
+        attributes = self.attributes(claim, publication.task_id, publication.task, publication.queue)
+        with tracing.span("claimcheck offload", attributes):
+            self._put(claim, sealed.data, publication)
+        fields = facts.of_message(publication.headers, publication.queue) | facts.of_payload(claim)
+        logger.info("payload offloaded", extra=fields)
+        return claim
+
+    def _put(self, claim: Claim, payload: bytes, publication: Publication) -> None:
         metadata = {
             "digest": claim.digest,
             "task": _ascii(publication.task),
             "task-id": _ascii(publication.task_id),
+            **tracing.metadata(),
         }
         with self._timed(metrics.UPLOAD_SECONDS, publication.queue, publication.task):
-            self._patiently(lambda: self.store.put(claim.key, sealed.data, metadata))
-        return claim
+            self._patiently(lambda: self.store.put(claim.key, payload, metadata))
+        tracing.default(publication.headers)
+
+    def attributes(self, claim: Claim, task_id: str, task: str, queue: str) -> tracing.Attributes:
+        """Return what a span says about a payload; ``aws.s3.*`` only if the store has a bucket."""
+        bucket: str | None = getattr(self.store, "bucket", None)
+        return {
+            "messaging.destination.name": queue,
+            "messaging.message.id": task_id,
+            "messaging.message.body.size": claim.expanded_bytes,
+            "celery.task_name": task,
+            "aws.s3.bucket": bucket,
+            "aws.s3.key": claim.key if bucket else None,
+            "claimcheck.key": claim.key,
+            "claimcheck.stored_bytes": claim.size_bytes,
+        }
 
     def _check_wait(self, wait_seconds: float) -> None:
         if wait_seconds > self.longest_wait_seconds:
             raise PayloadExpiresError(
                 f"payload would expire: its task is to run in {wait_seconds / DAY_SECONDS:.0f} days, and "
-                f"payload_ttl_seconds leaves {self.longest_wait_seconds / DAY_SECONDS:.0f}; raise it, and the "
-                "bucket's lifecycle rule with it, or send the task later"
+                f"payload_ttl_seconds leaves {self.longest_wait_seconds / DAY_SECONDS:.0f}; raise it, and "
+                "the bucket's lifecycle rule with it, or send the task later"
             )
 
     def _claim(self, sealed: Inline, wait_seconds: float) -> Claim:
@@ -130,6 +156,12 @@ class ClaimCheck:
             PayloadMissingError, StoreDeniedError, StoreUnavailableError: from the store.
             PayloadCorruptError: size, digest or content differ from the claim.
         """
+        if isinstance(payload, Inline):
+            return self._rehydrate(payload, queue, task)
+        with tracing.span("claimcheck rehydrate", self.attributes(payload, tracing.running(), task, queue)):
+            return self._rehydrate(payload, queue, task)
+
+    def _rehydrate(self, payload: Inline | Claim, queue: str, task: str) -> Any:
         try:
             self._check_limit(payload.expanded_bytes)
             data = self._fetch(payload, queue, task)
@@ -189,8 +221,15 @@ class ClaimCheck:
                 f"store refuses us [key={key}]: put and get are allowed, delete is not; allow s3:DeleteObject"
             )
 
-    def release(self, claims: Sequence[Claim]) -> Sequence[Claim]:
-        """Give payloads up, and return the claims to try again later. Never raises; safe to call twice."""
+    def release(
+        self, claims: Sequence[Claim], told: Callable[[StoreError | None], None] = lambda _: None
+    ) -> Sequence[Claim]:
+        """Give payloads up, and return the claims to try again later. Never raises; safe to call twice.
+
+        Args:
+            claims: those of other stores are left alone.
+            told: called if all others are dealt with: without an error they are gone, with one orphans.
+        """
         ours = {claim.key: claim for claim in claims if self._ours(claim)}
         if not ours:
             return ()
@@ -199,10 +238,12 @@ class ClaimCheck:
                 failed = self._patiently(lambda: self.store.delete(list(ours)))
         except StoreUnavailableError:
             return list(ours.values())
-        except StoreError:
+        except StoreError as exc:
             self.orphan(claims)
+            told(exc)
             return ()
         self.recorder.record(metrics.PAYLOADS_RELEASED, len(ours) - len(failed))
+        told(None)
         return [ours[key] for key in failed]
 
     def orphan(self, claims: Sequence[Claim], queue: str = "", task: str = "") -> None:

@@ -6,7 +6,7 @@ import click
 
 from pipeline.local import environment, serve
 
-OPERATIONS = ("claim", "dlq", "doctor", "provision", "sweep")
+OPERATIONS = ("claim", "dlq", "doctor", "flower", "provision", "sweep", "top")
 """Commands of ``pipeline/commands/``. They need Celery and boto3, which take half a second to import, and
 ``pipeline local`` does without."""
 

@@ -1,7 +1,6 @@
 """Numbers go to Amazon CloudWatch, in few calls."""
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -10,10 +9,11 @@ import boto3
 from botocore.config import Config
 
 from pipeline.metrics import Series
+from pipeline.metrics.naming import NAMESPACE, checked_namespace, dimensions
 
 if TYPE_CHECKING:  # stubs are a development dependency
     from mypy_boto3_cloudwatch import CloudWatchClient
-    from mypy_boto3_cloudwatch.type_defs import DimensionTypeDef, MetricDatumTypeDef
+    from mypy_boto3_cloudwatch.type_defs import MetricDatumTypeDef
 
 DATA_PER_CALL = 1_000
 """Most data in one call. Source: CloudWatch API Reference, PutMetricData."""
@@ -21,15 +21,10 @@ DATA_PER_CALL = 1_000
 CALL_LIMIT_BYTES = 1_000_000
 """Largest call; 1 MB before compression, read strictly. Source: as above."""
 
-DIMENSION_LIMIT_CHARACTERS = 1_024
-"""Longest value of a dimension, which is printable ASCII. Source: as above, Dimension."""
-
 _ENVELOPE_BYTES = 700
 _NUMBER_BYTES = 120
 """Most that one datum, and one value with its count, take in the query protocol that botocore used
 before CBOR, the widest of its protocols; measured on botocore 1.44 by tests/integration."""
-
-_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 
 class CloudWatchSink:
@@ -45,16 +40,14 @@ class CloudWatchSink:
 
     def __init__(
         self,
-        namespace: str = "ClaimCheck",
+        namespace: str = NAMESPACE,
         *,
         region_name: str | None = None,
         endpoint_url: str | None = None,
         timeout_seconds: float = 5.0,
         attempt_count: int = 2,
     ) -> None:
-        if not re.fullmatch(r"(?!AWS/|:)[\x20-\x7e]{1,255}", namespace):
-            raise ValueError(f"{namespace=}: expected 1 to 255 characters, not starting with : or AWS/")
-        self._namespace = namespace
+        self._namespace = checked_namespace(namespace)
         self._region_name, self._endpoint_url = region_name, endpoint_url
         self._config = Config(
             connect_timeout=timeout_seconds,
@@ -87,21 +80,13 @@ class CloudWatchSink:
 def _datum(series: Series, now: datetime) -> "MetricDatumTypeDef":
     return {
         "MetricName": series.metric.name,
-        "Dimensions": list(_dimensions(series)),
+        "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions(series)],
         "Timestamp": now,
         "Values": list(series.values),
         "Counts": list(series.values.values()),
         "Unit": series.metric.unit.value,
         "StorageResolution": 60,
     }
-
-
-def _dimensions(series: Series) -> "Iterator[DimensionTypeDef]":
-    for name, value in (("Queue", series.queue), ("Task", series.task)):
-        # CloudWatch refuses a whole call for one such character.
-        printable = _UNPRINTABLE.sub("?", value).strip().lstrip(":")
-        if printable:
-            yield {"Name": name, "Value": printable[:DIMENSION_LIMIT_CHARACTERS]}
 
 
 def _calls(data: "Iterator[MetricDatumTypeDef]") -> "Iterator[list[MetricDatumTypeDef]]":

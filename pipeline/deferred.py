@@ -7,6 +7,7 @@ that is the call ``fun(*args, **kwargs)`` inside Celery's trace, where a failure
 every pool. Source: celery 5.7.0, ``worker/strategy.py``, ``app/trace.py``; pinned in ``test_upstream.py``.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import Any
@@ -15,8 +16,11 @@ from celery import current_task
 from celery.exceptions import Ignore, Reject
 from celery.states import READY_STATES
 
+from pipeline import facts
 from pipeline.claim import Claim, Inline
 from pipeline.errors import PayloadReleasedError, PipelineError
+
+logger = logging.getLogger(__name__)
 
 
 class Deferred:
@@ -70,6 +74,7 @@ class Deferred:
                 self._value = self._read()
             except PipelineError as exc:
                 self._error = exc
+                _tell(exc, self.payload)
             self.seconds = perf_counter() - start
         if self._value is None:
             raise self._outcome()
@@ -157,6 +162,15 @@ def labels() -> tuple[str, str]:
         return "", ""
     info = current_task.request.delivery_info or {}
     return info.get("routing_key") or "", current_task.name
+
+
+def _tell(error: PipelineError, payload: Inline | Claim | None) -> None:
+    """Log why a task that is to run here does not."""
+    if not current_task:
+        return
+    fields = facts.of_message(current_task.request, labels()[0]) | facts.of_payload(payload)
+    level = logging.INFO if isinstance(error, PayloadReleasedError) else logging.WARNING
+    logger.log(level, "payload not rehydrated: %s", error, extra=fields)
 
 
 def retried(task_id: str, attempt: int) -> Deferred | None:

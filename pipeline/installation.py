@@ -13,6 +13,8 @@ from pipeline.options import Options
 from pipeline.publisher import PublisherMixin
 from pipeline.store import Store
 from pipeline.stores import store_from_url
+from pipeline.transport.control import Mailbox
+from pipeline.transport.fanout import EVENT_EXCHANGE
 from pipeline.wire import Wire
 from pipeline.worker.steps import ClaimCheckStep
 
@@ -110,4 +112,15 @@ def _configure(app: Any, transport: str, *, publish: bool) -> None:
     base = symbol_by_name(app.amqp_cls)
     app.amqp_cls = type("AMQP", (PublisherMixin, base), {})
     app.__dict__.pop("amqp", None)  # Celery caches it; nothing may have been made with the old class
+    _configure_monitoring(app, transport)
     app.steps["worker"].add(ClaimCheckStep)
+
+
+def _configure_monitoring(app: Any, transport: str) -> None:
+    """Keep commands out of the claim check, and tell our transport which exchange has the events."""
+    base = symbol_by_name(app.control_cls)
+    app.control_cls = type("Control", (base,), {"Mailbox": Mailbox})
+    app.__dict__.pop("control", None)  # as above
+    if transport == "sqs" and app.conf.event_exchange != EVENT_EXCHANGE:
+        options = {"event_exchange": app.conf.event_exchange, **app.conf.broker_transport_options}
+        app.conf.broker_transport_options = options

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery.app.amqp import task_message
 
-from pipeline import serializer
+from pipeline import serializer, timechain, tracing
 from pipeline.publication import Publication, publishing
 from pipeline.publication.reuse import reuses
 from pipeline.transport import refused
@@ -77,6 +77,7 @@ class PublisherMixin(AMQP):
 
     def _create_task_sender(self) -> Sender:
         send: Sender = super()._create_task_sender()
+        tracing.note_broker(timechain.scheme_of(self.app))
 
         def send_task_message(producer: Any, name: str, message: Any, **options: Any) -> Any:
             publication = Publication(
@@ -86,6 +87,7 @@ class PublisherMixin(AMQP):
                 headers=message.headers,
                 wait_seconds=remaining_seconds(message.headers),
             )
+            options["headers"] = tracing.chosen(message.headers, options.get("headers"))
             into = _batch_of(producer, message)
             with publishing(publication), collecting(into, publication) as parcel:
                 try:

@@ -113,6 +113,8 @@ class _Encoding:
 
     def task(self, body: Any) -> bytes:
         args, kwargs, embed = body
+        # Their text is not to be weighed: what is shown in its place is written once it is known.
+        self.publication.headers.update(argsrepr="", kwargsrepr="{}")
         message = self._message([args, kwargs, []], embed)
         encoded = self._write(message)
         if self._fits(len(encoded)):
@@ -194,16 +196,15 @@ class _Encoding:
         return wire_bytes
 
     def _describe(self, payload: Inline | Claim, wire_bytes: int) -> None:
-        """Tell monitors what travels; where the arguments are put away, their text is too."""
+        """Tell monitors what travels, in place of the arguments: Celery shows and logs what stands here."""
         headers = self.publication.headers
         headers[NAME] = {
             "payload_bytes": payload.expanded_bytes,
             "wire_bytes": wire_bytes,
             "key": payload.key if isinstance(payload, Claim) else None,
         }
-        if isinstance(payload, Claim):
-            headers["argsrepr"] = f"<{payload.expanded_bytes} bytes in {payload.key}>"
-            headers["kwargsrepr"] = "{}"
+        where = f"in {payload.key}" if isinstance(payload, Claim) else "inline"
+        headers["argsrepr"] = f"<{payload.expanded_bytes} bytes {where}>"
 
 
 def decode(body: bytes | memoryview | str) -> Any:

@@ -36,7 +36,7 @@ UNDER_WAY = 200
 FAULTY = 0.05
 """Share of the calls of S3 and SQS that fail."""
 KILL_SECONDS = 1.0
-MAIN = 0.15
+MAIN = 0.05
 """Share of the kills that hit a worker's main process; the others hit children."""
 PATIENCE_SECONDS = 180
 """How long nothing may end before the run is over."""

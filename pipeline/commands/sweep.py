@@ -8,8 +8,10 @@ import click
 
 from pipeline.claimcheck import ClaimCheck
 from pipeline.commands.frame import ERROR, FINDINGS, app_of, guarded, leave, progress, show
-from pipeline.operations import sweep
+from pipeline.metrics import ORPHANS_FOUND
+from pipeline.operations import listeners, sweep
 from pipeline.operations.deadletters import DeadLetters, Named
+from pipeline.operations.listeners import Heard
 from pipeline.operations.queues import Queues
 from pipeline.operations.sweep import Swept
 
@@ -44,8 +46,9 @@ def command(
     do_delete: bool,
     as_json: bool,
 ) -> None:
-    """Find payloads that nobody will release: old ones that no message names.
+    """Find payloads that nobody will release, and queues of monitors that have died.
 
+    Such payloads are old, and no message names them; such queues were not renewed for a quarter of an hour.
     Exits with 1 if it found some and did not delete them. Safe beside live traffic, and to repeat.
     Dead-letter queues are read, which raises the receive count of their messages; live queues are not.
     """
@@ -60,14 +63,15 @@ def command(
                 "raise it, or add --force-age if you know that none does"
             )
         named = DeadLetters(app, queues).named()
+        heard = listeners.sweep(queues, do_delete=do_delete)
     if named.unread and age < least:
         raise ValueError(
             f"not all messages could be read of {', '.join(named.unread)}: somebody else holds them; try "
             "again when they are visible"
         )
     swept = _run(claimcheck, age, named, do_delete=do_delete)
-    _report(swept, age, named, as_json=as_json)
-    leave(_exit_code(swept, do_delete=do_delete))
+    _report(swept, heard, age, named, as_json=as_json)
+    leave(_exit_code(swept, heard, do_delete=do_delete))
 
 
 def _run(claimcheck: ClaimCheck, age: timedelta, named: Named, *, do_delete: bool) -> Swept:
@@ -76,10 +80,11 @@ def _run(claimcheck: ClaimCheck, age: timedelta, named: Named, *, do_delete: boo
     with progress("orphans") as advance:
         for count in sweep.delete(store, found, swept) if do_delete else (1 for _ in found):
             advance(count)
+    claimcheck.recorder.record(ORPHANS_FOUND, swept.orphans)
     return swept
 
 
-def _report(swept: Swept, age: timedelta, named: Named, *, as_json: bool) -> None:
+def _report(swept: Swept, heard: Heard, age: timedelta, named: Named, *, as_json: bool) -> None:
     counts = {
         "objects": swept.objects,
         "foreign": swept.foreign,
@@ -89,13 +94,17 @@ def _report(swept: Swept, age: timedelta, named: Named, *, as_json: bool) -> Non
         "orphan_bytes": swept.orphan_bytes,
         "deleted": swept.deleted,
         "failed": len(swept.failed),
+        "listeners": heard.listeners,
+        "stale_listeners": heard.stale,
+        "removed_listeners": heard.removed,
+        "listeners_error": heard.error,
     }
     value = {"older_than_seconds": age.total_seconds(), "unread_queues": named.unread, **counts}
     rows = [("older than", f"{age / timedelta(days=1):g} days"), *counts.items()]
     show(value, [(name.replace("_", " "), count) for name, count in rows], as_json=as_json)
 
 
-def _exit_code(swept: Swept, *, do_delete: bool) -> int:
+def _exit_code(swept: Swept, heard: Heard, *, do_delete: bool) -> int:
     if swept.failed:
         return ERROR
-    return FINDINGS if swept.orphans and not do_delete else 0
+    return FINDINGS if (swept.orphans or heard.stale) and not do_delete else 0

@@ -5,9 +5,12 @@ attempt must not release the payload. An attempt's outcome cannot say so: a task
 and return, its child may be killed right after it published, and of a success only a text crosses the
 pool's pipe. So it is noted on a pipe of our own, *before* the retry is sent, and read before anything is
 released. Source: celery 5.7.0, ``app/task.py`` (``retry``), ``app/trace.py``.
+
+On the same pipe goes what main tells monitors of a task: how long its payload took to come back.
 """
 
 import os
+import struct
 import sys
 import threading
 from hashlib import blake2b
@@ -17,7 +20,8 @@ _RECORD_BYTES = 1 + MARK_BYTES
 _READ_BYTES = _RECORD_BYTES * 1_000
 """Whole records: each is written at once, so that a read never parts one (pipe(7), PIPE_BUF)."""
 
-_NOTED, _WITHDRAWN = b"+", b"-"
+_NOTED, _WITHDRAWN, _TOOK = b"+", b"-", b"="
+_SECONDS = struct.Struct("!f")
 
 REMEMBERED = 10_000
 """How many attempts that have ended are remembered, in case that their message is delivered again."""
@@ -40,6 +44,7 @@ class Reuses:
         self._lock = threading.Lock()
         self._noted: set[bytes] = set()
         self._ended: dict[bytes, None] = {}
+        self._took: dict[bytes, float] = {}
 
     def open(self) -> None:
         """Begin to take notes, in the worker's main process. Safe to call twice."""
@@ -74,6 +79,16 @@ class Reuses:
                 self._remember(mark)
             return mark in self._ended
 
+    def tell_seconds(self, task_id: str, seconds: float) -> None:
+        """Tell main, from the executing process, how long a task's payload took to come back."""
+        self._write(_TOOK + _short(task_id) + _SECONDS.pack(seconds))
+
+    def seconds_of(self, task_id: str) -> float | None:
+        """Return, in the main process and once, what was told of a task; ``None`` if nothing was."""
+        with self._lock:
+            self._read()
+            return self._took.pop(_short(task_id), None)
+
     def _remember(self, mark: bytes) -> None:
         self._ended[mark] = None
         if len(self._ended) > REMEMBERED:
@@ -99,9 +114,21 @@ class Reuses:
     def _take(self, kind: bytes, mark: bytes) -> None:
         if kind == _NOTED:
             self._noted.add(mark)
+        elif kind == _TOOK:
+            self._take_seconds(mark)
         else:
             self._noted.discard(mark)
             self._ended.pop(mark, None)
+
+    def _take_seconds(self, record: bytes) -> None:
+        size = MARK_BYTES - _SECONDS.size
+        (self._took[record[:size]],) = _SECONDS.unpack(record[size:])
+        if len(self._took) > REMEMBERED:  # of tasks whose end nobody asks for
+            del self._took[next(iter(self._took))]
+
+
+def _short(task_id: str) -> bytes:
+    return blake2b(task_id.encode(), digest_size=MARK_BYTES - _SECONDS.size).digest()
 
 
 reuses = Reuses()

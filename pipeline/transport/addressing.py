@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Mapping
 from typing import Any
+from uuid import uuid4
 
 from blake3 import blake3
 from botocore.exceptions import ClientError
@@ -15,12 +16,15 @@ logger = logging.getLogger(__name__)
 
 FIFO = ".fifo"
 DEAD_LETTERS = "-dlq"
+LISTENER = "claimcheck-listener-"
+NAME_LIMIT = 80
+"""Longest name. Source: SQS API Reference, CreateQueue."""
 RETENTION_SECONDS = 1_209_600
 """Longest that SQS keeps a message: 14 days. Source: SQS API Reference, MessageRetentionPeriod."""
 MAX_RECEIVE_COUNT = 5
 
 _PASSING = re.compile(
-    r"(celery-pidbox|-dlq|-dlq\.fifo)$|^(.*-)?(celeryev|bcast|amq-gen)[-.]"
+    r"(celery-pidbox|-dlq|-dlq\.fifo)$|^(.*-)?(claimcheck-listener|celeryev|bcast|amq-gen)[-.]"
     r"|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 )
 """Names of queues that live as long as one process, as Celery and Kombu make them, and of our own DLQs:
@@ -43,10 +47,30 @@ def deduplication_id(message: Mapping[str, Any]) -> str:
 
 def is_passing(name: str, declaration: Mapping[str, Any]) -> bool:
     """Say whether a queue needs no dead-letter queue: it ends with a process, or is one itself."""
-    ends = (
-        declaration.get("auto_delete") or declaration.get("exclusive") or not declaration.get("durable", True)
-    )
-    return bool(ends or _PASSING.search(name))
+    return ends(declaration) or bool(_PASSING.search(name))
+
+
+def ends(declaration: Mapping[str, Any]) -> bool:
+    """Say whether a queue is declared to end with its consumer."""
+    ending = declaration.get("auto_delete") or declaration.get("exclusive")
+    return bool(ending or not declaration.get("durable", True))
+
+
+def listener_name(prefix: str, name: str, *, is_new: bool = False) -> str:
+    """Return SQS's name of a listener's queue: its prefix is what permissions and the sweep know it by.
+
+    Args:
+        prefix: ``queue_name_prefix`` of the transport options.
+        name: what the listener is called, in characters that SQS allows.
+        is_new: whether the name must never have been used: SQS refuses for 60 seconds to make a queue whose
+            name was just deleted. Source: SQS API Reference, CreateQueue.
+    """
+    whole = f"{prefix}{LISTENER}{name}"
+    if is_new:
+        return f"{whole[: NAME_LIMIT - 9]}-{uuid4().hex[:8]}"
+    if len(whole) <= NAME_LIMIT:
+        return whole
+    return f"{whole[: NAME_LIMIT - 9]}-{blake3(whole.encode()).hexdigest()[:8]}"
 
 
 def dead_letter_name(name: str) -> str:

@@ -9,7 +9,9 @@ Source: SQS Developer Guide, "Amazon SQS visibility timeout": at most 12 hours f
 import logging
 import math
 import threading
+from collections.abc import Callable
 from time import monotonic, sleep
+from typing import ClassVar
 
 from pipeline.transport.answers import FAILURES, code, is_stale
 from pipeline.transport.held import Delivery, Held, batches, entries, failures
@@ -25,6 +27,9 @@ RETRY_SECONDS = 5.0
 
 class Heartbeat:
     """Extends what is held, on a thread of its own that starts with the first message."""
+
+    on_failure: ClassVar[Callable[[str, str], None]] = staticmethod(lambda _queue, _code: None)
+    """Called with queue and reason each time that a message was not extended, though it was to be."""
 
     def __init__(self, held: Held) -> None:
         self._held = held
@@ -109,16 +114,25 @@ class Heartbeat:
             if self._held.get(delivery.tag) is delivery and not delivery.message.settling:
                 self._let_go(delivery, failure)
         else:
+            self._tell(delivery, failure)
             delivery.extend_at = monotonic() + min(RETRY_SECONDS, delivery.visibility_seconds / 12)
 
-    @staticmethod
-    def _let_go(delivery: Delivery, reason: str) -> bool:
+    def _let_go(self, delivery: Delivery, reason: str) -> bool:
+        self._tell(delivery, reason)
         delivery.extend_at = math.inf
         logger.warning(
             "message can no longer be hidden, it may be delivered again",
             extra={"queue": delivery.queue, "code": reason},
         )
         return False
+
+    @classmethod
+    def _tell(cls, delivery: Delivery, reason: str) -> None:
+        try:
+            cls.on_failure(delivery.queue or "", reason)
+        except Exception:
+            # Counting must not keep the others of the batch from being extended.
+            logger.exception("heartbeat failure not counted")
 
 
 def _remaining(delivery: Delivery, now: float) -> int:

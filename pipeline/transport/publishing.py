@@ -28,7 +28,7 @@ class PublishingChannel(SQSChannel):
         properties = message.setdefault("properties", {})
         if queue.endswith(addressing.FIFO):
             properties.setdefault("MessageDeduplicationId", addressing.deduplication_id(message))
-        elif delay := delay_seconds(message.get("headers")):
+        elif (delay := delay_seconds(message.get("headers"))) > self._kept_seconds:
             properties.setdefault("DelaySeconds", delay)
         parcel = parcel_of(message)
         if parcel is None:
@@ -37,6 +37,11 @@ class PublishingChannel(SQSChannel):
         else:
             keeping: Any = Collector(self, parcel)
             SQSChannel._put(keeping, queue, message, **kwargs)  # noqa: SLF001 - that of this very channel
+
+    @cached_property
+    def _kept_seconds(self) -> int:
+        """How short a wait is left to the worker, where ``inspect scheduled`` shows it."""
+        return int(self.transport_options.get("eta_in_worker_seconds", 0))
 
     def _new_queue(self, queue: str, **declaration: Any) -> Any:
         name = self.canonical_queue_name(queue)

@@ -13,17 +13,22 @@ from botocore.exceptions import ClientError
 from kombu.asynchronous.aws.sqs.connection import AsyncSQSConnection
 from kombu.transport import SQS
 from kombu.transport.SQS import Channel as SQSChannel
+from kombu.utils.uuid import uuid
 
 from pipeline.transport.answers import DeleteDeniedError, NotSettledError, code
-from pipeline.transport.envelope import QUEUE_NAME, Envelope, received
+from pipeline.transport.envelope import QUEUE_NAME, Envelope, receive_count, received
+from pipeline.transport.events import GATHER_SECONDS, Outbox
+from pipeline.transport.fanout import fans_out
 from pipeline.transport.heartbeat import Heartbeat
 from pipeline.transport.held import Delivery, Held, batches
 from pipeline.transport.inspection import Inspection
+from pipeline.transport.listeners import Listeners
+from pipeline.transport.listening import ListeningChannel
 from pipeline.transport.message import Message
-from pipeline.transport.publishing import PublishingChannel
 from pipeline.transport.receiving import Receiver
 from pipeline.transport.redelivery import redelivery_seconds, return_batch, return_to_queue
 from pipeline.transport.settling import Settler
+from pipeline.transport.topics import Topic
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +55,7 @@ class QoS(SQS.QoS):
         return errors
 
 
-class Channel(PublishingChannel):
+class Channel(ListeningChannel):
     """An SQS channel that holds messages until they have settled, and returns those that will not."""
 
     QoS = QoS
@@ -77,7 +82,10 @@ class Channel(PublishingChannel):
             envelope = super()._message_to_python(message, queue_name, q_url)
         except Exception:  # noqa: BLE001 - JSON of a thousand brackets, properties that are a number …
             envelope = {}
-        return received(envelope, message, queue_name, q_url)
+        envelope = received(envelope, message, queue_name, q_url)
+        # As Kombu's Redis says it; Celery's worker_deduplicate_successful_tasks asks.
+        envelope["properties"]["delivery_info"]["redelivered"] = receive_count(message) > 1
+        return envelope
 
     def asynsqs(self, queue: str | None = None) -> Any:
         """Return what the event loop receives a queue's messages with; by SQS's name."""
@@ -252,8 +260,22 @@ class Transport(SQS.Transport):
         self.settler = Settler(self.held, lambda queue, why: type(self).on_unsettled(queue, why))
         self.heartbeat = Heartbeat(self.held)
         self.inspection = Inspection()
+        self.outbox = Outbox(float(client.transport_options.get("event_gather_seconds", GATHER_SECONDS)))
+        self.listeners = Listeners()
+        self.topics: dict[str, Topic] = {}
+        self.declared: dict[str, dict[str, Any]] = {}
+        self.reply_urls: dict[str, str] = {}
+        self.new_reply_id()
+        if fans_out(client.transport_options):  # which is how Celery knows that there is remote control
+            self.implements = self.implements.extend(exchange_type=frozenset(["direct", "topic", "fanout"]))
+
+    def new_reply_id(self) -> None:
+        """Name anew the queue that replies to this connection's questions go to."""
+        self.reply_id = uuid()
 
     def close_connection(self, connection: Any) -> None:
-        """Close every channel, and extend nothing any more."""
+        """Publish what waits, end what listens, close every channel, and extend nothing any more."""
+        self.outbox.close()
+        self.listeners.close()
         super().close_connection(connection)
         self.heartbeat.close()

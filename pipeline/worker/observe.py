@@ -25,8 +25,11 @@ from weakref import WeakSet, WeakValueDictionary
 
 from celery import signals, states
 from celery.app.task import Task
+from celery.exceptions import Reject
 
+from pipeline import facts, timechain, tracing
 from pipeline.deferred import DeferredArgs
+from pipeline.errors import PipelineError
 from pipeline.metrics import (
     RUN_SECONDS,
     TASKS_FAILED,
@@ -35,6 +38,7 @@ from pipeline.metrics import (
     Metric,
     Recorder,
 )
+from pipeline.publication.reuse import reuses
 
 logger = logging.getLogger(__name__)
 
@@ -82,10 +86,24 @@ class _Observer:
     def task_received(self, request: "Request", **_: Any) -> None:
         self._received[request.id] = request
 
-    def task_prerun(self, **_: Any) -> None:
+    def task_prerun(self, sender: Task, task_id: str, **_: Any) -> None:
         _started.set((*_started.get(), monotonic()))
+        if tracing.is_on() and not tracing.broker:
+            tracing.note_broker(timechain.scheme_of(sender.app))
+        attributes = {
+            "messaging.operation.type": "process",
+            "messaging.operation.name": "run",
+            "messaging.destination.name": _queue(sender.request),
+            "messaging.message.id": task_id,
+            "celery.task_name": sender.name,
+            "celery.retries": sender.request.retries or 0,
+        }
+        tracing.begin_run(sender.request, f"run {sender.name}", attributes)
 
-    def task_postrun(self, sender: Task, task_id: str, args: Any, state: str, **_: Any) -> None:
+    def task_postrun(
+        self, sender: Task, task_id: str, args: Any, state: str, retval: Any = None, **_: Any
+    ) -> None:
+        tracing.end_run(_error(state, retval), {"celery.state": state})
         if not _started.get():
             return
         *outer, started = _started.get()
@@ -93,22 +111,21 @@ class _Observer:
         deferred = args.deferred if isinstance(args, DeferredArgs) else None
         read_seconds = deferred.seconds if deferred else 0.0
         run_seconds = max(monotonic() - started - read_seconds, 0.0)
+        if deferred and deferred.claim:
+            reuses.tell_seconds(task_id, read_seconds)
         # A rejected attempt may never have come as far as the business logic.
         if state != states.REJECTED:
             self._record(RUN_SECONDS, sender, sender.request, run_seconds)
-        payload, claim = (deferred.payload, deferred.claim) if deferred else (None, None)
-        facts = {
+        fields = {
+            **facts.of_message(sender.request, _queue(sender.request)),
+            **facts.of_payload(deferred.payload if deferred else None),
             "task_id": task_id,
             "task_name": sender.name,
-            "queue": (sender.request.delivery_info or {}).get("routing_key"),
-            "attempt": sender.request.retries or 0,
             "state": state,
-            "claim_key": claim.key if claim else None,
-            "payload_bytes": payload.expanded_bytes if payload else None,
             "rehydrate_seconds": read_seconds,
             "run_seconds": run_seconds,
         }
-        logger.info("task ran", extra=facts)
+        logger.info("task ran", extra=fields)
 
     def task_success(self, sender: Task, **_: Any) -> None:
         self._record(TASKS_SUCCEEDED, sender, sender.request)
@@ -129,11 +146,21 @@ class _Observer:
 
     def worker_process_shutdown(self, **_: Any) -> None:
         self._recorder.close()
+        tracing.flush()
 
     def worker_shutdown(self, **_: Any) -> None:
         self._recorder.close()
 
     def _record(self, metric: Metric, task: Task, request: Any, value: float = 1) -> None:
-        delivery = request.delivery_info or {}
-        queue = delivery.get("routing_key") or ""
-        self._recorder.record(metric, value, queue=queue, task=task.name)
+        self._recorder.record(metric, value, queue=_queue(request), task=task.name)
+
+
+def _queue(request: Any) -> str:
+    return (request.delivery_info or {}).get("routing_key") or ""
+
+
+def _error(state: str, outcome: Any) -> BaseException | None:
+    """Return why a task has failed, or was given back because its payload could not be read."""
+    if state == states.REJECTED and isinstance(outcome, Reject):
+        return outcome.reason if isinstance(outcome.reason, PipelineError) else None
+    return outcome if state == states.FAILURE and isinstance(outcome, BaseException) else None

@@ -7,12 +7,16 @@ message says that it was acknowledged. With our SQS transport it only says so on
 import logging
 import threading
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from time import monotonic
-from typing import Protocol
+from time import monotonic, time_ns
+from typing import Any, Protocol
 
+from pipeline import facts, tracing
 from pipeline.claim import Claim
 from pipeline.claimcheck import ClaimCheck
+from pipeline.errors import StoreError
+from pipeline.metrics import RELEASE_LAG_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +54,7 @@ class Releaser:
         self._claimcheck = claimcheck
         self._interval = interval_seconds
         self._ended: deque[_Ended] = deque()
-        self._settled: list[Claim] = []
+        self._settled: list[_Ended] = []
         self._wake = threading.Event()
         self._closed = False
         self._flushing = threading.Lock()
@@ -71,7 +75,7 @@ class Releaser:
         if self._thread.is_alive():
             self._thread.join()
         self.flush()
-        self._claimcheck.orphan(self._settled)
+        self._claimcheck.orphan([ended.claim for ended in self._settled])
 
     def flush(self) -> None:
         """Release every payload whose message has settled; keep waiting for the others.
@@ -80,11 +84,39 @@ class Releaser:
         """
         with self._flushing:
             waiting = [self._ended.popleft() for _ in range(len(self._ended))]
-            self._settled += [ended.claim for ended in waiting if ended.message.acknowledged]
+            self._settled += [ended for ended in waiting if ended.message.acknowledged]
             self._ended.extend(ended for ended in waiting if self._may_settle(ended))
             settled, self._settled = self._settled, []
             for start in range(0, len(settled), BATCH):
-                self._settled += self._claimcheck.release(settled[start : start + BATCH])
+                self._settled += self._release(settled[start : start + BATCH])
+
+    def _release(self, settled: list[_Ended]) -> list[_Ended]:
+        """Release payloads, and return those to try again later."""
+        told, begun_ns = list[StoreError | None](), time_ns()
+        later = self._claimcheck.release([ended.claim for ended in settled], told.append)
+        keys = {claim.key for claim in later}
+        for error in told:
+            self._tell([ended for ended in settled if ended.claim.key not in keys], error, begun_ns)
+        now = monotonic()
+        for ended in settled:
+            if ended.claim.key not in keys:
+                self._claimcheck.recorder.record(RELEASE_LAG_SECONDS, now - ended.since)
+        return [ended for ended in settled if ended.claim.key in keys]
+
+    def _tell(self, over: list[_Ended], error: StoreError | None, begun_ns: int) -> None:
+        """Log what has become of each payload, and put a span into the trace that its message is part of."""
+        spans = [(tracing.carried(_headers(ended)), self._attributes(ended)) for ended in over]
+        tracing.record("claimcheck release", spans, begun_ns, error)
+        for ended in over:
+            if error is None:
+                logger.info("payload released", extra=_facts(ended))
+            else:
+                logger.error("payload not released, it is an orphan: %s", error, extra=_facts(ended))
+
+    def _attributes(self, ended: _Ended) -> tracing.Attributes:
+        known = _facts(ended)
+        about = self._claimcheck.attributes(ended.claim, known["task_id"], known["task_name"], known["queue"])
+        return {**about, "messaging.system": "aws_sqs"} if "sqs_message" in _delivery(ended) else about
 
     def _may_settle(self, ended: _Ended) -> bool:
         if ended.message.acknowledged:
@@ -93,7 +125,7 @@ class Releaser:
         settling = getattr(ended.message, "settling", False)
         if settling or (not unsettled and monotonic() - ended.since < PATIENCE_SECONDS):
             return True
-        logger.warning("payload kept, its message did not settle", extra={"claim_key": ended.claim.key})
+        logger.warning("payload kept, its message did not settle", extra=_facts(ended))
         return False
 
     def _run(self) -> None:
@@ -104,3 +136,16 @@ class Releaser:
             except Exception:
                 # Payloads that stay are found by the sweep; a thread that dies would leave all of them.
                 logger.exception("release failed")
+
+
+def _headers(ended: _Ended) -> Mapping[str, Any]:
+    return getattr(ended.message, "headers", None) or {}
+
+
+def _delivery(ended: _Ended) -> Mapping[str, Any]:
+    return getattr(ended.message, "delivery_info", None) or {}
+
+
+def _facts(ended: _Ended) -> dict[str, Any]:
+    queue = _delivery(ended).get("routing_key")
+    return facts.of_message(_headers(ended), queue) | facts.of_payload(ended.claim)

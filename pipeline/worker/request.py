@@ -8,6 +8,7 @@ Source: celery 5.7.0, ``worker/request.py`` (``Request``, ``create_request_cls``
 import logging
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,9 @@ RESEND_LIMIT = 20
 """How often a message is sent again before its task is recorded as failed: as SQS's maxReceiveCount does
 for messages that it still has. Each time the store was asked for ``store_retry_seconds``."""
 
+
+LAST_EVENTS = frozenset({"task-succeeded", "task-failed", "task-retried"})
+"""After these a monitor hears no more of an attempt. What they say of its arguments, it shows."""
 
 SOON = 2
 """So often a message whose call is in progress comes again soon; then, when that call must have ended."""
@@ -128,9 +132,21 @@ class RequestMixin(Request):
         super()._announce_revoked(*args, **kwargs)
         self._end()
 
+    def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002 - Celery's name
+        """Send an event; a task's last one says how long its payload took to come back."""
+        if type in LAST_EVENTS and (seconds := reuses.seconds_of(self.id)) is not None:
+            shown = str(self.argsrepr).removesuffix(">")
+            fields.update(args=f"{shown}, rehydrated in {seconds:.3f} s>", kwargs="{}")
+        super().send_event(type, **fields)
+
     def info(self, safe: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - Celery's signature
-        """Describe the task for ``inspect``; arguments as their representation: main does not read them."""
-        facts: dict[str, Any] = super().info(safe=safe or deferred_in(self._payload) is not None)
+        """Describe the task for ``inspect``: its arguments if they came with it, or what stands for them."""
+        deferred = deferred_in(self._payload)
+        facts: dict[str, Any] = super().info(safe=safe or deferred is not None)
+        if deferred is not None and deferred.claim is None and not safe:
+            with suppress(PipelineError, Reject):
+                args, kwargs, _ = self._payload
+                facts.update(args=list(args), kwargs=dict(kwargs))
         return facts
 
     def reject(self, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - Celery's signature

@@ -10,17 +10,23 @@ from celery.utils.imports import symbol_by_name
 from pipeline import serializer, timechain
 from pipeline.claimcheck import ClaimCheck
 from pipeline.errors import ClaimError, StoreError, StoreUnavailableError
-from pipeline.metrics import MESSAGES_UNSETTLED, Recorder
+from pipeline.metrics import HEARTBEAT_FAILURES, MESSAGES_UNSETTLED, Metric, Recorder
 from pipeline.publication.reuse import reuses
 from pipeline.transport import Transport
+from pipeline.transport.heartbeat import Heartbeat
 from pipeline.worker.consumer import ConsumerMixin
 from pipeline.worker.forks import follow_forks
+from pipeline.worker.health import follow, health_of
 from pipeline.worker.observe import observe
 from pipeline.worker.releaser import Releaser
 from pipeline.worker.request import RequestMixin
 from pipeline.worker.retries import MaxRetriesExceededError
 
 logger = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 10.0
+"""How often a worker says over SQS that it lives: each time is a call. Celery's two seconds are 15 million
+a year; ``--heartbeat-interval`` sets something else. Monitors count on twice as long."""
 
 
 class ClaimCheckStep(bootsteps.Step):
@@ -37,6 +43,7 @@ class ClaimCheckStep(bootsteps.Step):
             claimcheck = serializer.installed()
             _check_configuration(app, publish=claimcheck.options.publish)
             timechain.check_tasks(app)
+            health = health_of(worker, claimcheck.recorder)
             _check_store(claimcheck)
         except (ValueError, StoreError, ClaimError) as exc:
             raise SystemExit(f"claimcheck: {exc}") from exc
@@ -47,16 +54,20 @@ class ClaimCheckStep(bootsteps.Step):
         mixed = type("Consumer", (ConsumerMixin, consumer), {"recorder": claimcheck.recorder})
         worker.consumer_cls = mixed
         follow_forks(app)
+        if timechain.scheme_of(app) == "sqs" and not worker.options.get("heartbeat_interval"):
+            worker.options["heartbeat_interval"] = HEARTBEAT_SECONDS
         releaser.start()
         signals.worker_shutdown.connect(
             lambda **_: releaser.close(), weak=False, dispatch_uid="claimcheck.releaser"
         )
-        Transport.on_unsettled = partial(_count_unsettled, claimcheck.recorder)
+        Transport.on_unsettled = partial(_count, claimcheck.recorder, MESSAGES_UNSETTLED)
+        Heartbeat.on_failure = partial(_count, claimcheck.recorder, HEARTBEAT_FAILURES)
+        follow(health)
         observe(claimcheck.recorder)  # after the releaser, so that its last numbers are flushed too
 
 
-def _count_unsettled(recorder: Recorder, queue: str, _code: str) -> None:
-    recorder.record(MESSAGES_UNSETTLED, queue=queue)
+def _count(recorder: Recorder, metric: Metric, queue: str, _code: str) -> None:
+    recorder.record(metric, queue=queue)
 
 
 def _check_configuration(app: Any, *, publish: bool) -> None:

@@ -11,7 +11,7 @@ import click
 
 from pipeline import serializer
 from settings import QUEUES, CelerySettings
-from tasks.demo import report, system, workload
+from tasks.demo import report, system, watch, workload
 from tasks.demo.proof import checks
 from tasks.demo.system import ROOT, DemoError, Workers
 from tasks.demo.workload import Sent
@@ -74,8 +74,9 @@ def _judge(sent: list[Sent], workers: Workers) -> None:
 
 
 def _keep() -> None:
-    with system.running() as workers, suppress(SystemExit):
+    with system.running() as workers, watch.flower(workers.directory) as address, suppress(SystemExit):
         click.echo(f"Ready: a worker for each of {', '.join(QUEUES)}; logs in {workers.directory}")
+        click.echo(f"Flower: {address}")
         click.echo(_instructions())
         while True:
             workers.check()

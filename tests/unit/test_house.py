@@ -15,8 +15,9 @@ ROOT = Path(__file__).parents[2]
 STOREYS = [
     ["errors"],
     ["claim", "compression", "wire", "store", "metrics", "options"],
-    ["codec", "once", "publication"],
-    ["claimcheck", "stores", "cloudwatch"],
+    ["codec", "facts", "once", "publication"],
+    ["tracing"],
+    ["claimcheck", "stores", "cloudwatch", "emf", "otel"],
     ["attempt", "links", "deferred", "timechain", "testing"],
     ["serializer", "transport"],
     ["publisher", "worker", "results", "idempotency"],
@@ -45,6 +46,7 @@ VENDORS = {
     "boto3": {"stores", "cloudwatch"},
     "botocore": {"operations", "stores", "cloudwatch", "transport"},
     "moto": {"local"},
+    "opentelemetry": {"otel", "tracing"},
 }
 """Which rooms may know which vendor."""
 

@@ -26,6 +26,7 @@ from pipeline.metrics import (
     METRICS,
     OTHER,
     PAYLOAD_BYTES,
+    QUEUE_BACKLOG,
     RUN_SECONDS,
     TASKS_FAILED,
     TASKS_RETRIED,
@@ -34,6 +35,7 @@ from pipeline.metrics import (
     NullSink,
     Recorder,
     Unit,
+    table,
 )
 from pipeline.worker.observe import observe
 
@@ -95,10 +97,11 @@ def run_python(source):
 
 def test_table_is_whole():
     """Every metric of the module is in the table once, under a name of its own."""
-    named = [each for each in vars(metrics).values() if isinstance(each, metrics.Metric)]
+    named = [each for each in vars(table).values() if isinstance(each, metrics.Metric)]
 
     assert list(METRICS) == named
-    assert len({metric.name for metric in METRICS}) == len(METRICS) == 22
+    assert len({metric.name for metric in METRICS}) == len(METRICS) == 28
+    assert {name for name in vars(table) if name.isupper()} <= set(metrics.__all__)
 
 
 def test_names_say_the_unit():
@@ -189,6 +192,22 @@ def test_tasks_and_queues_are_bounded(sink):
     assert {s.task for s in sink.series} == {"a", "b", OTHER, ""}
     assert sink.total(TASKS_FAILED, task=OTHER) == 2
     assert sink.total(TASKS_FAILED, queue=OTHER, task="a") == 1
+
+
+def test_levels_end_with_the_last(sink, recorder):
+    """Of a level that came back to a value of before, the last value is the last of its series."""
+    for depth in (5, 7, 5):
+        recorder.record(QUEUE_BACKLOG, depth, queue="q")
+    recorder.flush()
+
+    (series,) = sink.series
+    assert list(series.values.items()) == [(7, 1), (5, 2)]
+
+
+def test_nobody_listens_to_a_null_sink(recorder):
+    """A recorder knows whether its numbers go anywhere."""
+    assert recorder.is_heard
+    assert not Recorder(NullSink()).is_heard
 
 
 @pytest.mark.parametrize(

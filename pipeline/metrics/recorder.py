@@ -1,4 +1,4 @@
-"""What is measured, under which names and units, and how numbers reach a sink without hurting work.
+"""How numbers reach a sink without hurting work.
 
 Numbers are recorded where things happen, kept as *value -> count* per metric, queue and task, and
 emitted by one daemon thread per process. Observation never breaks the work: recording neither raises
@@ -13,12 +13,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import islice
 from typing import Protocol
 from weakref import WeakSet
 
-logger = logging.getLogger(__name__)
+from pipeline.metrics.table import DATA_DROPPED, Metric, Unit
+
+logger = logging.getLogger("pipeline.metrics")
 
 VALUES_PER_SERIES = 150
 """Most distinct values in one series. Source: CloudWatch API Reference, MetricDatum, Values."""
@@ -33,63 +34,6 @@ OTHER = "other"
 """Stands for every queue or task beyond the limit."""
 
 
-class Unit(StrEnum):
-    """Units, spelt as CloudWatch spells them."""
-
-    COUNT = "Count"
-    BYTES = "Bytes"
-    SECONDS = "Seconds"
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One row of the table. Dimensions are Queue and Task throughout, left out where unknown."""
-
-    name: str
-    unit: Unit
-    emitted_by: str
-    """Process that records it: *producer* is whoever publishes, *executing* runs the task (a pool
-    child, or the worker itself on threads and solo), *main* is the worker's main process."""
-    description: str
-
-
-PAYLOADS_OFFLOADED = Metric("PayloadsOffloaded", Unit.COUNT, "producer", "Payloads put into the store")
-PAYLOADS_REUSED = Metric("PayloadsReused", Unit.COUNT, "executing", "Retries that keep the payload they had")
-BODIES_INLINE = Metric("BodiesInline", Unit.COUNT, "producer", "Bodies small enough to travel in the message")
-PAYLOAD_BYTES = Metric(
-    "PayloadBytes", Unit.BYTES, "producer", "Size of a body before compression, inline or offloaded"
-)
-WIRE_BYTES = Metric("WireBytes", Unit.BYTES, "producer", "Size of a message as SQS bills it")
-ENCODE_SECONDS = Metric(
-    "EncodeSeconds", Unit.SECONDS, "producer", "Serialising, compressing and, where needed, offloading a body"
-)
-UPLOAD_SECONDS = Metric("UploadSeconds", Unit.SECONDS, "producer", "Storing a payload, retries included")
-REHYDRATE_SECONDS = Metric("RehydrateSeconds", Unit.SECONDS, "executing", "Reading and verifying a payload")
-DECODE_SECONDS = Metric("DecodeSeconds", Unit.SECONDS, "executing", "Decompressing and deserialising a body")
-RUN_SECONDS = Metric("RunSeconds", Unit.SECONDS, "executing", "Running the task, without rehydration")
-TASKS_SUCCEEDED = Metric("TasksSucceeded", Unit.COUNT, "executing", "Tasks that returned")
-TASKS_FAILED = Metric("TasksFailed", Unit.COUNT, "executing, main", "Tasks that ended as FAILURE")
-TASKS_RETRIED = Metric("TasksRetried", Unit.COUNT, "executing, main", "Attempts that another follows")
-PAYLOADS_MISSING = Metric("PayloadsMissing", Unit.COUNT, "executing", "Claims whose payload is gone")
-PAYLOADS_CORRUPT = Metric("PayloadsCorrupt", Unit.COUNT, "executing", "Payloads unlike their claim")
-DUPLICATES_IGNORED = Metric(
-    "DuplicatesIgnored", Unit.COUNT, "executing", "Second deliveries of tasks that had ended, not run again"
-)
-RELEASE_SECONDS = Metric("ReleaseSeconds", Unit.SECONDS, "main, producer", "Deleting payloads from the store")
-PAYLOADS_RELEASED = Metric("PayloadsReleased", Unit.COUNT, "main, producer", "Payloads that were deleted")
-PAYLOADS_ORPHANED = Metric("PayloadsOrphaned", Unit.COUNT, "main, producer", "Payloads left to the sweep")
-MESSAGES_REFUSED = Metric(
-    "MessagesRefused", Unit.COUNT, "main", "Messages that are no task of this worker's: see the dead letters"
-)
-MESSAGES_UNSETTLED = Metric(
-    "MessagesUnsettled", Unit.COUNT, "main", "Acknowledged messages that SQS did not delete: they come again"
-)
-DATA_DROPPED = Metric("DataDropped", Unit.COUNT, "any", "Recorded values that the sink did not take, at most")
-
-METRICS: tuple[Metric, ...] = tuple(each for each in list(globals().values()) if isinstance(each, Metric))
-"""The table, in the order above."""
-
-
 @dataclass(frozen=True, slots=True)
 class Series:
     """What one metric did, for one queue and task, since the last emit."""
@@ -100,7 +44,7 @@ class Series:
     task: str
     """Empty where unknown."""
     values: Mapping[float, int]
-    """Value -> how often; at most :data:`VALUES_PER_SERIES`."""
+    """Value -> how often; at most :data:`VALUES_PER_SERIES`. The last one of a level comes last."""
 
 
 class MetricSink(Protocol):
@@ -140,6 +84,8 @@ class Recorder:
             raise ValueError(f"{interval_seconds=}: expected more than 0, and not for ever")
         if task_limit < 1 or queue_limit < 1:
             raise ValueError(f"{task_limit=}, {queue_limit=}: expected 1 or more")
+        self.is_heard = not isinstance(sink, NullSink)
+        """Whether numbers go anywhere: what costs calls to find out need not be found out otherwise."""
         self._sink = sink
         self._interval_seconds = interval_seconds
         self._task_limit, self._queue_limit = task_limit, queue_limit
@@ -185,7 +131,8 @@ class Recorder:
         values = self._pending.setdefault((metric, queue, task), {})
         if metric.unit is Unit.SECONDS or len(values) >= EXACT_VALUES:
             value = float(f"{value:.3g}")
-        values[value] = values.get(value, 0) + 1
+        known = values.pop(value, 0) if metric.is_level else values.get(value, 0)
+        values[value] = known + 1
         if self._flusher is None:
             self._flusher = _Flusher.started(self._emit, self._interval_seconds)
 

@@ -1,0 +1,115 @@
+"""``pipeline flower``: Flower, with a broker page for SQS, and never without authentication.
+
+Flower knows the queues of RabbitMQ and Redis alone, and has no seam for others but its handlers.
+Source: flower 2.2.0, ``views/broker.py``, ``api/tasks.py``, ``command.py``.
+"""
+
+import secrets
+from typing import Any
+
+import click
+from celery.utils.log import get_logger
+from flower import command as flowers
+from flower.api.tasks import GetQueueLengths
+from flower.app import Flower, rewrite_handler
+from flower.options import default_options
+from flower.urls import settings
+from flower.views.broker import BrokerView
+from tornado.options import options
+from tornado.web import url
+
+from pipeline.commands.frame import app_of
+from pipeline.operations.queues import Queues
+
+logger = get_logger(__name__)
+
+Rows = list[dict[str, Any]]
+
+
+class SQSBroker:
+    """The app's queues as Flower's broker page wants them."""
+
+    def __init__(self, handler: Any) -> None:
+        self._application = handler.application
+        self._app = handler.capp
+
+    async def queues(self, names: list[str]) -> Rows:
+        """Return depth, hidden and visible messages of each queue that exists; SQS is asked on a thread."""
+        loop = self._application.io_loop
+        rows: Rows = await loop.run_in_executor(self._application.executor, self._read, names)
+        return rows
+
+    def _read(self, names: list[str]) -> Rows:
+        with Queues(self._app) as queues:
+            found = [(name, queues.find(queues.channel.canonical_queue_name(name))) for name in names]
+            return [_row(name, queue) for name, queue in found if queue is not None]
+
+
+def _row(name: str, queue: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "messages": queue.depth,
+        "messages_unacknowledged": queue.number("ApproximateNumberOfMessagesNotVisible"),
+        "messages_ready": queue.number("ApproximateNumberOfMessages"),
+    }
+
+
+class SQSBrokerView(BrokerView):
+    """Flower's broker page."""
+
+    def get_broker(self) -> Any:
+        """Return the broker of an app on SQS; Flower's own for any other."""
+        return SQSBroker(self) if self.application.transport == "sqs" else super().get_broker()
+
+
+class SQSQueueLengths(GetQueueLengths):
+    """Flower's ``/api/queues/length``."""
+
+    def get_broker(self) -> Any:
+        """Return the broker of an app on SQS; Flower's own for any other."""
+        return SQSBroker(self) if self.application.transport == "sqs" else super().get_broker()
+
+
+HANDLERS = [url(r"/broker", SQSBrokerView, name="broker"), (r"/api/queues/length", SQSQueueLengths)]
+
+
+@click.command("flower", context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def command(context: click.Context, arguments: tuple[str, ...]) -> None:
+    """Run Flower, with queue lengths of SQS and with authentication.
+
+    Takes Flower's own options and FLOWER_… variables. Without --basic-auth, --auth or FLOWER_BASIC_AUTH a
+    password is made up and printed.
+    """
+    app, _ = app_of(context)
+    flowers.apply_env_options()
+    flowers.apply_options("pipeline flower", arguments)
+    _lock()
+    flowers.extract_settings()
+    flowers.setup_logging()
+    _serve(app)
+
+
+def _lock() -> None:
+    """See to it that nobody gets in without a password: Flower shuts workers down on request."""
+    options.basic_auth = [each for each in options.basic_auth or () if each]  # an empty variable is none
+    if options.basic_auth or options.auth:
+        return
+    password = secrets.token_urlsafe(12)
+    options.basic_auth = [f"flower:{password}"]
+    click.echo(f"Flower: user flower, password {password} (FLOWER_BASIC_AUTH=user:password sets another)")
+
+
+def _serve(app: Any) -> None:
+    served = Flower(capp=app, options=default_options, **settings)
+    prefix = default_options.url_prefix
+    served.add_handlers(r".*", [rewrite_handler(each, prefix) if prefix else each for each in HANDLERS])
+    port = served.start_http_server()
+    click.echo(f"Flower: http://{options.address or '127.0.0.1'}:{port}/{prefix or ''}")
+    try:
+        served.start()
+    except KeyboardInterrupt:
+        click.echo("")
+    finally:
+        served.stop()

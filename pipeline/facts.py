@@ -1,0 +1,47 @@
+"""What a log line says beside its sentence: the same few names on every line, so that lines can be joined.
+
+``task_id``, ``task_name``, ``queue``, ``attempt`` (0 is the first), ``trace_id``, ``claim_key``,
+``payload_bytes`` (as the task sees it) and ``stored_bytes`` (as it lies in the store). They travel in
+``extra``: any formatter that prints a record's attributes shows them. What is not known is None. Arguments
+are never among them. docs/tracing.md has a way to print them as JSON.
+"""
+
+from typing import Any, Protocol
+
+from pipeline.claim import Claim, Inline
+
+_PARTS = 4
+"""Of a ``traceparent``. Source: W3C Recommendation "Trace Context", 3.2.2."""
+
+
+class Headers(Protocol):
+    """A message's headers, or the context that Celery makes of them."""
+
+    def get(self, key: str, /) -> Any:
+        """Return a header, or None."""
+
+
+def of_message(headers: Headers, queue: str | None = None) -> dict[str, Any]:
+    """Return what is known of a message, in any process; headers may hold anything."""
+    return {
+        "task_id": headers.get("id"),
+        "task_name": headers.get("task"),
+        "queue": queue or None,
+        "attempt": headers.get("retries") or 0,
+        "trace_id": _trace_id(headers.get("traceparent")),
+    }
+
+
+def of_payload(payload: Inline | Claim | None) -> dict[str, Any]:
+    """Return what is known of a payload without reading it."""
+    claim = payload if isinstance(payload, Claim) else None
+    return {
+        "claim_key": claim.key if claim else None,
+        "payload_bytes": payload.expanded_bytes if payload else None,
+        "stored_bytes": claim.size_bytes if claim else None,
+    }
+
+
+def _trace_id(traceparent: object) -> str | None:
+    parts = traceparent.split("-") if isinstance(traceparent, str) else []
+    return parts[1] if len(parts) >= _PARTS else None

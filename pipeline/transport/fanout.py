@@ -1,0 +1,164 @@
+"""The channel's part in what is said to all: events, commands and broadcasts go through SNS topics.
+
+Celery's event exchange is a topic exchange, whose bindings no other process can see; it counts as a fanout
+here, and every listener gets every event. Celery does the same for Redis.
+Source: kombu 5.7.0, ``transport/SQS/__init__.py`` (``_put_fanout``); celery 5.7.0, ``events/event.py``.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from kombu.exceptions import KombuError, OperationalError
+from kombu.utils.encoding import bytes_to_str
+from kombu.utils.json import dumps
+from kombu.utils.objects import cached_property
+
+from pipeline.transport import addressing, control
+from pipeline.transport.answers import FAILURES, code
+from pipeline.transport.complaint import complain
+from pipeline.transport.events import Event
+from pipeline.transport.listeners import Listeners, is_absent
+from pipeline.transport.publishing import PublishingChannel
+from pipeline.transport.topics import Topic
+
+logger = logging.getLogger(__name__)
+
+EVENT_EXCHANGE = "celeryev"
+"""Celery's default ``event_exchange``; another one is named in the transport option of that name."""
+REPLY_ADDRESSES = 100
+"""How many reply queues' URLs are remembered."""
+
+
+def fans_out(options: Mapping[str, Any]) -> bool:
+    """Say whether a connection with these transport options uses topics.
+
+    The option ``supports_fanout`` decides. Without it they do, except where queues are predefined and
+    exchanges are not: there nobody may make a topic.
+    """
+    may_create = not options.get("predefined_queues") or bool(options.get("predefined_exchanges"))
+    return bool(options.get("supports_fanout", may_create))
+
+
+class FanoutChannel(PublishingChannel):
+    """Publishes to everybody who listens, and replies to whoever asked."""
+
+    def __init__(self, connection: Any, **options: Any) -> None:
+        # Kept here as well, because a closed channel has no connection any more.
+        self._listeners: Listeners = connection.listeners
+        super().__init__(connection, **options)
+
+    @cached_property
+    def supports_fanout(self) -> bool:
+        """Whether exchanges may be of type fanout."""
+        return fans_out(self.transport_options)
+
+    @cached_property
+    def event_exchange(self) -> str:
+        """The exchange that Celery publishes events to."""
+        return str(self.transport_options.get("event_exchange", EVENT_EXCHANGE))
+
+    def exchange_declare(
+        self,
+        exchange: str | None = None,
+        type: str = "direct",  # noqa: A002 - Kombu's name
+        *args: Any,
+        **options: Any,
+    ) -> None:
+        """Declare an exchange; that of events is a fanout."""
+        if exchange == self.event_exchange and self.supports_fanout:
+            type = "fanout"  # noqa: A001
+        super().exchange_declare(exchange, type, *args, **options)
+
+    def topic(self, exchange: str) -> Topic:
+        """Return the topic of a fanout exchange; nothing is made yet.
+
+        Raises:
+            UndefinedExchangeException: exchanges are predefined, and this one is not.
+        """
+        client = self.fanout.get_client(exchange)
+        topics: dict[str, Topic] = self.connection.topics
+        if exchange not in topics:
+            name = self.entity_name(self.queue_name_prefix + exchange)
+            topics[exchange] = Topic(name, client, self.predefined_exchanges.get(exchange, {}).get("arn", ""))
+        topics[exchange].client = client  # its credentials may have been renewed
+        return topics[exchange]
+
+    def _put_fanout(self, exchange: str, message: dict[str, Any], routing_key: str, **kwargs: Any) -> None:
+        properties = message.get("properties", {})
+        if exchange.endswith(addressing.FIFO) or properties.get("message_attributes"):
+            super()._put_fanout(exchange, message, routing_key, **kwargs)
+        elif exchange == self.event_exchange:
+            self._put_event(exchange, message)
+        else:
+            self._publish_to_all(exchange, message)
+
+    def _put_event(self, exchange: str, message: dict[str, Any]) -> None:
+        """Hand an event to the outbox. Never raises: an event is not worth a task."""
+        properties = message["properties"]
+        if message.get("content-type") == "application/json" and properties.get("body_encoding") == "base64":
+            body = bytes_to_str(self.decode_body(message["body"], "base64"))
+            message = {**message, "body": body, "properties": {**properties, "body_encoding": "utf-8"}}
+        try:
+            self.connection.outbox.add(Event(self.topic(exchange), message))
+        except (*FAILURES, KombuError) as exc:
+            complain("events not published", exc)
+
+    def _publish_to_all(self, exchange: str, message: dict[str, Any]) -> None:
+        try:
+            self.topic(exchange).publish(dumps(message))
+        except FAILURES as exc:
+            raise OperationalError(
+                f"not published to exchange {exchange}: SNS answered {code(exc)}; allow sns:CreateTopic and "
+                "sns:Publish there, or name its topic in predefined_exchanges"
+            ) from exc
+
+    def _lookup(self, exchange: str, routing_key: str, default: str | None = None) -> Any:
+        if control.is_reply_exchange(exchange):
+            return control.reply_queues(exchange, routing_key)
+        return super()._lookup(exchange, routing_key, default)
+
+    def _put(self, queue: str, message: dict[str, Any], **kwargs: Any) -> None:
+        if not control.is_reply_queue(queue):
+            super()._put(queue, message, **kwargs)
+            return
+        try:
+            super()._put(queue, message, **kwargs)
+        except FAILURES as exc:
+            self.connection.reply_urls.pop(queue, None)
+            if not is_absent(exc):  # else whoever asked has gone
+                complain("reply not sent", exc)
+
+    def canonical_queue_name(self, queue_name: str) -> str:
+        """Return SQS's name of a queue."""
+        listener = self._listeners.get(queue_name)
+        if listener is not None and listener.name:
+            return listener.name
+        if not control.is_reply_queue(queue_name):
+            return str(super().canonical_queue_name(queue_name))
+        if self.predefined_queues:
+            return str(super().canonical_queue_name(control.reply_exchange(queue_name)))
+        return self.listener_name(queue_name)
+
+    def listener_name(self, queue: str) -> str:
+        """Return the name by which others know a listener's queue."""
+        return addressing.listener_name(self.queue_name_prefix, self.entity_name(queue))
+
+    def _new_queue(self, queue: str, **declaration: Any) -> Any:
+        listener = self._listeners.get(queue)
+        if listener is not None:
+            return listener.url
+        if control.is_reply_queue(queue):
+            return self._reply_url(queue)
+        return super()._new_queue(queue, **declaration)
+
+    def _reply_url(self, queue: str) -> str:
+        """Return where somebody waits for a reply; such a queue is never made for him."""
+        name, urls = self.canonical_queue_name(queue), self.connection.reply_urls
+        if self.predefined_queues:
+            return str(self._resolve_queue_url(control.reply_exchange(queue)))
+        if queue not in urls:
+            if len(urls) >= REPLY_ADDRESSES:
+                urls.clear()
+            urls[queue] = self.sqs().get_queue_url(QueueName=name)["QueueUrl"]
+        return str(urls[queue])

@@ -1,0 +1,215 @@
+"""Listeners' queues: each process that hears what is said to all has a queue of its own, while it lives.
+
+SQS knows no queue that goes with its consumer. So a listener removes its own, and while it lives it writes
+the time on it, as a tag, every two minutes; ``pipeline sweep`` removes those whose tag is old.
+
+Nothing is deleted from such a queue: it keeps messages for a minute, hides those that were received for
+longer than that, and so forgets them by itself. That halves a listener's calls, and is the bound on what
+one that died can pile up.
+Source: SQS API Reference, CreateQueue (MessageRetentionPeriod, VisibilityTimeout), TagQueue.
+"""
+
+import atexit
+import json
+import logging
+import os
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from time import time
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from pipeline.transport.answers import FAILURES, code
+from pipeline.transport.complaint import complain
+from pipeline.transport.topics import Topic
+
+logger = logging.getLogger(__name__)
+
+RETENTION_SECONDS = 60
+"""Shortest and longest that SQS keeps messages. Source: SQS API Reference, MessageRetentionPeriod."""
+RETENTION_LIMIT_SECONDS = 1_209_600
+HIDDEN_SECONDS = 43_200
+"""Longest visibility timeout."""
+RENEW_SECONDS = 120.0
+RENEWED, OWNER = "claimcheck-renewed", "claimcheck-owner"
+"""Tags: when the listener was last seen alive, in seconds since 1970; and who it is."""
+
+_ABSENT = frozenset({"QueueDoesNotExist", "NonExistentQueue"})
+
+Clients = Callable[[], tuple[Any, Any]]
+"""Makes clients of SQS and SNS with short time-outs."""
+
+
+def is_absent(exc: BaseException) -> bool:
+    """Say whether SQS's answer is that there is no such queue."""
+    return code(exc).rpartition(".")[2] in _ABSENT
+
+
+def retention_seconds(message_ttl_seconds: float | None) -> int:
+    """Return how long a listener's queue keeps what nobody fetches."""
+    wanted = int(message_ttl_seconds or RETENTION_SECONDS)
+    return max(RETENTION_SECONDS, min(wanted, RETENTION_LIMIT_SECONDS))
+
+
+@dataclass(eq=False)
+class Listener:
+    """One queue, from its making to its end."""
+
+    queue: str
+    """Kombu's name."""
+    new_name: Callable[[], str]
+    """Makes SQS's name; another one each time, as SQS wants it, unless somebody must know it."""
+    sqs: Any
+    topic: Topic | None
+    """What it is subscribed to; replies are sent to it by name instead."""
+    retention_seconds: int
+    tags: Mapping[str, str]
+    brief: Clients
+    name: str = ""
+    url: str = ""
+    """Empty as long as it could not be made."""
+    is_given: bool = False
+    """Whether an operator has made it: then it is neither made, nor renewed, nor removed."""
+    pid: int = field(default_factory=os.getpid)
+    _arn: str = ""
+    _subscription: str = ""
+
+    @property
+    def forgets(self) -> bool:
+        """Whether what was received needs no delete."""
+        return not self.is_given
+
+    def open(self) -> None:
+        """Make the queue and subscribe it.
+
+        Raises:
+            ClientError, BotoCoreError, OSError: it could not be made, and nothing of it is left.
+        """
+        name = self.new_name()
+        answer = self.sqs.create_queue(QueueName=name, Attributes=self._attributes(), tags=self._tags())
+        self.name, url = name, str(answer["QueueUrl"])
+        try:
+            if self.topic is not None:
+                attributes = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+                self._arn = attributes["Attributes"]["QueueArn"]
+                self._subscription = self.topic.subscribe(self._arn)
+        except FAILURES:
+            with suppress(*FAILURES):
+                self.sqs.delete_queue(QueueUrl=url)
+            raise
+        self.url = url
+
+    def renew(self) -> None:
+        """Say that the listener lives, and mend what somebody has deleted under it.
+
+        Raises:
+            ClientError, BotoCoreError, OSError: that was not possible now.
+        """
+        if not self.url:
+            self.open()
+            return
+        try:
+            self.sqs.tag_queue(QueueUrl=self.url, Tags={RENEWED: _now()})
+        except ClientError as exc:
+            if not is_absent(exc):
+                raise
+            self.url = ""
+            self.open()
+            return
+        if self.topic is not None:
+            self._subscription = self.topic.subscribe(self._arn)
+
+    def remove(self) -> None:
+        """Unsubscribe and delete the queue. Never raises, and never takes long; the sweep gets what stays."""
+        if self.is_given or not self.url or self.pid != os.getpid():
+            return
+        url, self.url = self.url, ""
+        try:
+            sqs, sns = self.brief()
+            if self._subscription:
+                sns.unsubscribe(SubscriptionArn=self._subscription)
+            sqs.delete_queue(QueueUrl=url)
+        except Exception as exc:  # noqa: BLE001 - also what a channel raises that is closed already
+            logger.info("listener's queue not removed", extra={"queue": self.name, "code": code(exc)})
+
+    def _attributes(self) -> dict[str, str]:
+        attributes = {
+            "MessageRetentionPeriod": str(self.retention_seconds),
+            "VisibilityTimeout": str(HIDDEN_SECONDS),
+            "SqsManagedSseEnabled": "true",
+        }
+        return attributes if self.topic is None else {**attributes, "Policy": _policy(self.topic.arn)}
+
+    def _tags(self) -> dict[str, str]:
+        return {**self.tags, RENEWED: _now(), OWNER: self.queue[:128]}
+
+
+def _now() -> str:
+    return str(int(time()))
+
+
+def _policy(topic_arn: str) -> str:
+    """Let the topic, and nobody else, send to the queue; set when the queue is made, it holds at once."""
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": "*",  # of the queue that has this policy
+        "Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}},
+    }
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+class Listeners:
+    """The listeners of one connection, by Kombu's name of their queue. Any thread may call it."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[str, Listener] = {}
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def add(self, listener: Listener) -> None:
+        """Keep a listener alive from now on."""
+        self._listeners[listener.queue] = listener
+        self._closed.clear()
+        if self._thread is None or not self._thread.is_alive():
+            atexit.register(self.close)
+            self._thread = threading.Thread(target=self._run, name="claimcheck-listeners", daemon=True)
+            self._thread.start()
+
+    def get(self, queue: str) -> Listener | None:
+        """Return a listener, or ``None`` if there is none of that queue."""
+        return self._listeners.get(queue)
+
+    def pop(self, queue: str) -> Listener | None:
+        """Keep it alive no longer."""
+        return self._listeners.pop(queue, None)
+
+    def __iter__(self) -> Iterator[Listener]:
+        return iter(list(self._listeners.values()))
+
+    def close(self) -> None:
+        """Remove every queue. Never raises."""
+        atexit.unregister(self.close)
+        self._closed.set()
+        for listener in self:
+            self._listeners.pop(listener.queue, None)
+            listener.remove()
+
+    def _run(self) -> None:
+        while not self._closed.wait(RENEW_SECONDS * random.uniform(0.9, 1.1)):  # noqa: S311 - no secret
+            for listener in self:
+                if not listener.is_given:
+                    self._renew(listener)
+
+    def _renew(self, listener: Listener) -> None:
+        try:
+            listener.renew()
+        except Exception as exc:  # noqa: BLE001 - this thread must live, and asks again
+            complain("listener's queue not renewed", exc)
+        if self._closed.is_set() or self.get(listener.queue) is not listener:
+            listener.remove()  # it was removed meanwhile

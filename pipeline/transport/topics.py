@@ -1,0 +1,73 @@
+"""SNS topics: one stands for each fanout exchange, and is there when it is needed.
+
+A topic is made with its first message or listener, by its name alone: CreateTopic returns the one that there
+is. One that somebody deletes is made again, and its listeners subscribe again when they renew themselves.
+Source: SNS API Reference, CreateTopic, DeleteTopic, Publish, Subscribe.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from pipeline.transport.answers import code
+
+LIMIT_BYTES = 262_144
+"""Largest message. Source: SNS API Reference, Publish."""
+
+ABSENT_TOPIC = frozenset({"NotFound", "NotFoundException"})
+"""Codes that mean that there is no such topic: the old protocol's, and the model's."""
+
+
+class Topic:
+    """One topic, as far as this process knows it. Any thread may use it.
+
+    Args:
+        name: SNS's name of it.
+        client: boto3's SNS client.
+        arn: of a topic that is given, and that nobody makes.
+    """
+
+    def __init__(self, name: str, client: Any, arn: str = "") -> None:
+        self.name = name
+        self.client = client
+        self._is_given = bool(arn)
+        self._arn = arn
+
+    @property
+    def arn(self) -> str:
+        """The topic's ARN; the first time, the topic is made unless it is there."""
+        if not self._arn:
+            self._arn = str(self.client.create_topic(Name=self.name)["TopicArn"])
+        return self._arn
+
+    def publish(self, text: str) -> None:
+        """Send a message to everybody who listens now."""
+        self._ask(lambda arn: self.client.publish(TopicArn=arn, Message=text))
+
+    def subscribe(self, queue_arn: str) -> str:
+        """Let a queue have every message from now on, as it was published; safe to repeat."""
+        answer = self._ask(
+            lambda arn: self.client.subscribe(
+                TopicArn=arn,
+                Protocol="sqs",
+                Endpoint=queue_arn,
+                Attributes={"RawMessageDelivery": "true"},
+                ReturnSubscriptionArn=True,
+            )
+        )
+        return str(answer["SubscriptionArn"])
+
+    def listener_count(self) -> int:
+        """Return how many queues were subscribed a moment ago."""
+        attributes = self._ask(lambda arn: self.client.get_topic_attributes(TopicArn=arn))["Attributes"]
+        return int(attributes["SubscriptionsConfirmed"])
+
+    def _ask(self, call: Callable[[str], Any]) -> Any:
+        try:
+            return call(self.arn)
+        except ClientError as exc:
+            if self._is_given or code(exc) not in ABSENT_TOPIC:
+                raise
+            self._arn = ""  # somebody has deleted it: make it anew, once
+            return call(self.arn)

@@ -1,0 +1,180 @@
+"""Flower over SQS and SNS, in a real browser: workers, tasks, queues, buttons, metrics, and no payload text.
+
+``SCREENSHOTS=docs/images`` keeps pictures of the pages.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from base64 import b64encode
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from shops import entered
+from workers import TESTS, eventually
+
+from pipeline.local import free_port
+
+pytestmark = [pytest.mark.aws, pytest.mark.worker]
+
+SECRET = "confidential"
+USER = "flower:secret"
+ARGUMENTS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--window-size=1400,900",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """Debian's Chromium; without it the tests are skipped here, and fail in CI."""
+    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not program or not driver:
+        absent = pytest.fail if os.environ.get("CI") else pytest.skip
+        absent("chromium and chromedriver are not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for argument in (*ARGUMENTS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(argument)
+    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield opened
+    opened.quit()
+
+
+class Flower:
+    """A running Flower, looked at in a browser."""
+
+    def __init__(self, shop, browser, log):
+        self.port, self.browser, self.log = free_port(), browser, log
+        self.url = f"http://127.0.0.1:{self.port}"
+        command = [sys.executable, "-m", "pipeline", "-A", "shop", "flower", f"--port={self.port}"]
+        environment = {**shop.environment, "FLOWER_BASIC_AUTH": USER}
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(
+                command, cwd=TESTS, env=environment, stdout=file, stderr=subprocess.STDOUT
+            )
+        eventually(self._answers, 60, "Flower did not start")
+
+    def _answers(self):
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return self.get("/metrics")
+        except OSError:
+            return None
+
+    def get(self, path, user=USER):
+        """Return a page's text, without a browser."""
+        request = urllib.request.Request(self.url + path)
+        if user:
+            request.add_header("Authorization", f"Basic {b64encode(user.encode()).decode()}")
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.read().decode()
+
+    def text(self, path):
+        """Return what the browser shows of a page."""
+        self.browser.get(f"http://{USER}@127.0.0.1:{self.port}{path}")
+        return self.browser.find_element(By.TAG_NAME, "body").text
+
+    def shows(self, path, *words, seconds=40):
+        """Wait until a page shows all words, keep a picture of it, and return its text."""
+        shown = eventually(lambda: _all_in(words, self.text(path)), seconds, f"{path}: {self.text(path)}")
+        if directory := os.environ.get("SCREENSHOTS"):
+            name = path.strip("/").split("/")[0] or "workers"
+            self.browser.save_screenshot(str(Path(directory) / f"flower-{name}.png"))
+        return shown
+
+    def stop(self):
+        """End it as an operator would."""
+        self.process.terminate()
+        self.process.wait(20)
+
+
+def _all_in(words, text):
+    return text if all(word in text for word in words) else None
+
+
+@pytest.fixture
+def flower(shop_of, ministack, monkeypatch, browser, tmp_path):
+    """Flower beside a worker that sends events, on a stand-in for SQS and SNS."""
+    aws = entered(ministack, monkeypatch)
+    conf = {"worker_enable_remote_control": True, "worker_send_task_events": True}
+    shop = shop_of(store=f"s3://{aws.bucket()}/claims", options={"threshold_bytes": 20_000}, conf=conf)
+    running = Flower(shop, browser, tmp_path / "flower.log")
+    running.shop, running.aws = shop, aws
+    running.worker = shop.worker(pool="prefork", options=("-E",))
+    yield running
+    running.stop()
+
+
+def test_nobody_gets_in_without_a_password(flower):
+    """Flower shuts workers down on request: without a password it shows nothing."""
+    for user in (None, "flower:wrong"):
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            flower.get("/workers", user)
+
+
+def test_a_password_is_made_up(shop_of, moto_aws):
+    """Where none is given, or an empty one, Flower says which it has made up."""
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims")
+    command = [sys.executable, "-u", "-m", "pipeline", "-A", "shop", "flower", f"--port={free_port()}"]
+    environment = {**shop.environment, "FLOWER_BASIC_AUTH": ""}
+    with subprocess.Popen(command, cwd=TESTS, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        said = process.stdout.readline()
+        process.terminate()
+
+    assert said.startswith("Flower: user flower, password ")
+
+
+def test_flower_shows_workers_tasks_and_queues(flower):
+    """A worker is online, tasks show size and place in place of arguments, and queues have lengths."""
+    shop = flower.shop
+    big = shop.digest.delay(SECRET + os.urandom(50_000).hex())
+    small = shop.digest.delay(SECRET)
+    failed = shop.fail.delay(SECRET)
+    assert big.get(timeout=60)
+    assert small.get(timeout=60)
+
+    flower.shows("/workers", "celery@", "Online")
+    assert "FAILURE" in flower.shows(f"/task/{failed.id}", "FAILURE")
+    inline = flower.shows(f"/task/{small.id}", "SUCCESS", "bytes inline")
+    offloaded = flower.shows(f"/task/{big.id}", "SUCCESS", "bytes in claims/v1/", "rehydrated in")
+    assert SECRET not in offloaded + inline
+    flower.shows("/tasks", "shop.digest")
+    queue = shop.app.conf.task_default_queue
+    flower.shows("/broker", queue)
+    assert queue in flower.get("/api/queues/length")
+    assert "flower_events_total" in flower.get("/metrics")
+    assert SECRET not in flower.get("/api/tasks")
+
+
+def test_its_buttons_work(flower):
+    """Growing a pool, revoking and shutting down by Flower do what they do over Redis."""
+    name = eventually(lambda: _worker_name(flower), 40, "no worker is known")
+    before = len(flower.worker.children())
+    flower.shows(f"/worker/{name}", "Pool")
+    post(flower, f"/api/worker/pool/grow/{name}?n=1")
+    eventually(lambda: len(flower.worker.children()) == before + 1, 40)
+    result = flower.shop.nap.delay("x", 60)
+    eventually(flower.shop.notes)
+    post(flower, f"/api/task/revoke/{result.id}?terminate=true&signal=SIGKILL")
+    eventually(lambda: result.state == "REVOKED", 40)
+    post(flower, f"/api/worker/shutdown/{name}")
+    eventually(lambda: flower.worker.process.poll() is not None, 40)
+
+
+def post(flower, path):
+    """Press a button."""
+    request = urllib.request.Request(flower.url + path, method="POST", data=b"")
+    request.add_header("Authorization", f"Basic {b64encode(USER.encode()).decode()}")
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        assert answer.status == 200
+
+
+def _worker_name(flower):
+    text = flower.get("/api/workers?refresh=true")
+    return next((word for word in text.split('"') if word.startswith("celery@")), None)

@@ -1,0 +1,181 @@
+"""Remote control over SNS and SQS: commands reach real workers, replies come back, nothing is left behind."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from celery import uuid
+from shops import standing_shop
+from standins import AWS
+from workers import TESTS, eventually
+
+pytestmark = [pytest.mark.aws, pytest.mark.worker]
+
+CONF = {
+    "worker_enable_remote_control": True,
+    "broker_transport_options": {"visibility_timeout": 30, "wait_time_seconds": 5, "polling_interval": 0},
+}
+LISTENER = "claimcheck-listener-"
+
+
+@pytest.fixture(scope="module")
+def standing(moto, tmp_path_factory):
+    """A shop with a worker, for all tests of this page; every argument goes through the store."""
+    folder = tmp_path_factory.mktemp("control")
+    with standing_shop(moto, folder, "prefork", conf=CONF, options={"threshold_bytes": 0}) as shop:
+        yield shop
+
+
+@pytest.fixture
+def shop(standing, monkeypatch):
+    """The standing shop, with the environment that it was made in."""
+    for name, value in standing.environment.items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    standing.clear()
+    return standing
+
+
+@pytest.fixture
+def inspect(shop):
+    return shop.app.control.inspect(timeout=3, limit=1)
+
+
+def only(replies):
+    """Return the one worker's reply."""
+    assert replies, "no worker has answered"
+    [reply] = replies.values()
+    return reply
+
+
+def control(shop, command, **options):
+    """Send a command, and return the one worker's reply."""
+    [reply] = getattr(shop.app.control, command)(**options, reply=True, timeout=3, limit=1)
+    return only(reply)
+
+
+def urls(server):
+    """Return where listeners' queues are."""
+    sqs = AWS(server.name, server.url).client("sqs")
+    return sqs.list_queues(QueueNamePrefix=LISTENER).get("QueueUrls", [])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "active",
+        "active_queues",
+        "clock",
+        "conf",
+        "memdump",
+        "memsample",
+        "ping",
+        "registered",
+        "report",
+        "reserved",
+        "revoked",
+        "scheduled",
+        "stats",
+    ],
+)
+def test_every_question_is_answered(inspect, command):
+    """Each ``celery inspect`` command gets the worker's reply."""
+    assert only(getattr(inspect, command)()) is not None
+
+
+def test_a_running_task_is_shown(shop, inspect):
+    """``active`` and ``query_task`` show a task that runs, and ``revoked`` nothing of it."""
+    result = shop.nap.delay("x", 3)
+    eventually(shop.notes)
+
+    assert [task["id"] for task in only(inspect.active())] == [result.id]
+    assert only(inspect.query_task(result.id))[result.id][0] == "active"
+    assert result.id not in only(inspect.revoked())
+    assert result.get(timeout=30) == 1
+
+
+def test_limits_change(shop):
+    """Rate and time limits of a task are set by command."""
+    limited = control(shop, "rate_limit", task_name="shop.echo", rate_limit="100/s")
+    timed = control(shop, "time_limit", task_name="shop.echo", hard=20, soft=10)
+
+    assert limited == {"ok": "new rate limit set successfully"}
+    assert timed == {"ok": "time limits set successfully"}
+
+
+def test_the_pool_grows_and_shrinks(shop, inspect):
+    """The number of child processes follows the command."""
+
+    def count():
+        return len(only(inspect.stats())["pool"]["processes"])
+
+    before = count()
+    control(shop, "pool_grow", n=1)
+    eventually(lambda: count() == before + 1)
+    control(shop, "pool_shrink", n=1)
+
+    eventually(lambda: count() == before)
+
+
+def test_consumers_come_and_go(shop, inspect):
+    """A queue that is added is consumed, and one that is cancelled is not."""
+    control(shop, "add_consumer", queue="second")
+    eventually(lambda: "second" in [queue["name"] for queue in only(inspect.active_queues())])
+    assert shop.echo.apply_async(("x",), queue="second").get(timeout=30) == "x"
+    control(shop, "cancel_consumer", queue="second")
+
+    eventually(lambda: "second" not in [queue["name"] for queue in only(inspect.active_queues())])
+
+
+def test_a_revoked_task_does_not_run(shop, inspect):
+    """A task that is revoked before it comes ends as revoked, and its payload is released."""
+    task_id = uuid()
+    shop.app.control.revoke(task_id)
+    eventually(lambda: task_id in only(inspect.revoked()))
+    result = shop.nap.apply_async(("x", 1), task_id=task_id)
+
+    eventually(lambda: result.state == "REVOKED")
+    shop.eventually_empty()
+    assert shop.notes() == []
+
+
+def test_a_running_task_is_terminated(shop):
+    """A revoked task that runs is ended with its process, and its payload is released."""
+    result = shop.nap.delay("x", 60)
+    eventually(shop.notes)
+    result.revoke(terminate=True, signal="SIGKILL")
+
+    eventually(lambda: result.state == "REVOKED")
+    shop.eventually_empty()
+
+
+def test_commands_do_not_go_through_the_store(shop, moto, inspect):
+    """With a threshold of 0 a task's body is offloaded, and a command and its reply still are plain JSON."""
+    before = shop.objects()
+
+    assert shop.app.control.mailbox.serializer == "json"
+    assert len(only(inspect.registered())) > 20
+    assert shop.objects() == before
+
+
+def test_one_reply_queue_serves_many_questions(inspect, moto):
+    """A connection asks all its questions with one queue: SQS forbids to make a deleted one anew."""
+    inspect.ping()
+    before = urls(moto)
+    for _ in range(3):
+        assert inspect.ping()
+
+    assert urls(moto) == before
+
+
+def test_the_command_line_works(shop, moto):
+    """``celery status`` finds the worker, and leaves no queue behind."""
+    before = urls(moto)
+    command = [sys.executable, "-m", "celery", "-A", "shop", "status", "--json"]
+    ran = subprocess.run(
+        command, cwd=TESTS, env=shop.environment, capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert list(json.loads(ran.stdout.splitlines()[0]).values()) == [{"ok": "pong"}]
+    assert urls(moto) == before

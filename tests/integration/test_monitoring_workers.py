@@ -1,0 +1,150 @@
+"""Workers that are watched over SNS and SQS: of every pool, cheaply, and also where that is forbidden."""
+
+import threading
+from collections import Counter
+
+import pytest
+from workers import eventually
+
+pytestmark = [pytest.mark.aws, pytest.mark.worker]
+
+TRANSPORT = {"visibility_timeout": 30, "wait_time_seconds": 5, "polling_interval": 0}
+WATCHED = {
+    "worker_enable_remote_control": True,
+    "worker_send_task_events": True,
+    "worker_prefetch_multiplier": 10,
+    "broker_transport_options": TRANSPORT,
+}
+DENIED = b"""<ErrorResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><Error><Type>Sender</Type>
+<Code>AuthorizationError</Code><Message>not authorized</Message></Error></ErrorResponse>"""
+SNS = ("CreateTopic", "GetTopicAttributes", "Publish", "Subscribe")
+LISTENER = "claimcheck-listener-"
+
+
+@pytest.fixture
+def opened(shop_of, moto_aws):
+    """Return a function that opens a shop which is watched; options are Celery's settings."""
+    return lambda **conf: shop_of(store=f"s3://{moto_aws.bucket()}/claims", conf={**WATCHED, **conf})
+
+
+def listening(aws):
+    """Return the URLs of listeners' queues, and the subscriptions."""
+    urls = aws.client("sqs").list_queues(QueueNamePrefix=LISTENER).get("QueueUrls", [])
+    return urls, aws.client("sns").list_subscriptions()["Subscriptions"]
+
+
+class Monitor:
+    """A monitor in a thread of this process, as Flower has one."""
+
+    def __init__(self, app):
+        self.app = app
+        self.events = []
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        assert self._ready.wait(20)
+        return self
+
+    def __exit__(self, *error):
+        self.receiver.should_stop = True
+        self._thread.join(20)
+
+    def _run(self):
+        with self.app.connection() as connection:
+            self.receiver = self.app.events.Receiver(connection, handlers={"*": self.events.append})
+            for _ in self.receiver.itercapture():
+                self._ready.set()
+
+    def kinds(self, task=None):
+        """Count the events, of one task or all."""
+        return Counter(each["type"] for each in self.events if task is None or each.get("uuid") == task)
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "gevent"])
+def test_every_pool_hears(opened, moto_aws, pool):
+    """Commands reach workers of every pool, and one that shuts down leaves no queue and no subscription."""
+    shop = opened()
+    worker = shop.worker(pool=pool)
+    [pong] = shop.app.control.inspect(timeout=5, limit=1).ping().values()
+    assert pong == {"ok": "pong"}
+    shop.app.control.shutdown()
+    worker.process.wait(30)
+    shop.app.pool.force_close_all()
+
+    assert listening(moto_aws) == ([], [])
+
+
+def test_events_arrive_and_are_cheap(opened, moto_aws, proxy):
+    """A monitor sees each event of each task; together they cost both sides less than a fifth of a call."""
+    shop = opened()
+    shop.worker(pool="threads", concurrency=4)
+    with Monitor(shop.app) as monitor:
+        before = proxy.operations
+        results = [shop.add.delay(number, 1) for number in range(100)]
+        assert [result.get(timeout=60) for result in results] == list(range(1, 101))
+        eventually(lambda: monitor.kinds()["task-succeeded"] == 100)
+        spent = proxy.operations - before
+        urls, _ = listening(moto_aws)
+        received = len([it for it in proxy.requests if it.operation == "ReceiveMessage"])
+
+    assert monitor.kinds()["task-received"] == monitor.kinds()["task-started"] == 100
+    assert [kind for kind, _ in sorted(monitor.kinds(results[0].id).items())] == [
+        "task-received",
+        "task-started",
+        "task-succeeded",
+    ]
+    assert spent["Publish"] <= 10
+    assert spent["DeleteMessage"] == 0
+    assert received < 100
+    assert len(urls) == 2  # the worker's and the monitor's
+    assert len(listening(moto_aws)[0]) == 1
+
+
+def test_nobody_listens(opened, proxy):
+    """Without a monitor nothing is published; SNS is asked once whether there is one."""
+    shop = opened()
+    shop.worker(pool="threads")
+    results = [shop.add.delay(number, 1) for number in range(20)]
+    assert [result.get(timeout=60) for result in results] == list(range(1, 21))
+    eventually(lambda: proxy.operations["GetTopicAttributes"])
+
+    assert proxy.operations["GetTopicAttributes"] == 1
+    assert proxy.operations["Publish"] == 0
+
+
+def test_events_may_be_off(opened):
+    """A worker without events is seen alive, and none of its tasks is."""
+    shop = opened(worker_send_task_events=False)
+    shop.worker(pool="threads")
+    with Monitor(shop.app) as monitor:
+        assert shop.add.delay(1, 1).get(timeout=30) == 2
+        eventually(lambda: monitor.kinds()["worker-heartbeat"])
+
+    assert not [kind for kind in monitor.kinds() if kind.startswith("task-")]
+
+
+def test_all_may_be_off(opened, moto_aws, proxy):
+    """With remote control, events and heartbeats off, SNS is not called and no queue is made."""
+    shop = opened(worker_send_task_events=False, worker_enable_remote_control=False)
+    shop.worker(pool="threads", options=["--without-heartbeat"])
+
+    assert shop.add.delay(1, 1).get(timeout=30) == 2
+    assert not [name for name in SNS if proxy.operations[name]]
+    assert listening(moto_aws) == ([], [])
+
+
+def test_a_denied_topic_stops_no_task(opened, proxy):
+    """Where SNS refuses everything, tasks run, each use of it is warned about once, and it is left alone."""
+    shop = opened()
+    rules = [proxy.fail(name, status=403, content=DENIED) for name in SNS]
+    worker = shop.worker(pool="prefork")
+    results = [shop.add.delay(number, 1) for number in range(20)]
+    assert [result.get(timeout=60) for result in results] == list(range(1, 21))
+    eventually(lambda: "events not published: AuthorizationError" in worker.text())
+
+    assert worker.text().count("AuthorizationError") == 2
+    assert worker.text().count("remote control does not work: AuthorizationError") == 1
+    assert sum(rule.used for rule in rules) <= 4
+    assert worker.process.poll() is None

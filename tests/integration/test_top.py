@@ -1,0 +1,326 @@
+"""``pipeline top`` as it is run: beside real queues, stores and workers, on a terminal and without one."""
+
+import json
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from contextlib import contextmanager
+from fcntl import ioctl
+
+import pytest
+from click.testing import CliRunner
+from workers import TESTS, eventually
+
+from pipeline.cli import main
+from pipeline.operations import watch
+from pipeline.operations.snapshot import Watch
+from pipeline.operations.watch import QueueLook, StoreLook, WorkerLook
+from pipeline.stores.memory import MemoryStore
+
+pytestmark = pytest.mark.aws
+
+ARN = "arn:aws:sqs:eu-west-1:123456789012:"
+
+
+@pytest.fixture
+def queue(shop, moto_aws):
+    """The shop's queue with a dead-letter queue: its name."""
+    name = shop.app.conf.task_default_queue
+    moto_aws.queue(f"{name}-dlq")
+    policy = json.dumps({"deadLetterTargetArn": f"{ARN}{name}-dlq", "maxReceiveCount": 1})
+    moto_aws.queue(name, RedrivePolicy=policy)
+    return name
+
+
+def run(*words):
+    """Run the command in this process."""
+    return CliRunner().invoke(main, ["-A", "shop", "top", *words])
+
+
+def once():
+    """Return what one look says."""
+    result = run("--once", "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@contextmanager
+def started(shop, *words, **options):
+    """Run the command as a process of its own."""
+    command = [sys.executable, "-m", "pipeline", "-A", "shop", "top", *words]
+    process = subprocess.Popen(
+        command, cwd=TESTS, env={**shop.environment, **os.environ, "TERM": "xterm"}, **options
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def test_counts(shop, queue, moto_aws):
+    """Waiting, in flight, delayed and dead letters are SQS's own numbers; payloads are the store's."""
+    sqs = moto_aws.client("sqs")
+    for _ in range(3):
+        shop.digest.delay([1, 2, 3])
+    shop.digest.apply_async(([1],), countdown=600)
+    url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+    sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=1)
+    dead = sqs.get_queue_url(QueueName=f"{queue}-dlq")["QueueUrl"]
+    sqs.send_message(QueueUrl=dead, MessageBody="garbage")
+    said = once()
+    [shown] = said["queues"]
+
+    assert (shown["waiting"], shown["in_flight"], shown["delayed"], shown["dead"]) == (2, 1, 1, 1)
+    assert (said["totals"]["waiting"], said["totals"]["dead"]) == (2, 1)
+    assert (said["store"]["objects"], said["store"]["is_all"]) == (4, True)
+    assert said["store"]["size_bytes"] > 0
+    assert said["workers"] is None  # the shop has no remote control
+    assert {name: look["error"] for name, look in said["looks"].items()} == {
+        "queues": None,
+        "workers": None,
+        "store": None,
+    }
+
+
+def test_a_picture_is_readable_in_80_columns(shop_of, moto_aws):
+    """Without a terminal a picture is 80 columns wide, and holds the longest name that SQS allows, whole."""
+    long = "production-eu-west-1-orders-" + "x" * 47 + "-high"
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", conf={"task_default_queue": long})
+    moto_aws.queue(long)
+    shop.digest.delay(1)
+    printed = run("--once").stdout
+
+    assert len(long) == 80
+    assert max(map(len, printed.splitlines())) <= 80
+    assert long in "".join(line.split()[0] if line.split() else "" for line in printed.splitlines())
+
+
+def test_a_queue_that_is_not_there_is_told(shop, moto_aws):
+    """A queue that nobody has made yet is absent, and no error."""
+    said = once()
+
+    assert [depth["is_there"] for depth in said["queues"]] == [False]
+    assert " absent" in run("--once").stdout
+
+
+def test_a_shared_dead_letter_queue_is_read_and_counted_once(shop, queue, moto_aws):
+    """Two queues with the same dead letters: one request, and one count in the total."""
+    policy = json.dumps({"deadLetterTargetArn": f"{ARN}{queue}-dlq", "maxReceiveCount": 1})
+    moto_aws.queue("other", RedrivePolicy=policy)
+    shop.app.amqp.queues.select_add("other")
+    moto_aws.client("sqs").send_message(QueueUrl=moto_aws.queue(f"{queue}-dlq"), MessageBody="garbage")
+    look = QueueLook(shop.app)
+    first = look()
+    calls = look.calls
+    second = look()
+    look.close()
+
+    assert [depth.dead for depth in first] == [depth.dead for depth in second] == [1, 1]
+    assert watch.totals(second).dead == 1
+    assert look.calls - calls == 3
+
+
+def test_what_comes_and_goes_is_counted(shop, queue):
+    """A growing backlog counts as messages that came, a shrinking one as messages that went."""
+    look = QueueLook(shop.app)
+    look()
+    for _ in range(3):
+        shop.digest.delay(1)
+    [grown] = look()
+    shop.app.control.purge()
+    [shrunk] = look()
+    look.close()
+
+    assert (look.arrived, look.gone) == (3, 3)
+    assert grown.change_per_second > 0
+    assert (shrunk.backlog, shrunk.change_per_second) == (0, 0)
+
+
+def test_a_queue_that_goes_and_comes_is_found_again(shop, queue, moto_aws):
+    """A queue that is deleted while one looks is absent, and shown again when it is back."""
+    sqs = moto_aws.client("sqs")
+    look = QueueLook(shop.app)
+    there = look()
+    sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=queue)["QueueUrl"])
+    gone = look()
+    moto_aws.queue(queue)
+    back = look()
+    look.close()
+
+    assert [depth.is_there for [depth] in (there, gone, back)] == [True, False, True]
+
+
+def test_a_listing_is_bounded(monkeypatch):
+    """Of a store with more than the limit, so many are listed, and the numbers are lower bounds."""
+    monkeypatch.setattr(watch, "LISTED_OBJECTS", 5)
+    store = MemoryStore("claims")
+    for number in range(7):
+        store.put(f"{store.prefix}/v1/2026/01/01/{number:040d}", b"12", {})
+    store.put(f"{store.prefix}/once/v1/{0:040d}", b"a record", {})
+    found = StoreLook(store)()
+
+    assert (found.objects, found.size_bytes, found.is_all) == (5, 10, False)
+
+
+def test_an_sqs_that_does_not_answer_is_one_sentence(shop, monkeypatch):
+    """Once, without an answer of SQS: exit code 2, and one sentence."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    result = run("--once", "--json")
+
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["error"].startswith("SQS did not answer ListQueues")
+
+
+def test_other_brokers_are_refused(shop_of):
+    """An app whose broker is not SQS has no depths to show."""
+    shop_of(broker="memory://", store="memory://claims")
+    result = run("--once", "--json")
+
+    assert result.exit_code == 2
+    assert "needs queues of SQS" in json.loads(result.stdout)["error"]
+
+
+def test_an_outage_is_shown_and_outlived(shop, queue, proxy, monkeypatch):
+    """While SQS fails, the last numbers stay with the error; when it is back, so are new ones."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    shop.digest.delay(1)
+    watched = Watch(shop.app, MemoryStore("claims"), 0.1)
+    watched.start()
+    watched.first()
+    proxy.fail("GetQueueAttributes", status=403)
+    broken = eventually(lambda: (seen := watched.snapshot()).looks["queues"].error and seen)
+    proxy.heal()
+    shop.digest.delay(1)
+    mended = eventually(lambda: (seen := watched.snapshot()).queues[0].waiting == 2 and seen)
+    watched.stop()
+
+    assert [depth.waiting for depth in broken.queues] == [1]
+    assert "SQS answered" in broken.looks["queues"].error
+    assert mended.looks["queues"].error is None
+
+
+def test_a_store_that_fails_leaves_the_queues(shop, queue, proxy):
+    """A listing that is denied is told beside the queues' numbers, which are there."""
+    proxy.fail("ListObjectsV2", status=403)
+    said = once()
+
+    assert said["queues"][0]["is_there"]
+    assert said["store"] is None
+    assert said["looks"]["store"]["error"]
+
+
+@pytest.mark.worker
+def test_workers_are_counted_where_the_broker_carries_questions(shop_of, redis_server, tmp_path):
+    """Remote control answers with workers, what they can run at once, and how many tasks they have begun."""
+    redis_server.reset()
+    shop = shop_of(
+        broker=redis_server.url,
+        store=f"file://{tmp_path}/claims",
+        conf={"worker_enable_remote_control": True},
+    )
+    shop.worker(pool="threads", concurrency=3)
+    look = WorkerLook(shop.app)
+    eventually(lambda: look().count)
+    first = look()
+    results = [shop.add.delay(1, 2) for _ in range(5)]
+    assert [result.get(timeout=30) for result in results] == [3] * 5
+    second = look()
+
+    assert (second.count, second.slots) == (1, 3)
+    assert second.started - first.started == 5
+    assert second.started_per_second > 0
+
+
+@pytest.mark.worker
+def test_workers_are_counted_over_sqs(shop_of, moto_aws):
+    """Over SQS workers answer too, to one reply queue however often they are asked."""
+    conf = {"worker_enable_remote_control": True}
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", conf=conf)
+    shop.worker(pool="threads", concurrency=3)
+    look = WorkerLook(shop.app)
+    found = eventually(lambda: (answer := look()).count and answer)
+    queues = moto_aws.client("sqs").list_queues()["QueueUrls"]
+    look.close()
+
+    assert (found.count, found.slots) == (1, 3)
+    assert sum("reply" in url for url in queues) == 1
+
+
+def test_nobody_is_asked_where_remote_control_is_off(shop, queue, moto_aws):
+    """Without remote control no reply queue is made, and workers are unknown."""
+    before = moto_aws.client("sqs").list_queues()["QueueUrls"]
+
+    assert WorkerLook(shop.app)() is None
+    assert moto_aws.client("sqs").list_queues()["QueueUrls"] == before
+
+
+@pytest.mark.worker
+def test_it_goes_on_until_ctrl_c(shop, queue):
+    """An object a line at each interval, in order of time; Ctrl-C ends it quietly, with 0."""
+    with started(
+        shop, "--json", "--interval", "1", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        said = [json.loads(process.stdout.readline()) for _ in range(3)]
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+
+    assert (process.returncode, errors) == (0, "")
+    assert said[0]["up_seconds"] < said[1]["up_seconds"] < said[2]["up_seconds"]
+    assert said[2]["queues"][0]["change_per_second"] == 0
+    assert said[2]["sqs_calls"] > said[0]["sqs_calls"]
+
+
+@pytest.mark.worker
+def test_an_sqs_that_never_answers_does_not_hold_the_view(shop, queue, proxy):
+    """A request that hangs is waited for on another thread: the picture says so, and Ctrl-C is heard."""
+    proxy.delay(20, "ListQueues")
+    with started(
+        shop, "--interval", "1", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        shown = [process.stdout.readline() for _ in range(8)]
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
+
+    assert "queues: no answer from SQS yet\n" in shown
+    assert (process.returncode, errors) == (0, "")
+
+
+@pytest.mark.worker
+def test_a_terminal_is_drawn_in_place(shop, queue):
+    """On a terminal of 80 columns the picture is drawn over itself, and the screen is given back."""
+    shop.digest.delay(1)
+    terminal, end = pty.openpty()
+    ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with started(shop, "--interval", "1", stdin=end, stdout=end, stderr=end) as process:
+        os.close(end)
+        shown = _read_until(terminal, lambda text: text.count("throughput") >= 3)
+        process.send_signal(signal.SIGINT)
+        shown += _read_until(terminal, lambda _: False)
+        process.wait(20)
+
+    assert process.returncode == 0
+    assert queue in shown
+    assert shown.index("\x1b[?1049h") < shown.index("throughput") < shown.index("\x1b[?1049l")
+    assert "Traceback" not in shown
+
+
+def _read_until(terminal, condition):
+    text = ""
+    while not condition(text):
+        ready, _, _ = select.select([terminal], [], [], 20)
+        try:
+            read = os.read(terminal, 65_536) if ready else b""
+        except OSError:  # the other end is closed
+            read = b""
+        if not read:
+            break
+        text += read.decode(errors="replace")
+    return text

@@ -1,0 +1,298 @@
+"""Traces and log lines of real producers and workers: one trace a task, the same fields on every line."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from workers import TESTS, eventually
+
+pytestmark = [pytest.mark.aws, pytest.mark.worker]
+
+ROWS = ["confidential"] * 10
+FIELDS = {
+    "task_id",
+    "task_name",
+    "queue",
+    "attempt",
+    "trace_id",
+    "claim_key",
+    "payload_bytes",
+    "stored_bytes",
+}
+
+
+class Traced:
+    """A shop whose workers and producers are traced, each in a process of its own."""
+
+    def __init__(self, shop, tmp_path, bucket):
+        self.shop = shop
+        self.bucket = bucket
+        self._spans = tmp_path / "spans"
+        self.said = []
+        shop.environment["TRACED_SPANS"] = str(self._spans)
+
+    def modes(self, *modes):
+        self.shop.environment["TRACED"] = " ".join(modes)
+
+    def worker(self, **options):
+        return self.shop.worker(app="traced", **options)
+
+    def call(self, name, *args, span="checkout", **options):
+        """Call a task in a fresh process, and return its id."""
+        what = json.dumps([f"shop.{name}", args, options, span])
+        done = subprocess.run(
+            [sys.executable, "-m", "traced", what],
+            cwd=TESTS,
+            env=self.shop.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        self.said += records(done.stderr)
+        return done.stdout.split()[-1]
+
+    def result(self, task_id):
+        return self.shop.app.AsyncResult(task_id)
+
+    def text(self):
+        return self._spans.read_text() if self._spans.exists() else ""
+
+    def spans(self):
+        return [json.loads(line) for line in self.text().splitlines()]
+
+    def span(self, name):
+        """Wait for a span, and return the first of that name."""
+        return eventually(
+            lambda: next((span for span in self.spans() if span["name"] == name), None),
+            30,
+            f"no span {name}",
+        )
+
+
+@pytest.fixture
+def traced(shop_of, moto_aws, tmp_path):
+    """A traced shop on SQS and S3 where every argument goes through the store."""
+    bucket = moto_aws.bucket()
+    return Traced(shop_of(store=f"s3://{bucket}/claims", options={"threshold_bytes": 0}), tmp_path, bucket)
+
+
+def records(text):
+    """Return the log lines that are JSON; Celery's banner is none."""
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def said(worker, message):
+    """Wait for a log line of a worker, and return it."""
+    return eventually(
+        lambda: next((each for each in records(worker.text()) if each["message"].startswith(message)), None),
+        30,
+        f"no line {message!r}",
+    )
+
+
+def ids(span):
+    return span["context"]["trace_id"], span["context"]["span_id"]
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_task_is_one_trace(traced, moto_aws, pool):
+    """Offload, run and release lie below the caller's span, rehydrate below run; S3 names the trace."""
+    task_id = traced.call("digest", ROWS)
+    [key] = traced.shop.objects()
+    metadata = moto_aws.client("s3").head_object(Bucket=traced.bucket, Key=key)["Metadata"]
+    traced.worker(pool=pool)
+    traced.result(task_id).get(timeout=30)
+    release, caller = traced.span("claimcheck release"), traced.span("checkout")
+    offload, run = traced.span("claimcheck offload"), traced.span("run shop.digest")
+    rehydrate = traced.span("claimcheck rehydrate")
+    trace_id = caller["context"]["trace_id"].removeprefix("0x")
+
+    assert {span["context"]["trace_id"] for span in traced.spans()} == {f"0x{trace_id}"}
+    assert [span["parent_id"] for span in (offload, run, release)] == [ids(caller)[1]] * 3
+    assert rehydrate["parent_id"] == ids(run)[1]
+    assert metadata["traceparent"].split("-")[1:3] == [trace_id, ids(offload)[1].removeprefix("0x")]
+    assert len(traced.spans()) == 5
+    assert "confidential" not in traced.text()
+    assert release["start_time"] >= run["end_time"]
+
+
+def test_attributes_follow_the_conventions(traced):
+    """Spans name system, queue, message, sizes and object as OpenTelemetry does."""
+    task_id = traced.call("digest", ROWS)
+    [key] = traced.shop.objects()
+    traced.worker(pool="threads")
+    traced.span("claimcheck release")
+    about = {
+        "messaging.system": "aws_sqs",
+        "messaging.destination.name": traced.shop.app.conf.task_default_queue,
+        "messaging.message.id": task_id,
+        "celery.task_name": "shop.digest",
+    }
+    where = {"aws.s3.bucket": traced.bucket, "aws.s3.key": key, "claimcheck.key": key}
+    run = traced.span("run shop.digest")
+
+    for name in ("offload", "rehydrate", "release"):
+        attributes = traced.span(f"claimcheck {name}")["attributes"]
+        assert (about | where).items() <= attributes.items()
+        assert attributes["messaging.message.body.size"] > attributes["claimcheck.stored_bytes"] // 2 > 0
+    assert (about | {"celery.state": "SUCCESS", "celery.retries": 0}).items() <= run["attributes"].items()
+    assert run["attributes"]["messaging.operation.type"] == "process"
+    assert run["kind"] == "SpanKind.CONSUMER"
+
+
+def test_without_a_callers_span_the_upload_begins_the_trace(traced):
+    """Where nobody has begun a trace, run and release lie below the upload."""
+    traced.call("digest", ROWS, span=None)
+    traced.worker(pool="threads")
+    offload, release = traced.span("claimcheck offload"), traced.span("claimcheck release")
+    run = traced.span("run shop.digest")
+
+    assert offload["parent_id"] is None
+    assert {run["parent_id"], release["parent_id"]} == {ids(offload)[1]}
+
+
+def test_a_context_that_the_caller_gives_stays(traced):
+    """A traceparent among the caller's own headers is what the worker goes on from."""
+    given = f"00-{'ab' * 16}-{'cd' * 8}-01"
+    traced.call("digest", ROWS, headers={"traceparent": given})
+    traced.worker(pool="threads")
+    run = traced.span("run shop.digest")
+
+    assert (run["context"]["trace_id"], run["parent_id"]) == (f"0x{'ab' * 16}", f"0x{'cd' * 8}")
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_celerys_own_instrumentation_is_joined(traced, pool):
+    """Beside opentelemetry-instrumentation-celery there is one trace, and no second span for the run."""
+    traced.modes("celery")
+    traced.call("digest", ROWS)
+    traced.call("digest", ROWS, span=None)
+    traced.worker(pool=pool, concurrency=1)
+    eventually(lambda: sum(span["name"] == "claimcheck release" for span in traced.spans()) == 2)
+    names = sorted(span["name"] for span in traced.spans())
+    by_id = {ids(span): span for span in traced.spans()}
+    ours = [span for span in traced.spans() if span["name"].startswith("claimcheck")]
+    parents = {(span["name"], by_id[span["context"]["trace_id"], span["parent_id"]]["name"]) for span in ours}
+
+    assert names == sorted(
+        [
+            "checkout",
+            *["apply_async/shop.digest", "run/shop.digest"] * 2,
+            *["claimcheck offload", "claimcheck rehydrate", "claimcheck release"] * 2,
+        ]
+    )
+    assert len({span["context"]["trace_id"] for span in traced.spans()}) == 2
+    assert parents == {
+        ("claimcheck offload", "apply_async/shop.digest"),
+        ("claimcheck rehydrate", "run/shop.digest"),
+        ("claimcheck release", "apply_async/shop.digest"),
+    }
+
+
+def test_a_retry_lies_below_the_attempt_that_sent_it(traced):
+    """Attempts of one task are one trace, each below the one before, and each with its number."""
+    traced.call("retry_twice", ROWS)
+    traced.worker(pool="prefork")
+    traced.span("claimcheck release")
+    runs = [span for span in traced.spans() if span["name"] == "run shop.retry_twice"]
+
+    assert [span["attributes"]["celery.retries"] for span in runs] == [0, 1, 2]
+    assert [span["attributes"]["celery.state"] for span in runs] == ["RETRY", "RETRY", "SUCCESS"]
+    assert [span["parent_id"] for span in runs[1:]] == [ids(span)[1] for span in runs[:2]]
+    assert [span["status"]["status_code"] for span in runs] == ["UNSET"] * 3
+
+
+def test_a_failure_is_told_by_its_class_alone(traced):
+    """The span of a task that fails has the exception's class, and neither its text nor its traceback."""
+    traced.call("fail", ROWS)
+    traced.worker(pool="prefork")
+    run = traced.span("run shop.fail")
+
+    assert run["status"] == {"status_code": "ERROR"}
+    assert run["attributes"]["error.type"] == "ValueError"
+    assert "always fails" not in traced.text()
+
+
+def test_the_last_spans_of_a_child_are_exported(traced):
+    """A pool child ends without atexit; spans that wait for a batch are exported before."""
+    traced.modes("batch")
+    task_id = traced.call("digest", ROWS)
+    worker = traced.worker(pool="prefork", concurrency=1)
+    traced.result(task_id).get(timeout=30)
+    traced.shop.eventually_empty()
+    worker.stop()
+
+    assert {"run shop.digest", "claimcheck rehydrate", "claimcheck release"} <= {
+        span["name"] for span in traced.spans()
+    }
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_broken_tracing_breaks_no_task(traced, pool):
+    """When every span fails, tasks run and payloads go; it is logged once in a process."""
+    traced.modes("broken")
+    worker = traced.worker(pool=pool, concurrency=1)
+    results = [traced.call("digest", ROWS, span=None) for _ in range(2)]
+    for task_id in results:
+        traced.result(task_id).get(timeout=30)
+    traced.shop.eventually_empty()
+    told = [each for each in records(worker.text()) if each["name"] == "pipeline.tracing"]
+
+    assert 1 <= len(told) <= 2  # in the child, and in main
+    assert "broken sampler" in told[0]["message"]
+    assert traced.text() == ""
+
+
+def test_lines_carry_the_same_fields(traced):
+    """From upload to release, each line names task, attempt, payload, sizes and trace, as JSON."""
+    task_id = traced.call("retry_twice", ROWS)
+    worker = traced.worker(pool="prefork")
+    said(worker, "payload released")
+    lines = traced.said + records(worker.text())
+    ours = [each for each in lines if each.keys() >= FIELDS]
+    trace_id = traced.span("checkout")["context"]["trace_id"].removeprefix("0x")
+
+    assert [(each["message"], each["attempt"]) for each in ours] == [
+        ("payload offloaded", 0),
+        ("task ran", 0),
+        ("task ran", 1),
+        ("task ran", 2),
+        ("payload released", 2),
+    ]
+    assert {each["task_id"] for each in ours} == {task_id}
+    assert {each["trace_id"] for each in ours} == {trace_id}
+    assert len({each["claim_key"] for each in ours}) == 1
+    assert {each["queue"] for each in ours} == {traced.shop.app.conf.task_default_queue}
+    assert all(each["payload_bytes"] > 0 and each["stored_bytes"] > 0 for each in ours)
+    assert "confidential" not in json.dumps(lines)
+
+
+def test_lines_of_a_refused_task_carry_the_same_fields(traced):
+    """A payload that is gone is told by the process that looked for it, and by the one that refused it."""
+    task_id = traced.call("digest", ROWS)
+    [key] = traced.shop.objects()
+    traced.shop.clear()
+    worker = traced.worker(pool="prefork")
+    refused, unread = said(worker, "task refused: "), said(worker, "payload not rehydrated: ")
+    rehydrate, run = traced.span("claimcheck rehydrate"), traced.span("run shop.digest")
+
+    for line in (refused, unread):
+        assert (line["task_id"], line["claim_key"], line["attempt"]) == (task_id, key, 0)
+        assert line.keys() >= FIELDS
+    assert rehydrate["attributes"]["error.type"] == run["attributes"]["error.type"] == "PayloadMissingError"
+
+
+def test_celerys_own_lines_show_no_arguments(shop_of, moto_aws, tmp_path):
+    """Printed as JSON, Celery's lines leave out what they carry of an inline task's arguments and result."""
+    bucket = moto_aws.bucket()
+    traced = Traced(shop_of(store=f"s3://{bucket}/claims"), tmp_path, bucket)
+    task_id = traced.call("echo", "confidential")
+    worker = traced.worker(pool="threads")
+    traced.result(task_id).get(timeout=30)
+    line = said(worker, "task ran")
+
+    assert (line["claim_key"], line["stored_bytes"], line["task_id"]) == (None, None, task_id)
+    assert line["payload_bytes"] > 0
+    assert '"data"' not in worker.text()
