@@ -117,11 +117,17 @@ class Listener:
         except ClientError as exc:
             if not is_absent(exc):
                 raise
-            self.url = ""
-            self.open()
+            self._lost()
             return
         if self.topic is not None:
             self._subscription = self.topic.subscribe(self._arn)
+
+    def _lost(self) -> None:
+        self.url = ""
+        if self.topic is not None:
+            with suppress(*FAILURES):
+                self.topic.client.unsubscribe(SubscriptionArn=self._subscription)
+        self.open()
 
     def remove(self) -> None:
         """Unsubscribe and delete the queue. Never raises, and never takes long; the sweep gets what stays."""

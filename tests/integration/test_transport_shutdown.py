@@ -64,7 +64,7 @@ def test_a_lost_connection_ends_no_task(shop, proxy, moto_aws, pool):
 
 
 def test_a_minute_without_sqs_loses_no_acknowledgement(shop, proxy, moto_aws):
-    """Tasks that end while SQS is out of reach settle when it is back: nothing runs twice, nothing is left."""
+    """Tasks that end while SQS is out of reach settle when it is back: nothing runs twice, nothing stays."""
     results = [shop.nap.delay("x", seconds / 4) for seconds in range(20)]
     worker = shop.worker(pool="threads", concurrency=10)
     eventually(lambda: worker.text().count("received") == 20)
