@@ -18,7 +18,7 @@ up: $(READY) ## Run the demonstration, and keep it running until Ctrl-C
 	$(PYTHON) -m tasks.demo --keep
 
 test: $(READY) $(MINISTACK_READY) $(KOMBU_READY) ## Run every test, with branch coverage
-	$(PYTHON) -m pytest -n 2 --dist loadfile --cov --cov-branch --cov-report=term-missing:skip-covered
+	$(PYTHON) -m pytest -n 4 --dist loadfile --cov --cov-branch --cov-report=term-missing:skip-covered
 
 chaos: $(READY) $(MINISTACK_READY) ## Run 5,000 tasks while processes die and calls fail; takes a quarter of an hour
 	$(PYTHON) tests/chaos.py

@@ -113,10 +113,11 @@ class Audience:
             return True
         if now >= self._ask_at:
             try:
-                self._is_there = topic.listener_count() > 0
+                self._is_there = topic.has_listeners()
             except FAILURES:
                 self._is_there = True
-            self._ask_at = now + (AUDIENCE_SECONDS if self._is_there else NO_AUDIENCE_SECONDS)
+            believed = AUDIENCE_SECONDS if self._is_there else NO_AUDIENCE_SECONDS
+            self._ask_at = now + believed * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
         return self._is_there
 
 

@@ -17,6 +17,7 @@ from kombu.exceptions import KombuError, OperationalError
 from kombu.transport.base import to_rabbitmq_queue_arguments
 from kombu.transport.SQS import Channel as SQSChannel
 from kombu.transport.SQS.exceptions import UndefinedQueueException
+from kombu.utils.objects import cached_property
 
 from pipeline.transport import addressing, control
 from pipeline.transport.answers import FAILURES, code
@@ -113,7 +114,7 @@ class ListeningChannel(FanoutChannel):
             topic=topic,
             retention_seconds=retention_seconds(ttl / 1_000),
             tags=self.transport_options.get("queue_tags") or {},
-            brief=self._brief_clients(),
+            brief=self._brief_clients,
         )
         return self._given(listener, exchange) if self.predefined_queues else listener
 
@@ -132,6 +133,7 @@ class ListeningChannel(FanoutChannel):
                 return listener
         raise UndefinedQueueException(f"{listener.queue} is not in predefined_queues, nor is {exchange}")
 
+    @cached_property
     def _brief_clients(self) -> Clients:
         """Return clients that wait for nothing, made now: a closed channel cannot say any more who we are."""
         if self.predefined_queues:

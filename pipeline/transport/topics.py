@@ -58,10 +58,10 @@ class Topic:
         )
         return str(answer["SubscriptionArn"])
 
-    def listener_count(self) -> int:
-        """Return how many queues were subscribed a moment ago."""
-        attributes = self._ask(lambda arn: self.client.get_topic_attributes(TopicArn=arn))["Attributes"]
-        return int(attributes["SubscriptionsConfirmed"])
+    def has_listeners(self) -> bool:
+        """Say whether any queue was subscribed a moment ago."""
+        answer = self._ask(lambda arn: self.client.list_subscriptions_by_topic(TopicArn=arn))
+        return bool(answer["Subscriptions"])
 
     def _ask(self, call: Callable[[str], Any]) -> Any:
         try:

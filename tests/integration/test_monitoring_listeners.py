@@ -1,6 +1,7 @@
 """Listeners' queues on their own, over real HTTP: made, kept alive, mended, removed, swept, predefined."""
 
 import json
+import math
 from contextlib import contextmanager, suppress
 from time import time
 from uuid import uuid4
@@ -9,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from kombu import Connection, Consumer, Exchange, Producer, Queue
 from kombu.exceptions import OperationalError
+from shops import entered
 from workers import eventually
 
 from pipeline.cli import main
@@ -26,8 +28,8 @@ DENIED = b"""<ErrorResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><Er
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
-    """Gather no events, wait for no queue, and let no test hear what another has complained of."""
-    monkeypatch.setattr(events, "GATHER_SECONDS", 0.2)
+    """Wait for no queue, and let no test know what another has heard or complained of."""
+    monkeypatch.setattr(events.Audience, "_called", -math.inf)
     monkeypatch.setattr(complaint, "_made", set())
     monkeypatch.setattr("pipeline.transport.listening.NEW_QUEUE_SECONDS", 0)
 
@@ -161,21 +163,24 @@ class TestListening:
         assert len(queues(aws)) == 1
         assert queues(aws) != before
 
-    def test_200_listeners(self, moto_aws, proxy):
+    def test_200_listeners(self, ministack, monkeypatch, proxy_to):
         """Each of 200 listeners starts with the same few calls, and hears what is published once."""
+        aws = entered(ministack, monkeypatch)  # moto publishes to the first hundred
+        proxy = proxy_to(aws.url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         with opened() as connection:
             channel = connection.channel()
             for _ in range(200):
                 listen(connection, channel=channel)
             before = proxy.operations
             publish(connection, 1)
-            urls = queues(moto_aws)
+            urls = queues(aws)
 
             assert len(urls) == 200
             assert before["CreateTopic"] == 1
             assert all(before[name] == 200 for name in ("CreateQueue", "GetQueueAttributes", "Subscribe"))
-            assert before["GetQueueUrl"] == before["ListSubscriptionsByTopic"] == 0
-            eventually(lambda: {waiting(moto_aws, url) for url in urls} == {1})
+            assert before["GetQueueUrl"] == before["ListSubscriptionsByTopic"] == 0  # as Kombu would
+            eventually(lambda: {waiting(aws, url) for url in urls} == {1})
             assert proxy.operations["Publish"] == 1
 
     def test_a_long_name_is_shortened(self, connection, aws):

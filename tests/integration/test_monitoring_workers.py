@@ -17,7 +17,7 @@ WATCHED = {
 }
 DENIED = b"""<ErrorResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><Error><Type>Sender</Type>
 <Code>AuthorizationError</Code><Message>not authorized</Message></Error></ErrorResponse>"""
-SNS = ("CreateTopic", "GetTopicAttributes", "Publish", "Subscribe")
+SNS = ("CreateTopic", "ListSubscriptionsByTopic", "Publish", "Subscribe")
 LISTENER = "claimcheck-listener-"
 
 
@@ -108,9 +108,9 @@ def test_nobody_listens(opened, proxy):
     shop.worker(pool="threads")
     results = [shop.add.delay(number, 1) for number in range(20)]
     assert [result.get(timeout=60) for result in results] == list(range(1, 21))
-    eventually(lambda: proxy.operations["GetTopicAttributes"])
+    eventually(lambda: proxy.operations["ListSubscriptionsByTopic"])
 
-    assert proxy.operations["GetTopicAttributes"] == 1
+    assert proxy.operations["ListSubscriptionsByTopic"] == 1
     assert proxy.operations["Publish"] == 0
 
 

@@ -349,6 +349,7 @@ class TestQueues:
         with opened(**options) as channel:
             name = f"queue-{uuid4().hex[:8]}"
             Queue(name, **declaration)(channel).declare()
+            channel._new_queue(name)  # one that ends with its consumer is made when it is used
         urls = moto_aws.client("sqs").list_queues(QueueNamePrefix=name)["QueueUrls"]
 
         assert [url.rpartition("/")[2] for url in urls] == [name]
