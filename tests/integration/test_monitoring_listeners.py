@@ -3,6 +3,7 @@
 import json
 import math
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from time import time
 from uuid import uuid4
 
@@ -20,7 +21,11 @@ from pipeline.transport.listeners import RENEWED
 
 pytestmark = pytest.mark.aws
 
+DEPLOY = Path(__file__).parents[2] / "deploy"
 LISTENER = "claimcheck-listener-"
+SNS = {"CreateTopic", "ListSubscriptionsByTopic", "Publish", "Subscribe", "Unsubscribe"}
+KOMBUS = {"sqs:ListQueues"}
+"""What Kombu asks for whenever it connects; other policies have it."""
 EVENTS = Exchange("celeryev", type="topic")
 DENIED = b"""<ErrorResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><Error><Type>Sender</Type>
 <Code>AuthorizationError</Code><Message>not authorized</Message></Error></ErrorResponse>"""
@@ -105,6 +110,26 @@ def attributes(aws, url):
 
 def waiting(aws, url):
     return int(attributes(aws, url)["ApproximateNumberOfMessages"])
+
+
+def ping(state, **_):
+    return "pong"
+
+
+def questioned(mailbox, worker, asker):
+    """Ask the one worker that listens on a connection, from another, and return the answers."""
+    node = mailbox(worker).Node("w1@host", channel=worker.channel())
+    node.handler(ping)
+    node.listen()
+    asking = mailbox(asker)
+    wait = asker.drain_events
+
+    def drain_both(timeout):
+        worker.drain_events(timeout=1)
+        return wait(timeout=timeout)
+
+    asker.drain_events = drain_both
+    return asking.multi_call("ping", timeout=2, limit=1)
 
 
 class TestListening:
@@ -289,6 +314,33 @@ class TestRefusals:
         assert proxy.operations["CreateTopic"] == proxy.operations["Publish"] == 0
 
 
+def allowed(mode):
+    """Return the actions that a policy of ours allows."""
+    policy = json.loads((DEPLOY / f"iam-monitoring-{mode}.json").read_text())
+    return {action for statement in policy["Statement"] for action in statement["Action"]}
+
+
+def actions(operations):
+    """Return the permissions that calls need."""
+    names = {name.removesuffix("Batch") for name in operations}
+    return {f"{'sns' if name in SNS else 'sqs'}:{name}" for name in names}
+
+
+class TestPermissions:
+    def test_listeners_need_no_more_than_the_policy_allows(self, connection, aws, proxy, monkeypatch):
+        """Listening, publishing, renewing, asking and leaving are within the policy for those who may create."""
+        monkeypatch.setattr(listeners, "RENEW_SECONDS", 0.2)
+        heard, consumer = listen(connection)
+        publish(connection, 1)
+        drain(connection, heard, 1)
+        eventually(lambda: proxy.operations["TagQueue"])
+        with opened() as asker:
+            assert questioned(Mailbox("celery", type="fanout"), connection, asker) == [{"w1@host": "pong"}]
+        consumer.cancel()
+
+        assert actions(proxy.operations) - KOMBUS <= allowed("create")
+
+
 class TestPredefined:
     def test_nothing_is_created(self, aws, proxy):
         """With predefined topics and queues, command and reply travel, and nothing is made or removed."""
@@ -306,43 +358,17 @@ class TestPredefined:
             },
         }
         made = proxy.operations
-        mailbox = Mailbox("celery", type="fanout")
         with opened(**options) as worker, opened(**options) as asker:
-            node = mailbox(worker).Node("w1@host", channel=worker.default_channel)
-            node.handler(lambda_ping)
-            node.listen()
-            answers = ask(mailbox(asker), worker)
+            answers = questioned(Mailbox("celery", type="fanout"), worker, asker)
 
-        spent = proxy.operations - made
         assert answers == [{"w1@host": "pong"}]
-        assert not [name for name in spent if name.startswith(("Create", "Subscribe", "DeleteQueue", "Tag"))]
+        assert actions(proxy.operations - made) - KOMBUS <= allowed("predefined")
         assert attributes(aws, urls["control"])["ApproximateNumberOfMessagesNotVisible"] == "0"
 
     def test_queues_alone_are_not_enough(self, aws):
         """With predefined queues and no topics nobody may make any, so there is no remote control."""
         with opened(predefined_queues={"tasks": {"url": aws.queue("tasks")}}) as connection:
             assert not connection.supports_exchange_type("fanout")
-
-
-def lambda_ping(state, **_):
-    return "pong"
-
-
-lambda_ping.__name__ = "ping"
-
-
-def ask(mailbox, worker):
-    """Ask all, and let the worker answer in between."""
-    answers = []
-    mailbox.connection.drain_events, wait = None, mailbox.connection.drain_events
-
-    def drain_both(timeout):
-        worker.drain_events(timeout=1)
-        return wait(timeout=timeout)
-
-    mailbox.connection.drain_events = drain_both
-    mailbox.multi_call("ping", timeout=2, limit=1, callback=answers.append)
-    return answers
 
 
 def tags(aws, url):

@@ -123,6 +123,7 @@ def test_events_may_be_off(opened):
         eventually(lambda: monitor.kinds()["worker-heartbeat"])
 
     assert not [kind for kind in monitor.kinds() if kind.startswith("task-")]
+    assert {each["freq"] for each in monitor.events if each["type"] == "worker-heartbeat"} <= {5, 10}
 
 
 def test_all_may_be_off(opened, moto_aws, proxy):
