@@ -328,7 +328,7 @@ def actions(operations):
 
 class TestPermissions:
     def test_listeners_need_no_more_than_the_policy_allows(self, connection, aws, proxy, monkeypatch):
-        """Listening, publishing, renewing."""
+        """Listening, publishing, renewing, asking and leaving are within the policy that may create."""
         monkeypatch.setattr(listeners, "RENEW_SECONDS", 0.2)
         heard, consumer = listen(connection)
         publish(connection, 1)
