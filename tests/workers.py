@@ -28,15 +28,15 @@ class Worker:
 
     def __init__(self, environment, log, pool="prefork", concurrency=2, app="shop", options=()):
         self.log = log
-        self._file = log.open("ab")
         command = [sys.executable, "-m", "celery", "-A", app, "worker", "-P", pool, "-c", str(concurrency)]
-        self.process = subprocess.Popen(
-            [*command, "-l", "INFO", "--without-gossip", "--without-mingle", *options],
-            cwd=TESTS,
-            env=environment,
-            stdout=self._file,
-            stderr=subprocess.STDOUT,
-        )
+        with log.open("ab") as file:  # the process has it from now on
+            self.process = subprocess.Popen(
+                [*command, "-l", "INFO", "--without-gossip", "--without-mingle", *options],
+                cwd=TESTS,
+                env=environment,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
 
     @property
     def pid(self):
@@ -75,7 +75,6 @@ class Worker:
         for each in family:
             if each.is_running():
                 each.kill()
-        self._file.close()
 
     def _family(self):
         try:

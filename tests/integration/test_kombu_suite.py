@@ -17,6 +17,8 @@ REPLACED = {
     "test_new_fifo_queue": "a queue that is made gets a dead-letter queue and encryption",
     "test_basic_ack_invalid_receipt_handle": "a delete that SQS refuses is an error, no acknowledgement",
     "test_basic_ack_delete_error_with_backoff": "the same, for queues with Kombu's own backoff policy",
+    "test_delete_message": "what nobody acknowledges is deleted a call at a time, not one by one",
+    "test_put_fanout_non_fifo_queue": "what is said to all is published by a topic that is made anew if deleted",
 }
 """Tests that assert what our transport is there to change."""
 
@@ -35,4 +37,4 @@ def test_kombus_own_tests_pass():
 
     assert set(failed) == set(REPLACED), ran.stdout[-3000:]
     assert passed, ran.stdout[-3000:]
-    assert int(passed[1]) >= 310
+    assert int(passed[1]) >= 307
