@@ -9,6 +9,7 @@ every pool. Source: celery 5.7.0, ``worker/strategy.py``, ``app/trace.py``; pinn
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
@@ -90,6 +91,17 @@ class Deferred:
             outcome = Reject(error, requeue=error.retryable)
         return outcome
 
+    def stored(self) -> tuple[list[Any], dict[str, Any]]:
+        """Return what others may keep of the arguments: themselves, unless the store would have to be asked.
+
+        Never raises: it runs where Celery reports on a task, in the main process as well.
+        """
+        if self.loaded or self.claim is None:
+            with suppress(PipelineError, Reject, Ignore):
+                args, kwargs = self.load()
+                return list(args), dict(kwargs)
+        return [f"<{self!r}>"], {}
+
     def __repr__(self) -> str:
         """Describe where the payload is; does not read it, and never shows it."""
         if self.claim is None:
@@ -129,6 +141,10 @@ class DeferredArgs(Sequence[Any]):
         """Cross the pool's pipe as a claim, but carry the arguments themselves once they are here."""
         return (list, (list(self),)) if self.deferred.loaded else (_args, (self.deferred.rebuild,))
 
+    def __json__(self) -> list[Any]:
+        """Be written to a result backend, with ``result_extended``. Kombu's JSON calls it."""
+        return self.deferred.stored()[0]
+
     def __repr__(self) -> str:
         return f"<args: {self.deferred!r}>"
 
@@ -151,6 +167,10 @@ class DeferredKwargs(Mapping[str, Any]):
     def __reduce__(self) -> tuple[Any, ...]:
         """Cross the pool's pipe as a claim, but carry the arguments themselves once they are here."""
         return (dict, (dict(self),)) if self.deferred.loaded else (_kwargs, (self.deferred.rebuild,))
+
+    def __json__(self) -> dict[str, Any]:
+        """Be written to a result backend, with ``result_extended``. Kombu's JSON calls it."""
+        return self.deferred.stored()[1]
 
     def __repr__(self) -> str:
         return f"<kwargs: {self.deferred!r}>"

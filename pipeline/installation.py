@@ -18,6 +18,8 @@ from pipeline.transport.fanout import EVENT_EXCHANGE
 from pipeline.wire import Wire
 from pipeline.worker.steps import ClaimCheckStep
 
+PLAIN_SERIALIZERS = frozenset({"msgpack", "yaml"})
+"""Serializers of Kombu that know no type but the plain ones, and have no hook for others."""
 SQS_TRANSPORT = "pipeline.transport:Transport"
 
 
@@ -54,7 +56,7 @@ def install(
         raise ValueError("claimcheck is installed in this process already: call pipeline.install once")
     chosen = _options(options)
     transport = timechain.scheme_of(app)
-    _check_protocol(app)
+    _check_formats(app)
     timechain.check_app(app, chosen, transport)
     encryption = {
         "server_side_encryption": server_side_encryption,
@@ -86,9 +88,14 @@ def _options(options: dict[str, Any]) -> Options:
     return Options(**options)
 
 
-def _check_protocol(app: Any) -> None:
+def _check_formats(app: Any) -> None:
     if app.conf.task_protocol != 2:  # noqa: PLR2004 - Celery's number
         raise ValueError("task_protocol=1 has no place for a claim beside a task's options: use 2")
+    if app.conf.result_extended and app.conf.result_serializer in PLAIN_SERIALIZERS:
+        raise ValueError(
+            f"result_serializer={app.conf.result_serializer!r} cannot write what result_extended adds: "
+            f"use 'json' or {serializer.NAME!r}"
+        )
 
 
 def _wire(app: Any, transport: str, options: Options) -> Wire:

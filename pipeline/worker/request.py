@@ -8,7 +8,6 @@ Source: celery 5.7.0, ``worker/request.py`` (``Request``, ``create_request_cls``
 import logging
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from pipeline.publication.reuse import reuses
 from pipeline.worker.later import HIDDEN_SECONDS
 from pipeline.worker.releaser import Releaser
 from pipeline.worker.resend import resend
+from pipeline.worker.returned import shown
 
 if TYPE_CHECKING:
     from celery.worker.request import Request
@@ -133,10 +133,12 @@ class RequestMixin(Request):
         self._end()
 
     def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002 - Celery's name
-        """Send an event; a task's last one says how long its payload took to come back."""
+        """Send an event without text; a task's last one says how long its payload took to come back."""
         if type in LAST_EVENTS and (seconds := reuses.seconds_of(self.id)) is not None:
-            shown = str(self.argsrepr).removesuffix(">")
-            fields.update(args=f"{shown}, rehydrated in {seconds:.3f} s>", kwargs="{}")
+            what = str(self.argsrepr).removesuffix(">")
+            fields.update(args=f"{what}, rehydrated in {seconds:.3f} s>", kwargs="{}")
+        if "result" in fields:
+            fields["result"] = shown(fields["result"])
         super().send_event(type, **fields)
 
     def info(self, safe: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - Celery's signature
@@ -144,9 +146,7 @@ class RequestMixin(Request):
         deferred = deferred_in(self._payload)
         facts: dict[str, Any] = super().info(safe=safe or deferred is not None)
         if deferred is not None and deferred.claim is None and not safe:
-            with suppress(PipelineError, Reject):
-                args, kwargs, _ = self._payload
-                facts.update(args=list(args), kwargs=dict(kwargs))
+            facts["args"], facts["kwargs"] = deferred.stored()
         return facts
 
     def reject(self, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - Celery's signature

@@ -21,6 +21,7 @@ from pipeline.worker.observe import observe
 from pipeline.worker.releaser import Releaser
 from pipeline.worker.request import RequestMixin
 from pipeline.worker.retries import MaxRetriesExceededError
+from pipeline.worker.returned import hide_results
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class ClaimCheckStep(bootsteps.Step):
         reuses.open()
         releaser = Releaser(claimcheck)
         _follow_requests(app, releaser)
+        hide_results(app.tasks.values())
         consumer = symbol_by_name(worker.consumer_cls)
         mixed = type("Consumer", (ConsumerMixin, consumer), {"recorder": claimcheck.recorder})
         worker.consumer_cls = mixed

@@ -33,6 +33,26 @@ def test_a_lost_worker_runs_the_task_again(shop):
     shop.eventually_empty()
 
 
+@pytest.mark.parametrize("serializer_name", ["json", "pickle", "claimcheck"])
+def test_result_extended_has_the_arguments(shop_of, moto_aws, serializer_name):
+    """Arguments reach the result backend as with any Celery; where nobody read them, what stands for them."""
+    conf = {
+        "result_extended": True,
+        "result_serializer": serializer_name,
+        "result_accept_content": ["pickle", "json"],
+    }
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0}, conf=conf)
+    shop.worker(pool="prefork")
+    told, lost = shop.echo.delay(ROWS), shop.overtime.delay(value=ROWS)
+
+    assert told.get(timeout=30) == ROWS
+    assert (told.args, told.kwargs) == ([ROWS], {})
+    with pytest.raises(TimeLimitExceeded):
+        lost.get(timeout=30)
+    assert "bytes in claims/v1/" in repr(lost.args)
+    assert "row 1" not in repr(lost.args)
+
+
 def test_an_unserialisable_argument_is_named(shop):
     """The caller gets one error with the argument's path and type, and nothing is sent or stored."""
     with pytest.raises(EncodeError, match=r"path=\[0\]\[0\]\['rows'\]\[1\], type=builtins.set"):

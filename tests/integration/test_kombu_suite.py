@@ -18,7 +18,7 @@ REPLACED = {
     "test_basic_ack_invalid_receipt_handle": "a delete that SQS refuses is an error, no acknowledgement",
     "test_basic_ack_delete_error_with_backoff": "the same, for queues with Kombu's own backoff policy",
     "test_delete_message": "what nobody acknowledges is deleted a call at a time, not one by one",
-    "test_put_fanout_non_fifo_queue": "what is said to all is published by a topic that is made anew if deleted",
+    "test_put_fanout_non_fifo_queue": "fanout goes through a topic that is made anew if it was deleted",
 }
 """Tests that assert what our transport is there to change."""
 

@@ -90,8 +90,8 @@ def test_workers_obey(shop):
 
 
 def test_events_are_heard_and_the_listener_leaves_nothing(shop, tmp_path):
-    """A listener hears of each task, never of its arguments' text, for few calls; its queue goes with it."""
-    shop.worker(pool="prefork")
+    """A listener hears of each task and of no argument's or result's text, for few calls; it leaves none."""
+    worker = shop.worker(pool="prefork")
     before = set(listeners(shop))
     log = tmp_path / "events"
     with log.open("wb") as file:
@@ -102,10 +102,13 @@ def test_events_are_heard_and_the_listener_leaves_nothing(shop, tmp_path):
     eventually(lambda: set(listeners(shop)) - before)
     eventually(lambda: "heartbeat" in log.read_text())
     published = shop.proxy.operations["Publish"]
-    results = [shop.digest.delay(SECRET) for _ in range(100)]
-    assert all(result.get(timeout=60) for result in results)
+    results = [shop.echo.delay(SECRET) for _ in range(100)]
+    assert {result.get(timeout=60) for result in results} == {SECRET}
     eventually(lambda: log.read_text().count("task succeeded") == 100, message=log.read_text()[-2000:])
     assert SECRET not in log.read_text()
+    assert log.read_text().count("<not shown>") >= 100
+    assert SECRET not in worker.text()
+    assert worker.text().count("s: <not shown>") == 100
     assert shop.proxy.operations["Publish"] - published < 40
     listener.send_signal(signal.SIGINT)
     listener.wait(20)
