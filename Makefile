@@ -6,7 +6,7 @@
 PYTHON := .venv/bin/python
 READY := .venv/.ready
 MINISTACK_READY := .venv-ministack/.ready
-KOMBU_READY := .local/.kombu
+SUITES_READY := .local/.suites
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -17,8 +17,8 @@ demo: $(READY) ## Run the demonstration from the first task to the last, and end
 up: $(READY) ## Run the demonstration, and keep it running until Ctrl-C
 	$(PYTHON) -m tasks.demo --keep
 
-test: $(READY) $(MINISTACK_READY) $(KOMBU_READY) ## Run every test, with branch coverage
-	$(PYTHON) -m pytest -n 4 --dist loadfile --cov --cov-branch --cov-report=term-missing:skip-covered
+test: $(READY) $(MINISTACK_READY) $(SUITES_READY) ## Run every test, with branch coverage
+	$(PYTHON) -m pytest -n 4 --dist loadfile --no-loadscope-reorder --cov --cov-branch --cov-report=term-missing:skip-covered
 
 chaos: $(READY) $(MINISTACK_READY) ## Run 5,000 tasks while processes die and calls fail; takes a quarter of an hour
 	$(PYTHON) tests/chaos.py
@@ -48,10 +48,12 @@ $(MINISTACK_READY): Makefile
 	.venv-ministack/bin/python -m pip install --quiet 'ministack==1.5.33'
 	touch $@
 
-# Kombu's tests, which its wheel leaves out: ours is to pass them as well.
-$(KOMBU_READY): $(READY)
+# Celery's and Kombu's tests, which their wheels leave out: with ours in place they are to pass as well.
+$(SUITES_READY): $(READY)
 	mkdir -p .local
-	version=$$($(PYTHON) -c 'import kombu; print(kombu.__version__)') && \
-	$(PYTHON) -m pip download --quiet --no-deps --no-binary kombu --dest .local "kombu==$$version" && \
-	tar -xzf ".local/kombu-$$version.tar.gz" -C .local
+	for name in celery kombu; do \
+	    version=$$($(PYTHON) -c "import $$name; print($$name.__version__)") && \
+	    $(PYTHON) -m pip download --quiet --no-deps --no-binary $$name --dest .local "$$name==$$version" && \
+	    tar -xzf ".local/$$name-$$version.tar.gz" -C .local || exit 1; \
+	done
 	touch $@

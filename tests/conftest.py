@@ -22,6 +22,19 @@ settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
+FIRST = {
+    *("test_celery_suite", "test_idempotency", "test_transport_workers", "test_monitoring", "test_big"),
+    *("test_brokers", "test_outage", "test_tracing", "test_transport_shutdown", "test_poison", "test_chaos"),
+}
+"""The files that take longest: a run that ends with one of them waits for it alone."""
+
+
+@pytest.hookimpl(trylast=True)  # after pytest-randomly
+def pytest_collection_modifyitems(items):
+    """Run the longest files first."""
+    items.sort(key=lambda item: item.path.stem not in FIRST)
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
     """Hide the developer's own settings and real AWS."""

@@ -96,7 +96,7 @@ def dies_afterwards(order):
     note("charged")
 
 
-@task()
+@task(resultrepr_maxsize=100)
 @idempotent(in_progress_seconds=1)
 def overrun(seconds):
     number = noted("begun")

@@ -28,7 +28,7 @@ class Worker:
 
     def __init__(self, environment, log, pool="prefork", concurrency=2, app="shop", options=()):
         self.log = log
-        command = [sys.executable, "-m", "celery", "-A", app, "worker", "-P", pool, "-c", str(concurrency)]
+        command = [sys.executable, str(TESTS / "bare_worker.py"), app, "-P", pool, "-c", str(concurrency)]
         with log.open("ab") as file:  # the process has it from now on
             self.process = subprocess.Popen(
                 [*command, "-l", "INFO", "--without-gossip", "--without-mingle", *options],
