@@ -57,7 +57,7 @@ def open_shops(tmp_path):
     """Make shops one after another: each is forgotten with the ``with`` block."""
     with ExitStack() as stack, pytest.MonkeyPatch.context() as environment:
 
-        def make(broker="sqs://", store=None, options=None, conf=None):
+        def make(broker="sqs://", store=None, options=None, conf=None, *, metrics=False):
             results = tmp_path / "results"
             results.mkdir(exist_ok=True)
             environment.setenv("SHOP_BROKER", broker)
@@ -68,6 +68,8 @@ def open_shops(tmp_path):
             environment.setenv("SHOP_OPTIONS", json.dumps(options or {}))
             if store:
                 environment.setenv("SHOP_STORE", store)
+            if metrics:
+                environment.setenv("SHOP_METRICS", "cloudwatch")
             sys.modules.pop("shop", None)
             module = importlib.import_module("shop")
             stack.callback(_forget, module)
@@ -97,7 +99,7 @@ def entered(server, monkeypatch, *, empty=True):
 
 @pytest.fixture
 def shop_of(tmp_path):
-    """Make a shop: ``shop_of(broker=…, store=…, options={…}, conf={…})``."""
+    """Make a shop: ``shop_of(broker=…, store=…, options={…}, conf={…}, metrics=…)``."""
     with open_shops(tmp_path) as make:
         yield make
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
 from shops import entered
 from workers import TESTS, eventually
 
@@ -88,6 +89,20 @@ class Flower:
             self.browser.save_screenshot(str(Path(directory) / f"flower-{name}.png"))
         return shown
 
+    def press(self, path, button, tab=None, value=None):
+        """Click a button by its id: after its tab, and with a number in the field before it."""
+        self.text(path)
+        if tab is not None:
+            self.browser.find_element(By.ID, tab).click()
+        pressed = self.browser.find_element(By.ID, button)
+        if value is not None:
+            pressed.find_element(By.XPATH, "preceding-sibling::input").send_keys(value)
+        WebDriverWait(self.browser, 20).until(lambda _: pressed.is_displayed())
+        pressed.click()
+        WebDriverWait(self.browser, 20).until(
+            lambda page: page.find_elements(By.CLASS_NAME, "text-bg-success")
+        )
+
     def stop(self):
         """End it as an operator would."""
         self.process.terminate()
@@ -153,26 +168,22 @@ def test_flower_shows_workers_tasks_and_queues(flower):
 
 
 def test_its_buttons_work(flower):
-    """Growing a pool, revoking and shutting down by Flower do what they do over Redis."""
-    name = eventually(lambda: _worker_name(flower), 40, "no worker is known")
-    before = len(flower.worker.children())
-    flower.shows(f"/worker/{name}", "Pool")
-    post(flower, f"/api/worker/pool/grow/{name}?n=1")
-    eventually(lambda: len(flower.worker.children()) == before + 1, 40)
-    result = flower.shop.nap.delay("x", 60)
-    eventually(flower.shop.notes)
-    post(flower, f"/api/task/revoke/{result.id}?terminate=true&signal=SIGKILL")
+    """Growing a pool, limiting, terminating and shutting down in the browser do what they do over Redis."""
+    worker, shop = flower.worker, flower.shop
+    page = f"/worker/{eventually(lambda: _worker_name(flower), 40, 'no worker is known')}"
+    before = len(worker.children())
+    flower.shows(page, "Pool")
+    flower.press(page, "worker-pool-grow")
+    eventually(lambda: len(worker.children()) == before + 1, 40)
+    flower.press(page, "task-rate-limit-shop.echo", tab="worker-tab-limits", value="7")
+    eventually(lambda: "New rate limit for tasks of type shop.echo: 7" in worker.text(), 40)
+    result = shop.nap.delay("x", 60)
+    eventually(shop.notes)
+    flower.shows(f"/task/{result.id}", "STARTED")
+    flower.press(f"/task/{result.id}", "task-terminate")
     eventually(lambda: result.state == "REVOKED", 40)
-    post(flower, f"/api/worker/shutdown/{name}")
-    eventually(lambda: flower.worker.process.poll() is not None, 40)
-
-
-def post(flower, path):
-    """Press a button."""
-    request = urllib.request.Request(flower.url + path, method="POST", data=b"")
-    request.add_header("Authorization", f"Basic {b64encode(USER.encode()).decode()}")
-    with urllib.request.urlopen(request, timeout=20) as answer:
-        assert answer.status == 200
+    flower.press(page, "worker-shutdown", tab="worker-group")
+    eventually(lambda: worker.process.poll() is not None, 40)
 
 
 def _worker_name(flower):

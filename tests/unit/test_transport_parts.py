@@ -119,7 +119,7 @@ def test_the_first_beat_comes_at_a_third_of_the_shorter_time(visibility, hidden,
     it = delivery(visibility=visibility, hidden=hidden)
 
     assert it.extend_at - it.received == pytest.approx(first)
-    assert it.expires - it.received == hidden
+    assert it.expires - it.received == pytest.approx(hidden)
 
 
 def test_what_is_let_go_is_not_held():
