@@ -235,6 +235,7 @@ def watched(shop_of, moto_aws, proxy):
         store=f"s3://{moto_aws.bucket()}/claims",
         options={"threshold_bytes": 5_500, "reserve_bytes": 0},
         conf={"broker_transport_options": {**options, "polling_interval": 0.1}},
+        metrics=True,
     )
     shop.queue = shop.app.conf.task_default_queue
     shop.sqs, shop.s3 = moto_aws.client("sqs"), moto_aws.client("s3")
