@@ -13,19 +13,16 @@ knows Celery: what a delivery means is told by ``idempotency.py``.
 
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from time import monotonic, sleep
-from typing import TypeVar
 
 from pipeline import once
 from pipeline.claim import Inline
 from pipeline.claimcheck import ClaimCheck
 from pipeline.errors import PipelineError, TaskInProgressError
 from pipeline.once import Record, Records
-
-T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -109,12 +106,12 @@ class Attempt:
     def abandon(self) -> None:
         """Remove the record, if it is still ours, so that the call may run again. Never raises."""
         try:
-            self._patiently(lambda: self.records.remove(self.key, self._tag or ""))
+            self.claimcheck.patiently(lambda: self.records.remove(self.key, self._tag or ""))
         except PipelineError as exc:
             self._warn("record not removed, so the call cannot run again before it expires: %s", exc)
 
     def _read(self) -> tuple[Record, str] | None:
-        found = self._patiently(lambda: self.records.read(self.key))
+        found = self.claimcheck.patiently(lambda: self.records.read(self.key))
         if found is None:
             return None
         content, tag = found
@@ -122,10 +119,7 @@ class Attempt:
 
     def _write(self, record: Record, tag: str | None) -> str | None:
         content = once.write(record, self.key, self.claimcheck.options.signing_key)
-        return self._patiently(lambda: self.records.write(self.key, content, tag))
-
-    def _patiently(self, call: Callable[[], T]) -> T:
-        return self.claimcheck._patiently(call)  # noqa: SLF001 - the one place that waits for a store
+        return self.claimcheck.patiently(lambda: self.records.write(self.key, content, tag))
 
     def _warn(self, text: str, *values: object) -> None:
         logger.warning(text, *values, extra={**self.facts, "record_key": self.key})

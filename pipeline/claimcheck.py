@@ -95,7 +95,7 @@ class ClaimCheck:
             **tracing.metadata(),
         }
         with self._timed(metrics.UPLOAD_SECONDS, publication.queue, publication.task):
-            self._patiently(lambda: self.store.put(claim.key, payload, metadata))
+            self.patiently(lambda: self.store.put(claim.key, payload, metadata))
         tracing.default(publication.headers)
 
     def attributes(self, claim: Claim, task_id: str, task: str, queue: str) -> tracing.Attributes:
@@ -176,7 +176,7 @@ class ClaimCheck:
             return payload.data
         self.check(payload)
         with self._timed(metrics.REHYDRATE_SECONDS, queue, task):
-            data = self._patiently(lambda: self.store.get(payload.key, payload.size_bytes))
+            data = self.patiently(lambda: self.store.get(payload.key, payload.size_bytes))
             if _digest(data) != payload.digest:
                 raise PayloadCorruptError(
                     f"payload corrupt [key={payload.key}]: its digest differs from the one in the claim; "
@@ -235,7 +235,7 @@ class ClaimCheck:
             return ()
         try:
             with self._timed(metrics.RELEASE_SECONDS, "", ""):
-                failed = self._patiently(lambda: self.store.delete(list(ours)))
+                failed = self.patiently(lambda: self.store.delete(list(ours)))
         except StoreUnavailableError:
             return list(ours.values())
         except StoreError as exc:
@@ -265,7 +265,7 @@ class ClaimCheck:
                 f"{self.options.payload_limit_bytes}; send less, or raise it for producers and workers"
             )
 
-    def _patiently(self, call: Callable[[], T]) -> T:
+    def patiently(self, call: Callable[[], T]) -> T:
         """Retry while the store is unavailable, and no longer than ``store_retry_seconds``."""
         for attempt in stamina.retry_context(
             on=StoreUnavailableError,

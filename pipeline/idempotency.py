@@ -23,7 +23,7 @@ from celery import Task, current_task
 from celery.exceptions import Ignore, Reject
 from kombu.utils.json import dumps
 
-from pipeline import deferred, metrics, once, serializer
+from pipeline import deferred, facts, metrics, once, serializer
 from pipeline.attempt import Attempt
 from pipeline.claim import Inline
 from pipeline.errors import PipelineError
@@ -153,7 +153,7 @@ class _Rule:
             claimcheck=claimcheck,
             records=once.records_of(claimcheck.store),
             key=once.record_key(claimcheck.store.prefix, task.name, self._text(task, args, kwargs)),
-            facts={"task_id": task.request.id, "task_name": task.name},
+            facts=facts.of_message(task.request, deferred.labels()[0]),
             in_progress=timedelta(seconds=self.in_progress_seconds or _longest_run_seconds(task)),
             keep=timedelta(seconds=min(self.keep_seconds or ttl_seconds, ttl_seconds)),
         )

@@ -5,7 +5,6 @@ calls :func:`pipeline.install`. Encoding may store a payload and raise; decoding
 raises, whatever it is given.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -32,8 +31,6 @@ from pipeline.errors import (
 from pipeline.metrics import Metric
 from pipeline.publication import Publication, current, reuse
 from pipeline.publication.reuse import reuses
-
-logger = logging.getLogger(__name__)
 
 NAME = "claimcheck"
 CONTENT_TYPE = wire_form.CONTENT_TYPE
@@ -270,7 +267,6 @@ def _rehydrate(claimcheck: ClaimCheck, payload: Inline | Claim) -> Any:
         metric = metrics.DUPLICATES_IGNORED if ended else metrics.PAYLOADS_MISSING
         claimcheck.recorder.record(metric, queue=queue, task=task)
         if ended:
-            logger.info("second delivery ignored: the task has ended", extra={"task_name": task})
             raise PayloadReleasedError(f"task has ended already, and is not run again: {exc}") from exc
         raise
 

@@ -1,7 +1,7 @@
-"""``pipeline flower``: Flower, with a broker page for SQS, and never without authentication.
+"""``pipeline flower``: Flower, with a broker page for SQS, without arguments, never without authentication.
 
 Flower knows the queues of RabbitMQ and Redis alone, and has no seam for others but its handlers.
-Source: flower 2.2.0, ``views/broker.py``, ``api/tasks.py``, ``command.py``.
+Source: flower 2.2.0, ``views/broker.py``, ``api/tasks.py``, ``command.py``, ``inspector.py``.
 """
 
 import secrets
@@ -12,6 +12,7 @@ from celery.utils.log import get_logger
 from flower import command as flowers
 from flower.api.tasks import GetQueueLengths
 from flower.app import Flower, rewrite_handler
+from flower.inspector import Inspector
 from flower.options import default_options
 from flower.urls import settings
 from flower.views.broker import BrokerView
@@ -20,6 +21,7 @@ from tornado.web import url
 
 from pipeline.commands.frame import app_of
 from pipeline.operations.queues import Queues
+from pipeline.worker.returned import NOT_SHOWN
 
 logger = get_logger(__name__)
 
@@ -70,6 +72,23 @@ class SQSQueueLengths(GetQueueLengths):
         return SQSBroker(self) if self.application.transport == "sqs" else super().get_broker()
 
 
+class VeiledInspector(Inspector):
+    """Flower's questions to workers. It asks for waiting tasks with the arguments that came with them."""
+
+    def _on_update(self, workername: str, method: str, response: Any) -> None:
+        if method in self.task_inspect_methods and method != "revoked":
+            for each in response:
+                _veil(each.get("request", each))
+        super()._on_update(workername, method, response)
+
+
+def _veil(task: dict[str, Any]) -> None:
+    """Leave of a task's arguments what stands for them, which is a text; see ``Request.info``."""
+    for name in ("args", "kwargs"):
+        if not isinstance(task[name], str):
+            task[name] = NOT_SHOWN
+
+
 HANDLERS = [url(r"/broker", SQSBrokerView, name="broker"), (r"/api/queues/length", SQSQueueLengths)]
 
 
@@ -103,6 +122,7 @@ def _lock() -> None:
 
 def _serve(app: Any) -> None:
     served = Flower(capp=app, options=default_options, **settings)
+    served.inspector = VeiledInspector(served.io_loop, app, default_options.inspect_timeout / 1000.0)
     prefix = default_options.url_prefix
     served.add_handlers(r".*", [rewrite_handler(each, prefix) if prefix else each for each in HANDLERS])
     port = served.start_http_server()

@@ -74,9 +74,9 @@ def _judge(sent: list[Sent], workers: Workers) -> None:
 
 
 def _keep() -> None:
-    with system.running() as workers, watch.flower(workers.directory) as address, suppress(SystemExit):
+    with system.running() as workers, watch.flower(workers.directory) as where, suppress(SystemExit):
         click.echo(f"Ready: a worker for each of {', '.join(QUEUES)}; logs in {workers.directory}")
-        click.echo(f"Flower: {address}")
+        click.echo(f"Flower: {where}")
         click.echo(_instructions())
         while True:
             workers.check()

@@ -14,26 +14,28 @@ from tasks.demo.system import FAREWELL_SECONDS, ROOT, uninterrupted
 
 @contextmanager
 def flower(directory: Path) -> Iterator[str]:
-    """Run Flower for the length of a ``with`` block, and yield its address with user and password.
+    """Run Flower for the length of a ``with`` block, and yield where it is, with user and password.
+
+    They are no part of the address: in a page that has them in its URL, a browser lets no button work.
 
     Args:
         directory: where its log goes.
     """
-    port, login = free_port(), f"flower:{secrets.token_urlsafe(9)}"
+    port, password = free_port(), secrets.token_urlsafe(9)
     command = [sys.executable, "-m", "pipeline", "-A", "tasks.app", "flower"]
     command += [f"--port={port}", "--address=127.0.0.1"]
     with (directory / "flower.log").open("wb") as log, uninterrupted():
         process = subprocess.Popen(  # noqa: S603 - our own words
             command,
             cwd=ROOT,
-            env=os.environ | {"FLOWER_BASIC_AUTH": login},
+            env=os.environ | {"FLOWER_BASIC_AUTH": f"flower:{password}"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     try:
-        yield f"http://{login}@127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port} (user flower, password {password})"
     finally:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):

@@ -1,15 +1,21 @@
 """The demo, run as a user runs it: from a fresh shell, in some other directory."""
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import uuid
+from base64 import b64encode
 from contextlib import contextmanager
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import psutil
 import pytest
+from workers import eventually
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
@@ -141,6 +147,36 @@ def test_another_shell_can_send_to_a_kept_system(shell):
     assert sent.returncode == 0, sent.stderr
     assert float(sent.stdout) > 0
     assert alive(shell) == []
+
+
+def test_flower_watches_a_kept_system(shell):
+    """``--keep`` prints Flower's address with its password; it knows the workers, and keeps others out."""
+    with started([*DEMO, "--keep"], shell) as demo:
+        said = re.match(r"Flower: (\S+) \(user (\S+), password (\S+)\)", read_until(demo, "Flower: "))
+        login = b64encode(f"{said[2]}:{said[3]}".encode()).decode()
+        asked = Request(f"{said[1]}/api/workers?refresh=true")
+        eventually(lambda: answer(asked) == 401, 60)
+        asked.add_header("Authorization", f"Basic {login}")
+        known = eventually(lambda: len(workers := answer(asked)) == 2 and workers, 60)
+        demo.send_signal(signal.SIGTERM)
+        demo.communicate(timeout=60)
+
+    assert {queue["name"] for each in known.values() for queue in each["active_queues"]} == {
+        "bulk",
+        "default",
+    }
+    assert alive(shell) == []
+
+
+def answer(request):
+    """Return what a server says, or the number of its refusal, or nothing as long as it is not there."""
+    try:
+        with urlopen(request, timeout=20) as said:
+            return json.load(said)
+    except HTTPError as exc:
+        return exc.code
+    except OSError:
+        return ()
 
 
 def test_results_that_nobody_keeps_are_not_awaited(shell):

@@ -83,7 +83,7 @@ def test_a_second_delivery_after_the_end_does_nothing(shop, pool, name, state):
     noted = shop.notes()
 
     deliver(shop, name, body)
-    eventually(lambda: "second delivery ignored" in worker.text())
+    eventually(lambda: "not rehydrated: task has ended already" in worker.text())
     eventually(lambda: f"Task shop.{name}[{result.id}] ignored" in worker.text())
 
     assert result.state == state

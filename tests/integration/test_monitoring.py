@@ -115,6 +115,27 @@ def test_events_are_heard_and_the_listener_leaves_nothing(shop, tmp_path):
     eventually(lambda: set(listeners(shop)) == before)
 
 
+def test_a_listener_that_is_killed_harms_nobody(shop, tmp_path):
+    """Tasks go on, and what its queue piles up is what one minute brings."""
+    shop.worker(pool="threads")
+    before = set(listeners(shop))
+    with (tmp_path / "events").open("wb") as file:
+        listener = subprocess.Popen(
+            [sys.executable, "-m", "celery", "-A", "shop", "events", "--dump"],
+            cwd=TESTS, env=shop.environment, stdout=file, stderr=file,
+        )  # fmt: skip
+    left = eventually(lambda: set(listeners(shop)) - before)
+    listener.kill()
+    listener.wait()
+
+    assert [shop.echo.delay(number).get(timeout=60) for number in range(5)] == list(range(5))
+    shop.eventually_empty()
+    sqs = shop.aws.client("sqs")
+    url = sqs.get_queue_url(QueueName=left.pop())["QueueUrl"]
+    kept = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["MessageRetentionPeriod"])
+    assert kept["Attributes"]["MessageRetentionPeriod"] == "60"
+
+
 def test_without_permission_tasks_go_on(shop):
     """Where SNS refuses, each worker warns once, and its tasks run."""
     for name in ("CreateTopic", "Publish", "Subscribe"):
