@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -168,7 +169,9 @@ def test_flower_shows_workers_tasks_and_queues(flower):
     queue = shop.app.conf.task_default_queue
     flower.shows("/broker", queue)
     assert queue in flower.get("/api/queues/length")
-    assert "flower_events_total" in flower.get("/metrics")
+    metrics = flower.get("/metrics")
+    assert re.search(r'flower_events_total\{task="shop.digest",type="task-succeeded",[^}]+\} 2.0', metrics)
+    assert re.search(r"flower_worker_online\{[^}]+\} 1.0", metrics)
     assert SECRET not in flower.get("/api/tasks")
 
 
