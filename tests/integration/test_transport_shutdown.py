@@ -40,6 +40,22 @@ def test_a_warm_shutdown_gives_back_what_waits(shop, pool):
     assert shop.notes().count("napping") == 9
 
 
+def test_a_cold_shutdown_loses_nothing(shop):
+    """What has ended settles, though the worker was told to end at once; what ran is run by another."""
+    stopping = shop.worker(pool="prefork", concurrency=4)
+    running = shop.nap.delay("x", 5)
+    ended = [shop.nap.delay("x", 0) for _ in range(6)]
+    eventually(lambda: shop.notes().count("napping") == 7)
+    assert [result.get(timeout=20) for result in ended] == [1] * 6
+    stopping.process.send_signal(signal.SIGQUIT)
+    stopping.process.wait(20)
+    shop.worker(pool="threads")
+
+    assert running.get(timeout=60) == 1
+    shop.eventually_empty()
+    assert shop.notes().count("napping") == 8
+
+
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_a_lost_connection_ends_no_task(shop, proxy, moto_aws, pool):
     """A task that runs while SQS is out of reach settles when it is back, and does not run twice."""
