@@ -1,11 +1,14 @@
 """Checks, one by one, of what must hold before work can flow; each says what to run to mend it.
 
-Nothing is changed but one small object under the prefix, which is removed again.
+Nothing is changed but one small object under the prefix, and a queue for workers' answers; both are removed
+again.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from kombu.exceptions import KombuError
 
 from pipeline import serializer, timechain
 from pipeline.claim import new_key
@@ -16,11 +19,14 @@ from pipeline.operations.queues import Queue, QueueError, Queues
 from pipeline.options import DAY_SECONDS
 from pipeline.store import Store
 from pipeline.stores.s3 import S3Store
+from pipeline.transport.fanout import fans_out
 
 SKEW_LIMIT_SECONDS = 60
 """S3 refuses requests that are 15 minutes off; a minute is already a clock that nobody keeps."""
 
 PROBE = b"claimcheck"
+ANSWER_SECONDS = 2.0
+"""How long workers have to answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,7 @@ def examine(app: Any, claimcheck: ClaimCheck) -> Iterator[Check]:
     if isinstance(claimcheck.store, S3Store):
         yield from check_bucket(Bucket(claimcheck.store), claimcheck.options.payload_ttl_seconds)
     yield from check_queues(app, claimcheck)
+    yield from check_remote_control(app)
 
 
 def check_settings(app: Any, claimcheck: ClaimCheck) -> Iterator[Check]:
@@ -128,6 +135,21 @@ def check_queues(app: Any, claimcheck: ClaimCheck) -> Iterator[Check]:
         yield Check("queues", False, str(exc), "allow what deploy/iam-worker.json does")  # noqa: FBT003
     except ValueError as exc:
         yield Check("queues", None, str(exc), "none: only queues of SQS can be asked")
+
+
+def check_remote_control(app: Any) -> Iterator[Check]:
+    """Ask who is there, as every monitor does: over SNS, and back over a queue of one's own."""
+    options = app.conf.broker_transport_options
+    is_over_sns = timechain.scheme_of(app) == "sqs" and fans_out(options)
+    if not (is_over_sns and app.conf.worker_enable_remote_control):
+        return
+    name, mend = "remote control", "allow what docs/monitoring.md says, or set supports_fanout to False"
+    try:
+        answers = app.control.inspect(timeout=ANSWER_SECONDS).ping() or {}
+    except KombuError as exc:
+        yield Check(name, False, str(exc), mend)  # noqa: FBT003
+    else:
+        yield Check(name, bool(answers) or None, f"workers that answer: {len(answers)}", "start a worker")
 
 
 def check_queue(app: Any, claimcheck: ClaimCheck, queues: Queues, name: str) -> Iterator[Check]:

@@ -13,6 +13,7 @@ from pipeline.operations import bucket
 pytestmark = pytest.mark.aws
 
 ARN = "arn:aws:sqs:eu-west-1:123456789012:"
+DENIED = b"<ErrorResponse><Error><Type>Sender</Type><Code>AuthorizationError</Code></Error></ErrorResponse>"
 RULE = {"ID": "payloads", "Status": "Enabled", "Filter": {"Prefix": "claims/"}, "Expiration": {"Days": 35}}
 
 
@@ -230,3 +231,38 @@ def test_errors_without_a_cause_are_about_no_code():
     from pipeline.errors import StoreError
 
     assert not bucket.is_about(StoreError("x"), "NoSuchBucket")
+
+
+class TestRemoteControl:
+    """The doctor asks the workers, as monitors do."""
+
+    @pytest.fixture
+    def watched(self, shop_of, moto_aws, proxy):
+        """A healthy shop whose workers hear commands."""
+        store = f"s3://{moto_aws.bucket()}/claims"
+        options = {"wait_time_seconds": 1, "polling_interval": 0.1}
+        shop = shop_of(
+            store=store, conf={"worker_enable_remote_control": True, "broker_transport_options": options}
+        )
+        return House(shop, moto_aws)
+
+    def test_workers_are_counted(self, watched):
+        """Without a worker nobody knows; with one it is well, and no queue for answers is left."""
+        _, alone = examine()
+        watched.shop.worker(pool="threads")
+        _, answered = examine()
+        watched.shop.app.pool.force_close_all()
+
+        assert alone["remote control"]["well"] is None
+        assert answered["remote control"]["detail"] == "workers that answer: 1"
+        assert answered["remote control"]["well"] is True
+
+    def test_what_is_denied_is_found(self, watched, proxy):
+        """Without permission for SNS, the sentence says so, and the mend leads on."""
+        proxy.fail("CreateTopic", status=403, content=DENIED)
+        code, checks = examine()
+
+        assert code == 1
+        assert ill(checks) == ["remote control"]
+        assert "sns:CreateTopic" in checks["remote control"]["detail"]
+        assert "docs/monitoring.md" in checks["remote control"]["mend"]
