@@ -21,7 +21,7 @@ up: $(READY) ## Run the demonstration, and keep it running until Ctrl-C
 	$(PYTHON) -m tasks.demo --keep
 
 test: $(READY) $(MINISTACK_READY) $(SUITES_READY) ## Run every test
-	$(PYTHON) -m pytest -n 6 --dist loadfile --no-loadscope-reorder $(COVERAGE)
+	$(PYTHON) -m pytest -n 8 --dist loadfile --no-loadscope-reorder $(COVERAGE)
 
 coverage: COVERAGE := --cov --cov-branch --cov-report=term-missing:skip-covered
 coverage: test ## Run every test, with branch coverage, in a third more time
