@@ -211,7 +211,12 @@ class Producer:
                 progress(number)
         while self._under_way and self._is_patient():
             self._look()
-        self.report.lost = [result.id for result, _ in self._under_way]
+        self.report.lost = [self._told(*each) for each in self._under_way]
+
+    def _told(self, result, expected):
+        """Return what is known of a task that has not ended: its state, and which attempts ran."""
+        began = [line.split()[2] for line in self._shop.notes() if line.split()[1] == str(expected.number)]
+        return f"{result.id} is {result.state}, was to {expected.end}; attempts that began: {began}"
 
     def _publish(self, number):
         size = int(SMALLEST_BYTES * (LARGEST_BYTES / SMALLEST_BYTES) ** self._dice.random())
