@@ -8,6 +8,7 @@ processes is killed with SIGKILL, and a share of all calls of S3 and SQS fails o
 import hashlib
 import random
 import re
+import shutil
 import sys
 import tempfile
 import threading
@@ -332,18 +333,20 @@ def main():
     tasks = int(sys.argv[1]) if len(sys.argv) > 1 else TASKS
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(2**32)
     click.echo(f"{tasks} tasks, seed {seed}")
-    server = Ministack()
+    directory, server = Path(tempfile.mkdtemp(prefix="chaos-")), Ministack()
     server.start()
     try:
-        with tempfile.TemporaryDirectory() as directory:
-            aws = AWS(server.name, server.url)
-            report = run(aws, Path(directory), tasks, seed, lambda number: click.echo(f"{number} …"))
+        aws = AWS(server.name, server.url)
+        report = run(aws, directory, tasks, seed, lambda number: click.echo(f"{number} …"))
     finally:
         server.stop()
     click.echo(report.table())
     for each in (*report.wrong, *(f"lost: {each}" for each in report.lost)):
         click.echo(each)
-    raise SystemExit(0 if report.is_well else 1)
+    if not report.is_well:
+        click.echo(f"workers' logs and notes: {directory}")
+        raise SystemExit(1)
+    shutil.rmtree(directory)
 
 
 if __name__ == "__main__":
