@@ -93,9 +93,9 @@ def _by_dimensions(batch: Iterable[Series]) -> dict[Dimensions, list[tuple[Metri
 
 def _values(series: Series) -> Iterator[float]:
     if series.metric.is_level:
-        yield list(series.values)[-1]
+        yield series.last
     elif series.metric.unit is Unit.COUNT:
-        yield sum(value * count for value, count in series.values.items())
+        yield series.total
     else:
         for value, count in series.values.items():
             yield from repeat(value, count)

@@ -95,14 +95,13 @@ def _add(instrument: Any, series: Series) -> None:
     named = {"queue": series.queue, "task": series.task}
     attributes = {name: value for name, value in named.items() if value}
     if isinstance(instrument, Counter):
-        total = sum(value * count for value, count in series.values.items())
-        instrument.add(total, attributes)
+        instrument.add(series.total, attributes)
     elif isinstance(instrument, Histogram):
         for value, count in series.values.items():
             for _ in range(count):  # there is no call for many at once
                 instrument.record(value, attributes)
     else:
-        instrument.set(list(series.values)[-1], attributes)
+        instrument.set(series.last, attributes)
 
 
 def _nothing() -> None:

@@ -16,7 +16,7 @@ from boto3.session import Session
 
 from pipeline.local import HOST, REGION, EmbeddedAWS, Server, environment
 
-__all__ = ["AWS", "Ministack", "Moto", "Redis", "environment", "running"]
+__all__ = ["AWS", "Ministack", "Moto", "Redis", "absent", "environment", "running"]
 
 ROOT = Path(__file__).parents[1]
 
@@ -83,12 +83,16 @@ class Redis(Server):
             return connection.makefile("r").readline().strip()
 
 
+def absent(message):
+    """Skip a test whose service is not here, and fail it in CI."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
+
+
 def running(server):
     """Yield a server that runs; without its program, skip the test here and fail it in CI."""
     try:
         server.start()
     except FileNotFoundError as exc:
-        absent = pytest.fail if os.environ.get("CI") else pytest.skip
         absent(f"{server.name} is not installed: {exc}")
     yield server
     server.stop()

@@ -15,6 +15,7 @@ from flower.app import Flower, rewrite_handler
 from flower.inspector import Inspector
 from flower.options import default_options
 from flower.urls import settings
+from flower.views import BaseHandler
 from flower.views.broker import BrokerView
 from tornado.options import options
 from tornado.web import url
@@ -56,20 +57,20 @@ def _row(name: str, queue: Any) -> dict[str, Any]:
     }
 
 
-class SQSBrokerView(BrokerView):
+class SQSMixin(BaseHandler):
+    """Goes in front of a handler of Flower's that asks the broker."""
+
+    def get_broker(self) -> Any:
+        """Return the broker of an app on SQS; Flower's own for any other."""
+        return SQSBroker(self) if self.application.transport == "sqs" else super().get_broker()
+
+
+class SQSBrokerView(SQSMixin, BrokerView):
     """Flower's broker page."""
 
-    def get_broker(self) -> Any:
-        """Return the broker of an app on SQS; Flower's own for any other."""
-        return SQSBroker(self) if self.application.transport == "sqs" else super().get_broker()
 
-
-class SQSQueueLengths(GetQueueLengths):
+class SQSQueueLengths(SQSMixin, GetQueueLengths):
     """Flower's ``/api/queues/length``."""
-
-    def get_broker(self) -> Any:
-        """Return the broker of an app on SQS; Flower's own for any other."""
-        return SQSBroker(self) if self.application.transport == "sqs" else super().get_broker()
 
 
 class VeiledInspector(Inspector):

@@ -46,6 +46,16 @@ class Series:
     values: Mapping[float, int]
     """Value -> how often; at most :data:`VALUES_PER_SERIES`. The last one of a level comes last."""
 
+    @property
+    def total(self) -> float:
+        """All that was recorded, added up."""
+        return sum(value * count for value, count in self.values.items())
+
+    @property
+    def last(self) -> float:
+        """How a level is now."""
+        return list(self.values)[-1]
+
 
 class MetricSink(Protocol):
     """Where numbers go. Called from one thread per process, and after a fork in the child's own."""

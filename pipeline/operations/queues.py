@@ -94,7 +94,7 @@ class Queues:
         """Return a queue by SQS's name, or ``None`` if there is none."""
         predefined = self.channel.predefined_queues
         if name in predefined:
-            return self._read(name, predefined[name]["url"], self.channel.sqs(queue=name))
+            return self.read(name, predefined[name]["url"], self.channel.sqs(queue=name))
         return self._look_up(self.channel.sqs(), name)
 
     def dead_letters_of(self, queue: Queue) -> Queue | None:
@@ -127,9 +127,14 @@ class Queues:
                 if code_of(exc) in _ABSENT:
                     return None
                 raise
-        return self._read(name, url, client)
+        return self.read(name, url, client)
 
-    def _read(self, name: str, url: str, client: Any) -> Queue | None:
+    def read(self, name: str, url: str, client: Any) -> Queue | None:
+        """Return a queue as it is now, by SQS's name and its URL; ``None`` if it is not there.
+
+        Raises:
+            QueueError: SQS refuses us or does not answer.
+        """
         with asked(name, "GetQueueAttributes"):
             try:
                 answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
@@ -140,7 +145,7 @@ class Queues:
         return Queue(name, url, answer.get("Attributes", {}), client)
 
     def _found(self, name: str, url: str, client: Any) -> Queue:
-        queue = self._read(name, url, client)
+        queue = self.read(name, url, client)
         if queue is None:
             raise QueueError(f"queue {name} is gone again: somebody deleted it; try again in a minute")
         return queue

@@ -183,8 +183,7 @@ class QueueLook:
         """Read a queue, once in each look: several may share a dead-letter queue."""
         if queue.url not in self._read_now:
             self.calls += 1
-            found = queues._read(queue.name, queue.url, queue.client)  # noqa: SLF001 - the one place that asks SQS
-            self._read_now[queue.url] = found
+            self._read_now[queue.url] = queues.read(queue.name, queue.url, queue.client)
         return self._read_now[queue.url]
 
     def _change(self, name: str, backlog: int) -> float | None:

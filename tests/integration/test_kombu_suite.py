@@ -1,17 +1,8 @@
 """Our SQS transport is a drop-in: Kombu's own tests of its SQS transport pass with ours in its place."""
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
-import kombu
-import pytest
-
-TESTS = Path(__file__).parents[1]
-SOURCE = TESTS.parent / ".local" / f"kombu-{kombu.__version__}"
-"""Kombu's source distribution, as ``make test`` unpacks it: its wheel has no tests."""
+import suites
 
 REPLACED = {
     "test_new_fifo_queue": "a queue that is made gets a dead-letter queue and encryption",
@@ -25,16 +16,8 @@ REPLACED = {
 
 def test_kombus_own_tests_pass():
     """All pass but those that assert the very behaviour that was replaced."""
-    if not SOURCE.exists():
-        absent = pytest.fail if os.environ.get("CI") else pytest.skip
-        absent(f"{SOURCE} is not there: make test fetches it")
-    command = [sys.executable, "-m", "pytest", "-p", "kombu_suite", "t/unit/transport/SQS", "-q", "--tb=line"]
-    path = os.pathsep.join(map(str, (TESTS, TESTS.parent)))
-    environment = {**os.environ, "PYTHONPATH": path, "PYTEST_ADDOPTS": ""}
-    ran = subprocess.run(command, cwd=SOURCE, env=environment, capture_output=True, text=True, check=False)
-    failed = re.findall(r"^FAILED \S+::(\w+)", ran.stdout, re.MULTILINE)
-    passed = re.search(r"(\d+) passed", ran.stdout)
+    said = suites.run("kombu", "t/unit/transport/SQS", ["kombu_suite"])
+    failed = re.findall(r"^FAILED \S+::(\w+)", said, re.MULTILINE)
 
-    assert set(failed) == set(REPLACED), ran.stdout[-3000:]
-    assert passed, ran.stdout[-3000:]
-    assert int(passed[1]) >= 307
+    assert set(failed) == set(REPLACED), said[-3000:]
+    assert suites.passed(said) >= 307

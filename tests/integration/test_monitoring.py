@@ -39,6 +39,15 @@ def celery(shop, *words):
     return ran.stdout + ran.stderr
 
 
+def listen(shop, log):
+    """Start a listener that writes down every event."""
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            [sys.executable, "-u", "-m", "celery", "-A", "shop", "events", "--dump"],
+            cwd=TESTS, env=shop.environment, stdout=file, stderr=file,
+        )  # fmt: skip
+
+
 def listeners(shop):
     """Return the names of the listeners' queues."""
     urls = shop.aws.client("sqs").list_queues(QueueNamePrefix="claimcheck-listener").get("QueueUrls", [])
@@ -94,11 +103,7 @@ def test_events_are_heard_and_the_listener_leaves_nothing(shop, tmp_path):
     worker = shop.worker(pool="prefork")
     before = set(listeners(shop))
     log = tmp_path / "events"
-    with log.open("wb") as file:
-        listener = subprocess.Popen(
-            [sys.executable, "-u", "-m", "celery", "-A", "shop", "events", "--dump"],
-            cwd=TESTS, env=shop.environment, stdout=file, stderr=file,
-        )  # fmt: skip
+    listener = listen(shop, log)
     eventually(lambda: set(listeners(shop)) - before)
     eventually(lambda: "heartbeat" in log.read_text())
     published = shop.proxy.operations["Publish"]
@@ -119,11 +124,7 @@ def test_a_listener_that_is_killed_harms_nobody(shop, tmp_path):
     """Tasks go on, and what its queue piles up is what one minute brings."""
     shop.worker(pool="threads")
     before = set(listeners(shop))
-    with (tmp_path / "events").open("wb") as file:
-        listener = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", "shop", "events", "--dump"],
-            cwd=TESTS, env=shop.environment, stdout=file, stderr=file,
-        )  # fmt: skip
+    listener = listen(shop, tmp_path / "events")
     left = eventually(lambda: set(listeners(shop)) - before)
     listener.kill()
     listener.wait()

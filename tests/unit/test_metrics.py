@@ -1,16 +1,11 @@
 """Recording, and what Celery's signals record."""
 
 import logging
-import os
 import pickle
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from pathlib import Path
-from textwrap import dedent
 
 import pytest
 from celery import Celery, signals
@@ -18,6 +13,7 @@ from celery.app.trace import build_tracer
 from celery.exceptions import Reject, SoftTimeLimitExceeded, TimeLimitExceeded
 from hypothesis import given
 from hypothesis import strategies as st
+from programs import printed_by
 
 from pipeline import metrics
 from pipeline.deferred import Deferred, body
@@ -82,17 +78,8 @@ def recorder(sink):
 
 
 def run_python(source):
-    """Run a program that may fork, freeze or exit, and return what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", dedent(source)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+    """Run a program in which every warning is an error, and return its words."""
+    return printed_by(source, "-W", "error").split()
 
 
 def test_table_is_whole():

@@ -1,15 +1,12 @@
 """Instruments of OpenTelemetry: what reaches an SDK, and Prometheus through it."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from programs import printed_by
 
 from pipeline.metrics import (
     METRICS,
@@ -119,22 +116,9 @@ def test_without_an_sdk_nothing_happens():
     assert recorder._pending == {}
 
 
-def run_python(source):
-    done = subprocess.run(
-        [sys.executable, "-c", dedent(source)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_a_child_has_a_provider_of_its_own():
     """A forked child that ends without atexit has exported what it recorded, and only that."""
-    printed = run_python("""
+    printed = printed_by("""
         import os
         from opentelemetry.sdk.metrics import MeterProvider
         from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
@@ -183,7 +167,7 @@ def test_a_child_has_a_provider_of_its_own():
 
 def test_prometheus_shows_it():
     """Through OpenTelemetry's exporter a page for Prometheus has the usual names, units and kinds."""
-    printed = run_python("""
+    printed = printed_by("""
         from opentelemetry.exporter.prometheus import PrometheusMetricReader
         from opentelemetry.metrics import set_meter_provider
         from opentelemetry.sdk.metrics import MeterProvider
@@ -228,7 +212,7 @@ def test_examples_on_the_page_work(example):
     recorded = "claimcheck.recorder.record(pipeline.metrics.TASKS_FAILED)"
     source = example.replace(otlp, console).replace("9464", "0")
     source = source.replace("pipeline.install", "claimcheck = pipeline.install")
-    printed = run_python(f"{PREFACE}{source}\n{recorded}\nclaimcheck.recorder.flush()\n")
+    printed = printed_by(f"{PREFACE}{source}\n{recorded}\nclaimcheck.recorder.flush()\n")
 
     assert ("Prometheus" in example) or re.search("TasksFailed|claimcheck.tasks_failed", printed)
 
