@@ -38,6 +38,17 @@ class ClaimCheckFixup:
         )
 
 
+RACES = ("test_replaced_task_nesting_level_0",)
+"""Tests that say, after they have sent a task, that nothing was received yet: it may have been."""
+
+
+def pytest_collection_modifyitems(items):
+    """Run a test whose race is its own again when it lost, as the suite does with those it knows of."""
+    for item in items:
+        if item.name in RACES:
+            item.add_marker(pytest.mark.flaky(reruns=5, reruns_delay=1))
+
+
 @pytest.fixture(scope="session")
 def celery_parameters():
     """Make each app with the claim check, for ``celery.contrib.pytest``."""
