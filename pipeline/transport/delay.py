@@ -1,4 +1,4 @@
-"""How long a message is to stay away before its ETA: in SQS, and not in a worker that might die with it.
+"""How long a message is to stay away: until its ETA in SQS, and not in a worker that might die with it.
 
 Up to 15 minutes travel with the message as ``DelaySeconds``. FIFO queues know no such thing.
 Source: SQS API Reference, SendMessage, DelaySeconds.
@@ -11,11 +11,25 @@ from typing import Any
 
 LIMIT_SECONDS = 900
 """Longest ``DelaySeconds``."""
+RETRY_SECONDS = 1
+"""How long a retry stays away at least. Celery sends it first and then stores RETRY, after a look whether
+SUCCESS is there; a retry that runs to its end in between has its SUCCESS overwritten, and whoever waits for
+the result waits for ever: 4 of 208 ended so that idle workers took on. A FIFO queue shows no retry of the
+same message group before its attempt's message is deleted, and RETRY is stored before that.
+Source: celery 5.7.0, ``app/task.py`` (``retry``), ``backends/base.py`` (``_store_result``); seen."""
 
 
-def delay_seconds(headers: Mapping[str, Any] | None) -> int:
-    """Return ``DelaySeconds`` for a message with these headers, 0 for one that may run now."""
-    return min(math.ceil(remaining_seconds(headers or {})), LIMIT_SECONDS)
+def delay_seconds(headers: Mapping[str, Any] | None, kept_seconds: int = 0) -> int:
+    """Return ``DelaySeconds`` for a message with these headers, 0 for one that may run now.
+
+    Args:
+        headers: those of the task.
+        kept_seconds: how long a wait for an ETA is left to the worker.
+    """
+    headers = headers or {}
+    wait = math.ceil(remaining_seconds(headers))
+    soonest = RETRY_SECONDS if headers.get("retries") else 0
+    return min(wait, LIMIT_SECONDS) if wait > max(kept_seconds, soonest) else soonest
 
 
 def remaining_seconds(headers: Mapping[str, Any]) -> float:

@@ -28,7 +28,7 @@ class PublishingChannel(SQSChannel):
         properties = message.setdefault("properties", {})
         if queue.endswith(addressing.FIFO):
             properties.setdefault("MessageDeduplicationId", addressing.deduplication_id(message))
-        elif (delay := delay_seconds(message.get("headers"))) > self._kept_seconds:
+        elif delay := delay_seconds(message.get("headers"), self._kept_seconds):
             properties.setdefault("DelaySeconds", delay)
         parcel = parcel_of(message)
         if parcel is None:

@@ -4,6 +4,7 @@ import json
 import os
 import random
 from dataclasses import dataclass
+from uuid import uuid4
 
 import pytest
 from celery.exceptions import MaxRetriesExceededError
@@ -231,6 +232,19 @@ def test_a_child_killed_after_its_retry_was_sent_and_early_acknowledgement(shop,
     shop.eventually_empty()
     assert proxy.operations["PutObject"] == 1
     assert proxy.operations["GetObject"] == 2
+
+
+def test_success_is_the_last_word(shop_of, moto_aws, proxy):
+    """However idle the workers and slow the result backend, RETRY is stored before the retry runs."""
+    backend = {"result_backend": f"dynamodb://eu-west-1/results-{uuid4().hex}"}
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options=OPTIONS, conf=CONF | backend)
+    assert shop.app.backend.client
+    worker = shop.worker(pool="prefork", concurrency=2)
+    proxy.delay(0.6, "PutItem", times=1)
+    result = shop.ordeal.delay(NOISE, 1, "retry")
+
+    eventually(lambda: "retry: Retry in 0s" in worker.text() and "succeeded" in worker.text())
+    assert result.state == "SUCCESS"
 
 
 def test_the_sweep_spares_what_retries_keep(shop_of, moto_aws):

@@ -1,12 +1,14 @@
 """The transport's arithmetic: how long messages stay away, what they are told by, and whose letters die."""
 
 import math
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.exceptions import ClientError
 from kombu.message import Message as PlainMessage
 
 from pipeline.transport import addressing
+from pipeline.transport.delay import delay_seconds
 from pipeline.transport.heartbeat import Heartbeat
 from pipeline.transport.held import Delivery, Held, batches, failures
 from pipeline.transport.message import Message
@@ -272,3 +274,26 @@ def test_a_dead_letter_queue_that_is_denied_is_done_without(caplog):
 
     assert chosen == {"KmsMasterKeyId": "alias/aws/sqs"}
     assert "dead-letter queue not made" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("wait_seconds", "retries", "kept_seconds", "delayed"),
+    [
+        (None, 0, 0, 0),
+        (-5, 0, 0, 0),
+        (2.5, 0, 0, 3),
+        (3_600, 0, 0, 900),
+        (60, 0, 900, 0),
+        (3_600, 1, 900, 900),
+        (None, 1, 0, 1),
+        (None, 2, 900, 1),
+        (2.5, 1, 0, 3),
+        (60, 1, 900, 1),
+    ],
+)
+def test_the_delay_of_a_message(wait_seconds, retries, kept_seconds, delayed):
+    """SQS keeps a task until its ETA, if no worker is to; and a retry for a second at least."""
+    now = datetime.now(UTC)
+    eta = None if wait_seconds is None else (now + timedelta(seconds=wait_seconds)).isoformat()
+
+    assert delay_seconds({"eta": eta, "retries": retries}, kept_seconds) == delayed
