@@ -197,6 +197,15 @@ def nap(value, seconds):
     return len(value)
 
 
+@task()
+def hold(value):
+    """Run until the test notes that it may go on."""
+    note("holding")
+    while "go on" not in NOTES.read_text():
+        time.sleep(0.1)
+    return len(value)
+
+
 @task(bind=True)
 def suicide(self, value):
     note("dying")

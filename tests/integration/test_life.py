@@ -146,7 +146,7 @@ class Life:
 
         assert small.get(timeout=30) == "small"
         assert large.get(timeout=30) == NOISE
-        assert len(shop.objects()) == 1
+        eventually(lambda: len(shop.objects()) == 1)
 
         forget(large)
         forget(large)

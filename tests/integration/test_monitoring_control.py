@@ -86,12 +86,13 @@ def test_every_question_is_answered(inspect, command):
 
 def test_a_running_task_is_shown(shop, inspect):
     """``active`` and ``query_task`` show a task that runs, and ``revoked`` nothing of it."""
-    result = shop.nap.delay("x", 3)
+    result = shop.hold.delay("x")
     eventually(shop.notes)
 
     assert [task["id"] for task in only(inspect.active())] == [result.id]
     assert only(inspect.query_task(result.id))[result.id][0] == "active"
     assert result.id not in only(inspect.revoked())
+    shop.note("go on")
     assert result.get(timeout=30) == 1
 
 
