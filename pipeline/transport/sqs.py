@@ -100,12 +100,17 @@ class Channel(ListeningChannel):
         return receiver
 
     def _loop1(self, queue: str, messages_fetched: int | None = None) -> None:
-        receiver = self.asynsqs(self.canonical_queue_name(queue))
-        pause = receiver.pause_seconds if isinstance(receiver, Receiver) else 0.0
-        if pause:
+        if pause := self._pause_seconds(queue):
             self.hub.call_later(pause, self._schedule_queue, queue)  # type: ignore[union-attr]
         else:
             super()._loop1(queue, messages_fetched)
+
+    def _pause_seconds(self, queue: str) -> float:
+        if self.predefined_queues:
+            receiver = self._predefined_queue_async_clients.get(self.canonical_queue_name(queue))
+        else:
+            receiver = self._asynsqs
+        return receiver.pause_seconds if isinstance(receiver, Receiver) else 0.0
 
     def hold(self, message: Any, delivery_tag: str) -> None:
         """Hold a delivery until it settles or is given back."""
