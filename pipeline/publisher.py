@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from celery import current_task
 from celery.app.amqp import task_message
 
 from pipeline import serializer, timechain, tracing
@@ -88,6 +89,7 @@ class PublisherMixin(AMQP):
                 wait_seconds=remaining_seconds(message.headers),
             )
             options["headers"] = tracing.chosen(message.headers, options.get("headers"))
+            options = _group_of(message.headers) | options
             into = _batch_of(producer, message)
             with publishing(publication), collecting(into, publication) as parcel:
                 try:
@@ -117,6 +119,15 @@ class PublisherMixin(AMQP):
 def _queue_name(options: Mapping[str, Any]) -> str:
     queue = options.get("queue") or options.get("routing_key") or ""
     return str(getattr(queue, "name", queue))
+
+
+def _group_of(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the message group of a retry: that of the attempt which sends it. Celery leaves it behind."""
+    request = current_task.request if current_task else None
+    if request is None or request.id != headers.get("id") or not headers.get("retries"):
+        return {}
+    group = (request.properties or {}).get("MessageGroupId")
+    return {"MessageGroupId": group} if group else {}
 
 
 def _open_block() -> Batch | None:

@@ -122,6 +122,14 @@ def retry_with(self, rows, how):
     raise self.retry(args=[[*rows, rows[0]], how])
 
 
+@task(bind=True, default_retry_delay=0)
+def retry_grouped(self, value):
+    note(f"attempt {self.request.retries} {self.request.properties.get('MessageGroupId')}")
+    if not self.request.retries:
+        raise self.retry()
+    return len(value)
+
+
 @task(bind=True, default_retry_delay=1)
 def retry_and(self, value, then, countdown=1):
     """Publish a retry, and end in another way than a retry does."""

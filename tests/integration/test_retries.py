@@ -245,6 +245,19 @@ def test_success_is_the_last_word(shop_of, moto_aws, proxy):
     assert result.state == "SUCCESS"
 
 
+@pytest.mark.parametrize("suffix", ["", ".fifo"])
+def test_a_retry_stays_in_its_message_group(shop_of, moto_aws, suffix):
+    """A FIFO queue keeps what belongs together in order, and a fair queue knows whose message it is."""
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options=OPTIONS, conf=CONF)
+    queue = f"{shop.app.conf.task_default_queue}{suffix}"
+    result = shop.retry_grouped.apply_async((NOISE,), queue=queue, MessageGroupId="tenant")
+    shop.worker(pool="threads", options=("-Q", queue))
+
+    assert result.get(timeout=30) == len(NOISE)
+    assert shop.notes() == ["attempt 0 tenant", "attempt 1 tenant"]
+    shop.eventually_empty()
+
+
 def test_the_sweep_spares_what_retries_keep(shop_of, moto_aws):
     """A payload may be a day older than a message that names it, so an orphan is that much older."""
     shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims")
