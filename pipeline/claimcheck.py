@@ -134,15 +134,11 @@ class ClaimCheck:
         )
 
     def is_reusable(self, claim: Claim, sealed: Inline) -> bool:
-        """Say whether a claim stands for just this payload, and may be published once more.
-
-        ``created`` is as true as its message: forging it harms the forger's own payload, and no other.
-        """
-        age_seconds = (datetime.now(UTC) - claim.created).total_seconds()
+        """Say whether a claim stands for just this payload, and may be published once more."""
         found = (claim.codec, claim.compression, claim.expanded_bytes, claim.size_bytes)
         return (
             found == (sealed.codec, sealed.compression, sealed.expanded_bytes, len(sealed.data))
-            and abs(age_seconds) < REUSE_SECONDS  # in the future: clocks differ
+            and is_young(claim)
             and self._ours(claim)
             and _digest(sealed.data) == claim.digest
         )
@@ -282,6 +278,15 @@ class ClaimCheck:
         start = perf_counter()
         yield
         self.recorder.record(metric, perf_counter() - start, queue=queue, task=task)
+
+
+def is_young(claim: Claim) -> bool:
+    """Say whether one more message may name a payload, as a retry's does: the sweep counts on it.
+
+    ``created`` is as true as its message: forging it harms the forger's own payload, and no other.
+    """
+    age_seconds = (datetime.now(UTC) - claim.created).total_seconds()
+    return abs(age_seconds) < REUSE_SECONDS  # in the future: clocks differ
 
 
 def _digest(data: bytes) -> str:

@@ -214,7 +214,7 @@ def hold(value):
     return len(value)
 
 
-@task(bind=True)
+@task(bind=True, default_retry_delay=1)
 def suicide(self, value):
     note("dying")
     if not self.request.delivery_info["redelivered"] and NOTES.read_text().count("dying") < 2:

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionWithTraceback
 from celery import signals, states
-from celery.exceptions import Reject
+from celery.exceptions import Reject, Retry
 from kombu.utils.objects import cached_property
 
 from pipeline import facts, links
+from pipeline.claimcheck import is_young
 from pipeline.deferred import deferred_in
 from pipeline.errors import PipelineError
 from pipeline.publication import reuse
 from pipeline.publication.reuse import reuses
 from pipeline.worker.later import HIDDEN_SECONDS
 from pipeline.worker.releaser import Releaser
-from pipeline.worker.resend import resend
+from pipeline.worker.resend import next_attempt, resend
 from pipeline.worker.returned import shown
 
 if TYPE_CHECKING:
@@ -207,6 +208,37 @@ class RequestMixin(Request):
             return
         self._rejected = True
         resend(self._app, self._message, {**headers, RESENT: sent + 1})
+
+    def _retry_worker_lost(self, exc: Any, exc_info: Any) -> bool:
+        """Retry a task whose child was lost (``retry_on_worker_lost``), and say whether that was done.
+
+        Celery would call the task anew, and for that read and store its payload in this process. The message
+        that is here does as well, as one attempt more.
+        """
+        deferred = deferred_in(self._payload)
+        claim = deferred.claim if deferred else None
+        if claim is None or not is_young(claim):
+            return bool(super()._retry_worker_lost(exc, exc_info))
+        reason = Retry(exc=exc, when=self.task.default_retry_delay)
+        try:
+            resend(self._app, self._message, next_attempt(self._message.headers, reason.when))
+        except Exception:
+            logger.exception("task not retried, though its process was lost", extra=self._facts())
+            return False
+        self._rejected = True  # its payload is the retry's now
+        self._report_retry(reason, exc_info)
+        return True
+
+    def _report_retry(self, reason: Retry, exc_info: Any) -> None:
+        """Tell everybody of a retry, as Celery does for one whose child was lost."""
+        if self.store_errors:
+            self.task.backend.mark_as_retry(self.id, reason.exc, exc_info.traceback, request=self._context)
+        if self.task.acks_late:
+            self.acknowledge()
+        self.send_event("task-retried", exception=repr(reason.exc), traceback=exc_info.traceback)
+        self.task.on_retry(reason.exc, self.id, self.args, self.kwargs, exc_info)
+        signals.task_retry.send(sender=self.task, request=self._context, reason=reason, einfo=exc_info)
+        logger.info("task retried: %s", reason, extra=self._facts())
 
     @cached_property
     def _context(self) -> Any:

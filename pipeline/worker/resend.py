@@ -1,6 +1,7 @@
 """Sends a message once more, as it is: the same task, the same claim."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 _KEPT = ("correlation_id", "reply_to", "priority", "MessageGroupId")
@@ -25,3 +26,9 @@ def resend(app: Any, message: Any, headers: Mapping[str, Any]) -> None:
             retry=True,
             **{name: properties[name] for name in _KEPT if name in properties},
         )
+
+
+def next_attempt(headers: Mapping[str, Any], countdown_seconds: float) -> dict[str, Any]:
+    """Return a task's headers for one attempt more, which may run after the countdown."""
+    eta = datetime.now(UTC) + timedelta(seconds=countdown_seconds or 0)
+    return {**headers, "retries": (headers.get("retries") or 0) + 1, "eta": eta.isoformat()}

@@ -245,6 +245,46 @@ def test_success_is_the_last_word(shop_of, moto_aws, proxy):
     assert result.state == "SUCCESS"
 
 
+@pytest.mark.parametrize("late", [True, False])
+def test_a_retry_of_a_lost_child_keeps_its_payload(shop_of, moto_aws, proxy, late):
+    """With ``task_retry_on_worker_lost`` the main process retries, and reads and stores nothing for it."""
+    shop = shop_of(
+        store=f"s3://{moto_aws.bucket()}/claims",
+        options=OPTIONS,
+        conf=CONF | {"task_retry_on_worker_lost": True, "task_acks_late": late},
+    )
+    worker = shop.worker(pool="prefork")
+    proxy.requests.clear()
+    result = shop.suicide.delay(NOISE)
+    eventually(lambda: result.state == "RETRY")
+
+    assert result.get(timeout=30) == len(NOISE)
+    assert shop.notes() == ["dying", "dying"]
+    shop.eventually_empty()
+    assert "task retried: Retry in 1s" in worker.text()
+    assert [proxy.operations[name] for name in CALLS] == [1, 2, 1]
+    assert worker.pid not in {each.pid for each in proxy.requests if each.operation == "GetObject"}
+
+
+def test_a_retry_of_a_lost_child_that_is_not_sent(shop_of, moto_aws, proxy):
+    """If SQS refuses the retry, the message comes again, and its payload with it."""
+    shop = shop_of(
+        store=f"s3://{moto_aws.bucket()}/claims",
+        options=OPTIONS,
+        conf=CONF | {"task_retry_on_worker_lost": True},
+    )
+    worker = shop.worker(pool="prefork")
+    proxy.requests.clear()
+    result = shop.suicide.delay(NOISE)
+    eventually(shop.notes)
+    proxy.fail("SendMessage", status=403, content=REFUSAL)
+
+    assert result.get(timeout=60) == len(NOISE)
+    shop.eventually_empty()
+    assert "task not retried" in worker.text()
+    assert [proxy.operations[name] for name in CALLS] == [1, 2, 1]
+
+
 @pytest.mark.parametrize("suffix", ["", ".fifo"])
 def test_a_retry_stays_in_its_message_group(shop_of, moto_aws, suffix):
     """A FIFO queue keeps what belongs together in order, and a fair queue knows whose message it is."""
