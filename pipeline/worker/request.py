@@ -231,13 +231,18 @@ class RequestMixin(Request):
 
     def _report_retry(self, reason: Retry, exc_info: Any) -> None:
         """Tell everybody of a retry, as Celery does for one whose child was lost."""
+        task, context = self.task, self._context
         if self.store_errors:
-            self.task.backend.mark_as_retry(self.id, reason.exc, exc_info.traceback, request=self._context)
-        if self.task.acks_late:
+            task.backend.mark_as_retry(self.id, reason.exc, exc_info.traceback, request=context)
+        if task.acks_late:
             self.acknowledge()
         self.send_event("task-retried", exception=repr(reason.exc), traceback=exc_info.traceback)
-        self.task.on_retry(reason.exc, self.id, self.args, self.kwargs, exc_info)
-        signals.task_retry.send(sender=self.task, request=self._context, reason=reason, einfo=exc_info)
+        task.request_stack.push(context)
+        try:
+            task.on_retry(reason.exc, self.id, self.args, self.kwargs, exc_info)
+            signals.task_retry.send(sender=task, request=context, reason=reason, einfo=exc_info)
+        finally:
+            task.request_stack.pop()
         logger.info("task retried: %s", reason, extra=self._facts())
 
     @cached_property
