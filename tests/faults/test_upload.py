@@ -1,5 +1,8 @@
 """An upload that fails: one clear error for the publisher, nothing on the queue, nothing in the bucket."""
 
+import os
+import resource
+
 import pytest
 from kombu.exceptions import EncodeError
 
@@ -46,6 +49,31 @@ def test_the_publisher_hears_of_it(shop, proxy, moto_aws, status, content, error
     assert messages(shop, moto_aws) == 0
     assert shop.objects() == []
     assert proxy.operations["SendMessage"] == proxy.operations["SendMessageBatch"] == 0
+
+
+@pytest.fixture
+def full_disk():
+    """No file of this process gets longer than 10 kB: a write beyond that fails, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk(shop_of, moto_aws, tmp_path, full_disk):
+    """A store in a directory that takes no more says so, leaves no half of a file, and works afterwards."""
+    options = {"threshold_bytes": 0, "store_retry_seconds": 1}
+    shop = shop_of(store=f"file://{tmp_path}/store", options=options)
+    noise = os.urandom(50_000)
+
+    with pytest.raises(EncodeError, match="key=") as refused:
+        shop.digest.delay(noise)
+    assert isinstance(refused.value.args[0], StoreUnavailableError)
+    assert messages(shop, moto_aws) == 0
+    assert [path for path in (tmp_path / "store").rglob("*") if path.is_file()] == []
+    full_disk()
+    shop.digest.delay(noise)
+    assert messages(shop, moto_aws) == len(shop.objects()) == 1
 
 
 def test_a_batch_goes_on_after_one(shop, proxy, moto_aws):
