@@ -6,6 +6,7 @@ A server that is not installed skips its tests here, and fails them where CI is 
 import gc
 import logging
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -28,6 +29,11 @@ FIRST = {
     *("test_brokers", "test_outage", "test_tracing", "test_transport_shutdown", "test_poison", "test_chaos"),
 }
 """The files that take longest: a run that ends with one of them waits for it alone."""
+
+
+def pytest_configure():
+    """Let Ctrl-C work in all that tests start: a shell that runs them in the background ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)  # after pytest-randomly
