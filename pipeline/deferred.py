@@ -193,17 +193,23 @@ def _tell(error: PipelineError, payload: Inline | Claim | None) -> None:
     logger.log(level, "payload not rehydrated: %s", error, extra=fields)
 
 
-def retried(task_id: str, attempt: int) -> Deferred | None:
-    """Return the payload of the task that runs here if ``attempt`` is the one after it, else ``None``.
+def attempt_before(task_id: str, attempt: int) -> Any:
+    """Return the request of the task that runs here if ``attempt`` is the one after it, else ``None``.
 
     Attempts count from 0, as Celery's ``retries`` does. ``Task.retry`` publishes the same id with one more;
     nothing else does: ``replace`` keeps the id and starts at 0. Source: celery 5.7.0, ``app/task.py``.
     """
     request = current_task.request if current_task else None
+    is_next = request is not None and request.id == task_id and (request.retries or 0) + 1 == attempt
+    return request if is_next else None
+
+
+def retried(task_id: str, attempt: int) -> Deferred | None:
+    """Return the payload of the task that runs here if ``attempt`` is the one after it, else ``None``."""
+    request = attempt_before(task_id, attempt)
     if request is None or not isinstance(request.args, DeferredArgs):
         return None
-    is_next = request.id == task_id and (request.retries or 0) + 1 == attempt
-    return request.args.deferred if is_next and request.args.deferred.loaded else None
+    return request.args.deferred if request.args.deferred.loaded else None
 
 
 def has_ended() -> bool:

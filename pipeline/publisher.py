@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from celery import current_task
 from celery.app.amqp import task_message
 
 from pipeline import serializer, timechain, tracing
+from pipeline.deferred import attempt_before
 from pipeline.publication import Publication, publishing
 from pipeline.publication.reuse import reuses
 from pipeline.transport import refused
@@ -123,10 +123,9 @@ def _queue_name(options: Mapping[str, Any]) -> str:
 
 def _group_of(headers: Mapping[str, Any]) -> dict[str, Any]:
     """Return the message group of a retry: that of the attempt which sends it. Celery leaves it behind."""
-    request = current_task.request if current_task else None
-    if request is None or request.id != headers.get("id") or not headers.get("retries"):
-        return {}
-    group = (request.properties or {}).get("MessageGroupId")
+    request = attempt_before(headers.get("id", ""), headers.get("retries") or 0)
+    properties = request.properties if request is not None else None
+    group = (properties or {}).get("MessageGroupId")
     return {"MessageGroupId": group} if group else {}
 
 

@@ -28,7 +28,7 @@ def resend(app: Any, message: Any, headers: Mapping[str, Any]) -> None:
         )
 
 
-def next_attempt(headers: Mapping[str, Any], countdown_seconds: float) -> dict[str, Any]:
+def next_attempt(headers: Mapping[str, Any], countdown_seconds: float | None) -> dict[str, Any]:
     """Return a task's headers for one attempt more, which may run after the countdown."""
     eta = datetime.now(UTC) + timedelta(seconds=countdown_seconds or 0)
     return {**headers, "retries": (headers.get("retries") or 0) + 1, "eta": eta.isoformat()}

@@ -55,9 +55,13 @@ def test_the_publisher_hears_of_it(shop, proxy, moto_aws, status, content, error
 def full_disk():
     """No file of this process gets longer than 10 kB: a write beyond that fails, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def mend():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
-    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    yield mend
+    mend()
 
 
 def test_a_full_disk(shop_of, moto_aws, tmp_path, full_disk):

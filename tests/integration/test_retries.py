@@ -94,8 +94,10 @@ class Retries:
     def test_changed_arguments_get_a_payload_of_their_own(self, shop, server, how):
         """Arguments that were changed in place or given anew are stored anew, and the old payload goes."""
         result = shop.retry_with.delay(ROWS, how)
+        old = next(each.path for each in tuple(server.proxy.requests) if each.operation == "PutObject")
 
         assert result.get(timeout=30) == len(ROWS) + 1
+        eventually(lambda: not any(old.endswith(key) for key in shop.objects()))
         shop.eventually_empty()
         assert server.stored().count("PutObject") == server.stored().count("GetObject") == 2
 
