@@ -58,7 +58,7 @@ def test_inspecting_a_worker(shop_of, redis_server, tmp_path):
     shop.worker(pool="prefork")
     result = shop.nap.delay("top secret", 8)
     eventually(lambda: shop.notes() == ["napping"])
-    inspect = shop.app.control.inspect(timeout=5)
+    inspect = shop.app.control.inspect(timeout=20, limit=1)
 
     ((task,),) = inspect.active().values()
     assert (task["id"], task["name"]) == (result.id, "shop.nap")

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from celery.utils.nodenames import default_nodename
 from shops import entered
 from workers import TESTS, eventually
 
@@ -16,6 +17,8 @@ CONF = {
     "worker_send_task_events": True,
     "broker_transport_options": {"visibility_timeout": 30, "wait_time_seconds": 1, "polling_interval": 0.1},
 }
+ASKED = ("--destination", default_nodename(None), "--timeout", "30")
+"""Options to wait for one answer, and not a second longer."""
 DENIED = b"<ErrorResponse><Error><Type>Sender</Type><Code>AuthorizationError</Code></Error></ErrorResponse>"
 
 
@@ -70,7 +73,7 @@ def test_workers_answer(shop, pool):
         assert answer in said, (question, said)
         assert SECRET not in said
     assert "active" in repr(inspect.query_task(running.id))
-    assert "1 node online" in celery(shop, "status", "--timeout", "5")
+    assert "1 node online" in celery(shop, "status", *ASKED)
 
 
 def test_workers_obey(shop):
@@ -81,15 +84,11 @@ def test_workers_obey(shop):
     eventually(lambda: len(worker.children()) == before + 1)
     shop.app.control.pool_shrink(1)
     eventually(lambda: len(worker.children()) == before)
-    assert "new rate limit set" in celery(
-        shop, "control", "rate_limit", "shop.echo", "100/s", "--timeout", "10"
-    )
-    assert "time limits set" in celery(
-        shop, "control", "time_limit", "shop.nap", "60", "90", "--timeout", "10"
-    )
-    assert "add consumer" in celery(shop, "control", "add_consumer", "more", "--timeout", "4")
+    assert "new rate limit set" in celery(shop, "control", *ASKED, "rate_limit", "shop.echo", "100/s")
+    assert "time limits set" in celery(shop, "control", *ASKED, "time_limit", "shop.nap", "60", "90")
+    assert "add consumer" in celery(shop, "control", *ASKED, "add_consumer", "more")
     assert shop.echo.apply_async(("x",), queue="more").get(timeout=30) == "x"
-    assert "no longer consuming" in celery(shop, "control", "cancel_consumer", "more", "--timeout", "4")
+    assert "no longer consuming" in celery(shop, "control", *ASKED, "cancel_consumer", "more")
     running = shop.nap.delay("x", 60)
     eventually(shop.notes)
     running.revoke(terminate=True, signal="SIGKILL")

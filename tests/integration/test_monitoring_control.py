@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from celery import uuid
+from celery.utils.nodenames import default_nodename
 from shops import standing_shop
 from standins import AWS
 from workers import TESTS, eventually
@@ -39,7 +40,7 @@ def shop(standing, monkeypatch):
 
 @pytest.fixture
 def inspect(shop):
-    return shop.app.control.inspect(timeout=3, limit=1)
+    return shop.app.control.inspect(timeout=20, limit=1)
 
 
 def only(replies):
@@ -51,7 +52,7 @@ def only(replies):
 
 def control(shop, command, **options):
     """Send a command, and return the one worker's reply."""
-    [reply] = getattr(shop.app.control, command)(**options, reply=True, timeout=3, limit=1)
+    [reply] = getattr(shop.app.control, command)(**options, reply=True, timeout=20, limit=1)
     return only(reply)
 
 
@@ -173,7 +174,8 @@ def test_one_reply_queue_serves_many_questions(inspect, moto):
 def test_the_command_line_works(shop, moto):
     """``celery status`` finds the worker, and leaves no queue behind."""
     before = urls(moto)
-    command = [sys.executable, "-m", "celery", "-A", "shop", "status", "--json"]
+    asked = ["--destination", default_nodename(None), "--timeout", "30"]
+    command = [sys.executable, "-m", "celery", "-A", "shop", "status", "--json", *asked]
     ran = subprocess.run(
         command, cwd=TESTS, env=shop.environment, capture_output=True, text=True, check=True, timeout=60
     )

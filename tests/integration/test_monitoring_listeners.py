@@ -129,7 +129,7 @@ def questioned(mailbox, worker, asker):
         return wait(timeout=timeout)
 
     asker.drain_events = drain_both
-    return asking.multi_call("ping", timeout=2, limit=1)
+    return asking.multi_call("ping", timeout=20, limit=1)
 
 
 class TestListening:

@@ -68,7 +68,7 @@ def test_every_pool_hears(opened, moto_aws, pool):
     """Commands reach workers of every pool, and one that shuts down leaves no queue and no subscription."""
     shop = opened()
     worker = shop.worker(pool=pool)
-    [pong] = shop.app.control.inspect(timeout=5, limit=1).ping().values()
+    [pong] = shop.app.control.inspect(timeout=20, limit=1).ping().values()
     assert pong == {"ok": "pong"}
     shop.app.control.shutdown()
     worker.process.wait(30)

@@ -228,11 +228,10 @@ def test_workers_are_counted_where_the_broker_carries_questions(shop_of, redis_s
     )
     shop.worker(pool="threads", concurrency=3)
     look = WorkerLook(shop.app)
-    eventually(lambda: look().count)
-    first = look()
+    first = eventually(lambda: (answer := look()).count and answer)
     results = [shop.add.delay(1, 2) for _ in range(5)]
     assert [result.get(timeout=30) for result in results] == [3] * 5
-    second = look()
+    second = eventually(lambda: (answer := look()).started > first.started and answer)
 
     assert (second.count, second.slots) == (1, 3)
     assert second.started - first.started == 5
