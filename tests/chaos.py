@@ -287,18 +287,12 @@ def run(aws, tmp_path, tasks, seed, progress=lambda _number: None):
 def _wait_until_settled(shop, aws, report):
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        report.messages, report.dead_letters = (_depth(shop, aws, suffix) for suffix in ("", "-dlq"))
+        report.messages, report.dead_letters = (
+            sum(aws.depth(shop.queue + suffix)) for suffix in ("", "-dlq")
+        )
         if not report.messages:
             break
         time.sleep(0.5)
-
-
-def _depth(shop, aws, suffix):
-    sqs = aws.client("sqs")
-    url = sqs.get_queue_url(QueueName=shop.app.conf.task_default_queue + suffix)["QueueUrl"]
-    names = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed")]
-    found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-    return sum(int(found[name]) for name in names)
 
 
 def _count_runs(shop, report, killed):

@@ -30,6 +30,11 @@ class Shop:
     def __getattr__(self, name):
         return getattr(self.module, name)
 
+    @property
+    def queue(self):
+        """The name of the queue that tasks go to."""
+        return self.app.conf.task_default_queue
+
     def worker(self, **options):
         """Start a worker that lives as long as the test."""
         return self._stack.enter_context(workers.worker(self.environment, self._tmp_path, **options))

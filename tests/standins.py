@@ -9,6 +9,7 @@ import socket
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 from uuid import uuid4
 
 import pytest
@@ -16,7 +17,7 @@ from boto3.session import Session
 
 from pipeline.local import HOST, REGION, EmbeddedAWS, Server, environment
 
-__all__ = ["AWS", "Ministack", "Moto", "Redis", "absent", "environment", "running"]
+__all__ = ["AWS", "Depth", "Ministack", "Moto", "Redis", "absent", "environment", "running"]
 
 ROOT = Path(__file__).parents[1]
 
@@ -98,6 +99,14 @@ def running(server):
     server.stop()
 
 
+class Depth(NamedTuple):
+    """How many messages a queue has, as SQS counts them."""
+
+    waiting: int
+    hidden: int
+    delayed: int
+
+
 @dataclass(frozen=True)
 class AWS:
     """A stand-in for AWS as a test sees it: clients that go straight to it, fresh buckets and queues."""
@@ -123,6 +132,20 @@ class AWS:
         named = name or f"queue-{uuid4().hex[:12]}"
         texts = {key: str(value) for key, value in attributes.items()}
         return self.client("sqs").create_queue(QueueName=named, Attributes=texts)["QueueUrl"]
+
+    def url_of(self, queue):
+        """Return the URL of a queue that is there."""
+        return self.client("sqs").get_queue_url(QueueName=queue)["QueueUrl"]
+
+    def attributes(self, queue):
+        """Return all that SQS says of a queue, by its name or its URL."""
+        url = queue if "://" in queue else self.url_of(queue)
+        return self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+
+    def depth(self, queue):
+        """Return how many messages a queue has, by its name or its URL."""
+        found, name = self.attributes(queue), "ApproximateNumberOfMessages"
+        return Depth(int(found[name]), int(found[f"{name}NotVisible"]), int(found[f"{name}Delayed"]))
 
 
 @cache

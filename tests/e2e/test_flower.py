@@ -166,7 +166,7 @@ def test_flower_shows_workers_tasks_and_queues(flower):
     offloaded = flower.shows(f"/task/{big.id}", "SUCCESS", "bytes in claims/v1/", "rehydrated in")
     assert SECRET not in offloaded + inline
     flower.shows("/tasks", "shop.digest")
-    queue = shop.app.conf.task_default_queue
+    queue = shop.queue
     flower.shows("/broker", queue)
     assert queue in flower.get("/api/queues/length")
     metrics = flower.get("/metrics")

@@ -178,9 +178,9 @@ class TestWorker:
         headers = shop.app.amqp.create_task_message(task_id, "shop.digest_bytes", (), {}).headers
         with shop.app.producer_or_acquire() as producer:
             producer.publish(
-                body, routing_key=shop.app.conf.task_default_queue, exchange="", headers=headers,
+                body, routing_key=shop.queue, exchange="", headers=headers,
                 content_type=content_type, content_encoding="binary", correlation_id=task_id,
-                declare=[shop.app.amqp.queues[shop.app.conf.task_default_queue]],
+                declare=[shop.app.amqp.queues[shop.queue]],
             )  # fmt: skip
         return shop.app.AsyncResult(task_id)
 

@@ -4,7 +4,7 @@ import chaos
 import pytest
 from standins import AWS
 
-pytestmark = [pytest.mark.aws, pytest.mark.worker]
+pytestmark = [pytest.mark.aws, pytest.mark.worker, pytest.mark.timeout(600)]
 
 
 def test_nothing_is_lost_or_leaked(ministack, tmp_path):

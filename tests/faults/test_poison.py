@@ -39,18 +39,16 @@ class Queues:
     """The shop's queue and its dead letters, as SQS sees them."""
 
     def __init__(self, shop, aws):
-        self.sqs = aws.client("sqs")
-        self.name = shop.app.conf.task_default_queue
+        self.aws, self.sqs = aws, aws.client("sqs")
+        self.name = shop.queue
         with shop.app.connection_for_write() as connection:
             connection.default_channel._new_queue(self.name)
 
     def url(self, suffix=""):
-        return self.sqs.get_queue_url(QueueName=self.name + suffix)["QueueUrl"]
+        return self.aws.url_of(self.name + suffix)
 
     def depth(self, suffix=""):
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        answer = self.sqs.get_queue_attributes(QueueUrl=self.url(suffix), AttributeNames=names)
-        return sum(int(value) for value in answer["Attributes"].values())
+        return sum(self.aws.depth(self.name + suffix))
 
     def send(self, body):
         self.sqs.send_message(QueueUrl=self.url(), MessageBody=body)

@@ -24,10 +24,8 @@ def shop(shop_of, moto_aws, proxy):
 
 def messages(shop, aws):
     """Return how many messages the shop's queue has; none where it was never made."""
-    sqs = aws.client("sqs")
-    urls = sqs.list_queues(QueueNamePrefix=shop.app.conf.task_default_queue).get("QueueUrls", [])
-    found = [sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"] for url in urls]
-    return sum(int(each["ApproximateNumberOfMessages"]) for each in found)
+    urls = aws.client("sqs").list_queues(QueueNamePrefix=shop.queue).get("QueueUrls", [])
+    return sum(sum(aws.depth(url)) for url in urls)
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_what_sqs_carries_weighs_what_was_computed(shop, moto_aws):
     finally:
         after_task_publish.disconnect(keep)
     sqs = moto_aws.client("sqs")
-    url = sqs.get_queue_url(QueueName=shop.app.conf.task_default_queue)["QueueUrl"]
+    url = moto_aws.url_of(shop.queue)
     (message,) = sqs.receive_message(QueueUrl=url)["Messages"]
 
     computed, actual = seen["claimcheck"]["wire_bytes"], len(message["Body"])

@@ -52,7 +52,7 @@ def test_inspect(moto, redis_server):
     assert suites.passed(said) == 13
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_200)
 def test_tasks(moto, redis_server):
     """Tasks do what Celery's tests want with every body in the store, but for what fails without it."""
     said = run(opened(moto), redis_server, "test_tasks.py", 0)

@@ -40,8 +40,8 @@ class Letters:
     """A shop's queue with its dead-letter queue, and hands to move messages between them."""
 
     def __init__(self, shop, aws, suffix=""):
-        self.sqs = aws.client("sqs")
-        self.name = shop.app.conf.task_default_queue
+        self.aws, self.sqs = aws, aws.client("sqs")
+        self.name = shop.queue
         self.dead_name = f"{self.name.removesuffix(suffix)}-dlq{suffix}"
         fifo = {"FifoQueue": "true"} if suffix else {}
         self.dead_url = aws.queue(self.dead_name, **fifo)
@@ -54,9 +54,7 @@ class Letters:
             self.sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10)
 
     def depth(self, url):
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        found = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-        return sum(int(found[name]) for name in names)
+        return sum(self.aws.depth(url))
 
     def receive(self, url, **options):
         """Receive one message with all that is known of it, and leave it visible."""

@@ -33,7 +33,7 @@ class House:
     def __init__(self, shop, aws):
         self.shop, self.aws = shop, aws
         self.sqs, self.s3 = aws.client("sqs"), aws.client("s3")
-        self.queue = shop.app.conf.task_default_queue
+        self.queue = shop.queue
         self.bucket = serializer.installed().store.bucket
         self.dead_url = aws.queue(f"{self.queue}-dlq", MessageRetentionPeriod=14 * 86_400)
         policy = json.dumps({"deadLetterTargetArn": f"{ARN}{self.queue}-dlq", "maxReceiveCount": 5})
@@ -157,7 +157,7 @@ def test_a_queue_that_is_not_there(shop):
     """A missing queue is a finding, and nothing more is asked of it."""
     checks = examine()[1]
 
-    assert f"queue {shop.app.conf.task_default_queue}" in ill(checks)
+    assert f"queue {shop.queue}" in ill(checks)
 
 
 def test_a_queue_needs_dead_letters(house):

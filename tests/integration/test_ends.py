@@ -93,7 +93,7 @@ def test_a_second_delivery_after_the_end_does_nothing(shop, pool, name, state):
 def deliver(shop, name, body):
     """Put the message of one and the same task on the queue."""
     headers = shop.app.amqp.create_task_message("twice", f"shop.{name}", (), {}).headers
-    queue = shop.app.amqp.queues[shop.app.conf.task_default_queue]
+    queue = shop.app.amqp.queues[shop.queue]
     with shop.app.producer_or_acquire() as producer:
         producer.publish(
             body, routing_key=queue.name, exchange="", headers=headers, declare=[queue],

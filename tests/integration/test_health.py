@@ -72,11 +72,10 @@ def queued(shop_of, moto_aws, proxy):
         store=f"s3://{moto_aws.bucket()}/claims",
         conf={"broker_transport_options": {"queue_name_prefix": "test-"}},
     )
-    shop.queue = shop.app.conf.task_default_queue
     for _ in range(3):
         shop.echo.delay("x")
     shop.sqs = moto_aws.client("sqs")
-    shop.dead_url = shop.sqs.get_queue_url(QueueName=f"test-{shop.queue}-dlq")["QueueUrl"]
+    shop.dead_url = moto_aws.url_of(f"test-{shop.queue}-dlq")
     for _ in range(2):
         shop.sqs.send_message(QueueUrl=shop.dead_url, MessageBody="dead")
     return shop
@@ -115,10 +114,11 @@ class TestHealth:
 
         assert proxy.operations == {"GetQueueAttributes": 6}
 
-    def test_a_queue_without_dead_letters(self, queued, health, recorder, sink, proxy):
+    def test_a_queue_without_dead_letters(self, queued, health, recorder, sink, moto_aws):
         """There is nothing to tell of a dead-letter queue that is not there, and nothing to ask."""
-        url = queued.sqs.get_queue_url(QueueName=f"test-{queued.queue}")["QueueUrl"]
-        queued.sqs.set_queue_attributes(QueueUrl=url, Attributes={"RedrivePolicy": ""})
+        queued.sqs.set_queue_attributes(
+            QueueUrl=moto_aws.url_of(f"test-{queued.queue}"), Attributes={"RedrivePolicy": ""}
+        )
         health.sample()
         recorder.flush()
 
@@ -237,7 +237,6 @@ def watched(shop_of, moto_aws, proxy):
         conf={"broker_transport_options": {**options, "polling_interval": 0.1}},
         metrics=True,
     )
-    shop.queue = shop.app.conf.task_default_queue
     shop.sqs, shop.s3 = moto_aws.client("sqs"), moto_aws.client("s3")
     shop.bucket = serializer.installed().store.bucket
     return shop

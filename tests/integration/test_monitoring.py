@@ -130,10 +130,7 @@ def test_a_listener_that_is_killed_harms_nobody(shop, tmp_path):
 
     assert [shop.echo.delay(number).get(timeout=60) for number in range(5)] == list(range(5))
     shop.eventually_empty()
-    sqs = shop.aws.client("sqs")
-    url = sqs.get_queue_url(QueueName=left.pop())["QueueUrl"]
-    kept = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["MessageRetentionPeriod"])
-    assert kept["Attributes"]["MessageRetentionPeriod"] == "60"
+    assert shop.aws.attributes(left.pop())["MessageRetentionPeriod"] == "60"
 
 
 def test_without_permission_tasks_go_on(shop):

@@ -104,14 +104,6 @@ def subscriptions(aws):
     return sorted(each["Endpoint"].rpartition(":")[2] for each in found)
 
 
-def attributes(aws, url):
-    return aws.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-
-
-def waiting(aws, url):
-    return int(attributes(aws, url)["ApproximateNumberOfMessages"])
-
-
 def ping(state, **_):
     return "pong"
 
@@ -157,7 +149,7 @@ class TestListening:
         """Its queue keeps messages for a minute, hides them longer, is encrypted, and has one source."""
         listen(connection)
         [url] = queues(aws)
-        found = attributes(aws, url)
+        found = aws.attributes(url)
         [statement] = json.loads(found["Policy"])["Statement"]
 
         assert found["MessageRetentionPeriod"] == "60"
@@ -205,7 +197,7 @@ class TestListening:
             assert before["CreateTopic"] == 1
             assert all(before[name] == 200 for name in ("CreateQueue", "GetQueueAttributes", "Subscribe"))
             assert before["GetQueueUrl"] == before["ListSubscriptionsByTopic"] == 0  # as Kombu would
-            eventually(lambda: {waiting(aws, url) for url in urls} == {1})
+            eventually(lambda: {aws.depth(url).waiting for url in urls} == {1})
             assert proxy.operations["Publish"] == 1
 
     def test_a_long_name_is_shortened(self, connection, aws):
@@ -347,7 +339,7 @@ class TestPredefined:
         sns = aws.client("sns")
         topic = sns.create_topic(Name="given")["TopicArn"]
         urls = {name: aws.queue(f"given-{name}") for name in ("control", "replies")}
-        arn = attributes(aws, urls["control"])["QueueArn"]
+        arn = aws.attributes(urls["control"])["QueueArn"]
         raw = {"RawMessageDelivery": "true"}
         sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes=raw)
         options = {
@@ -363,7 +355,7 @@ class TestPredefined:
 
         assert answers == [{"w1@host": "pong"}]
         assert actions(proxy.operations - made) - KOMBUS <= allowed("predefined")
-        assert attributes(aws, urls["control"])["ApproximateNumberOfMessagesNotVisible"] == "0"
+        assert aws.depth(urls["control"]).hidden == 0
 
     def test_queues_alone_are_not_enough(self, aws):
         """With predefined queues and no topics nobody may make any, so there is no remote control."""

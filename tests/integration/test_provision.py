@@ -54,7 +54,7 @@ def test_twice_is_safe(empty):
 
 def test_what_exists_is_never_touched(empty, moto_aws):
     """An existing queue keeps its attributes, and an existing bucket its lifecycle."""
-    name = empty.app.conf.task_default_queue
+    name = empty.queue
     url = moto_aws.queue(name, VisibilityTimeout=7)
     empty.s3.create_bucket(
         Bucket="shop-claims", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
@@ -64,7 +64,7 @@ def test_what_exists_is_never_touched(empty, moto_aws):
         Bucket="shop-claims", LifecycleConfiguration={"Rules": [rule]}
     )
     said = run("provision")[1]
-    attributes = empty.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    attributes = moto_aws.attributes(url)
 
     assert created(said) == []
     assert "no redrive policy" in said["made"][1]["note"]
@@ -76,7 +76,7 @@ def test_what_exists_is_never_touched(empty, moto_aws):
 
 def test_a_dead_letter_queue_that_is_there_is_used(empty, moto_aws):
     """After a break between the two queues, the second run goes on with the first one's."""
-    moto_aws.queue(dead_letter_name(empty.app.conf.task_default_queue))
+    moto_aws.queue(dead_letter_name(empty.queue))
 
     assert created(run("provision")[1]) == ["bucket", "queue"]
 

@@ -70,22 +70,10 @@ def in_a_block(publish):
         publish()
 
 
-def queue_of(shop):
-    return shop.app.conf.task_default_queue
-
-
-def waiting(aws, queue, name="ApproximateNumberOfMessages"):
-    """Return how many messages a queue has; a shop stands for its own."""
-    sqs = aws.client("sqs")
-    queue = queue if isinstance(queue, str) else queue_of(queue)
-    url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
-    return int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])
-
-
 def receive(aws, queue, count):
     """Take messages off a queue, and return the attributes that SQS gave them, in order."""
     sqs = aws.client("sqs")
-    url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+    url = aws.url_of(queue)
     received = []
     while len(received) < count:
         answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["All"])
@@ -146,7 +134,7 @@ class TestCanvas:
         getattr(shop.total, kind)([[number] for number in range(25)]).apply_async()
 
         assert calls() == (1, 0)
-        assert waiting(moto_aws, shop) == 1
+        assert moto_aws.depth(shop.queue).waiting == 1
 
     @pytest.mark.parametrize("limit", [0, None, 1])
     def test_any_pool_of_producers_will_do(self, shop_of, moto_aws, proxy, calls, limit):
@@ -156,7 +144,7 @@ class TestCanvas:
             publish(shop, 15)
 
         assert calls() == (0, 4)
-        assert waiting(moto_aws, shop) == 30
+        assert moto_aws.depth(shop.queue).waiting == 30
 
     def test_a_producer_of_ones_own_sends_when_it_is_given_back(self, shop, calls):
         """A group joins what is collected in the producer that it is given."""
@@ -190,16 +178,16 @@ class TestCanvas:
         group(shop.double.s(number) for number in range(3)).apply_async(countdown=100)
 
         assert calls() == (0, 1)
-        assert waiting(moto_aws, shop) == 0
-        assert waiting(moto_aws, shop, "ApproximateNumberOfMessagesDelayed") == 3
+        assert moto_aws.depth(shop.queue).waiting == 0
+        assert moto_aws.depth(shop.queue).delayed == 3
 
 
 @pytest.mark.worker
 def test_every_stand_in(shop_of, aws, proxy, calls):
     """A group runs on every stand-in, from a standard queue and from a FIFO queue."""
     shop = shop_of(store=f"s3://{aws.bucket()}/claims", options={"threshold_bytes": 0})
-    queue = f"{queue_of(shop)}.fifo"
-    shop.worker(pool="threads", concurrency=8, options=["-Q", f"{queue_of(shop)},{queue}"])
+    queue = f"{shop.queue}.fifo"
+    shop.worker(pool="threads", concurrency=8, options=["-Q", f"{shop.queue},{queue}"])
     results = [
         publish(shop, 12),
         group(
@@ -246,21 +234,21 @@ class TestLoneTask:
 class TestBlock:
     def test_any_number_of_queues(self, shop, calls, moto_aws, proxy):
         """A block collects for each queue, and a call is for one queue alone."""
-        queues = [f"{queue_of(shop)}-{name}" for name in "ab"]
+        queues = [f"{shop.queue}-{name}" for name in "ab"]
         with pipeline.batch():
             for number in range(24):
                 shop.double.apply_async((number,), queue=queues[number % 2])
             assert calls() == (0, 2)
 
         assert calls() == (0, 4)
-        assert [waiting(moto_aws, queue) for queue in queues] == [12, 12]
+        assert [moto_aws.depth(queue).waiting for queue in queues] == [12, 12]
 
     def test_an_exception_in_the_block_takes_nothing_back(self, shop, moto_aws):
         """What was published before it is sent, as without a block."""
         with pytest.raises(ZeroDivisionError):
             in_a_block(lambda: [shop.double.delay(1 // number) for number in (2, 1, 0)])
 
-        assert waiting(moto_aws, shop) == 2
+        assert moto_aws.depth(shop.queue).waiting == 2
 
     def test_blocks_join_and_groups_do_too(self, shop, calls):
         """Inner blocks and groups leave their messages to the outermost block."""
@@ -315,7 +303,7 @@ class TestSize:
         group(shop.digest_bytes.s(NOISE + bytes([number])) for number in range(7)).apply_async()
 
         assert calls() == (1, 3)
-        assert waiting(moto_aws, shop) == 7
+        assert moto_aws.depth(shop.queue).waiting == 7
         assert not shop.objects()
 
     def test_a_broker_may_take_less(self, shop_of, moto_aws, proxy, calls):
@@ -331,7 +319,7 @@ class TestSize:
         publish(shop, 10)
 
         assert calls() == (0, 3)
-        assert waiting(moto_aws, shop) == 10
+        assert moto_aws.depth(shop.queue).waiting == 10
 
 
 class TestFailures:
@@ -344,10 +332,10 @@ class TestFailures:
         (failed,) = caught.value.failed
 
         assert isinstance(caught.value, BatchSendError)
-        assert failed[1:] == (queue_of(shop), "InvalidMessageContents", True)
+        assert failed[1:] == (shop.queue, "InvalidMessageContents", True)
         assert failed.task_id not in owners(shop, moto_aws)
         assert len(shop.objects()) == 24
-        assert waiting(moto_aws, shop) == 15  # of the first ten the proxy only said so
+        assert moto_aws.depth(shop.queue).waiting == 15  # of the first ten the proxy only said so
 
     def test_one_entry_is_refused_for_now(self, shop, proxy, calls, moto_aws):
         """What SQS says is its own fault is sent again, alone."""
@@ -390,7 +378,7 @@ class TestFailures:
         assert rule.used == 1
         assert [each.code for each in caught.value.failed] == ["AccessDenied"] * 10
         assert not shop.objects()
-        assert waiting(moto_aws, shop) == 0
+        assert moto_aws.depth(shop.queue).waiting == 0
 
     @pytest.mark.parametrize("verb", ["lose", "fail"])
     def test_a_call_without_an_answer(self, shop, proxy, verb):
@@ -409,7 +397,7 @@ class TestFailures:
         proxy.fail("SendMessageBatch", status=503, times=1)
         publish(shop, 5)
 
-        assert waiting(moto_aws, shop) == 5
+        assert moto_aws.depth(shop.queue).waiting == 5
 
     def test_a_refusal_after_an_unclear_attempt_is_unclear(self, shop, proxy):
         """What may have been sent the first time is not made certain by the second."""
@@ -422,7 +410,7 @@ class TestFailures:
 
     def test_all_queues_of_a_block_are_tried(self, shop, proxy, moto_aws):
         """The error of one queue stops no other, and names the messages of both the middle and the end."""
-        queues = [f"{queue_of(shop)}-{name}" for name in "abc"]
+        queues = [f"{shop.queue}-{name}" for name in "abc"]
         with pipeline.batch():
             for queue in queues:
                 shop.double.apply_async((0,), queue=queue)
@@ -432,7 +420,7 @@ class TestFailures:
             in_a_block(lambda: [shop.double.apply_async((1,), queue=queue) for queue in places])
 
         assert [each.queue for each in caught.value.failed] == [queues[0]] * 10 + [queues[1]] * 2
-        assert [waiting(moto_aws, queue) for queue in queues] == [1, 1, 3]
+        assert [moto_aws.depth(queue).waiting for queue in queues] == [1, 1, 3]
 
     def test_a_request_to_end_is_not_replaced(self, shop, proxy, caplog):
         """Ctrl-C stays Ctrl-C; what was not sent is logged, and its payload goes."""
@@ -459,7 +447,7 @@ class TestFailures:
         with pytest.raises(RuntimeError, match="no event"):
             in_a_block(lambda: shop.double.apply_async((1,), event_dispatcher=events))
 
-        assert waiting(moto_aws, shop) == 1
+        assert moto_aws.depth(shop.queue).waiting == 1
         assert len(shop.objects()) == 1
 
     def test_a_producer_carries_nothing_over(self, shop, proxy, calls):
@@ -476,7 +464,7 @@ class TestFailures:
 class TestFifo:
     def test_one_call_has_one_message_of_each_group(self, shop, proxy, calls, moto_aws):
         """Groups are batched, what belongs to one travels in order, and ids are kept."""
-        queue = f"{queue_of(shop)}.fifo"
+        queue = f"{shop.queue}.fifo"
         with pipeline.batch():
             for number in range(20):
                 send(shop, queue, number, f"group-{number % 10}", MessageDeduplicationId=f"id-{number}")
@@ -494,7 +482,7 @@ class TestFifo:
 
     def test_trying_again_keeps_the_order(self, shop, proxy, calls, moto_aws):
         """A message that is refused for now is sent before the next of its group."""
-        queue = f"{queue_of(shop)}.fifo"
+        queue = f"{shop.queue}.fifo"
         rule = proxy.fail("SendMessage", status=400, times=1, content=THROTTLED)
         with pipeline.batch():
             for number in range(3):
@@ -506,7 +494,7 @@ class TestFifo:
 
     def test_nothing_overtakes_what_failed(self, shop, proxy, moto_aws):
         """Once a message was refused, those after it in its group are not sent, and others are."""
-        queue = f"{queue_of(shop)}.fifo"
+        queue = f"{shop.queue}.fifo"
         proxy.fail("SendMessageBatch", status=200, times=1, content=answer([1], _0="X!"))
         with pytest.raises(BatchSendError) as caught:
             in_a_block(lambda: [send(shop, queue, 0, name) for name in ("a", "b", "a", "b")])

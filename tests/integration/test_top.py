@@ -30,7 +30,7 @@ ARN = "arn:aws:sqs:eu-west-1:123456789012:"
 @pytest.fixture
 def queue(shop, moto_aws):
     """The shop's queue with a dead-letter queue: its name."""
-    name = shop.app.conf.task_default_queue
+    name = shop.queue
     moto_aws.queue(f"{name}-dlq")
     policy = json.dumps({"deadLetterTargetArn": f"{ARN}{name}-dlq", "maxReceiveCount": 1})
     moto_aws.queue(name, RedrivePolicy=policy)
@@ -70,9 +70,9 @@ def test_counts(shop, queue, moto_aws):
     for _ in range(3):
         shop.digest.delay([1, 2, 3])
     shop.digest.apply_async(([1],), countdown=600)
-    url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+    url = moto_aws.url_of(queue)
     sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=1)
-    dead = sqs.get_queue_url(QueueName=f"{queue}-dlq")["QueueUrl"]
+    dead = moto_aws.url_of(f"{queue}-dlq")
     sqs.send_message(QueueUrl=dead, MessageBody="garbage")
     said = once()
     [shown] = said["queues"]
@@ -148,7 +148,7 @@ def test_a_queue_that_goes_and_comes_is_found_again(shop, queue, moto_aws):
     sqs = moto_aws.client("sqs")
     look = QueueLook(shop.app)
     there = look()
-    sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=queue)["QueueUrl"])
+    sqs.delete_queue(QueueUrl=moto_aws.url_of(queue))
     gone = look()
     moto_aws.queue(queue)
     back = look()

@@ -126,7 +126,7 @@ def test_attributes_follow_the_conventions(traced):
     traced.span("claimcheck release")
     about = {
         "messaging.system": "aws_sqs",
-        "messaging.destination.name": traced.shop.app.conf.task_default_queue,
+        "messaging.destination.name": traced.shop.queue,
         "messaging.message.id": task_id,
         "celery.task_name": "shop.digest",
     }
@@ -264,7 +264,7 @@ def test_lines_carry_the_same_fields(traced):
     assert {each["task_id"] for each in ours} == {task_id}
     assert {each["trace_id"] for each in ours} == {trace_id}
     assert len({each["claim_key"] for each in ours}) == 1
-    assert {each["queue"] for each in ours} == {traced.shop.app.conf.task_default_queue}
+    assert {each["queue"] for each in ours} == {traced.shop.queue}
     assert all(each["payload_bytes"] > 0 and each["stored_bytes"] > 0 for each in ours)
     assert "confidential" not in json.dumps(lines)
 

@@ -53,18 +53,6 @@ def take(channel, queue, count=1, *, later=True):
     return messages
 
 
-def left(aws, queue):
-    """Return how many messages SQS has in a queue, hidden ones included."""
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    return sum(int(value) for value in attributes(aws, queue, names).values())
-
-
-def attributes(aws, queue, names):
-    sqs = aws.client("sqs")
-    url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
-    return sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names).get("Attributes", {})
-
-
 class TestSettling:
     def test_acknowledgements_travel_ten_at_a_time(self, channel, proxy, moto_aws):
         """A hundred acknowledgements are about ten calls, and no single delete."""
@@ -78,7 +66,7 @@ class TestSettling:
 
         assert 10 <= proxy.operations["DeleteMessageBatch"] <= 14
         assert proxy.operations["DeleteMessage"] == 0
-        assert left(moto_aws, queue) == 0
+        assert sum(moto_aws.depth(queue)) == 0
 
     def test_slots_are_free_at_once(self, channel):
         """A message that waits for its delete does not count as work."""
@@ -98,7 +86,7 @@ class TestSettling:
         message.ack()
 
         assert message.acknowledged
-        assert left(moto_aws, queue) == 0
+        assert sum(moto_aws.depth(queue)) == 0
         assert proxy.operations["DeleteMessageBatch"] == 0
 
     def test_early_acknowledgements_raise_if_they_fail(self, channel, proxy):
@@ -122,7 +110,7 @@ class TestSettling:
         eventually(lambda: first.acknowledged and second.acknowledged)
 
         assert proxy.operations["DeleteMessageBatch"] == 2
-        assert left(moto_aws, queue) == 1  # the one that the proxy only said was gone
+        assert sum(moto_aws.depth(queue)) == 1  # the one that the proxy only said was gone
 
     def test_throttled_then_fine(self, channel, proxy, moto_aws):
         """A refusal for the moment is not the end."""
@@ -133,7 +121,7 @@ class TestSettling:
         eventually(lambda: message.acknowledged)
 
         assert rule.used == 3
-        assert left(moto_aws, queue) == 0
+        assert sum(moto_aws.depth(queue)) == 0
 
     def test_a_lost_answer_is_asked_for_again(self, channel, proxy, moto_aws):
         """SQS deletes, nobody hears of it, and the second time confirms."""
@@ -143,7 +131,7 @@ class TestSettling:
         message.ack()
         eventually(lambda: message.acknowledged)
 
-        assert left(moto_aws, queue) == 0
+        assert sum(moto_aws.depth(queue)) == 0
 
     def test_an_expired_receipt_handle_never_settles(self, channel, proxy, monkeypatch, caplog):
         """The message stays unsettled, and that is counted and logged once."""
@@ -172,7 +160,7 @@ class TestSettling:
                 message.ack()
 
         assert all(message.acknowledged for message in messages)
-        assert left(moto_aws, queue) == 0
+        assert sum(moto_aws.depth(queue)) == 0
 
     def test_an_acknowledgement_after_the_end_is_refused(self, moto_aws, proxy):
         """A channel that is closed has given the message back, so it must not pass for settled."""
@@ -196,7 +184,7 @@ class TestHeartbeat:
             for message in messages:
                 message.ack()
 
-        assert left(moto_aws, queue) == 0
+        assert sum(moto_aws.depth(queue)) == 0
 
     def test_what_settled_or_was_given_back_is_not_extended(self, moto_aws, proxy):
         """The heartbeat is for what is held, and for nothing else."""
@@ -269,7 +257,7 @@ class TestGivingBack:
             message = eventually(lambda: channel.basic_get(queue))
             message.ack()
 
-        assert left(moto_aws, queue) == 0
+        assert sum(moto_aws.depth(queue)) == 0
 
     def test_what_was_not_started_is_shown_at_once(self, moto_aws, proxy):
         """A channel that closes gives back what it holds, for others to take."""
@@ -311,8 +299,8 @@ class TestQueues:
     def test_a_new_queue_has_a_dead_letter_queue(self, channel, moto_aws):
         """Both are encrypted; dead letters stay 14 days, and come after five receipts."""
         queue = publish(channel)
-        policy = json.loads(attributes(moto_aws, queue, ["RedrivePolicy"])["RedrivePolicy"])
-        dead = attributes(moto_aws, f"{queue}-dlq", ["All"])
+        policy = json.loads(moto_aws.attributes(queue)["RedrivePolicy"])
+        dead = moto_aws.attributes(f"{queue}-dlq")
 
         assert policy == {"deadLetterTargetArn": dead["QueueArn"], "maxReceiveCount": 5}
         assert dead["MessageRetentionPeriod"] == "1209600"
@@ -322,8 +310,8 @@ class TestQueues:
     def test_a_fifo_queue_has_a_fifo_one(self, channel, moto_aws):
         """A FIFO queue's dead letters stay in order."""
         queue = publish(channel, name=f"queue-{uuid4().hex[:8]}.fifo")
-        dead = attributes(moto_aws, queue.replace(".fifo", "-dlq.fifo"), ["All"])
-        policy = json.loads(attributes(moto_aws, queue, ["RedrivePolicy"])["RedrivePolicy"])
+        dead = moto_aws.attributes(queue.replace(".fifo", "-dlq.fifo"))
+        policy = json.loads(moto_aws.attributes(queue)["RedrivePolicy"])
 
         assert policy["deadLetterTargetArn"] == dead["QueueArn"]
         assert dead["FifoQueue"] == "true"
@@ -356,14 +344,12 @@ class TestQueues:
 
     def test_the_operators_own_attributes_come_first(self, moto_aws, proxy):
         """What sqs-creation-attributes says is not overruled."""
-        target = moto_aws.client("sqs").get_queue_attributes(
-            QueueUrl=moto_aws.queue("letters"), AttributeNames=["QueueArn"]
-        )["Attributes"]["QueueArn"]
+        target = moto_aws.attributes(moto_aws.queue("letters"))["QueueArn"]
         policy = json.dumps({"deadLetterTargetArn": target, "maxReceiveCount": 2})
         with opened(**{"sqs-creation-attributes": {"RedrivePolicy": policy}}) as channel:
             queue = publish(channel)
 
-        found = json.loads(attributes(moto_aws, queue, ["RedrivePolicy"])["RedrivePolicy"])
+        found = json.loads(moto_aws.attributes(queue)["RedrivePolicy"])
         assert found["deadLetterTargetArn"] == target
 
     def test_a_queue_without_dead_letters_is_warned_about_once(self, moto_aws, proxy, caplog):
@@ -384,7 +370,7 @@ class TestQueues:
             headers = {"id": "1", "task": "add", "retries": retries}
             publish(channel, name=name, headers=headers)
 
-        assert left(moto_aws, name) == 2
+        assert sum(moto_aws.depth(name)) == 2
 
     def test_a_given_deduplication_id_is_kept(self, channel, moto_aws):
         """Whoever gives one knows better."""
@@ -392,4 +378,4 @@ class TestQueues:
         for number in (1, 2):
             publish(channel, name=name, headers={"id": str(number)}, MessageDeduplicationId="same")
 
-        assert left(moto_aws, name) == 1
+        assert sum(moto_aws.depth(name)) == 1

@@ -25,15 +25,13 @@ class Queue:
     """The shop's queue as SQS sees it."""
 
     def __init__(self, shop, aws):
-        self.sqs = aws.client("sqs")
+        self.aws, self.sqs = aws, aws.client("sqs")
         with shop.app.connection_for_write() as connection:
-            self.url = connection.default_channel._new_queue(shop.app.conf.task_default_queue)
+            self.url = connection.default_channel._new_queue(shop.queue)
 
     def counts(self):
         """Return how many messages are visible, hidden and delayed."""
-        names = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed")]
-        found = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)["Attributes"]
-        return tuple(int(found[name]) for name in names)
+        return self.aws.depth(self.url)
 
     def postpone(self, shop, deliveries=0, **delta):
         """Publish a task, and put its message back with an ETA, as if its delay were over."""
@@ -57,7 +55,7 @@ def queue(shop, moto_aws):
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
 def test_a_countdown_travels_with_the_message(shop, queue, pool):
     """The queue keeps the message until its time, and then it runs, once."""
-    result = shop.echo.apply_async(("x",), countdown=3)
+    result = shop.echo.apply_async(("x",), countdown=10)
     assert queue.counts() == (0, 0, 1)
     worker = shop.worker(pool=pool)
 
@@ -76,7 +74,7 @@ def test_a_long_countdown_is_delayed_as_long_as_sqs_can(shop, queue):
 
 def test_an_eta_is_waited_for_in_sqs(shop, queue, proxy):
     """A message that comes before its time is hidden until then; no worker keeps or extends it."""
-    result = queue.postpone(shop, seconds=25)
+    result = queue.postpone(shop, seconds=45)
     worker = shop.worker(pool="solo")
     eventually(lambda: proxy.operations["ChangeMessageVisibility"] == 1)
     worker.stop()
@@ -84,7 +82,7 @@ def test_an_eta_is_waited_for_in_sqs(shop, queue, proxy):
     assert queue.counts() == (0, 1, 0)
     assert "received" not in worker.text()
     shop.worker(pool="solo")
-    assert result.get(timeout=60)
+    assert result.get(timeout=90)
     shop.eventually_empty()
     assert queue.counts() == (0, 0, 0)
     assert proxy.operations["ChangeMessageVisibilityBatch"] == 0

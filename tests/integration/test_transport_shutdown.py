@@ -77,11 +77,7 @@ def test_a_lost_connection_ends_no_task(shop, proxy, moto_aws, pool):
     assert shop.echo.delay("y").get(timeout=60) == "y"
     assert shop.notes().count("holding") == 1
     assert worker.process.poll() is None
-    sqs = moto_aws.client("sqs")
-    url = sqs.get_queue_url(QueueName=shop.app.conf.task_default_queue)["QueueUrl"]
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    asked = {"QueueUrl": url, "AttributeNames": names}
-    eventually(lambda: set(sqs.get_queue_attributes(**asked)["Attributes"].values()) == {"0"})
+    eventually(lambda: not any(moto_aws.depth(shop.queue)))
     assert "nothing received" in worker.text()
     assert "Unrecoverable" not in worker.text()
 

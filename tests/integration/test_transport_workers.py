@@ -21,15 +21,6 @@ def shop(shop_of, moto_aws, proxy):
     )
 
 
-def left(aws, shop):
-    """Return how many messages the shop's queue has, hidden ones included."""
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    sqs = aws.client("sqs")
-    url = sqs.get_queue_url(QueueName=shop.app.conf.task_default_queue)["QueueUrl"]
-    answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)
-    return sum(int(value) for value in answer["Attributes"].values())
-
-
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_a_task_longer_than_its_visibility_runs_once(shop, moto_aws, pool):
     """Neither the task that runs nor the one that waits behind it is delivered a second time."""
@@ -40,22 +31,23 @@ def test_a_task_longer_than_its_visibility_runs_once(shop, moto_aws, pool):
     assert [result.get(timeout=90) for result in results] == [1, 1, 1]
     shop.eventually_empty()
     assert shop.notes().count("napping") == 3
-    assert left(moto_aws, shop) == 0
+    assert sum(moto_aws.depth(shop.queue)) == 0
 
 
 def test_a_killed_workers_messages_come_back(shop, moto_aws):
     """Nobody extends what a dead process held: another runs it within the visibility timeout."""
     doomed = shop.worker(pool="threads", concurrency=1)
-    results = [shop.nap.delay("x", seconds) for seconds in (9, *[0] * 10)]
+    results = [task.delay("x") for task in (shop.hold, *[shop.echo] * 10)]
     eventually(lambda: doomed.text().count("received") == 10)
     sleep(VISIBILITY_SECONDS)  # so that the heartbeat has been at work
+    shop.worker(pool="threads", concurrency=5)
     doomed.process.kill()
     killed = monotonic()
-    shop.worker(pool="threads", concurrency=5)
+    shop.note("go on")
 
-    assert [result.get(timeout=30) for result in results] == [1] * 11
-    assert monotonic() - killed < VISIBILITY_SECONDS + 9 + 10
-    assert shop.notes().count("napping") == 12  # the one that was under way runs again
+    assert [result.get(timeout=30) for result in results] == [1, *"x" * 10]
+    assert monotonic() - killed < VISIBILITY_SECONDS + 10
+    assert shop.notes().count("holding") == 2  # the one that was under way runs again
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
@@ -67,7 +59,7 @@ def test_early_acknowledgements_are_not_collected(shop, proxy, moto_aws, pool):
     shop.eventually_empty()
     assert proxy.operations["DeleteMessage"] == 1
     assert proxy.operations["DeleteMessageBatch"] == 0
-    assert left(moto_aws, shop) == 0
+    assert sum(moto_aws.depth(shop.queue)) == 0
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "gevent"])
@@ -80,7 +72,7 @@ def test_late_acknowledgements_travel_together(shop, proxy, moto_aws, pool):
     shop.eventually_empty()
     assert proxy.operations["DeleteMessage"] == 0
     assert 6 <= proxy.operations["DeleteMessageBatch"] <= 40
-    assert left(moto_aws, shop) == 0
+    assert sum(moto_aws.depth(shop.queue)) == 0
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
@@ -93,7 +85,7 @@ def test_a_shutdown_settles_what_has_ended(shop, proxy, moto_aws, pool):
     worker.stop()
 
     assert result.get(timeout=5) == 1
-    assert left(moto_aws, shop) == 0
+    assert sum(moto_aws.depth(shop.queue)) == 0
     assert shop.objects() == []
 
 
