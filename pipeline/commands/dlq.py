@@ -10,7 +10,7 @@ from pipeline.commands.frame import FINDINGS, app_of, guarded, leave, progress, 
 from pipeline.errors import PipelineError
 from pipeline.operations.deadletters import DeadLetterQueue, DeadLetters, Outcome
 from pipeline.operations.letters import Letter, verdict
-from pipeline.operations.queues import Queues
+from pipeline.queues import Queues
 
 queue_argument = click.argument("queue", required=False)
 limit_option = click.option("--limit", type=click.IntRange(1), help="So many messages of each queue at most.")

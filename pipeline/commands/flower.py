@@ -21,7 +21,7 @@ from tornado.options import options
 from tornado.web import url
 
 from pipeline.commands.frame import app_of
-from pipeline.operations.queues import Queues
+from pipeline.queues import Queues
 from pipeline.worker.returned import NOT_SHOWN
 
 logger = get_logger(__name__)

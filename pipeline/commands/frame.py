@@ -21,7 +21,7 @@ from celery.app.utils import find_app
 from pipeline import serializer
 from pipeline.claimcheck import ClaimCheck
 from pipeline.errors import PipelineError
-from pipeline.operations.queues import QueueError
+from pipeline.queues import QueueError
 
 FINDINGS = 1
 ERROR = 2

@@ -5,8 +5,8 @@ import click
 from pipeline.claimcheck import ClaimCheck
 from pipeline.commands.frame import app_of, guarded, show
 from pipeline.operations.provision import Made, provision
-from pipeline.operations.queues import Queues
 from pipeline.options import DAY_SECONDS
+from pipeline.queues import Queues
 
 
 @click.command("provision")

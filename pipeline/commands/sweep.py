@@ -12,8 +12,8 @@ from pipeline.metrics import ORPHANS_FOUND
 from pipeline.operations import listeners, sweep
 from pipeline.operations.deadletters import DeadLetters, Named
 from pipeline.operations.listeners import Heard
-from pipeline.operations.queues import Queues
 from pipeline.operations.sweep import Swept
+from pipeline.queues import Queues
 
 _AGE = re.compile(r"(\d{1,6})([smhd])\Z")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

@@ -12,8 +12,8 @@ import click
 
 from pipeline.commands.frame import app_of, guarded
 from pipeline.commands.screen import lines
-from pipeline.operations.queues import QueueError
 from pipeline.operations.snapshot import Snapshot, Watch
+from pipeline.queues import QueueError
 
 COLUMNS = 80
 """Width where there is no terminal."""

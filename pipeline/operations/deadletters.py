@@ -15,7 +15,7 @@ from pipeline.errors import ClaimError, StoreError
 from pipeline.operations import letters
 from pipeline.operations.letters import Letter
 from pipeline.operations.messages import Holding, Received, held, send
-from pipeline.operations.queues import Queue, Queues
+from pipeline.queues import Queue, Queues
 
 DEDUPLICATION = timedelta(minutes=5)
 """A FIFO queue accepts and drops what carries a deduplication id that it has seen so lately. Source: SQS

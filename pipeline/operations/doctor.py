@@ -15,8 +15,8 @@ from pipeline.claim import new_key
 from pipeline.claimcheck import ClaimCheck
 from pipeline.errors import PayloadMissingError, StoreError
 from pipeline.operations.bucket import Bucket, is_about
-from pipeline.operations.queues import Queue, QueueError, Queues
 from pipeline.options import DAY_SECONDS
+from pipeline.queues import Queue, QueueError, Queues
 from pipeline.store import Store
 from pipeline.stores.s3 import S3Store
 from pipeline.transport.fanout import fans_out
@@ -146,7 +146,7 @@ def check_remote_control(app: Any) -> Iterator[Check]:
     name, mend = "remote control", "allow what docs/monitoring.md says, or set supports_fanout to False"
     try:
         asked = (app.control.inspect(timeout=seconds).ping() for seconds in ANSWER_SECONDS)
-        answers = next(filter(None, asked), {})
+        answers: dict[str, Any] = next(filter(None, asked), {})
     except KombuError as exc:
         yield Check(name, False, str(exc), mend)  # noqa: FBT003
     else:

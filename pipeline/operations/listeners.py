@@ -13,7 +13,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from pipeline.operations.queues import Queues, code_of
+from pipeline.queues import Queues, code_of
 from pipeline.transport.addressing import LISTENER
 from pipeline.transport.listeners import RENEWED, is_absent
 from pipeline.transport.topics import ABSENT_TOPIC

@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.operations.queues import Queue, QueueError, asked
+from pipeline.queues import Queue, QueueError, asked
 
 BATCH_COUNT = 10
 """Most messages of one call. Source: SQS API Reference, ReceiveMessage."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipeline.operations.bucket import Bucket
-from pipeline.operations.queues import Queues
+from pipeline.queues import Queues
 from pipeline.store import Store
 from pipeline.stores.s3 import S3Store
 from pipeline.transport.addressing import dead_letter_name

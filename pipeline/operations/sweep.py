@@ -20,8 +20,8 @@ from typing import Any
 
 from pipeline.claim import check_key, day_of
 from pipeline.errors import ClaimError
-from pipeline.operations.queues import Queue, Queues
 from pipeline.options import REUSE_SECONDS, SQS_RETENTION_LIMIT_SECONDS
+from pipeline.queues import Queue, Queues
 from pipeline.store import Store, StoredObject
 
 MARGIN = timedelta(days=1)

@@ -12,7 +12,7 @@ from itertools import islice
 from time import monotonic
 from typing import Any
 
-from pipeline.operations.queues import Queue, Queues
+from pipeline.queues import Queue, Queues
 from pipeline.store import Store
 
 COUNTS = ("", "NotVisible", "Delayed")
@@ -105,18 +105,18 @@ class QueueLook:
     """
 
     def __init__(self, app: Any) -> None:
-        Queues(app)
-        self._app = app
-        self._queues: Queues | None = None
-        self._found: dict[str, tuple[Queue, Queue | None]] = {}
-        self._read_now: dict[str, Queue | None] = {}
+        self._queues = Queues(app)
+        self._letters: dict[str, Queue | None] = {}
         self._depths: dict[str, int] = {}
         self._rates: dict[str, Rate] = {}
-        self.calls = 0
-        """Requests of SQS so far."""
         self.arrived = self.gone = 0
         """By how much backlogs have grown and shrunk since the first look: at least so much was sent, and
         deleted, as what comes and goes between two looks is not seen."""
+
+    @property
+    def calls(self) -> int:
+        """Requests of SQS so far."""
+        return self._queues.calls
 
     def __call__(self) -> list[Depth]:
         """Look. An error closes the connection, so that the next look starts anew.
@@ -125,31 +125,21 @@ class QueueLook:
             QueueError: SQS refuses us or does not answer.
         """
         try:
-            self._read_now.clear()
-            queues = self._open()
-            return [self._depth(queues, name) for name in queues.names()]
+            self._letters.clear()
+            return [self._depth(name) for name in self._queues.names()]
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
         """Close the connection."""
-        if self._queues is not None:
-            self._queues.__exit__(None, None, None)
-        self._queues, self._found = None, {}
+        self._queues.close()
 
-    def _open(self) -> Queues:
-        if self._queues is None:
-            opened = Queues(self._app)
-            self.calls += 1
-            self._queues = opened.__enter__()
-        return self._queues
-
-    def _depth(self, queues: Queues, name: str) -> Depth:
-        found = self._again(queues, name) or self._find(queues, name)
-        if found is None:
+    def _depth(self, name: str) -> Depth:
+        queue = self._queues.find(name)
+        if queue is None:
             return Depth(name, is_there=False)
-        queue, letters = found
+        letters = self._dead_letters_of(queue)
         waiting, in_flight, delayed = (queue.number(f"ApproximateNumberOfMessages{each}") for each in COUNTS)
         return Depth(
             name=name,
@@ -161,30 +151,12 @@ class QueueLook:
             change_per_second=self._change(name, queue.depth),
         )
 
-    def _find(self, queues: Queues, name: str) -> tuple[Queue, Queue | None] | None:
-        self.calls += 2
-        queue = queues.find(name)
-        if queue is None:
-            return None
-        self.calls += 2 if queue.redrive_policy else 0
-        self._found[name] = queue, queues.dead_letters_of(queue)
-        return self._found[name]
-
-    def _again(self, queues: Queues, name: str) -> tuple[Queue, Queue | None] | None:
-        """Read both queues anew, by the URLs that are known; None if there are none, or no more."""
-        known = self._found.pop(name, (None, None))
-        queue, letters = (self._read(queues, each) if each else None for each in known)
-        if queue is None:
-            return None
-        self._found[name] = queue, letters
-        return queue, letters
-
-    def _read(self, queues: Queues, queue: Queue) -> Queue | None:
-        """Read a queue, once in each look: several may share a dead-letter queue."""
-        if queue.url not in self._read_now:
-            self.calls += 1
-            self._read_now[queue.url] = queues.read(queue.name, queue.url, queue.client)
-        return self._read_now[queue.url]
+    def _dead_letters_of(self, queue: Queue) -> Queue | None:
+        """Read a dead-letter queue, once in each look: several queues may share it."""
+        arn = queue.dead_letter_arn
+        if arn not in self._letters:
+            self._letters[arn] = self._queues.dead_letters_of(queue)
+        return self._letters[arn]
 
     def _change(self, name: str, backlog: int) -> float | None:
         grown = backlog - self._depths.get(name, backlog)

@@ -10,7 +10,6 @@ Source: SQS API Reference, GetQueueAttributes; SQS Developer Guide, "Available C
 Amazon SQS".
 """
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from celery import signals
 
 from pipeline import timechain
 from pipeline.metrics import DEAD_LETTERS, QUEUE_BACKLOG, WORKER_CONCURRENCY, Metric, Recorder
+from pipeline.queues import QueueError, Queues
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Health:
         self._app, self._recorder = app, recorder
         self._concurrency = concurrency
         self._interval_seconds = interval_seconds
-        self._depths = _Depths(app)
+        self._queues: Queues | None = None
         self._failing: set[str] = set()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -78,12 +78,27 @@ class Health:
         for queue in list(self._app.amqp.queues.consume_from):
             try:
                 self._recorder.record(WORKER_CONCURRENCY, self._concurrency(), queue=queue)
-                for metric, depth in self._depths.of(queue):
+                for metric, depth in self._depths(queue):
                     self._recorder.record(metric, depth, queue=queue)
                 self._failing.discard(queue)
             except Exception as exc:  # noqa: BLE001 - whatever Kombu, botocore or a network raise
-                self._depths.close()
+                self._disconnect()
                 self._warn(queue, exc)
+
+    def _depths(self, queue: str) -> Iterator[tuple[Metric, int]]:
+        """Yield how many messages wait in a queue, and then in its dead-letter queue if it has one."""
+        if self._queues is None:
+            self._queues = Queues(self._app, self._app.connection_for_read())
+        found = self._queues.find(self._queues.channel.canonical_queue_name(queue))
+        if found is None:
+            raise QueueError(f"there is no queue {queue}: make it as deploy/README.md says")
+        yield QUEUE_BACKLOG, found.number(_DEPTH)
+        if letters := self._queues.dead_letters_of(found):
+            yield DEAD_LETTERS, letters.number(_DEPTH)
+
+    def _disconnect(self) -> None:
+        if self._queues is not None:
+            self._queues.close()
 
     def _warn(self, queue: str, exc: Exception) -> None:
         if queue not in self._failing:
@@ -95,58 +110,7 @@ class Health:
         while not self._closing.wait(max(due - monotonic(), 0.0)):
             self.sample()
             due = max(due + self._interval_seconds, monotonic())
-        self._depths.close()
-
-
-class _Depths:
-    """Asks SQS over a connection of its own: Kombu's channels are for one thread. Used by one thread."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-        self._connection: Any = None
-        self._channel: Any = None
-        self._dead_urls: dict[str, str] = {}
-
-    def of(self, queue: str) -> Iterator[tuple[Metric, int]]:
-        """Yield how many messages wait in a queue, and then in its dead-letter queue if it has one.
-
-        Raises:
-            Exception: SQS refuses us or does not answer, or there is no such queue.
-        """
-        channel = self._open()
-        client = channel.sqs(queue=channel.canonical_queue_name(queue))  # renews credentials where need be
-        url = channel._resolve_queue_url(queue)  # noqa: SLF001 - Kombu's, and the only one that makes no queue
-        attributes = _attributes(client, url, _DEPTH, "RedrivePolicy")
-        yield QUEUE_BACKLOG, int(attributes[_DEPTH])
-        policy = json.loads(attributes.get("RedrivePolicy", "{}"))
-        if arn := policy.get("deadLetterTargetArn"):
-            yield DEAD_LETTERS, int(_attributes(client, self._dead_url(client, arn), _DEPTH)[_DEPTH])
-
-    def close(self) -> None:
-        """Forget the connection; the next question opens another."""
-        connection, self._connection, self._channel = self._connection, None, None
-        if connection is not None:
-            connection.release()
-
-    def _open(self) -> Any:
-        if self._connection is None:
-            self._connection = self._app.connection_for_read()
-            self._connection.connect()  # default_channel would try for ever
-        if self._channel is None:
-            self._channel = self._connection.channel()
-        return self._channel
-
-    def _dead_url(self, client: Any, arn: str) -> str:
-        if arn not in self._dead_urls:
-            *_, account, name = arn.split(":")
-            answer = client.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)
-            self._dead_urls[arn] = answer["QueueUrl"]
-        return self._dead_urls[arn]
-
-
-def _attributes(client: Any, url: str, *names: str) -> dict[str, str]:
-    attributes: dict[str, str] = client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-    return attributes
+        self._disconnect()
 
 
 def health_of(worker: Any, recorder: Recorder) -> Health:

@@ -7,6 +7,7 @@ table to a run with a worker, here.
 import json
 import random
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -86,7 +87,7 @@ def health(queued, recorder):
     made = Health(queued.app, recorder, lambda: 8, 3_600)
     yield made
     made.close()
-    made._depths.close()
+    made._disconnect()
 
 
 def worker_of(app):
@@ -126,8 +127,9 @@ class TestHealth:
 
     def test_what_may_not_be_asked_is_logged_once(self, queued, health, recorder, sink, proxy, caplog):
         """Without leave to look at the dead letters the rest is told; once it is there, all is."""
+        asked = count()
         rule = proxy.fail(
-            "GetQueueUrl",
+            lambda request: request.operation == "GetQueueUrl" and next(asked) % 2,  # not the queue itself
             status=400,
             times=2,
             content=FORBIDDEN,
@@ -160,7 +162,7 @@ class TestHealth:
         queued.app.amqp.queues.select(["nowhere"])
         health = Health(queued.app, recorder, lambda: 8, 3_600)
         health.sample()
-        health._depths.close()
+        health._disconnect()
         recorder.flush()
 
         assert sink.told() == {(WORKER_CONCURRENCY, "nowhere"): [8]}

@@ -13,8 +13,8 @@ from shops import entered, standing_shop
 from workers import eventually
 
 from pipeline.operations import sweep
-from pipeline.operations.queues import Queues
 from pipeline.options import DAY_SECONDS, REUSE_SECONDS
+from pipeline.queues import Queues
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
@@ -291,7 +291,7 @@ def test_a_retry_of_a_lost_child_that_is_not_sent(shop_of, moto_aws, proxy):
 def test_a_retry_stays_in_its_message_group(shop_of, moto_aws, suffix):
     """A FIFO queue keeps what belongs together in order, and a fair queue knows whose message it is."""
     shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options=OPTIONS, conf=CONF)
-    queue = f"{shop.app.conf.task_default_queue}{suffix}"
+    queue = f"{shop.queue}{suffix}"
     result = shop.retry_grouped.apply_async((NOISE,), queue=queue, MessageGroupId="tenant")
     shop.worker(pool="threads", options=("-Q", queue))
 
@@ -306,7 +306,7 @@ def test_the_sweep_spares_what_retries_keep(shop_of, moto_aws):
     dead = moto_aws.queue(MessageRetentionPeriod=14 * DAY_SECONDS)
     arn = f"arn:aws:sqs:eu-west-1:123456789012:{dead.rpartition('/')[2]}"
     policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 5})
-    name = shop.app.conf.task_default_queue
+    name = shop.queue
     moto_aws.queue(name, MessageRetentionPeriod=4 * DAY_SECONDS, RedrivePolicy=policy)
 
     with Queues(shop.app) as queues:

@@ -16,8 +16,8 @@ from pipeline.cli import main
 from pipeline.commands import frame
 from pipeline.operations import messages, sweep
 from pipeline.operations.deadletters import DeadLetters
-from pipeline.operations.queues import Queue, Queues
 from pipeline.operations.sweep import Swept
+from pipeline.queues import Queue, Queues
 from pipeline.stores.memory import MemoryStore
 
 pytestmark = pytest.mark.aws
@@ -42,7 +42,7 @@ def run(*words):
 @pytest.fixture
 def queued(shop, moto_aws):
     """The shop with a queue that keeps messages for 4 days, and a dead-letter queue that does for 14."""
-    name = shop.app.conf.task_default_queue
+    name = shop.queue
     shop.dead_url = moto_aws.queue(f"{name}-dlq", MessageRetentionPeriod=14 * 86_400)
     arn = f"arn:aws:sqs:eu-west-1:123456789012:{name}-dlq"
     policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 5})

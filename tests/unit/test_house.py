@@ -19,7 +19,7 @@ STOREYS = [
     ["tracing"],
     ["claimcheck", "stores", "cloudwatch", "emf", "otel"],
     ["attempt", "links", "deferred", "timechain", "testing"],
-    ["serializer", "transport"],
+    ["serializer", "transport", "queues"],
     ["publisher", "worker", "results", "idempotency"],
     ["installation", "entry_point"],
     ["local", "operations"],
@@ -44,7 +44,7 @@ VENDORS = {
     "kombu": {"operations", "serializer", "transport", "installation", "idempotency", "worker"},
     "billiard": {"worker"},
     "boto3": {"stores", "cloudwatch"},
-    "botocore": {"operations", "stores", "cloudwatch", "transport"},
+    "botocore": {"operations", "queues", "stores", "cloudwatch", "transport"},
     "moto": {"local"},
     "opentelemetry": {"otel", "tracing"},
 }

@@ -1,4 +1,4 @@
-"""The app's queues and their dead-letter queues, as SQS has them: the one place here that asks SQS.
+"""The app's queues and their dead-letter queues, as SQS has them: who looks at queues asks here.
 
 Names, URLs and clients are those of Kombu's channel, so that region, endpoint, credentials, prefix and
 predefined queues are the app's own. Source: kombu 5.7.0, ``transport/SQS/__init__.py``.
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
+from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
 
 _ABSENT = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
@@ -51,35 +52,64 @@ class Queue:
         policy: dict[str, Any] = json.loads(self.attributes.get("RedrivePolicy") or "{}")
         return policy
 
+    @property
+    def dead_letter_arn(self) -> str:
+        """The ARN of the dead-letter queue, empty if there is none."""
+        return str(self.redrive_policy.get("deadLetterTargetArn", ""))
+
 
 class Queues:
-    """The queues of an app, for the length of a ``with`` block. Not safe to share between threads.
+    """The queues of an app, for the length of a ``with`` block or until closed. For one thread.
+
+    It connects when it is first asked, and anew after :meth:`close`. To find a queue takes two calls, and to
+    find it again one.
 
     Args:
         app: a Celery app whose broker is SQS.
+        connection: Kombu's, which is closed with this; without one, the app's for publishing.
 
     Raises:
         ValueError: it is not.
         QueueError: SQS refuses us or does not answer.
     """
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, connection: Any = None) -> None:
         self._app = app
-        self._connection = app.connection_for_write()
+        self._connection = connection or app.connection_for_write()
+        self._channel: Any = None
+        self._urls: dict[str, str] = {}
+        self.calls = 0
+        """Requests of SQS so far, for looking at queues."""
         driver = self._connection.transport.driver_type
         if driver != "sqs":
-            raise ValueError(f"this command needs queues of SQS, and the app's broker is {driver}")
+            raise ValueError(f"this needs queues of SQS, and the app's broker is {driver}")
 
     def __enter__(self) -> Self:
-        with asked("the account", "ListQueues"):
-            self._connection.connect()  # default_channel would try for ever
-            self.channel: Any = self._connection.channel()
+        self._open()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._channel = None
+        self._urls.clear()
         self._connection.release()
+
+    @property
+    def channel(self) -> Any:
+        """Kombu's channel, over a connection that is open."""
+        return self._channel or self._open()
+
+    def _open(self) -> Any:
+        self.calls += 1
+        with asked("the account", "ListQueues"):
+            self._connection.connect()  # default_channel would try for ever
+            self._channel = self._connection.channel()
+        return self._channel
 
     def names(self) -> list[str]:
         """Return SQS's names of the queues that the app names, sorted."""
@@ -94,15 +124,14 @@ class Queues:
         """Return a queue by SQS's name, or ``None`` if there is none."""
         predefined = self.channel.predefined_queues
         if name in predefined:
-            return self.read(name, predefined[name]["url"], self.channel.sqs(queue=name))
+            return self._read(name, predefined[name]["url"], self.channel.sqs(queue=name))
         return self._look_up(self.channel.sqs(), name)
 
     def dead_letters_of(self, queue: Queue) -> Queue | None:
         """Return the dead-letter queue of a queue, or ``None`` if it has none that exists."""
-        arn = queue.redrive_policy.get("deadLetterTargetArn")
-        if not arn:
+        if not queue.dead_letter_arn:
             return None
-        *_, account, name = str(arn).split(":")
+        *_, account, name = queue.dead_letter_arn.split(":")
         return self._look_up(queue.client, name, account)
 
     def create(self, name: str) -> Queue:
@@ -119,33 +148,34 @@ class Queues:
         return queue
 
     def _look_up(self, client: Any, name: str, account: str = "") -> Queue | None:
-        owner = {"QueueOwnerAWSAccountId": account} if account else {}
-        with asked(name, "GetQueueUrl"):
+        place = f"{account}:{name}"
+        if place not in self._urls:
+            owner = {"QueueOwnerAWSAccountId": account} if account else {}
+            answer = self._ask(client, "GetQueueUrl", name, QueueName=name, **owner)
+            if answer is None:
+                return None
+            self._urls[place] = answer["QueueUrl"]
+        return self._read(name, self._urls[place], client)
+
+    def _read(self, name: str, url: str, client: Any) -> Queue | None:
+        """Return a queue as it is now; its URL stays the same if it goes and comes."""
+        answer = self._ask(client, "GetQueueAttributes", name, QueueUrl=url, AttributeNames=["All"])
+        return None if answer is None else Queue(name, url, answer.get("Attributes", {}), client)
+
+    def _ask(self, client: Any, call: str, who: str, **parameters: Any) -> dict[str, Any] | None:
+        """Return what SQS answers, ``None`` if there is no such queue."""
+        self.calls += 1
+        with asked(who, call):
             try:
-                url = client.get_queue_url(QueueName=name, **owner)["QueueUrl"]
+                answer: dict[str, Any] = getattr(client, xform_name(call))(**parameters)
             except ClientError as exc:
                 if code_of(exc) in _ABSENT:
                     return None
                 raise
-        return self.read(name, url, client)
-
-    def read(self, name: str, url: str, client: Any) -> Queue | None:
-        """Return a queue as it is now, by SQS's name and its URL; ``None`` if it is not there.
-
-        Raises:
-            QueueError: SQS refuses us or does not answer.
-        """
-        with asked(name, "GetQueueAttributes"):
-            try:
-                answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
-            except ClientError as exc:
-                if code_of(exc) in _ABSENT:
-                    return None
-                raise
-        return Queue(name, url, answer.get("Attributes", {}), client)
+        return answer
 
     def _found(self, name: str, url: str, client: Any) -> Queue:
-        queue = self.read(name, url, client)
+        queue = self._read(name, url, client)
         if queue is None:
             raise QueueError(f"queue {name} is gone again: somebody deleted it; try again in a minute")
         return queue
