@@ -133,12 +133,12 @@ class ClaimCheck:
             created=now,
         )
 
-    def is_reusable(self, claim: Claim, sealed: Inline) -> bool:
-        """Say whether a claim stands for just this payload, and may be published once more."""
+    def is_reusable(self, claim: Claim, sealed: Inline, wait_seconds: float = 0.0) -> bool:
+        """Say whether a claim stands for just this payload, and may be published again, to run so late."""
         found = (claim.codec, claim.compression, claim.expanded_bytes, claim.size_bytes)
         return (
             found == (sealed.codec, sealed.compression, sealed.expanded_bytes, len(sealed.data))
-            and is_young(claim)
+            and is_young(claim, wait_seconds)
             and self._ours(claim)
             and _digest(sealed.data) == claim.digest
         )
@@ -280,13 +280,18 @@ class ClaimCheck:
         self.recorder.record(metric, perf_counter() - start, queue=queue, task=task)
 
 
-def is_young(claim: Claim) -> bool:
+def is_young(claim: Claim, wait_seconds: float = 0.0) -> bool:
     """Say whether one more message may name a payload, as a retry's does: the sweep counts on it.
 
     ``created`` is as true as its message: forging it harms the forger's own payload, and no other.
+
+    Args:
+        claim: that of the attempt before.
+        wait_seconds: how long it is until the task may run again. The payload's key was made for an earlier
+            time, and says nothing of it.
     """
     age_seconds = (datetime.now(UTC) - claim.created).total_seconds()
-    return abs(age_seconds) < REUSE_SECONDS  # in the future: clocks differ
+    return abs(age_seconds) + wait_seconds < REUSE_SECONDS  # in the future: clocks differ
 
 
 def _digest(data: bytes) -> str:

@@ -12,8 +12,8 @@ SQS_RETENTION_LIMIT_SECONDS = 14 * DAY_SECONDS
 """Longest that SQS keeps a message. Source: SQS API Reference, MessageRetentionPeriod."""
 
 REUSE_SECONDS = DAY_SECONDS
-"""A retry publishes its payload again until that is so old, and stores it anew from then on. So a payload
-may be that much older than a message that names it: the sweep and the time chain count it in."""
+"""A retry publishes its payload again if that is younger when the retry may run, and else stores it anew. So
+a payload may be that much older than a message that names it: the sweep and the time chain count it in."""
 
 ALIAS = re.compile(r"[a-z][a-z0-9_.-]{0,63}\Z", re.ASCII)
 

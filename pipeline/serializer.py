@@ -168,7 +168,8 @@ class _Encoding:
         if running is None or running.claim is None or running.reused:
             return None
         mark = reuse.mark(task_id, attempt - 1, running.claim.key)
-        if not self.claimcheck.is_reusable(running.claim, sealed) or not reuses.note(mark):
+        wait_seconds = self.publication.wait_seconds
+        if not self.claimcheck.is_reusable(running.claim, sealed, wait_seconds) or not reuses.note(mark):
             return None
         running.reused, self.publication.reuse = True, mark
         self.record(metrics.PAYLOADS_REUSED)

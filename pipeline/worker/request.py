@@ -217,9 +217,10 @@ class RequestMixin(Request):
         """
         deferred = deferred_in(self._payload)
         claim = deferred.claim if deferred else None
-        if claim is None or not is_young(claim):
+        delay_seconds = self.task.default_retry_delay or 0
+        if claim is None or not is_young(claim, delay_seconds):
             return bool(super()._retry_worker_lost(exc, exc_info))
-        reason = Retry(exc=exc, when=self.task.default_retry_delay)
+        reason = Retry(exc=exc, when=delay_seconds)
         try:
             resend(self._app, self._message, next_attempt(self._message.headers, reason.when))
         except Exception:

@@ -4,6 +4,7 @@ import json
 import os
 import random
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -12,6 +13,7 @@ from proxy import Proxy
 from shops import entered, standing_shop
 from workers import eventually
 
+from pipeline.claim import day_of
 from pipeline.operations import sweep
 from pipeline.options import DAY_SECONDS, REUSE_SECONDS
 from pipeline.queues import Queues
@@ -31,6 +33,12 @@ CONF = {
     }
 }
 REFUSAL = b'{"__type":"AccessDenied","message":"no"}'
+
+
+def days_ahead(shop):
+    """Return how many days ahead of today the days in the keys of the store are."""
+    now = datetime.now(UTC)
+    return [(day_of(key) - now).days + 1 for key in shop.objects()]
 
 
 @dataclass
@@ -142,6 +150,13 @@ class Retries:
         shop.eventually_empty()
         assert server.stored().count("PutObject") == 2
         assert server.stored().count("GetObject") == 3
+
+    def test_a_retry_that_is_days_away_has_its_own(self, shop, server):
+        """The payload of a retry with a long countdown lies under the day it is due, as that of any task."""
+        shop.retry_and.delay(NOISE, "return", 2 * DAY_SECONDS)
+
+        eventually(lambda: shop.notes() and days_ahead(shop) == [2])
+        assert server.stored().count("PutObject") == 2
 
     def test_what_only_looks_like_a_retry_has_its_own(self, shop, server):
         """A task that publishes itself under its own id, but not as a retry, stores its arguments anew."""
@@ -266,6 +281,17 @@ def test_a_retry_of_a_lost_child_keeps_its_payload(shop_of, moto_aws, proxy, lat
     assert "task retried: Retry in 1s" in worker.text()
     assert [proxy.operations[name] for name in CALLS] == [1, 2, 1]
     assert worker.pid not in {each.pid for each in proxy.requests if each.operation == "GetObject"}
+
+
+def test_a_retry_of_a_lost_child_that_is_days_away(shop_of, moto_aws):
+    """It gets a payload of its own, by Celery's own way, and the first one goes."""
+    annotations = {"shop.suicide": {"default_retry_delay": 2 * DAY_SECONDS}}
+    conf = CONF | {"task_retry_on_worker_lost": True, "task_annotations": annotations}
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options=OPTIONS, conf=conf)
+    shop.worker(pool="prefork")
+    shop.suicide.delay(NOISE)
+
+    eventually(lambda: shop.notes() and days_ahead(shop) == [2])
 
 
 def test_a_retry_of_a_lost_child_that_is_not_sent(shop_of, moto_aws, proxy):

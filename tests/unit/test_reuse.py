@@ -186,6 +186,15 @@ def test_which_claims_stand_for_a_payload(claimcheck, changes, expected):
     assert claimcheck.is_reusable(msgspec.structs.replace(claim, **changes), sealed) is expected
 
 
+@pytest.mark.parametrize(("wait_seconds", "expected"), [(REUSE_SECONDS - 60, True), (REUSE_SECONDS, False)])
+def test_a_payload_is_not_kept_for_a_retry_that_is_far_off(claimcheck, wait_seconds, expected):
+    """Its key says when it was to be used at first, and from that day the sweep counts its age."""
+    sealed = claimcheck.seal([[1, 2, 3], {}, []])
+    claim = claimcheck.offload(sealed, Publication())
+
+    assert claimcheck.is_reusable(claim, sealed, wait_seconds) is expected
+
+
 def test_a_claim_without_a_time_zone_is_refused(claimcheck):
     """A claim's age can always be told."""
     claim = claimcheck.offload(claimcheck.seal(1), Publication())
