@@ -6,53 +6,41 @@ Source: celery 5.7.0, ``worker/request.py`` (``Request``, ``create_request_cls``
 """
 
 import logging
-import math
 from collections.abc import Callable
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from billiard.einfo import ExceptionWithTraceback
-from celery import signals, states
-from celery.exceptions import Reject, Retry
+from celery import signals
+from celery.exceptions import Retry
+from celery.worker.state import task_ready
 from kombu.utils.objects import cached_property
 
-from pipeline import facts, links
+from pipeline import links
 from pipeline.claimcheck import is_young
 from pipeline.deferred import deferred_in
 from pipeline.errors import PipelineError
 from pipeline.publication import reuse
 from pipeline.publication.reuse import reuses
-from pipeline.worker.later import HIDDEN_SECONDS
+from pipeline.worker.refusal import RefusalMixin, refusal
 from pipeline.worker.releaser import Releaser
 from pipeline.worker.resend import next_attempt, resend
 from pipeline.worker.returned import shown
 
-if TYPE_CHECKING:
-    from celery.worker.request import Request
-else:
-    Request = object  # what stands in front of a class is not one of its kind
-
 logger = logging.getLogger(__name__)
 
-
-RESENT = "claimcheck-resent"
-RESEND_LIMIT = 20
-"""How often a message is sent again before its task is recorded as failed: as SQS's maxReceiveCount does
-for messages that it still has. Each time the store was asked for ``store_retry_seconds``."""
-
+SHOWN_BYTES = 1_024
+"""Most that arguments may take for ``inspect`` to show them: a reply is one message, and Celery's own text of
+arguments has that length as well. Source: celery 5.7.0, ``app/amqp.py``, ``argsrepr_maxsize``."""
 
 LAST_EVENTS = frozenset({"task-succeeded", "task-failed", "task-retried"})
 """After these a monitor hears no more of an attempt. What they say of its arguments, it shows."""
-
-SOON = 2
-"""So often a message whose call is in progress comes again soon; then, when that call must have ended."""
 
 
 class GivenBackError(Exception):
     """Keeps a thread from running a task whose message this worker has given back."""
 
 
-class RequestMixin(Request):
+class RequestMixin(RefusalMixin):
     """Hands payloads to the releaser when, and only when, their task will not run again."""
 
     releaser: Releaser
@@ -82,26 +70,13 @@ class RequestMixin(Request):
         return_ok: bool = False,  # noqa: FBT001, FBT002
     ) -> None:
         """Handle failure, retry, rejection, ignore, termination and a lost worker: all come here."""
-        reject = _rehydration_failure(exc_info)
+        reject = refusal(exc_info)
         if reject is None:
             super().on_failure(exc_info, send_failed_event, return_ok)
-        elif not reject.requeue:
-            self._fail(reject.reason, exc_info)
-        elif self.acknowledged:
-            self._send_again(reject.reason, exc_info)
-        elif not self._hidden(reject.reason):
-            self.reject(requeue=True)
+        else:
+            task_ready(self)
+            self._refuse(reject, exc_info)
         self._end()
-
-    def _hidden(self, error: PipelineError) -> bool:
-        """Give the message back until the delivery that runs now must have ended; SQS alone can.
-
-        Not the first time: mostly the other one is about to end.
-        """
-        seconds = getattr(error, "free_in_seconds", 0.0)
-        if seconds and getattr(self._message, "receive_count", 0) > SOON:
-            self._rejected = self._message.hide(min(math.ceil(seconds), HIDDEN_SECONDS))
-        return self._rejected
 
     def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: FBT001 - Celery's signature
         """Handle a time limit; the hard one ends the execution."""
@@ -143,10 +118,11 @@ class RequestMixin(Request):
         super().send_event(type, **fields)
 
     def info(self, safe: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - Celery's signature
-        """Describe the task for ``inspect``: its arguments if they came with it, or what stands for them."""
+        """Describe the task for ``inspect``: its arguments if they are few, or what stands for them."""
         deferred = deferred_in(self._payload)
         facts: dict[str, Any] = super().info(safe=safe or deferred is not None)
-        if deferred is not None and deferred.claim is None and not safe:
+        inline = deferred.payload if deferred is not None and deferred.claim is None else None
+        if deferred and inline and inline.expanded_bytes <= SHOWN_BYTES and not safe:
             facts["args"], facts["kwargs"] = deferred.stored()
         return facts
 
@@ -163,51 +139,6 @@ class RequestMixin(Request):
         attempt = self.request_dict.get("retries") or 0
         if not reuses.holds(reuse.mark(self.id, attempt, deferred.claim.key)):
             self.releaser.ended(self._message, deferred.claim)
-
-    def _fail(self, error: PipelineError, exc_info: Any) -> None:
-        """Record why the task cannot run, and reject its message towards the dead-letter queue.
-
-        As Celery does for a ``Reject``, but with the error itself as the result, so that
-        ``AsyncResult.get()`` raises it.
-        """
-        if not self._has_failed():
-            self.task.backend.mark_as_failure(
-                self.id, error, request=self._context, store_result=self.store_errors
-            )
-        signals.task_failure.send(
-            sender=self.task,
-            task_id=self.id,
-            exception=error,
-            args=self.args,
-            kwargs=self.kwargs,
-            traceback=exc_info.traceback,
-            einfo=exc_info,
-        )
-        self.send_event("task-failed", exception=repr(error), traceback=exc_info.traceback)
-        logger.error("task refused: %s", error, extra=self._facts())
-        self.reject(requeue=False)
-
-    def _facts(self) -> dict[str, Any]:
-        deferred = deferred_in(self._payload)
-        about = facts.of_message(self.request_dict, self.delivery_info.get("routing_key"))
-        return about | facts.of_payload(deferred.payload if deferred else None)
-
-    def _has_failed(self) -> bool:
-        """Say whether an earlier delivery has recorded a failure, and so called the errbacks."""
-        try:
-            return bool(self.task.backend.get_state(self.id) == states.FAILURE)
-        except Exception:  # noqa: BLE001 - no backend, or one that does not answer: then nobody knows
-            return False
-
-    def _send_again(self, error: PipelineError, exc_info: Any) -> None:
-        """Send the same message once more: with early acknowledgement the first one is already gone."""
-        headers = self._message.headers
-        sent = headers.get(RESENT, 0)
-        if sent >= RESEND_LIMIT:
-            self._fail(error, exc_info)
-            return
-        self._rejected = True
-        resend(self._app, self._message, {**headers, RESENT: sent + 1})
 
     def _retry_worker_lost(self, exc: Any, exc_info: Any) -> bool:
         """Retry a task whose child was lost (``retry_on_worker_lost``), and say whether that was done.
@@ -268,12 +199,3 @@ class RequestMixin(Request):
             logger.error(  # noqa: TRY400 - the sentence says all
                 "errbacks not called: %s", exc, extra=self._facts()
             )
-
-
-def _rehydration_failure(exc_info: Any) -> Reject | None:
-    """Return the ``Reject`` that a deferred body raised, or ``None`` for any other outcome of a task."""
-    exc = exc_info.exception
-    if isinstance(exc, ExceptionWithTraceback):
-        exc = exc.exc
-    ours = isinstance(exc, Reject) and isinstance(exc.reason, PipelineError)
-    return exc if ours else None

@@ -7,9 +7,13 @@ import time
 import pytest
 from workers import eventually
 
+from pipeline.errors import StoreUnavailableError
+
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
 RANDOM = random.Random(5)
+OPTIONS = {"threshold_bytes": 0, "store_retry_seconds": 2}
+DENIED = b'{"__type":"AccessDenied","message":"no"}'
 
 
 @pytest.fixture
@@ -23,8 +27,7 @@ def s3(proxy_to, moto_aws, monkeypatch):
 @pytest.fixture
 def shop(shop_of, moto_aws, s3):
     """A shop that waits two seconds for its store and then gives the message back."""
-    options = {"threshold_bytes": 0, "store_retry_seconds": 2}
-    return shop_of(store=f"s3://{moto_aws.bucket()}/claims", options=options)
+    return shop_of(store=f"s3://{moto_aws.bucket()}/claims", options=OPTIONS)
 
 
 def test_twenty_seconds_without_s3_lose_and_fail_nothing(shop, s3):
@@ -72,6 +75,22 @@ def test_an_outage_loses_no_early_acknowledged_task(shop, s3, pool):
     s3.heal()
 
     assert result.get(timeout=60) == 100
+    shop.eventually_empty()
+
+
+def test_what_cannot_be_sent_again_fails(shop_of, moto_aws, s3, proxy_to, monkeypatch):
+    """If SQS refuses it too, a task that was acknowledged early fails for all to see, and is not just gone."""
+    sqs = proxy_to(moto_aws.url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", sqs.url)
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options=OPTIONS)
+    worker = shop.worker(pool="threads")
+    s3.fail("GetObject", status=503)
+    result = shop.early.delay("x" * 100)
+    sqs.fail("SendMessage", status=403, content=DENIED)
+
+    with pytest.raises(StoreUnavailableError):
+        result.get(timeout=60)
+    assert "message not sent again" in worker.text()
     shop.eventually_empty()
 
 

@@ -1,6 +1,7 @@
 """Messages that no task can be made of: none stops a worker, none is lost, each is explained and mended."""
 
 import json
+import os
 from base64 import b64encode
 
 import pytest
@@ -163,6 +164,20 @@ def test_no_pool_minds(shop, queues, pool, poison):
 
     assert result.get(timeout=60) == "x"
     eventually(lambda: queues.depth("-dlq") == 1, 60)
+
+
+def test_errbacks_are_called_once(shop_of, moto_aws, monkeypatch):
+    """A task that is refused at each delivery calls its errbacks at the first, without a stored result too."""
+    monkeypatch.setattr(messages, "WAIT_SECONDS", 0)
+    conf = {"broker_transport_options": OPTIONS, "task_ignore_result": True}
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 10_000}, conf=conf)
+    queues = Queues(shop, moto_aws)
+    refused = shop.digest_bytes.apply_async((os.urandom(20_000),), link_error=shop.errback.s())
+    serializer.installed().store.delete(shop.objects())
+    shop.worker(pool="threads")
+
+    eventually(lambda: queues.depth("-dlq") == 1, 60)
+    assert shop.notes() == [f"errback {refused.id} PayloadMissingError"]
 
 
 def test_without_dead_letters_nothing_is_deleted(shop_of, moto_aws):

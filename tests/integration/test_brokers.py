@@ -7,6 +7,9 @@ from celery import chain, chord
 from celery.contrib.testing.worker import start_worker
 from workers import eventually
 
+from pipeline import serializer
+from pipeline.errors import PayloadMissingError
+
 pytestmark = [pytest.mark.worker]
 
 NOISE = random.Random(13).randbytes(400_000)
@@ -69,6 +72,41 @@ def test_inspecting_a_worker(shop_of, redis_server, tmp_path):
     assert list(inspect.stats())
     shop.app.control.revoke(result.id, terminate=True)
     shop.eventually_empty()
+
+
+@pytest.fixture
+def watched(shop_of, redis_server, tmp_path):
+    """A shop on Redis, whose workers answer, and where only what is big goes through the store."""
+    redis_server.reset()
+    return shop_of(
+        broker=redis_server.url, store=f"file://{tmp_path}/store",
+        conf={"worker_enable_remote_control": True, "broker_transport_options": {"visibility_timeout": 60}},
+    )  # fmt: skip
+
+
+def test_a_refused_task_is_over(watched):
+    """A task whose payload is missing is active no more, nor reserved, once that is known."""
+    results = [watched.digest_bytes.delay(NOISE) for _ in range(3)]
+    serializer.installed().store.delete(watched.objects())
+    watched.worker(pool="prefork")
+    for result in results:
+        with pytest.raises(PayloadMissingError):
+            result.get(timeout=60)
+    inspect = watched.app.control.inspect(timeout=20, limit=1)
+
+    assert [list(asked().values()) for asked in (inspect.active, inspect.reserved)] == [[[]], [[]]]
+
+
+def test_big_arguments_are_not_shown_because_they_travel_inline(watched):
+    """What compresses well may be inline and still fill a reply: ``inspect`` says how much there is."""
+    watched.worker(pool="prefork")
+    watched.hold.delay("secret" * 1_000)
+    eventually(watched.notes)
+    ((task,),) = watched.app.control.inspect(timeout=20, limit=1).active().values()
+    watched.note("go on")
+
+    assert "secret" not in repr(task)
+    assert "inline" in repr(task["args"])
 
 
 def test_filesystem(shop_of, tmp_path, options):

@@ -220,6 +220,18 @@ def test_two_at_the_same_time_run_once(shop, pool, seconds):
         assert "task in progress" in running[0].text() + running[1].text()
 
 
+def test_an_early_acknowledged_call_waits_for_the_other(shop, moto_aws):
+    """Its message is gone, so it is sent again for later while the other runs, and has its result then."""
+    worker(shop, concurrency=2)
+    results = [shop.till.charge_early.delay("order") for _ in range(2)]
+    eventually(lambda: moto_aws.depth(shop.queue).delayed == 1)
+    shop.note("go on")
+    first, second = [result.get(timeout=60) for result in results]
+
+    assert first == second
+    assert shop.notes().count("charged") == 1
+
+
 def test_a_failed_call_runs_again(shop):
     """A failure is recorded as with any task, and the call may run again."""
     worker(shop)

@@ -262,8 +262,8 @@ def test_success_is_the_last_word(shop_of, moto_aws, proxy):
     assert result.state == "SUCCESS"
 
 
-@pytest.mark.parametrize("late", [True, False])
-def test_a_retry_of_a_lost_child_keeps_its_payload(shop_of, moto_aws, proxy, late):
+@pytest.mark.parametrize(("late", "compression"), [(True, None), (False, None), (True, "gzip")])
+def test_a_retry_of_a_lost_child_keeps_its_payload(shop_of, moto_aws, proxy, late, compression):
     """With ``task_retry_on_worker_lost`` the main process retries, and reads and stores nothing for it."""
     shop = shop_of(
         store=f"s3://{moto_aws.bucket()}/claims",
@@ -272,7 +272,7 @@ def test_a_retry_of_a_lost_child_keeps_its_payload(shop_of, moto_aws, proxy, lat
     )
     worker = shop.worker(pool="prefork")
     proxy.requests.clear()
-    result = shop.suicide.delay(NOISE)
+    result = shop.suicide.apply_async((NOISE,), compression=compression)
     eventually(lambda: result.state == "RETRY")
 
     assert result.get(timeout=30) == len(NOISE)

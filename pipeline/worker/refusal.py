@@ -1,0 +1,138 @@
+"""What becomes of a task that could not run: its payload was not to be read, or its call is in progress.
+
+Nothing of it has run, so it is no failure of the task's: the message goes back to the queue, or towards the
+dead-letter queue. Part of :class:`~pipeline.worker.request.RequestMixin`, in the worker's main process.
+"""
+
+import logging
+import math
+from typing import TYPE_CHECKING, Any
+
+from billiard.einfo import ExceptionWithTraceback
+from celery import signals, states
+from celery.exceptions import Reject
+
+from pipeline import facts
+from pipeline.deferred import deferred_in
+from pipeline.errors import PipelineError
+from pipeline.transport import refused
+from pipeline.worker.later import HIDDEN_SECONDS
+from pipeline.worker.resend import later, resend
+
+if TYPE_CHECKING:
+    from celery.worker.request import Request
+else:
+    Request = object  # what stands in front of a class is not one of its kind
+
+logger = logging.getLogger(__name__)
+
+RESENT = "claimcheck-resent"
+RESEND_LIMIT = 20
+"""How often a message is sent again before its task is recorded as failed: as SQS's maxReceiveCount does
+for messages that it still has. Each time the store was asked for ``store_retry_seconds``."""
+
+AGAIN_SECONDS = 10
+"""How long a message waits that is sent again because its call is in progress, unless that ends sooner."""
+
+SOON = 2
+"""So often a message whose call is in progress comes again soon; then, when that call must have ended."""
+
+
+class RefusalMixin(Request):
+    """Deals with a ``Reject`` that a deferred body or ``@idempotent`` has raised."""
+
+    _rejected: bool
+
+    def _refuse(self, reject: Reject, exc_info: Any) -> None:
+        """Deal with a task that did not run, as its payload could not be read or its call is in progress."""
+        if not reject.requeue:
+            self._fail(reject.reason, exc_info)
+        elif self.acknowledged:
+            self._send_again(reject.reason, exc_info)
+        elif not self._hidden(reject.reason):
+            self.reject(requeue=True)
+
+    def _hidden(self, error: PipelineError) -> bool:
+        """Give the message back until the delivery that runs now must have ended; SQS alone can.
+
+        Not the first time: mostly the other one is about to end.
+        """
+        seconds = getattr(error, "free_in_seconds", 0.0)
+        if seconds and getattr(self._message, "receive_count", 0) > SOON:
+            self._rejected = self._message.hide(min(math.ceil(seconds), HIDDEN_SECONDS))
+            self.acknowledged = self._rejected  # it is not ours any more, to be cancelled with its process
+        return self._rejected
+
+    def _fail(self, error: PipelineError, exc_info: Any) -> None:
+        """Record why the task cannot run, and reject its message towards the dead-letter queue.
+
+        As Celery does for a ``Reject``, but with the error itself as the result, so that
+        ``AsyncResult.get()`` raises it.
+        """
+        if not self._has_failed():
+            self.task.backend.mark_as_failure(
+                self.id, error, request=self._context, store_result=self.store_errors
+            )
+        signals.task_failure.send(
+            sender=self.task,
+            task_id=self.id,
+            exception=error,
+            args=self.args,
+            kwargs=self.kwargs,
+            traceback=exc_info.traceback,
+            einfo=exc_info,
+        )
+        self.send_event("task-failed", exception=repr(error), traceback=exc_info.traceback)
+        logger.error("task refused: %s", error, extra=self._facts())
+        self.reject(requeue=False)
+
+    def _has_failed(self) -> bool:
+        """Say whether an earlier delivery has recorded a failure, and so called the errbacks.
+
+        Where nothing is recorded, it must have been the first one.
+        """
+        try:
+            state = self.task.backend.get_state(self.id)
+        except Exception:  # noqa: BLE001 - no backend, or one that does not answer: then nobody knows
+            state = None
+        is_known = self.store_errors and state is not None
+        return bool(state == states.FAILURE if is_known else self._is_repeated)
+
+    @property
+    def _is_repeated(self) -> bool:
+        is_received_again = getattr(self._message, "receive_count", 1) > 1  # by our SQS transport
+        return is_received_again or bool(self.delivery_info.get("redelivered"))
+
+    def _send_again(self, error: PipelineError, exc_info: Any) -> None:
+        """Send the same message once more: with early acknowledgement the first one is already gone.
+
+        For a call that is in progress that goes on until it has ended; for anything else it has a limit.
+        """
+        headers = self._message.headers
+        sent, seconds = headers.get(RESENT, 0), getattr(error, "free_in_seconds", 0.0)
+        if sent >= RESEND_LIMIT:
+            self._fail(error, exc_info)
+            return
+        again = later(headers, min(seconds, AGAIN_SECONDS)) if seconds else {**headers, RESENT: sent + 1}
+        try:
+            resend(self._app, self._message, again)
+        except Exception as exc:
+            logger.exception("message not sent again", extra=self._facts())
+            self._fail(error, exc_info)
+            self._rejected = not refused(exc)  # it may be there all the same, and then needs its payload
+        else:
+            self._rejected = True
+
+    def _facts(self) -> dict[str, Any]:
+        deferred = deferred_in(self._payload)
+        about = facts.of_message(self.request_dict, self.delivery_info.get("routing_key"))
+        return about | facts.of_payload(deferred.payload if deferred else None)
+
+
+def refusal(exc_info: Any) -> Reject | None:
+    """Return the ``Reject`` that a deferred body raised, or ``None`` for any other outcome of a task."""
+    exc = exc_info.exception
+    if isinstance(exc, ExceptionWithTraceback):
+        exc = exc.exc
+    ours = isinstance(exc, Reject) and isinstance(exc.reason, PipelineError)
+    return exc if ours else None
