@@ -49,8 +49,9 @@ def command(
     """Find payloads that nobody will release, and queues of monitors that have died.
 
     Such payloads are old, and no message names them; such queues were not renewed for a quarter of an hour.
-    Exits with 1 if it found some and did not delete them. Safe beside live traffic, and to repeat.
+    Exits with 1 if it found some and did not delete them all. Safe beside live traffic, and to repeat.
     Dead-letter queues are read, which raises the receive count of their messages; live queues are not.
+    Nothing is deleted while one could not be read whole.
     """
     app, claimcheck = app_of(context)
     with Queues(app) as queues:
@@ -63,15 +64,20 @@ def command(
                 "raise it, or add --force-age if you know that none does"
             )
         named = DeadLetters(app, queues).named()
+        if named.unread and (age < least or (do_delete and not force_age)):
+            raise ValueError(_not_read(named, is_forced=force_age))
         heard = listeners.sweep(queues, do_delete=do_delete)
-    if named.unread and age < least:
-        raise ValueError(
-            f"not all messages could be read of {', '.join(named.unread)}: somebody else holds them; try "
-            "again when they are visible"
-        )
     swept = _run(claimcheck, age, named, do_delete=do_delete)
     _report(swept, heard, age, named, as_json=as_json)
     leave(_exit_code(swept, heard, do_delete=do_delete))
+
+
+def _not_read(named: Named, *, is_forced: bool) -> str:
+    remedy = "raise --older-than" if is_forced else "add --force-age if you know that they name nothing old"
+    return (
+        f"not all messages could be read of {', '.join(named.unread)}: somebody else holds them, or they "
+        f"wait behind others of a FIFO queue; try again when they are visible, or {remedy}"
+    )
 
 
 def _run(claimcheck: ClaimCheck, age: timedelta, named: Named, *, do_delete: bool) -> Swept:
@@ -100,11 +106,17 @@ def _report(swept: Swept, heard: Heard, age: timedelta, named: Named, *, as_json
         "listeners_error": heard.error,
     }
     value = {"older_than_seconds": age.total_seconds(), "unread_queues": named.unread, **counts}
-    rows = [("older than", f"{age / timedelta(days=1):g} days"), *counts.items()]
+    rows = [
+        ("older than", f"{age / timedelta(days=1):g} days"),
+        ("unread queues", ", ".join(named.unread)),
+        *counts.items(),
+    ]
     show(value, [(name.replace("_", " "), count) for name, count in rows], as_json=as_json)
 
 
 def _exit_code(swept: Swept, heard: Heard, *, do_delete: bool) -> int:
     if swept.failed:
         return ERROR
-    return FINDINGS if (swept.orphans or heard.stale) and not do_delete else 0
+    if do_delete:
+        return FINDINGS if heard.error or heard.removed < heard.stale else 0
+    return FINDINGS if swept.orphans or heard.stale else 0

@@ -19,6 +19,7 @@ from pipeline.options import DAY_SECONDS
 from pipeline.queues import Queue, QueueError, Queues
 from pipeline.store import Store
 from pipeline.stores.s3 import S3Store
+from pipeline.transport import answers
 from pipeline.transport.fanout import fans_out
 
 SKEW_LIMIT_SECONDS = 60
@@ -143,14 +144,19 @@ def check_remote_control(app: Any) -> Iterator[Check]:
     is_over_sns = timechain.scheme_of(app) == "sqs" and fans_out(options)
     if not (is_over_sns and app.conf.worker_enable_remote_control):
         return
-    name, mend = "remote control", "allow what docs/monitoring.md says, or set supports_fanout to False"
+    name, mend = (
+        "remote control",
+        "check region and credentials, allow what docs/monitoring.md says, or set supports_fanout to False",
+    )
     try:
         asked = (app.control.inspect(timeout=seconds).ping() for seconds in ANSWER_SECONDS)
-        answers: dict[str, Any] = next(filter(None, asked), {})
+        answered: dict[str, Any] = next(filter(None, asked), {})
     except KombuError as exc:
         yield Check(name, False, str(exc), mend)  # noqa: FBT003
+    except answers.FAILURES as exc:  # Kombu's channel lets them through when it connects
+        yield Check(name, False, f"no worker could be asked: AWS answered {answers.code(exc)}", mend)  # noqa: FBT003
     else:
-        yield Check(name, bool(answers) or None, f"workers that answer: {len(answers)}", "start a worker")
+        yield Check(name, bool(answered) or None, f"workers that answer: {len(answered)}", "start a worker")
 
 
 def check_queue(app: Any, claimcheck: ClaimCheck, queues: Queues, name: str) -> Iterator[Check]:

@@ -32,7 +32,7 @@ class Heard:
     """Those whose process is gone, and subscriptions whose queue is."""
     removed: int = 0
     error: str | None = None
-    """AWS's code, if not all could be looked at or removed."""
+    """AWS's code, if not all could be looked at or removed: the first refusal ends this part of the sweep."""
 
 
 def sweep(queues: Queues, *, do_delete: bool) -> Heard:

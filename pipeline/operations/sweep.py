@@ -10,6 +10,9 @@ dead-letter queue. So the age alone must speak for them::
     result_expires                                    payloads of results lie under the same prefix
 
 A FIFO queue starts a message's clock anew when it is dead-lettered, so its retention counts twice.
+
+A message that was redriven and is dead again may be older than that, and then its dead letter must speak for
+it: while a dead-letter queue cannot be read whole, nothing is deleted.
 """
 
 from collections.abc import Iterator

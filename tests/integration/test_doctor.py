@@ -266,3 +266,13 @@ class TestRemoteControl:
         assert ill(checks) == ["remote control"]
         assert "sns:CreateTopic" in checks["remote control"]["detail"]
         assert "docs/monitoring.md" in checks["remote control"]["mend"]
+
+    def test_sqs_that_knows_us_not_is_found(self, watched, proxy):
+        """Credentials that SQS refuses are findings, and every other check is made and told."""
+        proxy.fail("ListQueues", status=403, content=b'{"__type": "InvalidClientTokenId"}')
+        code, checks = examine()
+
+        assert code == 1
+        assert ill(checks) == ["queues", "remote control"]
+        assert "InvalidClientTokenId" in checks["remote control"]["detail"]
+        assert "credentials" in checks["remote control"]["mend"]

@@ -19,6 +19,8 @@ from pipeline.operations.deadletters import DeadLetters
 from pipeline.operations.sweep import Swept
 from pipeline.queues import Queue, Queues
 from pipeline.stores.memory import MemoryStore
+from pipeline.transport.addressing import LISTENER
+from pipeline.transport.listeners import RENEWED
 
 pytestmark = pytest.mark.aws
 
@@ -190,6 +192,22 @@ def test_a_queue_that_cannot_be_read_whole_stops_a_forced_sweep(queued):
         assert DeadLetters(queued.app, queues).named().unread
 
 
+def test_a_queue_that_cannot_be_read_whole_stops_every_delete(queued):
+    """Unread dead letters may name a payload of any age: a safe age is refused too, a dry run goes on."""
+    dead_letter(queued, queued.digest)
+    queued.sqs.receive_message(QueueUrl=queued.dead_url, VisibilityTimeout=600)
+    name = f"{queued.queue}-dlq"
+    code, said = run("--delete")
+    shown = CliRunner().invoke(main, ["-A", "shop", "sweep"])
+
+    assert code == 2
+    assert f"not all messages could be read of {name}" in said["error"]
+    assert "--force-age" in said["error"]
+    assert shown.exit_code == 0
+    assert ["unread", "queues", name] in [line.split() for line in shown.stdout.splitlines()]
+    assert run("--delete", "--force-age")[0] == 0
+
+
 def test_the_table_and_the_real_command(queued):
     """As a process of its own, the command prints a table, its progress nowhere, and exits with 1."""
     queued.digest.delay([1])
@@ -274,3 +292,15 @@ def test_a_sweep_that_is_refused_a_delete_is_an_error(queued, proxy):
     code, said = run(*NOW, "--delete")
 
     assert (code, said["failed"], said["deleted"]) == (2, 1, 0)
+
+
+def test_a_listener_that_may_not_be_removed_is_a_finding(queued, proxy, moto_aws):
+    """With --delete, a dead listener's queue that stays makes the exit code 1, and AWS's code is told."""
+    url = moto_aws.queue(f"{LISTENER}dead")
+    queued.sqs.tag_queue(QueueUrl=url, Tags={RENEWED: "0"})
+    proxy.fail("DeleteQueue", status=403, content=b'{"__type": "AccessDenied"}', times=1)
+    code, said = run("--delete")
+
+    assert (code, said["stale_listeners"], said["removed_listeners"]) == (1, 1, 0)
+    assert said["listeners_error"] == "AccessDenied"
+    assert run("--delete")[0] == 0
