@@ -172,8 +172,9 @@ def purge_command(  # noqa: PLR0913 - one for each option
 ) -> None:
     """Delete messages for good, then release their payloads: these tasks will never run.
 
-    A payload that another message of the same queue names stays. If a copy of a message may be alive
-    elsewhere (a redrive that broke off), use --keep-payloads. Exits with 1 if something had to stay.
+    A message that came from another app's queue stays, and so does a payload that another message of the
+    same queue names. If a copy of a message may be alive elsewhere (a redrive that broke off), use
+    --keep-payloads. Exits with 1 if something had to stay.
     """
     if not yes:
         click.confirm(

@@ -118,9 +118,9 @@ class DeadLetters:
         Raises:
             QueueError: SQS refuses us or does not answer; what was not sent is still there.
         """
-        outcome, bodies = Outcome(dead.queue.name), set[int]()
+        outcome, bodies, seen = Outcome(dead.queue.name), set[int](), 0
         with held(dead.queue) as holding:
-            for letter in self._chosen(dead, holding, limit, task_id):
+            for seen, letter in enumerate(self._chosen(dead, holding, limit, task_id), 1):  # noqa: B007
                 body = hash(letter.received.body)
                 source = self._source(dead, letter)
                 if source is None:
@@ -134,11 +134,12 @@ class DeadLetters:
                     holding.delete(letter.received.message_id)
                     bodies.add(body)
                     outcome.moved += 1
+        if limit is None and task_id is None:
+            _keep_unseen(outcome, dead, seen)
         return outcome
 
     def _source(self, dead: DeadLetterQueue, letter: Letter) -> Queue | None:
-        arn = letter.received.attributes.get("DeadLetterQueueSourceArn")
-        if arn:
+        if arn := _source_arn(letter):
             return next((queue for queue in dead.sources if queue.attributes.get("QueueArn") == arn), None)
         if len(dead.sources) == 1:
             return dead.sources[0]
@@ -155,16 +156,24 @@ class DeadLetters:
     ) -> Outcome:
         """Delete messages, and release the payloads that no other message read here names.
 
+        What came from a queue that is not the app's stays, and so do the payloads that it names.
+
         Raises:
             QueueError: SQS refuses us or does not answer; the payloads of what was deleted are released.
         """
         outcome, deleted = Outcome(dead.queue.name), set[str]()
-        claims, chosen = dict[str, Claim](), list[str]()
+        claims, chosen, seen = dict[str, Claim](), list[str](), 0
         with held(dead.queue) as holding:
             for received in holding:
                 letter = self._letter(dead, received)
+                seen += 1
                 claims |= {received.message_id: letter.claim} if letter.claim else {}
-                chosen += [received.message_id] if task_id in {None, letter.task_id} else []
+                if task_id not in {None, letter.task_id}:
+                    continue
+                if _is_foreign(dead, letter):
+                    outcome.keep("it came from a queue that is not among the app's")
+                else:
+                    chosen.append(received.message_id)
             try:
                 for message_id in chosen[:limit]:
                     holding.delete(message_id)
@@ -173,6 +182,8 @@ class DeadLetters:
                 outcome.deleted = len(deleted)
                 if release:
                     _release(claims, deleted, outcome)
+        if limit is None and task_id is None:
+            _keep_unseen(outcome, dead, seen)
         return outcome
 
     def named(self) -> "Named":
@@ -222,6 +233,24 @@ def _is_ours(claim: Claim) -> bool:
     except ClaimError:
         return False
     return True
+
+
+def _source_arn(letter: Letter) -> str:
+    """Return the ARN of the queue that a letter was in before, empty if SQS does not say."""
+    return str(letter.received.attributes.get("DeadLetterQueueSourceArn") or "")
+
+
+def _is_foreign(dead: DeadLetterQueue, letter: Letter) -> bool:
+    """Say whether it is certain that a letter is another app's: a dead-letter queue may be shared."""
+    arn = _source_arn(letter)
+    return bool(arn) and arn not in {queue.attributes.get("QueueArn") for queue in dead.sources}
+
+
+def _keep_unseen(outcome: Outcome, dead: DeadLetterQueue, seen: int) -> None:
+    """Count what is there, by SQS's own count, and was not shown."""
+    if seen < dead.queue.depth:
+        behind = ", or it waits behind others of its group" if dead.queue.is_fifo else ""
+        outcome.keep(f"SQS did not show it: somebody else holds it{behind}", dead.queue.depth - seen)
 
 
 def _is_fresh(letter: Letter) -> bool:

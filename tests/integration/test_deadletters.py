@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
+from shops import entered
 
 from pipeline import serializer
 from pipeline.cli import main
@@ -45,8 +46,9 @@ class Letters:
         self.dead_name = f"{self.name.removesuffix(suffix)}-dlq{suffix}"
         fifo = {"FifoQueue": "true"} if suffix else {}
         self.dead_url = aws.queue(self.dead_name, **fifo)
-        policy = json.dumps({"deadLetterTargetArn": ARN + self.dead_name, "maxReceiveCount": 1})
-        self.url = aws.queue(self.name, VisibilityTimeout=0, RedrivePolicy=policy, **fifo)
+        arn = aws.attributes(self.dead_url)["QueueArn"]
+        self.policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 1})
+        self.url = aws.queue(self.name, VisibilityTimeout=0, RedrivePolicy=self.policy, **fifo)
 
     def bury(self):
         """Receive what is on the queue until SQS itself moves it to the dead-letter queue."""
@@ -352,8 +354,7 @@ def test_a_shared_dead_letter_queue_gives_back_to_the_right_queue(shop_of, moto_
     shop = shop_of(store=store, conf={"task_routes": {"shop.add": {"queue": "other"}}})
     letters = Letters(shop, moto_aws)
     shop.app.amqp.queues.select_add("other")
-    policy = json.dumps({"deadLetterTargetArn": ARN + letters.dead_name, "maxReceiveCount": 1})
-    other = moto_aws.queue("other", VisibilityTimeout=0, RedrivePolicy=policy)
+    other = moto_aws.queue("other", VisibilityTimeout=0, RedrivePolicy=letters.policy)
     shop.add.delay(1, 2)
     shop.digest.delay(ROWS)
     for url in (letters.url, other):
@@ -394,6 +395,40 @@ def test_purge_leaves_what_is_not_ours(shop_of, moto_aws):
     assert shown["error"].startswith("claim refused [store=default]")
     assert (code, said["deleted"], said["released"]) == (0, 1, 0)
     assert len(shop.objects()) == 1
+
+
+def test_purge_leaves_other_apps_messages(shop_of, ministack, monkeypatch):
+    """In a shared dead-letter queue, what came from another app's queue stays, and its payload with it."""
+    aws = entered(ministack, monkeypatch)  # moto does not say where a message came from
+    shop = shop_of(store=f"s3://{aws.bucket()}/claims", options={"threshold_bytes": 0})
+    letters = Letters(shop, aws)
+    other = aws.queue("another-app", VisibilityTimeout=0, RedrivePolicy=letters.policy)
+    shop.digest.delay(ROWS)
+    letters.sqs.send_message(QueueUrl=other, MessageBody=letters.receive(letters.url)["Body"])
+    for url in (letters.url, other):
+        letters.url = url
+        letters.bury()
+    code, said = outcome("purge", "--yes")
+
+    assert (code, said["deleted"], said["released"]) == (1, 1, 0)
+    reasons = ["it came from a queue that is not among the app's", "payload named by another message"]
+    assert said["kept"] == dict.fromkeys(reasons, 1)
+    assert letters.depth(letters.dead_url) == len(shop.objects()) == 1
+
+
+@pytest.mark.parametrize(("words", "done"), [(("redrive",), "moved"), (("purge", "--yes"), "deleted")])
+def test_what_somebody_else_holds_is_told(shop, letters, words, done):
+    """A message that SQS did not show is counted as kept, unless only some were asked for."""
+    for _ in range(2):
+        shop.digest.delay(ROWS)
+    letters.bury()
+    letters.sqs.receive_message(QueueUrl=letters.dead_url, VisibilityTimeout=600)
+    some = outcome(*words, "--task-id", "nobody's")
+    code, said = outcome(*words)
+
+    assert (some[0], some[1]["kept"]) == (0, {})
+    assert (code, said[done]) == (1, 1)
+    assert said["kept"] == {"SQS did not show it: somebody else holds it": 1}
 
 
 def test_sqs_that_does_not_answer_is_one_sentence(letters, monkeypatch):
