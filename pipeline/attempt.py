@@ -21,7 +21,7 @@ from time import monotonic, sleep
 from pipeline import once
 from pipeline.claim import Inline
 from pipeline.claimcheck import ClaimCheck
-from pipeline.errors import PipelineError, TaskInProgressError
+from pipeline.errors import PipelineError, StoreUnavailableError, TaskInProgressError
 from pipeline.once import Record, Records
 
 logger = logging.getLogger(__name__)
@@ -98,6 +98,18 @@ class Attempt:
         except PipelineError as exc:
             self._warn("result not kept, so a second delivery will run again: %s", exc)
 
+    def interrupted(self) -> StoreUnavailableError:
+        """Return the error of a delivery whose time was up before its function could run."""
+        return StoreUnavailableError(
+            f"task not begun [record={self.key}]: its soft time limit came first; if the store is well, set "
+            "the limit above store_retry_seconds"
+        )
+
+    def _tag_of_ours(self) -> str:
+        """Return the tag of a record that we may have written without hearing of it."""
+        found = self._read()
+        return found[1] if found is not None and found[0].owner == self.owner else ""
+
     def _is_done(self) -> bool:
         """Tell a write of ours whose answer was lost from one that came too late."""
         found = self._read()
@@ -106,7 +118,8 @@ class Attempt:
     def abandon(self) -> None:
         """Remove the record, if it is still ours, so that the call may run again. Never raises."""
         try:
-            self.claimcheck.patiently(lambda: self.records.remove(self.key, self._tag or ""))
+            if tag := self._tag or self._tag_of_ours():
+                self.claimcheck.patiently(lambda: self.records.remove(self.key, tag))
         except PipelineError as exc:
             self._warn("record not removed, so the call cannot run again before it expires: %s", exc)
 

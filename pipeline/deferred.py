@@ -14,12 +14,12 @@ from time import perf_counter
 from typing import Any
 
 from celery import current_task
-from celery.exceptions import Ignore, Reject
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from celery.states import READY_STATES
 
 from pipeline import facts
 from pipeline.claim import Claim, Inline
-from pipeline.errors import PayloadReleasedError, PipelineError
+from pipeline.errors import PayloadReleasedError, PipelineError, StoreUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,13 @@ class Deferred:
                 self._value = self._read()
             except PipelineError as exc:
                 self._error = exc
-                _tell(exc, self.payload)
+            except SoftTimeLimitExceeded:  # nothing of the task has run, so it is the store's failure
+                self._error = StoreUnavailableError(
+                    f"payload not read [{self!r}]: the task's soft time limit came first; if the store is "
+                    "well, set the limit above store_retry_seconds"
+                )
+            if self._error is not None:
+                _tell(self._error, self.payload)
             self.seconds = perf_counter() - start
         if self._value is None:
             raise self._outcome()

@@ -20,7 +20,7 @@ from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar, overload
 
 from celery import Task, current_task
-from celery.exceptions import Ignore, Reject
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from kombu.utils.json import dumps
 
 from pipeline import deferred, facts, metrics, once, serializer
@@ -199,13 +199,19 @@ def _run(attempt: Attempt, function: Callable[[], Any]) -> Any:
             return _kept(attempt, kept)
     except PipelineError as exc:
         raise GivenBack(exc, requeue=exc.retryable) from exc
+    except SoftTimeLimitExceeded as exc:
+        attempt.abandon()
+        raise GivenBack(attempt.interrupted(), requeue=True) from exc
     try:
         result = function()
         sealed = attempt.claimcheck.seal(result)
     except BaseException:  # Celery's Retry and Ignore are no failures, and let the call run again too
         attempt.abandon()
         raise
-    attempt.finish(sealed)
+    try:
+        attempt.finish(sealed)
+    except SoftTimeLimitExceeded:  # it comes once, and was the function's, which has ended
+        attempt.finish(sealed)
     return result
 
 

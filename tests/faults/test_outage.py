@@ -78,8 +78,23 @@ def test_an_outage_loses_no_early_acknowledged_task(shop, s3, pool):
     shop.eventually_empty()
 
 
+def test_a_soft_time_limit_is_not_for_the_store(shop_of, moto_aws, s3):
+    """A limit that comes while the payload is waited for ends no task: nothing of it has run."""
+    conf = {"task_annotations": {"shop.digest_bytes": {"soft_time_limit": 2}}}
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0}, conf=conf)
+    worker = shop.worker(pool="prefork")
+    s3.fail("GetObject", status=503)
+    result = shop.digest_bytes.delay(b"x")
+    eventually(lambda: "soft time limit came first" in worker.text(), 60)
+
+    assert result.state == "PENDING"
+    s3.heal()
+    assert result.get(timeout=60)[0] == 1
+    shop.eventually_empty()
+
+
 def test_what_cannot_be_sent_again_fails(shop_of, moto_aws, s3, proxy_to, monkeypatch):
-    """If SQS refuses it too, a task that was acknowledged early fails for all to see, and is not just gone."""
+    """If SQS refuses it too, a task that was acknowledged early fails for all to see."""
     sqs = proxy_to(moto_aws.url)
     monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", sqs.url)
     shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options=OPTIONS)

@@ -167,7 +167,7 @@ def test_no_pool_minds(shop, queues, pool, poison):
 
 
 def test_errbacks_are_called_once(shop_of, moto_aws, monkeypatch):
-    """A task that is refused at each delivery calls its errbacks at the first, without a stored result too."""
+    """A task that is refused at each delivery calls its errbacks at the first, stored or not."""
     monkeypatch.setattr(messages, "WAIT_SECONDS", 0)
     conf = {"broker_transport_options": OPTIONS, "task_ignore_result": True}
     shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 10_000}, conf=conf)

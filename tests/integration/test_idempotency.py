@@ -5,6 +5,7 @@ import re
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from time import sleep
 
 import pytest
 from workers import eventually
@@ -417,6 +418,40 @@ def test_an_outage_after_the_run_does_not_fail_it(fragile, s3):
     assert result.get(timeout=60)
     assert "result not kept" in running.text()
     assert fragile.notes() == ["charged"]
+
+
+@pytest.fixture
+def limited(s3, till_of, store):
+    """A till whose calls have three seconds, less than its store is waited for."""
+    conf = {"task_annotations": {"till.charge": {"soft_time_limit": 3, "time_limit": 60}}}
+    return till_of(store=store, options={"store_retry_seconds": 20}, conf=conf)
+
+
+def test_a_soft_time_limit_before_the_run(limited, s3):
+    """What comes while the record is written is no failure: the message comes again, and the call runs."""
+    running = worker(limited, "prefork")
+    s3.fail("PutObject", status=503)
+    result = limited.till.charge.delay("order")
+    eventually(lambda: "soft time limit came first" in running.text(), 60)
+    s3.heal()
+
+    assert result.get(timeout=60)
+    assert limited.notes() == ["charged"]
+
+
+def test_a_soft_time_limit_after_the_run(limited, s3):
+    """What comes while the result is written does not undo the call: it has run, and has its result."""
+    running = worker(limited, "prefork")
+    result = limited.till.charge.delay("order", 1)
+    eventually(limited.notes)
+    s3.fail("PutObject", status=503)
+    sleep(4)
+    s3.heal()
+
+    assert result.get(timeout=60)
+    limited.till.charge.apply_async(("order", 1), task_id=result.id)
+    eventually(lambda: RESULT_KEPT in running.text())
+    assert limited.notes() == ["charged"]
 
 
 def test_an_outage_after_a_failure_keeps_its_error(fragile, s3):
