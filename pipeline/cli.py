@@ -28,8 +28,9 @@ class Commands(click.Group):
 
 @click.group(cls=Commands)
 @click.option("-A", "--app", metavar="APP", help="The Celery app, named as for celery -A: tasks.app")
+@click.option("-Q", "--queues", metavar="NAME,...", help="More queues than the app itself names: bulk,mail")
 @click.version_option(package_name="celery-claimcheck-pipeline")
-def main(app: str | None) -> None:
+def main(app: str | None, queues: str | None) -> None:
     """Claim check for Celery on SQS: large task arguments go to S3, a small claim travels.
 
     Every command but local needs -A. Exit codes: 0 well, 1 findings, 2 error.

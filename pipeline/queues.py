@@ -5,7 +5,7 @@ predefined queues are the app's own. Source: kombu 5.7.0, ``transport/SQS/__init
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -13,6 +13,8 @@ from typing import Any, Self
 
 from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
+
+from pipeline.transport import addressing
 
 _ABSENT = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 
@@ -112,9 +114,25 @@ class Queues:
         return self._channel
 
     def names(self) -> list[str]:
-        """Return SQS's names of the queues that the app names, sorted."""
-        named = {self.channel.canonical_queue_name(name) for name in self._app.amqp.queues}
-        return sorted(named | set(self.channel.predefined_queues))
+        """Return SQS's names of the queues for tasks that the app names, sorted.
+
+        The app names them as its queues, in its routes and on its tasks; what is chosen when a task is called
+        nobody can know here. Queues that only somebody listens on, for what is said to all, are none.
+        """
+        tasks = {self.channel.canonical_queue_name(name) for name in _task_queues(self._app)}
+        given = {name for name in self.channel.predefined_queues if not self._is_listened_on(name)}
+        return sorted(tasks | given)
+
+    def _is_listened_on(self, name: str) -> bool:
+        """Say whether a predefined queue is for commands, replies, events or broadcasts.
+
+        It stands there under its own name or its exchange's. Source: ``transport/listening.py``, ``_given``.
+        """
+        conf, sqs_name = self._app.conf, self.channel.canonical_queue_name
+        mailbox = f"{conf.control_exchange}.pidbox"
+        known = {sqs_name(each) for each in (mailbox, conf.event_exchange, *_broadcasts(self._app))}
+        mailboxes, events = self.channel.entity_name(f".{mailbox}"), sqs_name(f"{conf.event_queue_prefix}.")
+        return name in known or name.endswith(mailboxes) or name.startswith(events)
 
     def found(self) -> list[Queue]:
         """Return the app's queues that exist."""
@@ -179,6 +197,44 @@ class Queues:
         if queue is None:
             raise QueueError(f"queue {name} is gone again: somebody deleted it; try again in a minute")
         return queue
+
+
+def _task_queues(app: Any) -> set[str]:
+    """Return Kombu's names of the queues that an app names for its tasks."""
+    declared = app.amqp.queues
+    own = (getattr(task, "queue", None) for task in app.tasks.values())
+    wanted = (_declared(declared, each) for each in (*declared, *_routed(app.amqp.routes), *own) if each)
+    return {str(getattr(each, "name", each)) for each in wanted if not _is_broadcast(each)}
+
+
+def _declared(queues: Any, wanted: Any) -> Any:
+    """Return the queue of a name or an alias, and what is not among the app's queues as it is."""
+    if not isinstance(wanted, str):
+        return wanted
+    return queues.aliases.get(wanted) or queues.get(wanted) or wanted
+
+
+def _routed(routes: Iterable[Any]) -> Iterator[Any]:
+    """Yield where ``task_routes`` lead; where a function does, only it knows.
+
+    Source: celery 5.7.0, ``app/routes.py`` (``MapRoute``).
+    """
+    for route in routes:
+        for targets in (getattr(route, "map", None), getattr(route, "patterns", None)):
+            for target in targets.values() if isinstance(targets, Mapping) else ():
+                yield target.get("queue") if isinstance(target, Mapping) else target
+
+
+def _broadcasts(app: Any) -> Iterator[str]:
+    for queue in filter(_is_broadcast, app.amqp.queues.values()):
+        yield from (queue.name, queue.exchange.name)
+
+
+def _is_broadcast(queue: Any) -> bool:
+    """Say whether a queue is one consumer's own, for what is said to all, and ends with it."""
+    if getattr(getattr(queue, "exchange", None), "type", "") != "fanout":
+        return False
+    return addressing.ends({name: getattr(queue, name) for name in ("auto_delete", "exclusive", "durable")})
 
 
 @contextmanager

@@ -55,11 +55,14 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
 def app_of(context: click.Context) -> tuple[Any, ClaimCheck]:
     """Return the app that ``-A`` names, its tasks imported, and the claim check that it has installed.
 
+    Queues that ``-Q`` names are added to the app's own.
+
     Raises:
         ValueError: there is no such app; says what to do.
         ClaimError: it has no claim check.
     """
-    name = context.find_root().params.get("app")
+    params = context.find_root().params
+    name = params.get("app")
     if not name:
         raise ValueError("which app? name it as for celery: pipeline -A tasks.app …")
     try:
@@ -68,7 +71,15 @@ def app_of(context: click.Context) -> tuple[Any, ClaimCheck]:
         app.finalize(auto=True)
     except (ImportError, AttributeError) as exc:
         raise ValueError(f"app {name!r} cannot be loaded: {exc}") from exc
+    _add_queues(app, params.get("queues") or "")
     return app, serializer.installed()
+
+
+def _add_queues(app: Any, names: str) -> None:
+    queues = app.amqp.queues
+    for name in filter(None, map(str.strip, names.split(","))):
+        if name not in queues and name not in queues.aliases:
+            queues.add(name)
 
 
 def show(value: dict[str, Any], rows: Iterable[Sequence[Any]], *, as_json: bool) -> None:
