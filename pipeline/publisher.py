@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from celery.app.amqp import task_message
 
 from pipeline import serializer, timechain, tracing
+from pipeline.claim import Claim
 from pipeline.deferred import attempt_before
 from pipeline.publication import Publication, publishing
 from pipeline.publication.reuse import reuses
@@ -99,6 +100,7 @@ class PublisherMixin(AMQP):
                     if not is_collected and (publication.claims or publication.reuse):
                         _abandon(publication, exc)
                     raise
+            _orphan(publication, publication.claims[:-1])
             if into is not None and parcel is not None:
                 into.send_full({entry.url for entry in parcel.entries})
             return sent
@@ -174,9 +176,14 @@ def _abandon(publication: Publication, exc: Exception) -> None:
     """
     if publication.is_sent:  # what failed came after it: a handler of a signal, or the task-sent event
         return
-    claimcheck = serializer.installed()
-    is_refused = refused(exc)
+    is_refused = refused(exc) and not publication.is_unclear
     if is_refused and publication.reuse:
         reuses.withdraw(publication.reuse)
-    left = claimcheck.release(publication.claims) if is_refused else publication.claims
-    claimcheck.orphan(left, publication.queue, publication.task)
+    claims = publication.claims
+    _orphan(publication, serializer.installed().release(claims) if is_refused else claims)
+
+
+def _orphan(publication: Publication, claims: Sequence[Claim]) -> None:
+    """Count payloads that may be nobody's: those of tries to send a publication that came to nothing."""
+    if claims:
+        serializer.installed().orphan(claims, publication.queue, publication.task)

@@ -27,6 +27,8 @@ class Publication:
     """What was offloaded for it: to be released if it is never sent."""
     is_sent: bool = False
     """Whether the broker has confirmed it: whatever fails after that, its payload is in use."""
+    is_unclear: bool = False
+    """Whether an earlier try to send it may have arrived: Celery and Kombu try again, and may encode anew."""
     reuse: bytes | None = None
     """Mark of the attempt whose payload it takes over instead; see ``reuse.py``."""
 

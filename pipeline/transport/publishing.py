@@ -1,5 +1,7 @@
 """What the channel does on the way out: makes queues that lose nothing, and puts messages on them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from kombu.transport.SQS import Channel as SQSChannel
@@ -7,6 +9,7 @@ from kombu.utils.objects import cached_property
 
 from pipeline.publication import current
 from pipeline.transport import addressing
+from pipeline.transport.answers import refused
 from pipeline.transport.collecting import Collector, parcel_of
 from pipeline.transport.delay import delay_seconds
 
@@ -32,8 +35,8 @@ class PublishingChannel(SQSChannel):
             properties.setdefault("DelaySeconds", delay)
         parcel = parcel_of(message)
         if parcel is None:
-            super()._put(queue, message, **kwargs)
-            _note_sent(message)
+            with _noted(message):
+                super()._put(queue, message, **kwargs)
         else:
             keeping: Any = Collector(self, parcel)
             SQSChannel._put(keeping, queue, message, **kwargs)  # noqa: SLF001 - that of this very channel
@@ -83,7 +86,14 @@ class PublishingChannel(SQSChannel):
         return super()._create_queue(queue_name, attributes)
 
 
-def _note_sent(message: dict[str, Any]) -> None:
+@contextmanager
+def _noted(message: dict[str, Any]) -> Iterator[None]:
+    """Note for the publication what has become of its message; others may be sent on the way."""
     publication = current()
-    if (message.get("headers") or {}).get("id") == publication.task_id:
-        publication.is_sent = True
+    is_its = (message.get("headers") or {}).get("id") == publication.task_id
+    try:
+        yield
+    except Exception as exc:
+        publication.is_unclear |= is_its and not refused(exc)
+        raise
+    publication.is_sent |= is_its

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.aws
 
 DENIED = b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"
 SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>no</Message></Error>"
+DENIED_BY_SQS = b'{"__type":"AccessDenied","message":"no"}'
 
 
 @pytest.fixture
@@ -47,6 +48,18 @@ def test_the_publisher_hears_of_it(shop, proxy, moto_aws, status, content, error
     assert messages(shop, moto_aws) == 0
     assert shop.objects() == []
     assert proxy.operations["SendMessage"] == proxy.operations["SendMessageBatch"] == 0
+
+
+def test_a_refusal_after_a_lost_answer_is_no_proof(shop, proxy, moto_aws, monkeypatch):
+    """SQS has taken the message, and refuses the repetition: what the first one names is left alone."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    proxy.lose("SendMessage", times=1)
+    proxy.fail("SendMessage", status=403, content=DENIED_BY_SQS, times=1)
+
+    with pytest.raises(Exception, match="AccessDenied"):
+        shop.digest.delay("x")
+    assert proxy.operations["SendMessage"] == 2
+    assert messages(shop, moto_aws) == len(shop.objects()) == 1
 
 
 @pytest.fixture
