@@ -10,7 +10,7 @@ from uuid import uuid4
 from blake3 import blake3
 from botocore.exceptions import ClientError
 
-from pipeline.transport.answers import FAILURES, code
+from pipeline.transport.answers import code, may_pass
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +23,10 @@ RETENTION_SECONDS = 1_209_600
 """Longest that SQS keeps a message: 14 days. Source: SQS API Reference, MessageRetentionPeriod."""
 MAX_RECEIVE_COUNT = 5
 
+_SHARED = ("Fifo", "Deduplication", "Kms", "SqsManaged")
+"""How the names of attributes begin that a dead-letter queue has from its queue: ``FifoThroughputLimit``
+needs ``DeduplicationScope``. Source: SQS API Reference, CreateQueue."""
+
 _PASSING = re.compile(
     r"(celery-pidbox|-dlq|-dlq\.fifo)$|^(.*-)?(claimcheck-listener|celeryev|bcast|amq-gen)[-.]"
     r"|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
@@ -30,14 +34,15 @@ _PASSING = re.compile(
 """Names of queues that live as long as one process, as Celery and Kombu make them, and of our own DLQs:
 remote control and its replies, event listeners, broadcasts, results over RPC."""
 
-_IDENTITY = ("id", "task", "retries", "claimcheck-resent")
+_IDENTITY = ("id", "task", "retries", "replaced_task_nesting", "claimcheck-resent")
 
 
 def deduplication_id(message: Mapping[str, Any]) -> str:
     """Return what FIFO queues tell repetitions by: the same for the same sending of the same task.
 
     Not the body and the id alone: a retry has both of the first attempt, and so may the task that replaces
-    it. SQS drops what it has seen within 5 minutes, without a word: the task would be lost.
+    it, or the same task if it replaces itself. SQS drops what it has seen within 5 minutes, without a word:
+    the task would be lost.
     """
     headers = message.get("headers") or {}
     identity = [headers.get(name) for name in _IDENTITY]
@@ -68,14 +73,18 @@ def listener_name(prefix: str, name: str, *, is_new: bool = False) -> str:
     whole = f"{prefix}{LISTENER}{name}"
     if is_new:
         return f"{whole[: NAME_LIMIT - 9]}-{uuid4().hex[:8]}"
-    if len(whole) <= NAME_LIMIT:
-        return whole
-    return f"{whole[: NAME_LIMIT - 9]}-{blake3(whole.encode()).hexdigest()[:8]}"
+    return _shortened(whole, NAME_LIMIT)
 
 
 def dead_letter_name(name: str) -> str:
     """Return the name of a queue's dead-letter queue; that of a FIFO queue must be FIFO too."""
-    return name.removesuffix(FIFO) + DEAD_LETTERS + (FIFO if name.endswith(FIFO) else "")
+    suffix = DEAD_LETTERS + (FIFO if name.endswith(FIFO) else "")
+    return _shortened(name.removesuffix(FIFO), NAME_LIMIT - len(suffix)) + suffix
+
+
+def _shortened(name: str, length: int) -> str:
+    """Return a name that is no longer than that, and another for each other one."""
+    return name if len(name) <= length else f"{name[: length - 9]}-{blake3(name.encode()).hexdigest()[:8]}"
 
 
 def new_attributes(name: str, visibility_seconds: int) -> dict[str, str]:
@@ -115,21 +124,25 @@ def dead_letter_queue(
 
     ``None`` if that is denied or impossible: then the queue does without, and that is warned about. One that
     exists already is left as it is. Safe to call twice, and by two processes at once.
+
+    Raises:
+        ClientError, BotoCoreError: it may be possible later. So the queue is not made now: one that exists
+            gets no dead-letter queue any more.
     """
     dead = dead_letter_name(name)
     try:
         url = _created(client, dead, attributes, tags)
         answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-    except FAILURES as exc:
+    except ClientError as exc:
+        if may_pass(exc):
+            raise
         logger.warning("dead-letter queue not made", extra={"queue": dead, "code": code(exc)})
         return None
     return str(answer["Attributes"]["QueueArn"]) if answer else None
 
 
 def _created(client: Any, name: str, attributes: Mapping[str, str], tags: Mapping[str, str]) -> str:
-    wanted = {
-        key: value for key, value in attributes.items() if key.startswith(("Fifo", "Kms", "SqsManaged"))
-    }
+    wanted = {key: value for key, value in attributes.items() if key.startswith(_SHARED)}
     wanted["MessageRetentionPeriod"] = str(RETENTION_SECONDS)
     options = {"tags": dict(tags)} if tags else {}
     try:

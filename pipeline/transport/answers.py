@@ -15,6 +15,10 @@ _STALE = frozenset({"ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageN
 receipt handle has expired". Source: SQS API Reference, DeleteMessage and ChangeMessageVisibility."""
 
 
+_PASSING = frozenset({"QueueDeletedRecently", "RequestThrottled", "Throttling", "ThrottlingException"})
+"""Codes that mean: not now. Source: SQS API Reference, CreateQueue and "Common error types"."""
+
+
 class NotSettledError(ChannelError):
     """SQS has not confirmed the delete of a message: it may be delivered again, and its payload stays."""
 
@@ -33,6 +37,12 @@ def code(exc: BaseException) -> str:
     if isinstance(exc, ClientError):
         return str(exc.response.get("Error", {}).get("Code", "an error"))
     return type(exc).__name__
+
+
+def may_pass(exc: ClientError) -> bool:
+    """Say whether the same call may be answered otherwise a minute later: SQS is busy, or out of order."""
+    status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return status >= HTTPStatus.INTERNAL_SERVER_ERROR or code(exc).rpartition(".")[2] in _PASSING
 
 
 def refused(exc: BaseException) -> bool:

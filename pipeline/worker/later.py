@@ -9,7 +9,7 @@ import logging
 from typing import Any
 
 from pipeline.transport.delay import remaining_seconds
-from pipeline.worker.resend import resend
+from pipeline.worker.resend import is_broadcast, resend
 
 logger = logging.getLogger(__name__)
 
@@ -25,11 +25,12 @@ def put_off(app: Any, message: Any) -> bool:
     """Give a message back until its ETA, and say whether that was done. Never raises.
 
     Runs in the worker's main process, for messages of our SQS transport; others Celery keeps in its timer.
-    FIFO queues are left to Celery too: a message that is sent again would lose its place.
+    FIFO queues are left to Celery too: a message that is sent again would lose its place. So are broadcasts,
+    whose queues keep a message for a minute.
     """
     remaining = remaining_seconds(message.headers)
-    info = message.delivery_info
-    if remaining <= HELD_SECONDS or "sqs_queue" not in info or info["sqs_queue"].endswith(".fifo"):
+    queue = message.delivery_info.get("sqs_queue", "")
+    if remaining <= HELD_SECONDS or not queue or queue.endswith(".fifo") or is_broadcast(message):
         return False
     if remaining <= HIDDEN_SECONDS and message.receive_count == 1:
         return bool(message.hide(int(remaining)))

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pipeline.transport.addressing import LISTENER
+from pipeline.transport.envelope import QUEUE_NAME
+
 _KEPT = ("correlation_id", "reply_to", "priority", "MessageGroupId")
 """Properties that say something to others than the queue it came from. Source: kombu 5.7.0, SQS transport."""
 
@@ -11,23 +14,31 @@ _KEPT = ("correlation_id", "reply_to", "priority", "MessageGroupId")
 def resend(app: Any, message: Any, headers: Mapping[str, Any]) -> None:
     """Publish a message's body again, with these headers. Runs in the worker's main process.
 
-    The body is not compressed as it may have been: Kombu has expanded it, and its header would lie.
+    It goes to the queue that it came from. Its exchange need not be known to this connection, and then it
+    would go nowhere, without an error. And its body is not compressed as it may have been: Kombu has expanded
+    it, and its header would lie.
 
     Raises:
         Exception: whatever the broker says. It may have arrived all the same.
     """
     info, properties = message.delivery_info, message.properties
+    queue = None if is_broadcast(message) else info.get(QUEUE_NAME)
     with app.producer_or_acquire() as producer:
         producer.publish(
             message.body,
-            exchange=info.get("exchange") or "",
-            routing_key=info["routing_key"],
+            exchange="" if queue else info.get("exchange") or "",
+            routing_key=queue or info["routing_key"],
             content_type=message.content_type,
             content_encoding=message.content_encoding,
             headers={name: value for name, value in headers.items() if name != "compression"},
             retry=True,
             **{name: properties[name] for name in _KEPT if name in properties},
         )
+
+
+def is_broadcast(message: Any) -> bool:
+    """Say whether a message came over a listener's queue: all workers have one like it, each its own."""
+    return LISTENER in str(message.delivery_info.get("sqs_queue", ""))
 
 
 def next_attempt(headers: Mapping[str, Any], countdown_seconds: float) -> dict[str, Any]:

@@ -101,6 +101,22 @@ def test_a_far_eta_hops(shop, queue, delivered, delta):
     assert len(shop.objects()) == 1
 
 
+def test_a_hop_needs_no_exchange(shop_of, moto_aws):
+    """A message that came through an exchange goes back to its queue: a connection need not know the way."""
+    way = {"exchange": "media", "exchange_type": "topic", "routing_key": "media.#"}
+    conf = {
+        "task_queues": {"video": way},
+        "task_default_queue": "video",
+        "task_default_routing_key": "media.x",
+    }
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0}, conf=conf)
+    queue = Queue(shop, moto_aws)
+    queue.postpone(shop, days=2)
+    shop.worker(pool="solo")
+
+    eventually(lambda: queue.counts() == (0, 0, 1))
+
+
 def test_a_message_that_cannot_hop_stays(shop, queue, proxy):
     """If SQS does not take it a second time, the worker keeps the one it has, and gives it back later."""
     queue.postpone(shop, days=2)

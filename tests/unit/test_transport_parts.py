@@ -64,6 +64,7 @@ def test_the_same_sending_has_the_same_deduplication_id():
         {"headers": {"task": "replacement"}},
         {"headers": {"retries": 1}},
         {"headers": {"claimcheck-resent": 1}},
+        {"headers": {"replaced_task_nesting": 1}},
     ],
 )
 def test_a_new_sending_has_another_deduplication_id(change):
@@ -97,6 +98,46 @@ def test_a_fifo_queue_has_fifo_dead_letters():
     """The dead-letter queue is of the queue's own kind."""
     assert addressing.dead_letter_name("orders") == "orders-dlq"
     assert addressing.dead_letter_name("orders.fifo") == "orders-dlq.fifo"
+
+
+@pytest.mark.parametrize("suffix", ["", ".fifo"])
+def test_a_long_name_has_a_dead_letter_queue_too(suffix):
+    """SQS takes 80 characters; names that begin alike do not share one."""
+    names = {addressing.dead_letter_name(f"{'q' * (79 - len(suffix))}{each}{suffix}") for each in "ab"}
+
+    assert len(names) == 2
+    assert {len(name) for name in names} == {80}
+    assert {name.endswith(f"-dlq{suffix}") for name in names} == {True}
+
+
+def test_what_may_pass_does_not_leave_a_queue_without_dead_letters():
+    """A queue that exists gets none any more, so it is not made while SQS is busy."""
+
+    class Busy:
+        def create_queue(self, **_):
+            raise ClientError({"Error": {"Code": "RequestThrottled"}}, "CreateQueue")
+
+    with pytest.raises(ClientError, match="RequestThrottled"):
+        addressing.creation_attributes(Busy(), "q", {}, {}, with_dead_letters=True)
+
+
+def test_a_fast_fifo_queue_has_fast_dead_letters():
+    """Its throughput limit needs its scope of deduplication."""
+    made = {}
+
+    class Taking:
+        def create_queue(self, Attributes, **_):  # noqa: N803 - boto3's
+            made.update(Attributes)
+            return {"QueueUrl": "url"}
+
+        def get_queue_attributes(self, **_):
+            return {"Attributes": {"QueueArn": "arn"}}
+
+    fast = {"FifoThroughputLimit": "perMessageGroupId", "DeduplicationScope": "messageGroup"}
+    options = {"sqs-creation-attributes": fast}
+    addressing.creation_attributes(Taking(), "q.fifo", {"FifoQueue": "true"}, options, with_dead_letters=True)
+
+    assert made.items() >= fast.items()
 
 
 def test_silence_is_no_confirmation():
