@@ -48,9 +48,13 @@ def run_local(host: str, port: int) -> None:
     try:
         serve(host, port, lambda url: click.echo(_export(url)))
     except ImportError as exc:
-        raise click.ClickException(str(exc)) from exc
+        raise _Failure(str(exc)) from exc
     except OSError as exc:
-        raise click.ClickException(f"cannot listen on {host}:{port}: {exc.strerror}") from exc
+        raise _Failure(f"cannot listen on {host}:{port}: {exc.strerror}") from exc
+
+
+class _Failure(click.ClickException):
+    exit_code = 2
 
 
 def _export(url: str) -> str:

@@ -20,7 +20,7 @@ from flower.views.broker import BrokerView
 from tornado.options import options
 from tornado.web import url
 
-from pipeline.commands.frame import app_of
+from pipeline.commands.frame import app_of, told
 from pipeline.queues import Queues
 from pipeline.worker.returned import NOT_SHOWN
 
@@ -102,7 +102,8 @@ def command(context: click.Context, arguments: tuple[str, ...]) -> None:
     Takes Flower's own options and FLOWER_… variables. Without --basic-auth, --auth or FLOWER_BASIC_AUTH a
     password is made up and printed.
     """
-    app, _ = app_of(context)
+    with told(as_json=False):
+        app, _ = app_of(context)
     flowers.apply_env_options()
     flowers.apply_options("pipeline flower", arguments)
     _lock()

@@ -8,9 +8,11 @@
 """
 
 import json
+import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, NoReturn
@@ -37,19 +39,46 @@ class Failure(click.ClickException):
     exit_code = ERROR
 
 
+BROKEN_OFF = "broken off, or not confirmed: what was not done yet stays as it was; run it again"
+
+
 def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Make our errors one sentence on stderr, and an ``error`` in JSON, with exit code 2."""
+    """Give a command ``--json``, and make its errors one sentence."""
 
     @wraps(command)
     def run(*args: Any, as_json: bool, **options: Any) -> Any:
-        try:
+        with told(as_json=as_json):
             return command(*args, as_json=as_json, **options)
-        except (PipelineError, QueueError, ValueError) as exc:
-            if as_json:
-                click.echo(json.dumps({"error": str(exc)}))
-            raise Failure(str(exc)) from exc
 
     return as_json_option(run)
+
+
+@contextmanager
+def told(*, as_json: bool) -> Iterator[None]:
+    """Make errors one sentence on stderr, and an ``error`` in JSON, with exit code 2.
+
+    One that nobody expected comes with its traceback, on stderr; its text may hold anything, so it is not
+    repeated in JSON.
+    """
+    try:
+        yield
+    except (click.exceptions.Exit, click.ClickException, BrokenPipeError):
+        raise  # click's own, and a reader that has gone
+    except (PipelineError, QueueError, ValueError) as exc:
+        raise _failed(str(exc), as_json=as_json) from exc
+    except (click.Abort, KeyboardInterrupt, EOFError) as exc:
+        raise _failed(BROKEN_OFF, as_json=as_json) from exc
+    except Exception as exc:
+        if not as_json:
+            traceback.print_exc()
+        said = f"{type(exc).__name__}, which nobody expected: report it with what is printed without --json"
+        raise _failed(said, as_json=as_json) from exc
+
+
+def _failed(said: str, *, as_json: bool) -> Failure:
+    if as_json:
+        click.echo(json.dumps({"error": said}))
+    return Failure(said)
 
 
 def app_of(context: click.Context) -> tuple[Any, ClaimCheck]:
@@ -84,7 +113,7 @@ def _add_queues(app: Any, names: str) -> None:
 
 def show(value: dict[str, Any], rows: Iterable[Sequence[Any]], *, as_json: bool) -> None:
     """Print one JSON object, or a table whose first row is its head."""
-    click.echo(json.dumps(value, default=_plain) if as_json else table(rows))
+    click.echo(json.dumps(_strict(value), default=_plain) if as_json else table(rows))
 
 
 def table(rows: Iterable[Sequence[Any]]) -> str:
@@ -126,6 +155,21 @@ def _text(cell: Any) -> str:
     if isinstance(cell, datetime):
         return f"{cell:%Y-%m-%d %H:%M:%S}Z"
     return f"{cell:,}" if isinstance(cell, int) else str(cell)
+
+
+def _strict(value: Any) -> Any:
+    """Return a value whose keys and numbers JSON has: a task's arguments may be keyed by bytes, or be NaN."""
+    if isinstance(value, dict):
+        return {_key(key): _strict(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def _key(key: Any) -> Any:
+    return key if isinstance(key, str | int | float | None) else repr(key)
 
 
 def _plain(value: Any) -> Any:

@@ -226,7 +226,7 @@ def test_the_local_command_names_the_missing_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "moto", None)
     result = CliRunner().invoke(cli.main, ["local", "--port", str(free_port())])
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "pip install 'celery-claimcheck-pipeline[local]'" in result.output
 
 
@@ -236,7 +236,7 @@ def test_the_local_command_names_the_taken_port():
         port = taken.getsockname()[1]
         result = CliRunner().invoke(cli.main, ["local", "--port", str(port)])
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.output.startswith(f"Error: cannot listen on 127.0.0.1:{port}: Address already in use")
 
 

@@ -1,6 +1,7 @@
 """Dead-letter queues by command: explained one by one, sent back unchanged, given up in the right order."""
 
 import json
+import math
 from base64 import b64encode
 from datetime import UTC, datetime
 
@@ -105,6 +106,18 @@ def test_show_prints_arguments_on_request(shop, letters):
     [shown] = run("show", "--arguments")[1]["messages"]
 
     assert (shown["args"], shown["kwargs"]) == ([["confidential"]], {"size": 3})
+
+
+def test_arguments_that_json_has_not_are_printed(shop_of, moto_aws):
+    """Keys that are no texts, and numbers that are none, are printed as text: the output is strict JSON."""
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})
+    letters = Letters(shop, moto_aws)
+    shop.digest.delay({b"key": [math.nan, -math.inf, 1.5]}, (1, 2))
+    letters.bury()
+    result = CliRunner().invoke(main, ["-A", "shop", "dlq", "show", "--arguments", "--json"])
+    said = json.loads(result.stdout, parse_constant=pytest.fail)
+
+    assert said["messages"][0]["args"] == [{"b'key'": ["nan", "-inf", 1.5]}, [1, 2]]
 
 
 def test_show_does_without_results(shop_of, moto_aws):
@@ -261,12 +274,14 @@ def test_a_mended_message_runs(shop, letters):
 
 
 def test_purge_asks_first(shop, letters):
-    """Without --yes, purge asks; no is no."""
+    """Without --yes, purge asks; no is no, and so is nobody who could answer."""
     shop.digest.delay(ROWS)
     letters.bury()
     refused = CliRunner().invoke(main, ["-A", "shop", "dlq", "purge"], input="n\n")
+    code, said = run("purge", input="")
 
-    assert refused.exit_code == 1
+    assert refused.exit_code == code == 2
+    assert said["error"].startswith("broken off, or not confirmed")
     assert letters.depth(letters.dead_url) == 1
 
 

@@ -1,0 +1,64 @@
+"""What every command does when it cannot do its work: exit code 2, and one sentence in either form."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from workers import TESTS, eventually
+
+from pipeline.cli import main
+
+pytestmark = pytest.mark.aws
+
+
+@pytest.fixture
+def broken(monkeypatch, tmp_path):
+    """An app whose module fails when it is imported, with a text that is nobody's business."""
+    (tmp_path / "broken_shop.py").write_text("raise LookupError('confidential')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def test_what_nobody_expected_is_an_error(broken):
+    """An error of any kind ends with 2, and not with the 1 of findings; JSON does not repeat its text."""
+    result = CliRunner().invoke(main, ["-A", "broken_shop", "dlq", "list", "--json"])
+
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["error"].startswith("LookupError, which nobody expected")
+    assert "confidential" not in result.output
+
+
+def test_what_nobody_expected_has_a_traceback(broken):
+    """People get the traceback, which says where it happened, on stderr."""
+    result = CliRunner().invoke(main, ["-A", "broken_shop", "dlq", "list"])
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Traceback" in result.stderr
+    assert "broken_shop.py" in result.stderr
+
+
+def test_flower_says_what_is_wrong_too():
+    """A command without --json ends with one sentence as the others do."""
+    result = CliRunner().invoke(main, ["flower"])
+
+    assert (result.exit_code, result.stderr.splitlines()[-1][:17]) == (2, "Error: which app?")
+
+
+@pytest.mark.worker
+def test_ctrl_c_is_an_error(shop, proxy):
+    """A command that is broken off has not found anything: it ends with 2, and says so in JSON."""
+    proxy.delay(20, "ListQueues")
+    words = [sys.executable, "-m", "pipeline", "-A", "shop", "dlq", "list", "--json"]
+    environment = shop.environment | {"AWS_ENDPOINT_URL": proxy.url}
+    with subprocess.Popen(
+        words, cwd=TESTS, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        eventually(lambda: proxy.operations["ListQueues"], 20, "SQS was not asked")
+        process.send_signal(signal.SIGINT)
+        said, errors = process.communicate(timeout=10)
+
+    assert process.returncode == 2
+    assert json.loads(said)["error"].startswith("broken off")
+    assert "Traceback" not in errors
