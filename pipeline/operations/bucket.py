@@ -57,12 +57,12 @@ class Bucket:
         """Return after how many days payloads expire: by rules for all of our prefix, and for parts of it."""
         whole, parts = list[int](), list[int]()
         for rule in self._rules():
-            days, prefix = rule.get("Expiration", {}).get("Days"), _prefix_of(rule)
+            days, (prefix, is_for_all) = rule.get("Expiration", {}).get("Days"), _scope(rule)
             if rule.get("Status") != "Enabled" or days is None:
                 continue
-            if prefix is not None and self._prefix.startswith(prefix):
+            if is_for_all and self._prefix.startswith(prefix):
                 whole.append(days)
-            elif prefix is None or prefix.startswith(self._prefix):
+            elif self._prefix.startswith(prefix) or prefix.startswith(self._prefix):
                 parts.append(days)
         return whole, parts
 
@@ -96,9 +96,8 @@ def _known(cause: Exception) -> bool:
     return type(cause).__module__.startswith(("botocore", "urllib3"))
 
 
-def _prefix_of(rule: Mapping[str, Any]) -> str | None:
-    """Return the prefix that a rule is for, or ``None`` if it is for some objects there alone."""
+def _scope(rule: Mapping[str, Any]) -> tuple[str, bool]:
+    """Return the prefix that a rule is for, and whether for all objects there."""
     chosen = rule.get("Filter") or {}
-    if set(chosen) - {"Prefix"}:
-        return None
-    return str(chosen.get("Prefix") or rule.get("Prefix") or "")
+    chosen = chosen.get("And") or chosen
+    return str(chosen.get("Prefix") or rule.get("Prefix") or ""), not set(chosen) - {"Prefix"}

@@ -13,9 +13,10 @@ from kombu.exceptions import KombuError
 from pipeline import serializer, timechain
 from pipeline.claim import new_key
 from pipeline.claimcheck import ClaimCheck
-from pipeline.errors import PayloadMissingError, StoreError
+from pipeline.errors import PayloadMissingError, StoreError, StoreUnavailableError
 from pipeline.operations.bucket import Bucket, is_about
-from pipeline.options import DAY_SECONDS
+from pipeline.operations.permissions import denied
+from pipeline.options import DAY_SECONDS, SQS_RETENTION_LIMIT_SECONDS
 from pipeline.queues import Queue, QueueError, Queues
 from pipeline.store import Store
 from pipeline.stores.s3 import S3Store
@@ -24,6 +25,9 @@ from pipeline.transport.fanout import fans_out
 
 SKEW_LIMIT_SECONDS = 60
 """S3 refuses requests that are 15 minutes off; a minute is already a clock that nobody keeps."""
+
+QUEUE_SECONDS = 4 * DAY_SECONDS
+"""What SQS itself gives a queue as retention. Source: SQS API Reference, CreateQueue."""
 
 PROBE = b"claimcheck"
 ANSWER_SECONDS = (2, 4, 8)
@@ -64,13 +68,13 @@ def check_settings(app: Any, claimcheck: ClaimCheck) -> Iterator[Check]:
 
 
 def check_store(store: Store) -> Iterator[Check]:
-    """Check credentials, the bucket, and each permission with an object of our own."""
-    key, failures = new_key(store.prefix), dict[str, StoreError | None]()
-    failures["s3:ListBucket"] = _failure(lambda: next(iter(store.list()), None))
-    failures["s3:PutObject"] = _failure(lambda: store.put(key, PROBE, {}))
-    failures["s3:GetObject"] = _failure(lambda: store.get(key, len(PROBE)))
-    failures["s3:DeleteObject"] = _failure(lambda: _delete(store, key))
+    """Check that it answers, credentials, the bucket, and each permission with an object of our own."""
+    failures = _failures(store)
     errors = [error for error in failures.values() if error]
+    lost = next((error for error in errors if isinstance(error, StoreUnavailableError)), None)
+    if lost:
+        yield Check("store", False, str(lost), "check endpoint, region and network")  # noqa: FBT003
+        return
     for name, code, mend in (
         ("credentials", "InvalidAccessKeyId", "aws configure, or give this process a role"),
         (
@@ -86,6 +90,17 @@ def check_store(store: Store) -> Iterator[Check]:
     for action, error in failures.items():
         mend = f"allow {action} as in deploy/iam-worker.json"
         yield Check(action, error is None, str(error or ""), mend)
+
+
+def _failures(store: Store) -> dict[str, StoreError | None]:
+    """Return what each action led to; a store that does not answer the first is asked no more."""
+    key, failures = new_key(store.prefix), dict[str, StoreError | None]()
+    failures["s3:ListBucket"] = _failure(lambda: next(iter(store.list()), None))
+    if not isinstance(failures["s3:ListBucket"], StoreUnavailableError):
+        failures["s3:PutObject"] = _failure(lambda: store.put(key, PROBE, {}))
+        failures["s3:GetObject"] = _failure(lambda: store.get(key, len(PROBE)))
+        failures["s3:DeleteObject"] = _failure(lambda: _delete(store, key))
+    return failures
 
 
 def _failure(call: Any) -> StoreError | None:
@@ -160,17 +175,26 @@ def check_remote_control(app: Any) -> Iterator[Check]:
 
 
 def check_queue(app: Any, claimcheck: ClaimCheck, queues: Queues, name: str) -> Iterator[Check]:
-    """Check one queue, its dead-letter queue, and its times."""
+    """Check one queue, what we may do there, its dead-letter queue, and its times."""
     queue = queues.find(name)
     mend = "make it as deploy/README.md says, or for development: pipeline provision"
     yield Check(f"queue {name}", queue is not None, "" if queue else "not there", mend)
     if queue is None:
         return
+    yield _check_permissions(queue)
     dead = queues.dead_letters_of(queue)
     yield _check_dead_letters(queue, dead)
-    if dead is not None:
+    if dead is not None and not queue.is_fifo:  # there a dead letter's days start anew
         yield _check_retention(queue, dead)
     yield _check_times(app, claimcheck, queue)
+
+
+def _check_permissions(queue: Queue) -> Check:
+    actions = ", ".join(denied(queue))
+    said = f"denied: {actions}" if actions else ""
+    return Check(
+        f"permissions of {queue.name}", not actions, said, f"allow {actions} as in deploy/iam-worker.json"
+    )
 
 
 def _check_dead_letters(queue: Queue, dead: Queue | None) -> Check:
@@ -186,7 +210,9 @@ def _check_retention(queue: Queue, dead: Queue) -> Check:
     """SQS counts a dead letter's days from when it was first sent."""
     waiting, kept = (each.number("MessageRetentionPeriod") for each in (queue, dead))
     said = f"{waiting / DAY_SECONDS:g} days, then {kept / DAY_SECONDS:g}"
-    mend = _set(dead, f"MessageRetentionPeriod={14 * DAY_SECONDS}")
+    mend = _set(dead, f"MessageRetentionPeriod={SQS_RETENTION_LIMIT_SECONDS}")
+    if kept >= SQS_RETENTION_LIMIT_SECONDS:  # the queue keeps too much
+        mend = _set(queue, f"MessageRetentionPeriod={QUEUE_SECONDS}")
     return Check(f"retention of {queue.name}", kept > waiting, said, mend)
 
 

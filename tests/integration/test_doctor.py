@@ -23,6 +23,12 @@ def examine():
     return result.exit_code, {check["name"]: check for check in json.loads(result.stdout)["checks"]}
 
 
+def sooner(prefix):
+    """Return a rule for some objects of a prefix, which ends them after a day."""
+    some = {"Prefix": prefix, "Tags": [{"Key": "a", "Value": "b"}]}
+    return {**RULE, "ID": "sooner", "Filter": {"And": some}, "Expiration": {"Days": 1}}
+
+
 def ill(checks):
     return sorted(name for name, check in checks.items() if check["well"] is False)
 
@@ -92,6 +98,65 @@ def test_wrong_credentials_are_one_finding(house, proxy):
     assert ill(checks) == ["credentials"]
 
 
+def test_a_store_that_does_not_answer_is_one_finding(shop_of, moto_aws, monkeypatch):
+    """Where nobody answers, nothing is known of credentials, bucket and permissions, and nothing is said."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    shop = shop_of(store="s3://somewhere/claims")
+    moto_aws.queue(shop.queue)
+    code, checks = examine()
+
+    assert (code, ill(checks)) == (1, [f"dead letters of {shop.queue}", "store"])
+    assert checks["store"]["mend"] == "check endpoint, region and network"
+    assert not {"credentials", "bucket", "s3:PutObject"} & checks.keys()
+
+
+def test_a_store_that_stops_answering_is_one_finding(house, proxy):
+    """A server error is not a missing permission."""
+    proxy.fail("PutObject", status=503)
+    checks = examine()[1]
+
+    assert ill(checks) == ["store"]
+    assert house.shop.objects() == []
+
+
+@pytest.mark.parametrize(
+    "call", ["ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "SendMessage"]
+)
+def test_each_permission_of_a_queue_is_checked(house, proxy, call):
+    """A permission that a worker lacks on a queue is named, with the policy that grants it."""
+    proxy.fail(call, status=400, content=b'{"__type": "com.amazon.coral.service#AccessDeniedException"}')
+    code, checks = examine()
+    name = f"permissions of {house.queue}"
+
+    assert (code, ill(checks)) == (1, [name])
+    assert checks[name]["detail"] == f"denied: sqs:{call}"
+    assert checks[name]["mend"] == f"allow sqs:{call} as in deploy/iam-worker.json"
+
+
+def test_permissions_are_tried_without_doing_anything(shop_of, aws):
+    """What is tried does nothing to a queue and its messages, of either kind and on either stand-in."""
+    shop = shop_of(store=f"s3://{aws.bucket()}/claims", conf={"task_routes": {"x": "orders.fifo"}})
+    urls = [aws.queue(shop.queue), aws.queue("orders.fifo", FifoQueue="true")]
+    groups = ({}, {"MessageGroupId": "g", "MessageDeduplicationId": "d"})
+    for url, group in zip(urls, groups, strict=True):
+        aws.client("sqs").send_message(QueueUrl=url, MessageBody="x", **group)
+    checks = examine()[1]
+
+    assert all(checks[f"permissions of {name}"]["well"] for name in (shop.queue, "orders.fifo"))
+    assert [aws.depth(url) for url in urls] == [(1, 0, 0), (1, 0, 0)]
+    for url in urls:
+        [message] = aws.client("sqs").receive_message(QueueUrl=url, AttributeNames=["All"])["Messages"]
+        assert message["Attributes"]["ApproximateReceiveCount"] == "1"
+
+
+def test_an_sqs_that_cannot_answer_is_no_permission(house, proxy):
+    """A server error is neither a denial nor a proof of permission."""
+    proxy.fail("ReceiveMessage", status=503)
+
+    assert ill(examine()[1]) == ["queues"]
+
+
 def test_a_bucket_that_is_not_there(shop_of, moto_aws):
     """A missing bucket is one finding, and what depends on it is unknown."""
     shop_of(store="s3://nobody-has-this-bucket/claims")
@@ -114,6 +179,10 @@ def test_a_bucket_that_is_not_there(shop_of, moto_aws):
             False,
         ),
         ([RULE, {**RULE, "ID": "tagged", "Filter": {"Tag": {"Key": "a", "Value": "b"}}}], True),
+        ([RULE, sooner("other/")], True),
+        ([RULE, sooner("claims/")], False),
+        ([RULE, sooner("")], False),
+        ([sooner("claims/")], False),
     ],
 )
 def test_the_lifecycle_rule_must_cover_and_wait(house, rules, well):
@@ -177,6 +246,27 @@ def test_dead_letters_must_outlive_their_queue(house):
     house.sqs.set_queue_attributes(QueueUrl=house.dead_url, Attributes={"MessageRetentionPeriod": "345600"})
 
     assert ill(examine()[1]) == [f"retention of {house.queue}"]
+
+
+def test_a_queue_that_keeps_as_long_as_sqs_can_is_to_keep_less(house):
+    """Dead letters cannot be kept for more than 14 days, so then the queue's own retention is to go down."""
+    house.change(MessageRetentionPeriod=str(14 * 86_400))
+    check = examine()[1][f"retention of {house.queue}"]
+
+    assert not check["well"]
+    assert f"--queue-url {house.url} --attributes MessageRetentionPeriod=345600" in check["mend"]
+
+
+def test_fifo_dead_letters_start_anew(shop_of, moto_aws):
+    """The days of a FIFO queue's dead letters count from when they died, so none are compared."""
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", conf={"task_default_queue": "orders.fifo"})
+    moto_aws.queue("orders-dlq.fifo", FifoQueue="true")
+    policy = json.dumps({"deadLetterTargetArn": f"{ARN}orders-dlq.fifo", "maxReceiveCount": 5})
+    moto_aws.queue(shop.queue, FifoQueue="true", RedrivePolicy=policy)
+    checks = examine()[1]
+
+    assert checks["dead letters of orders.fifo"]["well"]
+    assert "retention of orders.fifo" not in checks
 
 
 def test_times_are_those_of_the_real_queue(house):

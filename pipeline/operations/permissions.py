@@ -1,0 +1,47 @@
+"""Permissions of a queue, tried with calls that cannot act.
+
+Each call carries a value that SQS must refuse. Who may not make it hears that, and who may hears of the
+value. Nothing is received, hidden, deleted or sent either way. Source of the limits: SQS API Reference.
+It was not tried on AWS itself whether SQS looks at the permission first; stand-ins look at none.
+"""
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+from botocore import xform_name
+from botocore.exceptions import ClientError
+
+from pipeline.queues import Queue, asked, code_of
+
+_PROBES: dict[str, dict[str, Any]] = {
+    "ReceiveMessage": {"MaxNumberOfMessages": 11},  # ten at most
+    "DeleteMessage": {"ReceiptHandle": "claimcheck"},
+    "ChangeMessageVisibility": {"ReceiptHandle": "claimcheck", "VisibilityTimeout": 0},
+    "SendMessage": {"MessageBody": "\x01", "DelaySeconds": 901},  # no such character, and 900 at most
+}
+
+_DENIALS = frozenset({"AccessDenied", "AccessDeniedException"})
+
+
+def denied(queue: Queue) -> Iterator[str]:
+    """Yield the actions on a queue that a worker needs and we are denied.
+
+    Raises:
+        QueueError: SQS did not answer, or could not.
+    """
+    for call, parameters in _PROBES.items():
+        with asked(queue.name, call):
+            if _is_denied(queue, call, parameters):
+                yield f"sqs:{call}"
+
+
+def _is_denied(queue: Queue, call: str, parameters: dict[str, Any]) -> bool:
+    try:
+        getattr(queue.client, xform_name(call))(QueueUrl=queue.url, **parameters)
+    except ClientError as exc:
+        status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise
+        return status == HTTPStatus.FORBIDDEN or code_of(exc).rpartition(".")[2] in _DENIALS
+    return False
