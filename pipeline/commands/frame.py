@@ -9,6 +9,7 @@
 
 import json
 import math
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -62,16 +63,20 @@ def told(*, as_json: bool) -> Iterator[None]:
     """
     try:
         yield
-    except (click.exceptions.Exit, click.ClickException, BrokenPipeError):
-        raise  # click's own, and a reader that has gone
+    except (click.exceptions.Exit, click.ClickException):
+        raise  # click knows what to do
     except (PipelineError, QueueError, ValueError) as exc:
         raise _failed(str(exc), as_json=as_json) from exc
     except (click.Abort, KeyboardInterrupt, EOFError) as exc:
         raise _failed(BROKEN_OFF, as_json=as_json) from exc
+    except BrokenPipeError as exc:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it when it ends
+        raise Failure("nobody reads the output any more: read it to its end") from exc
     except Exception as exc:
         if not as_json:
             traceback.print_exc()
-        said = f"{type(exc).__name__}, which nobody expected: report it with what is printed without --json"
+        where = "printed without --json" if as_json else "above"
+        said = f"{type(exc).__name__}, which nobody expected: report it with its traceback, {where}"
         raise _failed(said, as_json=as_json) from exc
 
 

@@ -14,6 +14,13 @@ from pipeline.cli import main
 pytestmark = pytest.mark.aws
 
 
+def started(shop, *words, **environment):
+    """Run a command as a process of its own."""
+    command, pipe = [sys.executable, "-m", "pipeline", "-A", "shop", *words], subprocess.PIPE
+    env = {**shop.environment, **environment}
+    return subprocess.Popen(command, cwd=TESTS, env=env, stdout=pipe, stderr=pipe, text=True)
+
+
 @pytest.fixture
 def broken(monkeypatch, tmp_path):
     """An app whose module fails when it is imported, with a text that is nobody's business."""
@@ -47,14 +54,23 @@ def test_flower_says_what_is_wrong_too():
 
 
 @pytest.mark.worker
+def test_output_that_nobody_reads_is_an_error(shop, moto_aws):
+    """A reader that goes away early does not make findings of what was not said."""
+    moto_aws.queue(shop.queue)
+    with started(shop, "top", "--json", "--interval", "1") as process:
+        process.stdout.readline()
+        process.stdout.close()
+        errors = process.stderr.read()
+
+    assert process.returncode == 2
+    assert errors == "Error: nobody reads the output any more: read it to its end\n"
+
+
+@pytest.mark.worker
 def test_ctrl_c_is_an_error(shop, proxy):
     """A command that is broken off has not found anything: it ends with 2, and says so in JSON."""
     proxy.delay(20, "ListQueues")
-    words = [sys.executable, "-m", "pipeline", "-A", "shop", "dlq", "list", "--json"]
-    environment = shop.environment | {"AWS_ENDPOINT_URL": proxy.url}
-    with subprocess.Popen(
-        words, cwd=TESTS, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with started(shop, "dlq", "list", "--json", AWS_ENDPOINT_URL=proxy.url) as process:
         eventually(lambda: proxy.operations["ListQueues"], 20, "SQS was not asked")
         process.send_signal(signal.SIGINT)
         said, errors = process.communicate(timeout=10)
