@@ -26,6 +26,11 @@ BACKOFF_SECONDS = 0.1
 BACKOFF_LIMIT_SECONDS = 5.0
 IDLE_SECONDS = 1.0
 
+LATE = "visibility timeout over"
+"""Why a delete that SQS has confirmed counts for nothing: others may have the message by now, and "if you use
+an old ReceiptHandle, the request will succeed, but the message might not be deleted". Source: SQS API
+Reference, DeleteMessage."""
+
 
 @dataclass(eq=False)
 class _Waiting:
@@ -95,9 +100,11 @@ class Settler:
 
     def _run(self) -> None:
         while (batch := self._next_batch()) is not None:
+            since = monotonic()
             failed = self._delete([it.delivery for it in batch])
             for it in batch:
-                self._conclude(it, failed.get(it.delivery.receipt_handle))
+                late = LATE if it.delivery.expires <= since else None
+                self._conclude(it, failed.get(it.delivery.receipt_handle, late))
 
     def _next_batch(self) -> list[_Waiting] | None:
         """Wait for a batch that is full or due; ``None`` ends a thread that had nothing to do."""
@@ -134,7 +141,7 @@ class Settler:
 
     def _conclude(self, waiting: _Waiting, failure: str | None) -> None:
         delivery = waiting.delivery
-        if failure is not None and not is_stale(failure) and not waiting.is_hopeless:
+        if failure not in {None, LATE} and not is_stale(str(failure)) and not waiting.is_hopeless:
             self._try_again(waiting)
             return
         self._held.pop(delivery.tag)

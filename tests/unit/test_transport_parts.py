@@ -247,6 +247,15 @@ def test_an_acknowledgement_is_given_up_with_its_receipt_handle(message):
     assert not len(held)
 
 
+def test_a_confirmation_that_comes_too_late_is_none(message):
+    """SQS confirms the delete of what others may have by now, so the payload stays."""
+    counted = []
+    settle(message, Client({"Successful": [{"Id": "0"}]}), 0, lambda _, code: counted.append(code))
+
+    assert counted == ["visibility timeout over"]
+    assert message.unsettled
+
+
 def test_an_error_of_the_observer_stops_no_settling(message, caplog):
     """Whatever goes wrong around it, later acknowledgements are settled, and flush comes to an end."""
     stale = {"Failed": [{"Id": "0", "Code": "AWS.SimpleQueueService.ReceiptHandleIsInvalid"}]}
