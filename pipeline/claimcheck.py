@@ -30,8 +30,9 @@ from pipeline.errors import (
     StoreUnavailableError,
 )
 from pipeline.metrics import Metric, Recorder
-from pipeline.options import DAY_SECONDS, REUSE_SECONDS, Options
+from pipeline.options import DAY_SECONDS, Options
 from pipeline.publication import Publication
+from pipeline.publication.reuse import is_young
 from pipeline.store import Store
 from pipeline.wire import Wire
 
@@ -235,7 +236,9 @@ class ClaimCheck:
         except StoreUnavailableError:
             return list(ours.values())
         except StoreError as exc:
-            self.orphan(claims)
+            left = exc.keys or tuple(ours)
+            self.recorder.record(metrics.PAYLOADS_RELEASED, len(ours) - len(left))
+            self.orphan([ours[key] for key in left])
             told(exc)
             return ()
         self.recorder.record(metrics.PAYLOADS_RELEASED, len(ours) - len(failed))
@@ -278,20 +281,6 @@ class ClaimCheck:
         start = perf_counter()
         yield
         self.recorder.record(metric, perf_counter() - start, queue=queue, task=task)
-
-
-def is_young(claim: Claim, wait_seconds: float = 0.0) -> bool:
-    """Say whether one more message may name a payload, as a retry's does: the sweep counts on it.
-
-    ``created`` is as true as its message: forging it harms the forger's own payload, and no other.
-
-    Args:
-        claim: that of the attempt before.
-        wait_seconds: how long it is until the task may run again. The payload's key was made for an earlier
-            time, and says nothing of it.
-    """
-    age_seconds = (datetime.now(UTC) - claim.created).total_seconds()
-    return abs(age_seconds) + wait_seconds < REUSE_SECONDS  # in the future: clocks differ
 
 
 def _digest(data: bytes) -> str:

@@ -50,7 +50,11 @@ class Store(Protocol):
         """
 
     def delete(self, keys: Sequence[str]) -> Sequence[str]:
-        """Delete objects, and return the keys that could not be deleted. Deleting a missing key succeeds."""
+        """Delete objects, and return the keys that could not be deleted. Deleting a missing key succeeds.
+
+        Raises:
+            StoreDeniedError: some must not be deleted. Its ``keys`` are those left, if others are gone.
+        """
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Yield the objects whose key starts with the store's prefix followed by ``prefix``, in key order."""

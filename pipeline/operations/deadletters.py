@@ -216,13 +216,13 @@ def _release(claims: Mapping[str, Claim], deleted: set[str], outcome: Outcome) -
     keys = [key for key in ours if key not in named]
     if spared := len(ours) - len(keys):
         outcome.keep("payload named by another message", spared)
+    why = "the store would not delete it"
     try:
         failed = set(serializer.installed().store.delete(keys)) if keys else set()
     except StoreError as exc:
-        outcome.keep(f"payload left to the sweep: {exc}", len(keys))
-        return
+        why, failed = str(exc), set(exc.keys or keys)
     if failed:
-        outcome.keep("payload left to the sweep: the store would not delete it", len(failed))
+        outcome.keep(f"payload left to the sweep: {why}", len(failed))
     outcome.released = len(keys) - len(failed)
     outcome.released_bytes = sum(ours[key] for key in keys if key not in failed)
 

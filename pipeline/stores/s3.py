@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from pipeline.errors import PayloadMissingError, StoreDeniedError, StoreUnavailableError
 from pipeline.store import StoredObject
 from pipeline.stores.s3_client import ClientPerProcess
-from pipeline.stores.s3_errors import KEY_TAKEN_CODES, VENDOR_ERRORS, code_of, translated
+from pipeline.stores.s3_errors import KEY_TAKEN_CODES, VENDOR_ERRORS, code_of, is_denial, translated
 from pipeline.stores.s3_once import S3Records
 from pipeline.stores.s3_reading import PART_BYTES, in_parallel, read_object
 
@@ -176,20 +176,29 @@ class S3Store:
         Safe to call twice: a key that is gone counts as deleted.
 
         Raises:
-            StoreDeniedError: S3 refuses the whole request.
+            StoreDeniedError: S3 refuses the whole request, or keys of it: those are the error's ``keys``.
             StoreUnavailableError: S3 does not answer; some of the keys may be gone.
         """
-        failed: list[str] = []
+        codes: dict[str, str] = {}
         for start in range(0, len(keys), DELETE_LIMIT_COUNT):
-            failed += self._delete_batch(keys[start : start + DELETE_LIMIT_COUNT])
-        return failed
+            codes |= self._delete_batch(keys[start : start + DELETE_LIMIT_COUNT])
+        if denied := next((code for code in codes.values() if is_denial(code)), None):
+            raise self._left(tuple(codes), denied)
+        return list(codes)
 
-    def _delete_batch(self, keys: Sequence[str]) -> Iterator[str]:
+    def _delete_batch(self, keys: Sequence[str]) -> dict[str, str]:
         with self._translated(f"keys={keys[0]} and {len(keys) - 1} more"):
             answer = self._clients.get().delete_objects(
                 Bucket=self.bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
             )
-        return (error["Key"] for error in answer.get("Errors", ()))
+        return {error["Key"]: error.get("Code", "") for error in answer.get("Errors", ())}
+
+    def _left(self, keys: tuple[str, ...], code: str) -> StoreDeniedError:
+        """S3 says so with status 200, key by key: missing permission, bucket policy, object lock."""
+        what = self._place(f"key={keys[0]} and {len(keys) - 1} more")
+        error = StoreDeniedError(f"not deleted [{what}]: S3 answered {code}; allow s3:DeleteObject")
+        error.keys = keys
+        return error
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Yield the objects below our prefix whose key goes on with ``prefix``; a request for each thousand.

@@ -200,6 +200,12 @@ def meaning_of(exc: Exception) -> Meaning:
     return known or next(CLASSES[kind] for kind in type(exc).__mro__ if kind in CLASSES)
 
 
+def is_denial(code: str) -> bool:
+    """Say whether one of S3's codes means that trying again will not help."""
+    meaning = CODES.get(code)
+    return meaning is not None and meaning.error is StoreDeniedError
+
+
 def code_of(exc: Exception) -> str:
     """Return S3's error code, or an empty string where there is none."""
     return str(answer_of(exc, "Error").get("Code", ""))

@@ -96,7 +96,10 @@ class Releaser:
         later = self._claimcheck.release([ended.claim for ended in settled], told.append)
         keys = {claim.key for claim in later}
         for error in told:
-            self._tell([ended for ended in settled if ended.claim.key not in keys], error, begun_ns)
+            over = [ended for ended in settled if ended.claim.key not in keys]
+            left = [ended for ended in over if error and ended.claim.key in (error.keys or [ended.claim.key])]
+            self._tell(left, error, begun_ns)
+            self._tell([ended for ended in over if ended not in left], None, begun_ns)
         now = monotonic()
         for ended in settled:
             if ended.claim.key not in keys:
@@ -105,6 +108,8 @@ class Releaser:
 
     def _tell(self, over: list[_Ended], error: StoreError | None, begun_ns: int) -> None:
         """Log what has become of each payload, and put a span into the trace that its message is part of."""
+        if not over:
+            return
         spans = [(tracing.carried(_headers(ended)), self._attributes(ended)) for ended in over]
         tracing.record("claimcheck release", spans, begun_ns, error)
         for ended in over:

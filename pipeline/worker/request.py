@@ -16,11 +16,10 @@ from celery.worker.state import task_ready
 from kombu.utils.objects import cached_property
 
 from pipeline import links
-from pipeline.claimcheck import is_young
 from pipeline.deferred import deferred_in
 from pipeline.errors import PipelineError
 from pipeline.publication import reuse
-from pipeline.publication.reuse import reuses
+from pipeline.publication.reuse import is_young, reuses
 from pipeline.worker.refusal import RefusalMixin, refusal
 from pipeline.worker.releaser import Releaser
 from pipeline.worker.resend import next_attempt, resend

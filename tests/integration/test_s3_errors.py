@@ -157,6 +157,31 @@ VERBS = [
 ]
 
 
+def result(*errors):
+    """Return DeleteObjects' answer, whose status is 200 whatever became of the keys."""
+    said = "".join(f"<Error><Key>{key}</Key><Code>{code}</Code></Error>" for key, code in errors)
+    return f"<DeleteResult>{said}</DeleteResult>".encode()
+
+
+def test_keys_that_must_not_be_deleted(refused, proxy):
+    """A bucket policy or an object lock refuses key by key: an error that names what is left."""
+    proxy.fail(
+        "DeleteObjects", status=200, content=result(("app/a", "InternalError"), ("app/b", "AccessDenied"))
+    )
+    with pytest.raises(StoreDeniedError, match="AccessDenied; allow s3:DeleteObject") as caught:
+        refused.delete(["app/a", "app/b", "app/c"])
+
+    assert caught.value.keys == ("app/a", "app/b")
+    assert pickle.loads(pickle.dumps(caught.value)).keys == ("app/a", "app/b")
+
+
+def test_keys_that_could_not_be_deleted(refused, proxy):
+    """What S3 could not do now is returned, to be tried again."""
+    proxy.fail("DeleteObjects", status=200, content=result(("app/a", "InternalError")))
+
+    assert list(refused.delete(["app/a", "app/b"])) == ["app/a"]
+
+
 @pytest.mark.parametrize("call", VERBS)
 def test_missing_bucket(aws, call):
     """A bucket that does not exist refuses every verb, by name."""
@@ -405,14 +430,6 @@ def test_an_abort_that_fails(proxy, store):
     with pytest.raises(StoreDeniedError, match="AccessDenied"):
         store.put("app/a", bytes(17 * MIB), {})
     assert aborts.used == 1
-
-
-def test_keys_that_cannot_be_deleted(proxy, refused):
-    """Keys that S3 would not delete are returned; the rest of the call has succeeded."""
-    errors = "<Error><Key>app/b</Key><Code>AccessDenied</Code></Error>"
-    proxy.fail("DeleteObjects", 200, content=f"<DeleteResult>{errors}</DeleteResult>".encode())
-
-    assert list(refused.delete(["app/a", "app/b", "app/c"])) == ["app/b"]
 
 
 def test_a_connection_is_used_again(proxy, store):

@@ -97,6 +97,25 @@ def test_a_refusing_store_stops_nothing(claimcheck, store):
     assert kept(claimcheck) == {claim.key}
 
 
+def test_a_payload_that_must_not_be_deleted_is_an_orphan_at_once(claimcheck, store, caplog):
+    """A refusal of some keys is not asked about again, and says nothing about the others."""
+    caplog.set_level("INFO")
+    claims = [offloaded(claimcheck) for _ in range(3)]
+    denied = StoreDeniedError("not deleted")
+    denied.keys = (claims[0].key,)
+    faulty = FaultyStore(store, [denied], verbs=["delete"], after=True)
+    releaser = Releaser(replace(claimcheck, store=faulty))
+    for claim in claims:
+        releaser.ended(message(acknowledged=True), claim)
+    releaser.flush()
+    releaser.flush()
+
+    assert store.calls["delete"] == 1
+    said = {record.claim_key: record.message for record in caplog.records}
+    assert "it is an orphan: not deleted" in said[claims[0].key]
+    assert {said[claim.key] for claim in claims[1:]} == {"payload released"}
+
+
 def test_a_foreign_claim_is_never_deleted(claimcheck, releaser, store):
     """A forged message cannot make a worker delete an object that is not ours."""
     store.put("other/object", b"x", {})
