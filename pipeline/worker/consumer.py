@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from celery import signals
 from celery.exceptions import InvalidTaskError
 from celery.worker.state import active_requests, reserved_requests, scheduled_requests
+from kombu.asynchronous import set_event_loop
 
 from pipeline.metrics import MESSAGES_REFUSED, Recorder
 from pipeline.worker.later import put_off
@@ -91,7 +92,15 @@ class ConsumerMixin(Consumer):
             request.give_back()
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Keep what a pool has taken on: its message can be settled without the old connection."""
+        """Keep what a pool has taken on: its message can be settled without the old connection.
+
+        The next channel receives through the event loop that Kombu names. Celery resets the worker's, which
+        makes Kombu forget it, and names it again only when a worker starts: without that nothing is received.
+        Source: celery 5.7.0, ``worker/loops.py`` (``asynloop``), ``worker/components.py`` (``Hub.create``);
+        kombu 5.7.0, ``asynchronous/hub.py`` (``Hub._close``), ``transport/SQS/__init__.py``.
+        """
+        if self.hub is not None:
+            set_event_loop(self.hub)
         if not self.app.conf.worker_cancel_long_running_tasks_on_connection_loss:
             for channel in {request.message.channel for request in tuple(active_requests)}:
                 getattr(channel, "keep_started", bool)()

@@ -12,7 +12,9 @@ from celery.contrib.testing.worker import start_worker
 from celery.exceptions import MaxRetriesExceededError, Reject
 from celery.worker import request as celery_request
 from celery.worker.consumer.consumer import Consumer
+from celery.worker.loops import asynloop
 from kombu import serialization
+from kombu.asynchronous import Hub, get_event_loop, set_event_loop
 from kombu.exceptions import DecodeError, EncodeError
 from kombu.message import Message
 from kombu.transport.SQS import Channel, Transport
@@ -140,6 +142,19 @@ def test_stock_kombu_swallows_an_expired_receipt_handle():
 
     assert "'ReceiptHandleIsInvalid'" in source
     assert Transport.connection_errors
+
+
+def test_kombu_forgets_an_event_loop_that_is_reset():
+    """Hence a consumer that names it again before it connects anew: Celery resets it, and does not."""
+    set_event_loop(hub := Hub())
+    try:
+        hub.reset()
+        assert get_event_loop() is None
+    finally:
+        hub.close()
+        set_event_loop(None)
+    assert "hub.reset()" in inspect.getsource(asynloop)
+    assert "set_event_loop" not in inspect.getsource(asynloop) + inspect.getsource(Consumer)
 
 
 def test_a_task_out_of_retries_shows_its_arguments():
