@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from celery.app.amqp import task_message
+from kombu.common import Broadcast
 
 from pipeline import serializer, timechain, tracing
 from pipeline.claim import Claim
@@ -90,7 +91,7 @@ class PublisherMixin(AMQP):
                 wait_seconds=remaining_seconds(message.headers),
             )
             options["headers"] = tracing.chosen(message.headers, options.get("headers"))
-            options = _group_of(message.headers) | options
+            options = self._announced(_group_of(message.headers) | options)
             into = _batch_of(producer, message)
             with publishing(publication), collecting(into, publication) as parcel:
                 try:
@@ -106,6 +107,14 @@ class PublisherMixin(AMQP):
             return sent
 
         return send_task_message
+
+    def _announced(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Declare the exchange of a broadcast, which Celery leaves to brokers that know it already."""
+        queue = options.get("queue")
+        queue = self.queues[queue] if isinstance(queue, str) and queue in self.queues else queue
+        if isinstance(queue, Broadcast) and options.get("declare") is None:
+            return {**options, "declare": [queue.exchange]}
+        return options
 
     @property
     def producer_pool(self) -> ProducerPool:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from celery import Celery, Task, group
 from celery.exceptions import Ignore, Reject
+from kombu import Queue
+from kombu.common import Broadcast
 from kombu.utils.json import dumps
 
 import pipeline
@@ -34,6 +36,8 @@ if "SHOP_STORE" in os.environ:
     pipeline.install(
         app, os.environ["SHOP_STORE"], metrics=sink, **json.loads(os.environ.get("SHOP_OPTIONS", "{}"))
     )
+if "SHOP_BROADCAST" in os.environ:
+    app.conf.task_queues = [Queue(app.conf.task_default_queue), Broadcast("everybody")]
 if "SHOP_LATE" in os.environ:
     app.conf.task_serializer = "json"
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 
 from botocore.exceptions import BotoCoreError, ClientError
-from kombu.exceptions import ChannelError, EncodeError
+from kombu.exceptions import ChannelError, EncodeError, KombuError
 from kombu.transport.SQS.exceptions import AccessDeniedQueueException
 
 FAILURES = (ClientError, BotoCoreError, OSError)
@@ -21,6 +21,10 @@ _PASSING = frozenset({"QueueDeletedRecently", "RequestThrottled", "Throttling", 
 
 class NotSettledError(ChannelError):
     """SQS has not confirmed the delete of a message: it may be delivered again, and its payload stays."""
+
+
+class NotRoutedError(KombuError):
+    """A task was published to an exchange that leads to no queue: bindings are this process's own."""
 
 
 class DeleteDeniedError(NotSettledError, AccessDeniedQueueException):
@@ -52,7 +56,7 @@ def refused(exc: BaseException) -> bool:
     caller's mistake. After a timeout, a lost connection or a server error the message may be there, and so
     it may when a refusal was the answer to a repetition.
     """
-    if isinstance(exc, EncodeError):
+    if isinstance(exc, (EncodeError, NotRoutedError)):
         return True
     answer = next((cause for cause in _causes(exc) if isinstance(cause, ClientError)), None)
     if answer is None:

@@ -14,8 +14,9 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps
 from kombu.utils.objects import cached_property
 
+from pipeline.publication import current
 from pipeline.transport import addressing, control
-from pipeline.transport.answers import FAILURES, code
+from pipeline.transport.answers import FAILURES, NotRoutedError, code
 from pipeline.transport.complaint import complain
 from pipeline.transport.events import Event
 from pipeline.transport.listeners import Listeners, is_absent
@@ -116,7 +117,13 @@ class FanoutChannel(PublishingChannel):
     def _lookup(self, exchange: str, routing_key: str, default: str | None = None) -> Any:
         if control.is_reply_exchange(exchange):
             return control.reply_queues(exchange, routing_key)
-        return super()._lookup(exchange, routing_key, default)
+        found = super()._lookup(exchange, routing_key, default)
+        if not found and current().task_id and exchange != self.event_exchange:
+            raise NotRoutedError(
+                f"task not sent: no queue is known here to be bound to exchange {exchange} for routing key "
+                f"{routing_key}; name the queue, or bind it with declare="
+            )
+        return found
 
     def _put(self, queue: str, message: dict[str, Any], **kwargs: Any) -> None:
         if not control.is_reply_queue(queue):

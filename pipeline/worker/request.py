@@ -22,7 +22,7 @@ from pipeline.publication import reuse
 from pipeline.publication.reuse import is_young, reuses
 from pipeline.worker.refusal import RefusalMixin, refusal
 from pipeline.worker.releaser import Releaser
-from pipeline.worker.resend import next_attempt, resend
+from pipeline.worker.resend import is_broadcast, next_attempt, resend
 from pipeline.worker.returned import shown
 
 logger = logging.getLogger(__name__)
@@ -135,6 +135,8 @@ class RequestMixin(RefusalMixin):
         if self._over or self._rejected or deferred is None or deferred.claim is None:
             return
         self._over = True
+        if is_broadcast(self._message):
+            return  # other workers read that payload too, and nobody knows who is the last
         attempt = self.request_dict.get("retries") or 0
         if not reuses.holds(reuse.mark(self.id, attempt, deferred.claim.key)):
             self.releaser.ended(self._message, deferred.claim)

@@ -42,7 +42,7 @@ VENDORS = {
         "commands",
         "idempotency",
     },
-    "kombu": {"operations", "serializer", "transport", "installation", "idempotency", "worker"},
+    "kombu": {"operations", "publisher", "serializer", "transport", "installation", "idempotency", "worker"},
     "billiard": {"worker"},
     "boto3": {"stores", "cloudwatch"},
     "botocore": {"operations", "queues", "stores", "cloudwatch", "transport"},
