@@ -14,6 +14,7 @@ from time import monotonic, sleep
 from typing import ClassVar
 
 from pipeline.transport.answers import FAILURES, code, is_stale
+from pipeline.transport.brief import BriefClients
 from pipeline.transport.held import Delivery, Held, batches, entries, failures
 from pipeline.transport.redelivery import return_to_queue
 
@@ -34,6 +35,7 @@ class Heartbeat:
     def __init__(self, held: Held) -> None:
         self._held = held
         self._starting = threading.Lock()
+        self._clients = BriefClients()
         self._thread: threading.Thread | None = None
         self._closing = False
 
@@ -88,15 +90,15 @@ class Heartbeat:
             for it in batch:
                 self._note(it, since, failed.get(it.receipt_handle))
 
-    @staticmethod
-    def _call(batch: list[Delivery], since: float) -> dict[str, str]:
+    def _call(self, batch: list[Delivery], since: float) -> dict[str, str]:
         wanted = [
             {**entry, "VisibilityTimeout": _remaining(it, since)}
             for it, entry in zip(batch, entries(batch), strict=True)
         ]
-        url = batch[0].queue_url
+        newest = max(batch, key=lambda it: it.received)  # its credentials are good for longest
         try:
-            answer = batch[0].client.change_message_visibility_batch(QueueUrl=url, Entries=wanted)
+            client = self._clients.of(newest.queue_url, newest.client)
+            answer = client.change_message_visibility_batch(QueueUrl=newest.queue_url, Entries=wanted)
         except FAILURES as exc:
             # A whole call says nothing about one handle: even its InvalidParameterValue is tried again.
             logger.warning("heartbeat not answered", extra={"queue": batch[0].queue, "code": code(exc)})

@@ -219,6 +219,17 @@ class TestHeartbeat:
             assert rule.used == 3
             assert channel.basic_get(queue) is None
 
+    def test_a_beat_that_is_not_answered_is_given_up_soon(self, moto_aws, proxy):
+        """A call that hangs is no reason to let a message run twice: the next one is in time."""
+        with opened(visibility_timeout=12) as channel:
+            queue = publish(channel)
+            rule = proxy.delay(60, "ChangeMessageVisibilityBatch", times=1)
+            take(channel, queue)
+            sleep(13)
+
+            assert rule.used == 1
+            assert channel.basic_get(queue) is None
+
     def test_a_stale_receipt_handle_is_let_go(self, moto_aws, proxy):
         """What SQS does not know any more is not asked for twice."""
         with opened(visibility_timeout=1) as channel:
