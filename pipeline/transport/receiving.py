@@ -1,45 +1,104 @@
-"""Receives messages without ending the worker when SQS cannot be reached.
+"""The channel's part in receiving: it goes on, whatever SQS and the network do.
 
 Kombu's own connection turns a server error or a lost connection into an empty *list*, which its channel asks
 for ``get``, and any other refusal into a plain ``Exception``. Both leave the event loop: "Unrecoverable
-error", and the worker ends, with every task that runs in it.
+error", and the worker ends, with every task that runs in it. Where there is no event loop, as with gevent and
+eventlet, so does a refusal.
 Source: kombu 5.7.0, ``asynchronous/aws/connection.py`` (``_on_list_ready``), ``transport/SQS/__init__.py``
-(``_on_messages_ready``); seen on a worker whose connections were refused.
+(``_on_messages_ready``, ``_get_bulk``); seen on workers whose connections were refused.
 """
 
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from queue import Empty
+from time import sleep
 from typing import Any
 
+from botocore.exceptions import ClientError
+from kombu.asynchronous.aws.connection import AsyncHTTPSConnection
 from kombu.asynchronous.aws.sqs.connection import AsyncSQSConnection
+from kombu.utils.objects import cached_property
+
+from pipeline.transport.answers import FAILURES, code
+from pipeline.transport.listeners import is_absent
+from pipeline.transport.listening import ListeningChannel
 
 logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.2
 PAUSE_LIMIT_SECONDS = 10.0
 """First and longest pause between two attempts to receive while SQS does not answer."""
+CONNECT_SECONDS = 5
+ANSWER_SECONDS = 10
+"""How long an answer may take, on top of the time for which SQS was asked to wait."""
+
+
+class Setbacks:
+    """Counts how often in a row nothing could be received, queue by queue."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def add(self, queue: str, status: object, what: str) -> None:
+        """Count a failure, and log what it was."""
+        attempt = self._counts[queue] = self._counts.get(queue, 0) + 1
+        facts = {"queue": queue, "status": status, "attempt": attempt}
+        logger.warning("nothing received: %s, attempt %d", what, attempt, extra=facts)
+
+    def clear(self, queue: str) -> None:
+        """Note that SQS has answered."""
+        self._counts.pop(queue, None)
+
+    def pause_seconds(self, queue: str) -> float:
+        """How long to wait before asking again: 0 after an answer, longer with each failure after it."""
+        if queue not in self._counts:
+            return 0.0
+        longest = min(PAUSE_SECONDS * 2 ** min(self._counts[queue], 10), PAUSE_LIMIT_SECONDS)
+        return random.uniform(longest / 2, longest)  # noqa: S311 - no secret
+
+
+class TimedConnection(AsyncHTTPSConnection):
+    """Gives up what is not answered. Kombu has timeouts for that, and does not tell curl of them.
+
+    A connection that a router has forgotten is never answered and never closed: its queue would stop.
+    Source: kombu 5.7.0, ``asynchronous/http/curl.py`` (``_setup_request``).
+    """
+
+    def getrequest(self) -> Any:
+        """Return the request, with what it calls when curl has taken it on."""
+        request = super().getrequest()
+        request.on_prepare = self._limit
+        return request
+
+    def _limit(self, curl: Any) -> None:
+        curl.setopt(curl.NOSIGNAL, 1)  # no SIGALRM: a worker has threads
+        curl.setopt(curl.CONNECTTIMEOUT, CONNECT_SECONDS)
+        curl.setopt(curl.TIMEOUT, self.timeout)
 
 
 class Receiver(AsyncSQSConnection):
     """Kombu's asynchronous connection to SQS, where no answer means no messages. Used by the event loop."""
 
-    def __init__(self, connection: AsyncSQSConnection, region: str) -> None:
+    def __init__(self, connection: AsyncSQSConnection, region: str, setbacks: Setbacks) -> None:
         super().__init__(
             sqs_connection=connection.sqs_connection,
             region=region,
             message_system_attribute_names=connection.message_system_attribute_names,
             message_attribute_names=connection.message_attribute_names,
         )
-        self._failures = 0
+        self._setbacks = setbacks
+        self._patience_seconds = ANSWER_SECONDS
 
-    @property
-    def pause_seconds(self) -> float:
-        """How long to wait before asking again: 0 after an answer, longer with each failure after it."""
-        if not self._failures:
-            return 0.0
-        longest = min(PAUSE_SECONDS * 2 ** min(self._failures, 10), PAUSE_LIMIT_SECONDS)
-        return random.uniform(longest / 2, longest)  # noqa: S311 - no secret
+    def receive_message(self, *args: Any, wait_time_seconds: int | None = None, **options: Any) -> Any:
+        """Ask for messages, and wait for the answer a little longer than SQS waits for messages."""
+        self._patience_seconds = (wait_time_seconds or 0) + ANSWER_SECONDS
+        options["wait_time_seconds"] = wait_time_seconds
+        return super().receive_message(*args, **options)
+
+    def get_http_connection(self) -> TimedConnection:
+        """Return what one request is made with."""
+        return TimedConnection(timeout=self._patience_seconds, http_client=self._httpclient)
 
     def _on_list_ready(self, parent: Any, markers: Any, operation: str, response: Any) -> Mapping[str, Any]:
         try:
@@ -47,13 +106,77 @@ class Receiver(AsyncSQSConnection):
         except Exception as exc:  # noqa: BLE001 - Kombu raises nothing more precise
             answer = exc
         if isinstance(answer, Mapping):
-            self._failures = 0
+            self._setbacks.clear(parent)
             return answer
-        self._failures += 1
-        logger.warning(
-            "nothing received: SQS answered %s, attempt %d",
-            response.status,
-            self._failures,
-            extra={"queue": parent, "status": response.status, "attempt": self._failures},
-        )
+        self._setbacks.add(parent, response.status, f"SQS answered {response.status}")
         return {}
+
+
+class RefusedError(Empty):
+    """SQS refused to say what is on a queue: for who waits for messages there are none."""
+
+    def __init__(self, refusal: ClientError) -> None:
+        super().__init__(code(refusal))
+        self.refusal = refusal
+
+
+class ReceivingChannel(ListeningChannel):
+    """Asks again after a pause, in the event loop and without one."""
+
+    @cached_property
+    def _setbacks(self) -> Setbacks:
+        return Setbacks()
+
+    def asynsqs(self, queue: str | None = None) -> Any:
+        """Return what the event loop receives a queue's messages with; by SQS's name."""
+        connection = super().asynsqs(queue)
+        if type(connection) is not AsyncSQSConnection:  # ours already, or made otherwise
+            return connection
+        receiver = Receiver(connection, self.region, self._setbacks)
+        if queue is not None and self.predefined_queues:
+            self._predefined_queue_async_clients[queue] = receiver
+        else:
+            self._asynsqs = receiver  # type: ignore[assignment]
+        return receiver
+
+    def _get_async(self, queue: str, count: int = 1, callback: Callable[[int], Any] | None = None) -> Any:
+        """Ask in the event loop; what cannot even be signed, without credentials, counts as not answered."""
+        try:
+            return super()._get_async(queue, count, callback)
+        except FAILURES as exc:
+            self._setbacks.add(self.canonical_queue_name(queue), code(exc), code(exc))
+            return callback and callback(0)  # which schedules the queue again: _loop1
+
+    def _loop1(self, queue: str, messages_fetched: int | None = None) -> None:
+        if pause := self._setbacks.pause_seconds(self.canonical_queue_name(queue)):
+            self.hub.call_later(pause, self._schedule_queue, queue)  # type: ignore[union-attr]
+        else:
+            super()._loop1(queue, messages_fetched)
+
+    def _receive_message(self, queue: str, *args: Any, **kwargs: Any) -> Any:
+        try:
+            answer = super()._receive_message(queue, *args, **kwargs)
+        except ClientError as exc:
+            if self._listeners.get(queue) is not None or is_absent(exc):
+                raise
+            raise RefusedError(exc) from exc
+        self._setbacks.clear(queue)
+        return answer
+
+    def _get(self, queue: str, timeout: float | None = None) -> Any:  # noqa: ARG002 - Kombu's signature
+        """Get one message; who asks for one is told why there is none."""
+        try:
+            return super()._get(queue)
+        except RefusedError as exc:
+            raise exc.refusal from None
+
+    def _get_bulk(self, queue: str, *args: Any, **kwargs: Any) -> Any:
+        """Receive without an event loop; a worker that is refused something waits, and asks again."""
+        try:
+            return super()._get_bulk(queue, *args, **kwargs)
+        except RefusedError as exc:
+            refusal = code(exc.refusal)
+            self._setbacks.add(queue, refusal, f"SQS answered {refusal}")
+            pause = self._setbacks.pause_seconds(queue)
+            sleep(pause if self._timeout is None else min(pause, self._timeout))
+            raise

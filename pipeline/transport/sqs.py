@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
-from kombu.asynchronous.aws.sqs.connection import AsyncSQSConnection
 from kombu.transport import SQS
 from kombu.transport.SQS import Channel as SQSChannel
 from kombu.utils.uuid import uuid
@@ -23,9 +22,8 @@ from pipeline.transport.heartbeat import Heartbeat
 from pipeline.transport.held import Delivery, Held, batches
 from pipeline.transport.inspection import Inspection
 from pipeline.transport.listeners import Listeners
-from pipeline.transport.listening import ListeningChannel
 from pipeline.transport.message import Message
-from pipeline.transport.receiving import Receiver
+from pipeline.transport.receiving import ReceivingChannel
 from pipeline.transport.redelivery import redelivery_seconds, return_batch, return_to_queue
 from pipeline.transport.settling import Settler
 from pipeline.transport.topics import Topic
@@ -55,7 +53,7 @@ class QoS(SQS.QoS):
         return errors
 
 
-class Channel(ListeningChannel):
+class Channel(ReceivingChannel):
     """An SQS channel that holds messages until they have settled, and returns those that will not."""
 
     QoS = QoS
@@ -86,31 +84,6 @@ class Channel(ListeningChannel):
         # As Kombu's Redis says it; Celery's worker_deduplicate_successful_tasks asks.
         envelope["properties"]["delivery_info"]["redelivered"] = receive_count(message) > 1
         return envelope
-
-    def asynsqs(self, queue: str | None = None) -> Any:
-        """Return what the event loop receives a queue's messages with; by SQS's name."""
-        connection = super().asynsqs(queue)
-        if type(connection) is not AsyncSQSConnection:  # ours already, or made otherwise
-            return connection
-        receiver = Receiver(connection, self.region)
-        if queue is not None and self.predefined_queues:
-            self._predefined_queue_async_clients[queue] = receiver
-        else:
-            self._asynsqs = receiver  # type: ignore[assignment]
-        return receiver
-
-    def _loop1(self, queue: str, messages_fetched: int | None = None) -> None:
-        if pause := self._pause_seconds(queue):
-            self.hub.call_later(pause, self._schedule_queue, queue)  # type: ignore[union-attr]
-        else:
-            super()._loop1(queue, messages_fetched)
-
-    def _pause_seconds(self, queue: str) -> float:
-        if self.predefined_queues:
-            receiver = self._predefined_queue_async_clients.get(self.canonical_queue_name(queue))
-        else:
-            receiver = self._asynsqs
-        return receiver.pause_seconds if isinstance(receiver, Receiver) else 0.0
 
     def hold(self, message: Any, delivery_tag: str) -> None:
         """Hold a delivery until it settles or is given back."""

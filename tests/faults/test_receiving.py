@@ -1,7 +1,14 @@
 """Whatever goes wrong while a worker receives, it goes on receiving, and ends no task."""
 
+import sys
+from uuid import uuid4
+
 import pytest
+from botocore.exceptions import ClientError
+from kombu import Connection, Producer, Queue
 from workers import eventually
+
+from pipeline.transport import Transport
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
@@ -32,12 +39,123 @@ def shop(shop_of, moto_aws, proxy):
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
-def test_a_worker_that_connects_anew_receives(shop, tmp_path, pool):
+def test_a_worker_that_connects_anew_receives(shop, proxy, tmp_path, pool):
     """After a connection error in the event loop, tasks that come later run."""
     (tmp_path / "stumbling.py").write_text(STUMBLES)
     shop.environment["PYTHONPATH"] = str(tmp_path)
     worker = shop.worker(pool=pool, app="stumbling")
     eventually(lambda: "the connection is lost" in worker.text())
+    asked = proxy.operations["ReceiveMessage"]
+    # The call that was under way may still take a message along, which then is hidden for a while.
+    eventually(lambda: proxy.operations["ReceiveMessage"] > asked + 2)
 
     assert shop.echo.delay("x").get(timeout=30) == "x"
     shop.eventually_empty()
+
+
+def test_an_answer_that_never_comes_is_given_up(shop, proxy):
+    """A connection that was forgotten on the way stops its queue for some seconds, not for good."""
+    worker = shop.worker(pool="threads")
+    forgotten = proxy.delay(600, "ReceiveMessage", times=1)
+    eventually(lambda: forgotten.used)
+
+    assert shop.echo.delay("x").get(timeout=30) == "x"
+    shop.eventually_empty()
+    assert "nothing received: SQS answered 599" in worker.text()
+
+
+CREDENTIALS = """
+import json, pathlib, sys, time
+
+if not pathlib.Path(sys.argv[1]).exists():
+    sys.exit("no credentials now")
+soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60))
+keys = {"AccessKeyId": "test", "SecretAccessKey": "test", "SessionToken": "test"}
+print(json.dumps({"Version": 1, "Expiration": soon, **keys}))
+"""
+"""Credentials that boto3 fetches for each call, as they expire in a minute, while there is a file."""
+
+
+@pytest.fixture
+def vault(shop, tmp_path):
+    """A file without which workers of the shop have no credentials."""
+    vault, program, config = tmp_path / "vault", tmp_path / "credentials.py", tmp_path / "aws"
+    vault.touch()
+    program.write_text(CREDENTIALS)
+    config.write_text(f"[default]\ncredential_process = {sys.executable} {program} {vault}\n")
+    del shop.environment["AWS_ACCESS_KEY_ID"], shop.environment["AWS_SECRET_ACCESS_KEY"]
+    shop.environment["AWS_CONFIG_FILE"] = str(config)
+    return vault
+
+
+def test_credentials_that_cannot_be_refreshed_cost_pauses(shop, vault):
+    """A request that cannot be signed is one that was not answered; the connection stays."""
+    worker = shop.worker(pool="threads")
+    vault.unlink()
+    eventually(lambda: "nothing received: CredentialRetrievalError, attempt 3" in worker.text())
+    vault.touch()
+
+    assert shop.echo.delay("x").get(timeout=30) == "x"
+    shop.eventually_empty()
+    assert "Connection to broker lost" not in worker.text()
+
+
+def refusal(code):
+    return f'{{"__type":"com.amazonaws.sqs#{code}","message":"no"}}'.encode()
+
+
+def test_a_worker_without_an_event_loop_outlives_refusals(shop, proxy):
+    """With gevent, a busy SQS is asked again after a pause, and the worker goes on."""
+    shop.environment["AWS_MAX_ATTEMPTS"] = "1"
+    worker = shop.worker(pool="gevent")
+    proxy.fail("ReceiveMessage", 503, times=2)
+    proxy.fail("ReceiveMessage", 400, times=2, content=refusal("RequestThrottled"))
+    eventually(lambda: "nothing received: SQS answered RequestThrottled, attempt 4" in worker.text())
+
+    assert shop.echo.delay("x").get(timeout=30) == "x"
+    shop.eventually_empty()
+    assert worker.process.poll() is None
+    assert "Unrecoverable" not in worker.text()
+
+
+@pytest.fixture
+def channel(moto_aws, proxy):
+    """A channel that consumes a queue with one message, and tries each call once."""
+    options = {"wait_time_seconds": 1, "client-config": {"retries": {"total_max_attempts": 1}}}
+    with Connection("sqs://", transport=Transport, transport_options=options) as connection:
+        channel = connection.channel()
+        queue = Queue(f"queue-{uuid4().hex[:8]}", channel=channel)
+        Producer(channel).publish({}, routing_key=queue.name, declare=[queue], serializer="json")
+        channel.got = []
+        queue.consume(callback=channel.got.append)
+        yield channel
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(503, "ServiceUnavailable"), (403, "OverLimit"), (403, "ExpiredToken")]
+)
+def test_who_consumes_waits_through_refusals(channel, proxy, status, code):
+    """What may pass is no message and a pause, not longer than asked for."""
+    proxy.fail("ReceiveMessage", status, content=refusal(code))
+    with pytest.raises(TimeoutError):
+        channel.connection.client.drain_events(timeout=1)
+    proxy.heal()
+    channel.connection.client.drain_events(timeout=5)
+
+    assert len(channel.got) == 1
+
+
+def test_a_queue_that_is_gone_is_an_error(channel, proxy):
+    """Waiting helps nobody there."""
+    proxy.fail("ReceiveMessage", 400, content=refusal("QueueDoesNotExist"))
+
+    with pytest.raises(ClientError, match="QueueDoesNotExist"):
+        channel.connection.client.drain_events(timeout=5)
+
+
+def test_who_gets_one_message_is_told_of_a_refusal(channel, proxy):
+    """Nobody asks again there, so nothing is not the answer."""
+    proxy.fail("ReceiveMessage", 503, content=refusal("ServiceUnavailable"))
+
+    with pytest.raises(ClientError, match="ServiceUnavailable"):
+        channel.basic_get(next(iter(channel._active_queues)))
