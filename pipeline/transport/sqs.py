@@ -14,7 +14,7 @@ from kombu.transport import SQS
 from kombu.transport.SQS import Channel as SQSChannel
 from kombu.utils.uuid import uuid
 
-from pipeline.transport.answers import DeleteDeniedError, NotSettledError, code
+from pipeline.transport.answers import FAILURES, DeleteDeniedError, NotSettledError, code
 from pipeline.transport.envelope import QUEUE_NAME, Envelope, receive_count, received
 from pipeline.transport.events import GATHER_SECONDS, Outbox
 from pipeline.transport.fanout import fans_out
@@ -163,14 +163,22 @@ class Channel(ReceivingChannel):
         """
         delivery = None if requeue else self._held.pop(delivery_tag)
         if delivery is not None and self._is_kept(delivery):
-            self._return(delivery)
-            super(SQSChannel, self).basic_reject(delivery_tag)  # without the delete
+            try:
+                self._return(delivery)
+            finally:
+                super(SQSChannel, self).basic_reject(delivery_tag)  # without the delete
         else:
             super().basic_reject(delivery_tag, requeue=requeue)
 
     def _is_kept(self, delivery: Delivery) -> bool:
+        """Say whether a message is not to be deleted. It is not if SQS cannot be asked: it comes again."""
         name = self.canonical_queue_name(delivery.queue) if delivery.queue else None
-        return delivery.message.refused or self._has_redrive_policy(name, delivery.queue_url)
+        try:
+            return delivery.message.refused or self._has_redrive_policy(name, delivery.queue_url)
+        except FAILURES as exc:
+            facts = {"queue": delivery.queue, "code": code(exc)}
+            logger.warning("redrive policy not read, so what was rejected stays", extra=facts)
+            return True
 
     def _restore(self, message: Any, *args: Any) -> None:
         """Return a message that was rejected to its queue, after a while."""

@@ -159,3 +159,17 @@ def test_who_gets_one_message_is_told_of_a_refusal(channel, proxy):
 
     with pytest.raises(ClientError, match="ServiceUnavailable"):
         channel.basic_get(next(iter(channel._active_queues)))
+
+
+@pytest.mark.parametrize("verb", ["lose", "fail"])
+def test_a_rejected_message_frees_its_slot_though_sqs_is_gone(channel, proxy, verb):
+    """Whether it has dead letters cannot be asked, so the message stays; the consumer gets others."""
+    channel.basic_qos(prefetch_count=1)
+    channel.connection.client.drain_events(timeout=5)
+    assert not channel.qos.can_consume()
+    getattr(proxy, verb)("GetQueueAttributes")
+    channel.got[0].reject()
+
+    assert channel.qos.can_consume()
+    assert proxy.operations["ChangeMessageVisibility"] == 1
+    assert not proxy.operations["DeleteMessage"]
