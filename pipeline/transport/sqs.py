@@ -7,6 +7,7 @@ Source: kombu 5.7.0, ``transport/SQS/__init__.py``, ``Channel.basic_ack``.
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
@@ -213,9 +214,13 @@ class Channel(ReceivingChannel):
         failure is the last call, and what is left comes after its visibility timeout.
         """
         held = [delivery for tag in tags if (delivery := self._let_go(tag)) is not None]
-        for batch in batches(held):
-            if not return_batch(batch, self._new_release_client(batch[0].client)):
-                break
+        new_client = cache(self._new_release_client)
+        try:
+            for batch in batches(held):
+                if not return_batch(batch, new_client(batch[0].client)):
+                    break
+        except FAILURES as exc:  # no credentials for a client
+            logger.warning("messages not given back", extra={"queue": held[0].queue, "code": code(exc)})
 
     def _let_go(self, tag: str) -> Delivery | None:
         delivery = self._held.get(tag)

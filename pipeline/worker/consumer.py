@@ -88,8 +88,10 @@ class ConsumerMixin(Consumer):
         """Give back what no pool has taken on; Celery forgets it here, and SQS would hide it on and on."""
         waiting = {*scheduled_requests, *(set(reserved_requests) - set(active_requests))}
         super().on_close()
-        for request in waiting:
-            request.give_back()
+        given_back = [request.message for request in waiting if request.give_back()]
+        for channel in {message.channel for message in given_back}:
+            # All at once: a call for each would take longer than a worker is given to stop.
+            channel.give_back([it.delivery_tag for it in given_back if it.channel is channel])
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Keep what a pool has taken on: its message can be settled without the old connection.

@@ -95,13 +95,14 @@ class RequestMixin(RefusalMixin):
             self._message.started = True
         super().on_accepted(pid, time_accepted)
 
-    def give_back(self) -> None:
-        """Let others have the message at once, unless a pool runs the task; with our SQS transport only."""
-        channel = self._message.channel
+    def give_back(self) -> bool:
+        """Keep the task from being run, and say whether others may have its message now: its channel tells.
+
+        They may not if a pool runs it; and only our SQS transport tells.
+        """
         with self._starting:
-            self._given_back = hasattr(channel, "give_back") and not self._message.started
-        if self._given_back:
-            channel.give_back([self._message.delivery_tag])
+            self._given_back = hasattr(self._message.channel, "give_back") and not self._message.started
+        return self._given_back
 
     def _announce_revoked(self, *args: Any, **kwargs: Any) -> None:
         super()._announce_revoked(*args, **kwargs)

@@ -42,6 +42,30 @@ def test_a_warm_shutdown_gives_back_what_waits(shop, pool):
     assert Counter(shop.notes()) == {"holding": 1, "napping": 8, "go on": 1}
 
 
+def test_what_waits_goes_back_in_one_call(shop_of, moto_aws, proxy):
+    """Ten messages are one batch, so that a worker with many of them stops in time."""
+    shop = shop_of(
+        store=f"s3://{moto_aws.bucket()}/claims",
+        options={"threshold_bytes": 0},
+        conf={
+            "broker_transport_options": OPTIONS | {"visibility_timeout": 150},  # no heartbeat among the calls
+            "worker_prefetch_multiplier": 11,
+        },
+    )
+    first = shop.hold.delay("x")
+    stopping = shop.worker(pool="threads", concurrency=1)
+    eventually(shop.notes)
+    for _ in range(10):
+        shop.nap.delay("x", 0)
+    eventually(lambda: stopping.text().count("received") == 11)
+    stopping.process.send_signal(signal.SIGTERM)
+    eventually(lambda: moto_aws.depth(shop.queue).waiting == 10)
+
+    assert proxy.operations["ChangeMessageVisibilityBatch"] == 1
+    shop.note("go on")
+    assert first.get(timeout=30) == 1
+
+
 def test_a_cold_shutdown_loses_nothing(shop, proxy):
     """What has ended settles, though the worker was told to end at once; what ran is run by another."""
     stopping = shop.worker(pool="prefork", concurrency=4)
@@ -75,6 +99,7 @@ def test_a_lost_connection_ends_no_task(shop, proxy, moto_aws, pool):
     assert result.get(timeout=60) == 1
     shop.eventually_empty(60)
     assert shop.echo.delay("y").get(timeout=60) == "y"
+    shop.eventually_empty()
     assert shop.notes().count("holding") == 1
     assert worker.process.poll() is None
     eventually(lambda: not any(moto_aws.depth(shop.queue)))
