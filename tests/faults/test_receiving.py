@@ -77,18 +77,19 @@ print(json.dumps({"Version": 1, "Expiration": soon, **keys}))
 
 
 @pytest.fixture
-def vault(shop, tmp_path):
-    """A file without which workers of the shop have no credentials."""
+def vault(moto_aws, tmp_path, monkeypatch):
+    """A file without which there are no credentials, here and in workers."""
     vault, program, config = tmp_path / "vault", tmp_path / "credentials.py", tmp_path / "aws"
     vault.touch()
     program.write_text(CREDENTIALS)
     config.write_text(f"[default]\ncredential_process = {sys.executable} {program} {vault}\n")
-    del shop.environment["AWS_ACCESS_KEY_ID"], shop.environment["AWS_SECRET_ACCESS_KEY"]
-    shop.environment["AWS_CONFIG_FILE"] = str(config)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
     return vault
 
 
-def test_credentials_that_cannot_be_refreshed_cost_pauses(shop, vault):
+def test_credentials_that_cannot_be_refreshed_cost_pauses(vault, shop):
     """A request that cannot be signed is one that was not answered; the connection stays."""
     worker = shop.worker(pool="threads")
     vault.unlink()
@@ -173,3 +174,13 @@ def test_a_rejected_message_frees_its_slot_though_sqs_is_gone(channel, proxy, ve
     assert channel.qos.can_consume()
     assert proxy.operations["ChangeMessageVisibility"] == 1
     assert not proxy.operations["DeleteMessage"]
+
+
+def test_a_channel_closes_without_credentials(vault, channel, proxy, caplog):
+    """Nothing can be given back then, which keeps nobody from closing."""
+    channel.connection.client.drain_events(timeout=5)
+    vault.unlink()
+    channel.close()
+
+    assert "messages not given back" in caplog.text
+    assert not proxy.operations["ChangeMessageVisibilityBatch"]

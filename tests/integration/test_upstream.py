@@ -15,6 +15,7 @@ from celery.worker.consumer.consumer import Consumer
 from celery.worker.loops import asynloop
 from kombu import serialization
 from kombu.asynchronous import Hub, get_event_loop, set_event_loop
+from kombu.asynchronous.http.curl import CurlClient
 from kombu.exceptions import DecodeError, EncodeError
 from kombu.message import Message
 from kombu.transport.SQS import Channel, Transport
@@ -155,6 +156,14 @@ def test_kombu_forgets_an_event_loop_that_is_reset():
         set_event_loop(None)
     assert "hub.reset()" in inspect.getsource(asynloop)
     assert "set_event_loop" not in inspect.getsource(asynloop) + inspect.getsource(Consumer)
+
+
+def test_kombu_tells_curl_of_no_timeout():
+    """Hence ours, which is set where curl has taken a request on."""
+    source = inspect.getsource(CurlClient._setup_request)
+
+    assert "TIMEOUT" not in source
+    assert source.rstrip().endswith("request.on_prepare(curl)")
 
 
 def test_a_task_out_of_retries_shows_its_arguments():
