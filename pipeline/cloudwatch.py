@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.config import Config
 
+from pipeline import aws
 from pipeline.metrics import Series
 from pipeline.metrics.naming import NAMESPACE, checked_namespace, dimensions
 
@@ -70,9 +71,8 @@ class CloudWatchSink:
     def _connected(self) -> "CloudWatchClient":
         # A session of our own: the default one has locks, which another thread may hold over a fork.
         if self._client is None or self._client[0] != os.getpid():
-            client = boto3.session.Session(region_name=self._region_name).client(
-                "cloudwatch", endpoint_url=self._endpoint_url, config=self._config
-            )
+            session = boto3.session.Session(region_name=self._region_name, botocore_session=aws.session())
+            client = session.client("cloudwatch", endpoint_url=self._endpoint_url, config=self._config)
             self._client = os.getpid(), client
         return self._client[1]
 

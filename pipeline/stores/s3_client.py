@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from boto3.session import Session
 from botocore.config import Config
 
+from pipeline import aws
+
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
@@ -67,7 +69,8 @@ class ClientPerProcess:
 
     def _make(self) -> "S3Client":
         # A session of our own: boto3's default one is shared with the application, and not thread-safe.
-        client: S3Client = Session(region_name=self.region).client("s3", config=self._config())
+        session = Session(region_name=self.region, botocore_session=aws.session())
+        client: S3Client = session.client("s3", config=self._config())
         client.meta.events.register_last("before-call.s3", _send_at_once)
         return client
 

@@ -6,8 +6,9 @@ Source: botocore 1.44, ``endpoint.py`` (``DEFAULT_TIMEOUT``), ``retries/standard
 
 from typing import Any
 
-import botocore.session
 from botocore.config import Config
+
+from pipeline import aws
 
 TIMEOUT_SECONDS = 5
 _CONFIG = Config(
@@ -36,7 +37,7 @@ def brief(client: Any) -> Any:
     if signer._credentials is None:  # noqa: SLF001
         return client
     now = signer._credentials.get_frozen_credentials()  # noqa: SLF001
-    made: Any = botocore.session.Session().create_client(
+    made: Any = aws.session().create_client(
         client.meta.service_model.service_name,
         region_name=client.meta.region_name,
         endpoint_url=client.meta.endpoint_url,

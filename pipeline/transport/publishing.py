@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from botocore.config import Config
 from kombu.transport.SQS import Channel as SQSChannel
 from kombu.utils.objects import cached_property
 
+from pipeline import aws
 from pipeline.publication import current
 from pipeline.transport import addressing
 from pipeline.transport.answers import refused
@@ -51,6 +53,29 @@ class PublishingChannel(SQSChannel):
         if addressing.is_passing(name, declaration):
             self._passing.add(name)
         return super()._new_queue(queue, **declaration)
+
+    def _new_boto_client(  # noqa: PLR0913, PLR0917 - Kombu's signature
+        self,
+        service: str,
+        region: str | None,
+        access_key_id: str | None,
+        secret_access_key: str | None,
+        session_token: str | None = None,
+        config: Config | None = None,
+    ) -> Any:
+        """Make a client as Kombu does, but in a session that shares its data files with others."""
+        chosen = Config(**(self.transport_options.get("client-config") or {}))
+        endpoint = {"endpoint_url": self.endpoint_url} if self.endpoint_url is not None else {}
+        return aws.session().create_client(
+            service,
+            region_name=region,
+            aws_access_key_id=access_key_id,
+            aws_secret_access_key=secret_access_key,
+            aws_session_token=session_token,
+            use_ssl=self.is_secure if self.is_secure is not None else True,
+            config=chosen.merge(config) if config is not None else chosen,
+            **endpoint,
+        )
 
     @cached_property
     def sqs_base64_encoding(self) -> bool:

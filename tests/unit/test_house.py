@@ -13,7 +13,7 @@ from pipeline import errors
 ROOT = Path(__file__).parents[2]
 
 STOREYS = [
-    ["errors"],
+    ["errors", "aws"],
     ["claim", "compression", "wire", "store", "metrics", "options"],
     ["codec", "facts", "once", "publication"],
     ["tracing"],
@@ -45,7 +45,7 @@ VENDORS = {
     "kombu": {"operations", "publisher", "serializer", "transport", "installation", "idempotency", "worker"},
     "billiard": {"worker"},
     "boto3": {"stores", "cloudwatch"},
-    "botocore": {"operations", "queues", "stores", "cloudwatch", "transport"},
+    "botocore": {"aws", "operations", "queues", "stores", "cloudwatch", "transport"},
     "moto": {"local"},
     "opentelemetry": {"otel", "tracing"},
 }
