@@ -13,6 +13,7 @@ from hypothesis import settings
 from proxy import Proxy
 from shops import entered, shop, shop_of  # noqa: F401 - fixtures among them
 from standins import Ministack, Moto, Redis, running
+from tills import till_of  # noqa: F401 - a fixture
 
 from pipeline.local import ISOLATION
 
@@ -25,8 +26,9 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
 FIRST = {
-    *("test_celery_suite", "test_idempotency", "test_transport_workers", "test_monitoring", "test_big"),
-    *("test_brokers", "test_outage", "test_tracing", "test_transport_shutdown", "test_poison", "test_chaos"),
+    *("test_celery_suite", "test_idempotency", "test_interruptions", "test_transport_workers"),
+    *("test_monitoring", "test_big", "test_brokers", "test_outage", "test_tracing"),
+    *("test_transport_shutdown", "test_poison", "test_chaos", "test_receiving"),
 }
 """The files that take longest: a run that ends with one of them waits for it alone."""
 

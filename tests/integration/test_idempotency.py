@@ -1,154 +1,15 @@
 """A call that is delivered twice runs once: with real workers, over real queues and stores."""
 
-import importlib
-import re
-import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from time import sleep
-
 import pytest
+from tills import POOLS, RESULT_KEPT, records, returned, worker
 from workers import eventually
 
 from pipeline import serializer
 from pipeline.attempt import PATIENCE_SECONDS
-from pipeline.errors import StoreDeniedError, StoreUnavailableError
 from pipeline.once import record_key
 from pipeline.results import forget
-from pipeline.stores.file import FileStore
-from pipeline.stores.memory import MemoryStore
-from pipeline.stores.s3 import S3Store
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
-
-POOLS = ["prefork", "threads", "solo"]
-RESULT_KEPT = "stored result returned"
-
-
-class Rules:
-    """What the records of every store do."""
-
-    def test_a_record_is_made_once(self, records):
-        """A record is made if there is none, and comes back with its tag."""
-        tag = records.write("app/once/v1/a", b"1", None)
-
-        assert tag
-        assert records.read("app/once/v1/a") == (b"1", tag)
-        assert records.write("app/once/v1/a", b"2", None) is None
-        assert records.read("app/once/v1/a") == (b"1", tag)
-
-    def test_a_record_is_replaced_by_who_has_read_it(self, records):
-        """A record is written over with its newest tag, and with no other."""
-        first = records.write("app/once/v1/a", b"1", None)
-        second = records.write("app/once/v1/a", b"2", first)
-
-        assert second not in {None, first}
-        assert records.write("app/once/v1/a", b"3", first) is None
-        assert records.read("app/once/v1/a") == (b"2", second)
-
-    def test_a_record_is_removed_by_who_has_read_it(self, records):
-        """A record is removed with its newest tag, and may be made again."""
-        first = records.write("app/once/v1/a", b"1", None)
-        second = records.write("app/once/v1/a", b"2", first)
-
-        assert records.remove("app/once/v1/a", first) is False
-        assert records.remove("app/once/v1/a", second) is True
-        assert records.remove("app/once/v1/a", second) is False
-        assert records.read("app/once/v1/a") is None
-        assert records.write("app/once/v1/a", b"3", second) is None
-        assert records.write("app/once/v1/a", b"3", None)
-
-    def test_one_of_many_makes_a_record(self, records):
-        """Of several who make a record at once, one does."""
-        assert winners(lambda number: records.write("app/once/v1/a", b"%d" % number, None)) == 1
-
-    def test_one_of_many_takes_a_record_over(self, records):
-        """Of several who write over a record at once, one does."""
-        tag = records.write("app/once/v1/a", b"0", None)
-
-        assert winners(lambda number: records.write("app/once/v1/a", b"new %d" % number, tag)) == 1
-
-    def test_records_lie_beside_payloads(self, store, records):
-        """A listing shows records, and a delete of the store removes them."""
-        tag = records.write("app/once/v1/a", b"12345", None)
-
-        assert [(found.key, found.size_bytes) for found in store.list()] == [("app/once/v1/a", 5)]
-        assert list(store.delete(["app/once/v1/a"])) == []
-        assert records.read("app/once/v1/a") is None
-        assert records.write("app/once/v1/a", b"6", tag) is None
-
-    @pytest.fixture
-    def records(self, store):
-        return store.records()
-
-
-def winners(write):
-    """Return for how many of eight threads a write succeeds."""
-    barrier = threading.Barrier(8)
-
-    def work(number):
-        barrier.wait()
-        return write(number) is not None
-
-    with ThreadPoolExecutor(8) as pool:
-        return sum(pool.map(work, range(8)))
-
-
-class TestMemory(Rules):
-    @pytest.fixture
-    def store(self):
-        return MemoryStore("app")
-
-
-class TestFile(Rules):
-    @pytest.fixture
-    def store(self, tmp_path):
-        return FileStore(tmp_path / "payloads", "app")
-
-    def test_records_cannot_lead_out(self, records):
-        """A key that leads out of the directory is refused."""
-        with pytest.raises(StoreDeniedError, match="refuses this key"):
-            records.write("../outside", b"1", None)
-
-
-class TestS3(Rules):
-    @pytest.fixture
-    def store(self, aws):
-        return S3Store(aws.bucket(), "app")
-
-    def test_a_missing_bucket_is_an_error(self, store, aws):
-        """What is not a condition that failed is one of our errors."""
-        aws.client("s3").delete_bucket(Bucket=store.bucket)
-
-        for verb in (
-            lambda: store.records().read("a"),
-            lambda: store.records().write("a", b"1", None),
-            lambda: store.records().remove("a", '"tag"'),
-        ):
-            with pytest.raises(StoreDeniedError, match="bucket does not exist"):
-                verb()
-
-    def test_a_conflict_is_tried_again(self, store, proxy):
-        """S3's 409 says that two wrote at the very same moment: whoever gets it asks again."""
-        answer = b"<Error><Code>ConditionalRequestConflict</Code></Error>"
-        proxy.fail("PutObject", status=409, content=answer)
-
-        with pytest.raises(StoreUnavailableError, match="ConditionalRequestConflict"):
-            store.records().write("app/once/v1/a", b"1", None)
-
-
-@pytest.fixture
-def till_of(shop_of):
-    """Make a till: a shop with the tasks that must not run twice."""
-
-    def make(**options):
-        shop = shop_of(**options)
-        sys.modules.pop("till", None)
-        shop.till = importlib.import_module("till")
-        return shop
-
-    yield make
-    sys.modules.pop("till", None)
 
 
 @pytest.fixture
@@ -161,20 +22,6 @@ def store(moto_aws):
 def shop(till_of, store):
     """A till whose arguments travel in the message, so that the store holds records and nothing else."""
     return till_of(store=store)
-
-
-def worker(shop, pool="threads", **options):
-    return shop.worker(app="till", pool=pool, **options)
-
-
-def returned(*workers):
-    """Return what deliveries returned, as the workers' logs show it, in order."""
-    text = "".join(each.text() for each in workers)
-    return re.findall(r"succeeded in [\d.]+s: (.+)", text)
-
-
-def records(shop):
-    return [key for key in shop.objects() if "once/v1/" in key]
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -375,107 +222,6 @@ def test_a_result_that_cannot_be_kept_fails_the_task(shop):
         shop.till.unencodable.delay("order").get(timeout=30)
 
     assert records(shop) == []
-
-
-@pytest.fixture
-def s3(proxy_to, moto_aws, monkeypatch):
-    """A proxy in front of S3 alone."""
-    proxy = proxy_to(moto_aws.url)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
-    return proxy
-
-
-@pytest.fixture
-def fragile(s3, till_of, store):
-    """A till that waits two seconds for its store and then gives the message back."""
-    return till_of(store=store, options={"store_retry_seconds": 2})
-
-
-@pytest.mark.parametrize("pool", POOLS)
-@pytest.mark.parametrize("operation", ["GetObject", "PutObject"])
-def test_an_outage_before_the_run_redelivers(fragile, s3, pool, operation):
-    """Without its record no call runs: the message goes back, and runs when the store is there again."""
-    running = worker(fragile, pool)
-    s3.fail(operation, status=503)
-    result = fragile.till.charge.delay("order")
-    eventually(lambda: "StoreUnavailableError" in running.text(), 60)
-
-    assert fragile.notes() == []
-    assert result.state == "PENDING"
-
-    s3.heal()
-    assert result.get(timeout=60)
-    assert fragile.notes() == ["charged"]
-
-
-def test_an_outage_after_the_run_does_not_fail_it(fragile, s3):
-    """If the result cannot be kept, the task has run all the same, and has its result."""
-    running = worker(fragile)
-    result = fragile.till.charge.delay("order", 2)
-    eventually(lambda: fragile.notes() == ["charged"])
-    s3.fail("PutObject", status=503)
-
-    assert result.get(timeout=60)
-    assert "result not kept" in running.text()
-    assert fragile.notes() == ["charged"]
-
-
-@pytest.fixture
-def limited(s3, till_of, store):
-    """A till whose calls have three seconds, less than its store is waited for."""
-    conf = {"task_annotations": {"till.charge": {"soft_time_limit": 3, "time_limit": 60}}}
-    return till_of(store=store, options={"store_retry_seconds": 20}, conf=conf)
-
-
-def test_a_soft_time_limit_before_the_run(limited, s3):
-    """What comes while the record is written is no failure: the message comes again, and the call runs."""
-    running = worker(limited, "prefork")
-    s3.fail("PutObject", status=503)
-    result = limited.till.charge.delay("order")
-    eventually(lambda: "soft time limit came first" in running.text(), 60)
-    s3.heal()
-
-    assert result.get(timeout=60)
-    assert limited.notes() == ["charged"]
-
-
-def test_a_soft_time_limit_after_the_run(limited, s3):
-    """What comes while the result is written does not undo the call: it has run, and has its result."""
-    running = worker(limited, "prefork")
-    result = limited.till.charge.delay("order", 1)
-    eventually(limited.notes)
-    s3.fail("PutObject", status=503)
-    sleep(4)
-    s3.heal()
-
-    assert result.get(timeout=60)
-    limited.till.charge.apply_async(("order", 1), task_id=result.id)
-    eventually(lambda: RESULT_KEPT in running.text())
-    assert limited.notes() == ["charged"]
-
-
-def test_an_outage_after_a_failure_keeps_its_error(fragile, s3):
-    """If the record cannot be removed, the task has failed with its own error all the same."""
-    running = worker(fragile)
-    s3.fail("DeleteObject", status=503)
-    with pytest.raises(ValueError, match="first attempt"):
-        fragile.till.fail_once.delay("order").get(timeout=60)
-
-    assert "record not removed" in running.text()
-
-
-def test_lost_answers_are_no_second_owners(fragile, s3):
-    """An answer of the store that got lost does not make a delivery wait for itself."""
-    running = worker(fragile)
-    s3.lose("PutObject", times=1)
-    result = fragile.till.charge.delay("order", 2)
-    eventually(lambda: fragile.notes() == ["charged"])
-    s3.lose("PutObject", times=1)
-
-    assert result.get(timeout=60)
-    assert fragile.notes() == ["charged"]
-    assert "took over" not in running.text()
-    assert "in progress" not in running.text()
 
 
 def test_a_forged_record_is_refused(shop):
