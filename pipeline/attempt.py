@@ -21,7 +21,7 @@ from time import monotonic, sleep
 from pipeline import once
 from pipeline.claim import Inline
 from pipeline.claimcheck import ClaimCheck
-from pipeline.errors import PipelineError, StoreUnavailableError, TaskInProgressError
+from pipeline.errors import PipelineError, TaskInProgressError
 from pipeline.once import Record, Records
 
 logger = logging.getLogger(__name__)
@@ -97,13 +97,6 @@ class Attempt:
                 self._warn("result not kept: another delivery took over; in_progress_seconds is too short")
         except PipelineError as exc:
             self._warn("result not kept, so a second delivery will run again: %s", exc)
-
-    def interrupted(self) -> StoreUnavailableError:
-        """Return the error of a delivery whose time was up before its function could run."""
-        return StoreUnavailableError(
-            f"task not begun [record={self.key}]: its soft time limit came first; if the store is well, set "
-            "the limit above store_retry_seconds"
-        )
 
     def _tag_of_ours(self) -> str:
         """Return the tag of a record that we may have written without hearing of it."""

@@ -76,10 +76,7 @@ class Deferred:
             except PipelineError as exc:
                 self._error = exc
             except SoftTimeLimitExceeded:  # nothing of the task has run, so it is the store's failure
-                self._error = StoreUnavailableError(
-                    f"payload not read [{self!r}]: the task's soft time limit came first; if the store is "
-                    "well, set the limit above store_retry_seconds"
-                )
+                self._error = out_of_time(f"payload not read [{self!r}]")
             if self._error is not None:
                 _tell(self._error, self.payload)
             self.seconds = perf_counter() - start
@@ -113,6 +110,14 @@ class Deferred:
         if self.claim is None:
             return "in the message" if self.payload else "unreadable"
         return f"{self.claim.expanded_bytes} bytes in {self.claim.key}"
+
+
+def out_of_time(what: str) -> StoreUnavailableError:
+    """Return the error of a task whose soft time limit came before any of it could run."""
+    return StoreUnavailableError(
+        f"{what}: the task's soft time limit came first; if the store is well, set the limit above "
+        "store_retry_seconds"
+    )
 
 
 class DeferredArgs(Sequence[Any]):

@@ -201,7 +201,7 @@ def _run(attempt: Attempt, function: Callable[[], Any]) -> Any:
         raise GivenBack(exc, requeue=exc.retryable) from exc
     except SoftTimeLimitExceeded as exc:
         attempt.abandon()
-        raise GivenBack(attempt.interrupted(), requeue=True) from exc
+        raise GivenBack(deferred.out_of_time(f"task not begun [record={attempt.key}]"), requeue=True) from exc
     try:
         result = function()
         sealed = attempt.claimcheck.seal(result)

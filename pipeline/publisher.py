@@ -91,7 +91,7 @@ class PublisherMixin(AMQP):
                 wait_seconds=remaining_seconds(message.headers),
             )
             options["headers"] = tracing.chosen(message.headers, options.get("headers"))
-            options = self._announced(_group_of(message.headers) | options)
+            options = _announced(_group_of(message.headers) | options)
             into = _batch_of(producer, message)
             with publishing(publication), collecting(into, publication) as parcel:
                 try:
@@ -108,14 +108,6 @@ class PublisherMixin(AMQP):
 
         return send_task_message
 
-    def _announced(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Declare the exchange of a broadcast, which Celery leaves to brokers that know it already."""
-        queue = options.get("queue")
-        queue = self.queues[queue] if isinstance(queue, str) and queue in self.queues else queue
-        if isinstance(queue, Broadcast) and options.get("declare") is None:
-            return {**options, "declare": [queue.exchange]}
-        return options
-
     @property
     def producer_pool(self) -> ProducerPool:
         """Producers of ours, on the app's pool of connections, as Celery makes it."""
@@ -130,6 +122,14 @@ class PublisherMixin(AMQP):
 def _queue_name(options: Mapping[str, Any]) -> str:
     queue = options.get("queue") or options.get("routing_key") or ""
     return str(getattr(queue, "name", queue))
+
+
+def _announced(options: dict[str, Any]) -> dict[str, Any]:
+    """Declare the exchange of a broadcast, which Celery leaves to brokers that know it already."""
+    queue = options.get("queue")  # the router has made it of a name
+    if isinstance(queue, Broadcast) and options.get("declare") is None:
+        return {**options, "declare": [queue.exchange]}
+    return options
 
 
 def _group_of(headers: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline.transport import addressing
-
-_ABSENT = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
+from pipeline.transport.answers import code
+from pipeline.transport.listeners import is_absent
 
 
 class QueueError(Exception):
@@ -187,7 +187,7 @@ class Queues:
             try:
                 answer: dict[str, Any] = getattr(client, xform_name(call))(**parameters)
             except ClientError as exc:
-                if code_of(exc) in _ABSENT:
+                if is_absent(exc):
                     return None
                 raise
         return answer
@@ -248,13 +248,8 @@ def asked(who: str, call: str) -> Iterator[None]:
         yield
     except ClientError as exc:
         raise QueueError(
-            f"SQS answered {code_of(exc)} to {call} [queue={who}]: allow sqs:{call} there, and check "
+            f"SQS answered {code(exc)} to {call} [queue={who}]: allow sqs:{call} there, and check "
             "region and credentials"
         ) from exc
     except BotoCoreError as exc:
         raise QueueError(f"SQS did not answer {call} [queue={who}]: {exc}; try again later") from exc
-
-
-def code_of(exc: ClientError) -> str:
-    """Return SQS's error code."""
-    return str(exc.response.get("Error", {}).get("Code", "an error"))

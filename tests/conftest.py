@@ -109,6 +109,14 @@ def proxy_to():
 
 
 @pytest.fixture
+def s3(proxy_to, moto_aws, monkeypatch):
+    """A proxy in front of S3 alone."""
+    proxy = proxy_to(moto_aws.url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
+    return proxy
+
+
+@pytest.fixture
 def proxy(request, proxy_to, monkeypatch):
     """A proxy in front of the test's ``aws``, or else of ``moto_aws``; the environment leads to it."""
     name = "aws" if "aws" in request.fixturenames else "moto_aws"

@@ -13,8 +13,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from pipeline.queues import Queues, code_of
+from pipeline.queues import Queues
 from pipeline.transport.addressing import LISTENER
+from pipeline.transport.answers import code
 from pipeline.transport.listeners import RENEWED, is_absent
 from pipeline.transport.topics import ABSENT_TOPIC
 
@@ -45,10 +46,8 @@ def sweep(queues: Queues, *, do_delete: bool) -> Heard:
         return heard
     try:
         _Sweep(queues.channel, heard, do_delete=do_delete).run()
-    except ClientError as exc:
-        heard.error = code_of(exc)
-    except BotoCoreError as exc:
-        heard.error = type(exc).__name__
+    except (ClientError, BotoCoreError) as exc:
+        heard.error = code(exc)
     return heard
 
 
@@ -74,7 +73,7 @@ class _Sweep:
             try:
                 self._unsubscribe(topic)
             except ClientError as exc:
-                if code_of(exc) not in ABSENT_TOPIC:
+                if code(exc) not in ABSENT_TOPIC:
                     raise
 
     def _urls(self) -> Iterator[str]:

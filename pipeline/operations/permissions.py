@@ -12,7 +12,8 @@ from typing import Any
 from botocore import xform_name
 from botocore.exceptions import ClientError
 
-from pipeline.queues import Queue, asked, code_of
+from pipeline.queues import Queue, asked
+from pipeline.transport.answers import code
 
 _PROBES: dict[str, dict[str, Any]] = {
     "ReceiveMessage": {"MaxNumberOfMessages": 11},  # ten at most
@@ -43,5 +44,5 @@ def _is_denied(queue: Queue, call: str, parameters: dict[str, Any]) -> bool:
         status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise
-        return status == HTTPStatus.FORBIDDEN or code_of(exc).rpartition(".")[2] in _DENIALS
+        return status == HTTPStatus.FORBIDDEN or code(exc).rpartition(".")[2] in _DENIALS
     return False

@@ -97,9 +97,9 @@ class Releaser:
         keys = {claim.key for claim in later}
         for error in told:
             over = [ended for ended in settled if ended.claim.key not in keys]
-            left = [ended for ended in over if error and ended.claim.key in (error.keys or [ended.claim.key])]
-            self._tell(left, error, begun_ns)
-            self._tell([ended for ended in over if ended not in left], None, begun_ns)
+            left = set(error.keys or (ended.claim.key for ended in over)) if error else set[str]()
+            self._tell([ended for ended in over if ended.claim.key in left], error, begun_ns)
+            self._tell([ended for ended in over if ended.claim.key not in left], None, begun_ns)
         now = monotonic()
         for ended in settled:
             if ended.claim.key not in keys:

@@ -16,14 +16,6 @@ def store(moto_aws):
 
 
 @pytest.fixture
-def s3(proxy_to, moto_aws, monkeypatch):
-    """A proxy in front of S3 alone."""
-    proxy = proxy_to(moto_aws.url)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
-    return proxy
-
-
-@pytest.fixture
 def fragile(s3, till_of, store):
     """A till that waits two seconds for its store and then gives the message back."""
     return till_of(store=store, options={"store_retry_seconds": 2})

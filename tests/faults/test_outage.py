@@ -17,14 +17,6 @@ DENIED = b'{"__type":"AccessDenied","message":"no"}'
 
 
 @pytest.fixture
-def s3(proxy_to, moto_aws, monkeypatch):
-    """A proxy in front of S3 alone."""
-    proxy = proxy_to(moto_aws.url)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
-    return proxy
-
-
-@pytest.fixture
 def shop(shop_of, moto_aws, s3):
     """A shop that waits two seconds for its store and then gives the message back."""
     return shop_of(store=f"s3://{moto_aws.bucket()}/claims", options=OPTIONS)
