@@ -40,7 +40,7 @@ KILL_SECONDS = 1.0
 MAIN = 0.05
 """Share of the kills that hit a worker's main process; the others hit children."""
 PATIENCE_SECONDS = 180
-"""How long nothing may end before the run is over."""
+"""How long nothing may end before the producer publishes no more, and then before what is left is lost."""
 OPTIONS = {
     "visibility_timeout": 10,
     "wait_time_seconds": 1,
@@ -73,6 +73,7 @@ class Expected:
 class Report:
     """What happened, and what must not have."""
 
+    wanted: int = 0
     tasks: int = 0
     ended: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -96,7 +97,7 @@ class Report:
     def is_well(self) -> bool:
         """Whether nothing is lost, leaked or wrong."""
         nothing = (self.wrong, self.lost, self.missing, self.after_sweep, self.messages, self.dead_letters)
-        return self.ended == self.tasks and not any(nothing)
+        return self.ended == self.tasks == self.wanted and not any(nothing)
 
     def table(self) -> str:
         """Return the report, one line each."""
@@ -203,16 +204,26 @@ class Producer:
         self._last_end = time.monotonic()
 
     def run(self, progress):
-        """Publish all, never too many at a time, and wait for all of them."""
+        """Publish all, never too many at a time, and wait for them while processes die and calls fail."""
         for number in range(self._tasks):
             self._publish(number)
-            while len(self._under_way) >= UNDER_WAY and self._is_patient():
-                self._look()
+            if not self._look_until_under_way(UNDER_WAY - 1):
+                return
             if number % 100 == 0:
                 progress(number)
-        while self._under_way and self._is_patient():
-            self._look()
+        self._look_until_under_way(0)
+
+    def finish(self):
+        """Wait for what is left, now that nothing dies or fails: what does not end now is lost."""
+        self._last_end = time.monotonic()
+        self._look_until_under_way(0)
         self.report.lost = [self._told(*each) for each in self._under_way]
+
+    def _look_until_under_way(self, number):
+        """Return whether no more than so many tasks are under way, before patience runs out."""
+        while len(self._under_way) > number and self._is_patient():
+            self._look()
+        return len(self._under_way) <= number
 
     def _told(self, result, expected):
         """Return what is known of a task that has not ended: its state, and which attempts ran."""
@@ -253,7 +264,7 @@ class Producer:
 
 def run(aws, tmp_path, tasks, seed, progress=lambda _number: None):
     """Run so many tasks on a stand-in for AWS, and return the report."""
-    dice, report, began = random.Random(seed), Report(), time.monotonic()
+    dice, report, began = random.Random(seed), Report(wanted=tasks), time.monotonic()
     with ExitStack() as stack:
         proxy = stack.enter_context(Proxy(aws.url))
         patch = stack.enter_context(pytest.MonkeyPatch.context())
@@ -269,11 +280,13 @@ def run(aws, tmp_path, tasks, seed, progress=lambda _number: None):
         stack.callback(workers.stop)
         workers.wait()
         rules = break_calls(proxy, random.Random(seed + 1), FAULTY)
-        Producer(shop, tasks, dice, report).run(progress)
+        producer = Producer(shop, tasks, dice, report)
+        producer.run(progress)
         workers.calm()
         report.calls = len(proxy.requests)
         report.faults = Counter({name: rule.used for name, rule in rules.items()})
         proxy.heal()
+        producer.finish()
         _wait_until_settled(shop, aws, report)
         workers.stop()
         report.kills = workers.kills
