@@ -9,7 +9,7 @@ every pool. Source: celery 5.7.0, ``worker/strategy.py``, ``app/trace.py``; pinn
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from time import perf_counter
 from typing import Any
 
@@ -20,6 +20,8 @@ from celery.states import READY_STATES
 from pipeline import facts
 from pipeline.claim import Claim, Inline
 from pipeline.errors import PayloadReleasedError, PipelineError, StoreUnavailableError
+from pipeline.publication import SHARED
+from pipeline.publication.reuse import reuses
 
 logger = logging.getLogger(__name__)
 
@@ -71,18 +73,22 @@ class Deferred:
         """
         if self._value is None and self._error is None:
             start = perf_counter()
-            try:
-                self._value = self._read()
-            except PipelineError as exc:
-                self._error = exc
-            except SoftTimeLimitExceeded:  # nothing of the task has run, so it is the store's failure
-                self._error = out_of_time(f"payload not read [{self!r}]")
-            if self._error is not None:
-                _tell(self._error, self.payload)
+            with reuses.waiting(current_task.request.id) if self.claim and current_task else nullcontext():
+                self._try()
             self.seconds = perf_counter() - start
         if self._value is None:
             raise self._outcome()
         return self._value
+
+    def _try(self) -> None:
+        try:
+            self._value = self._read()
+        except PipelineError as exc:
+            self._error = exc
+        except SoftTimeLimitExceeded:  # nothing of the task has run, so it is the store's failure
+            self._error = out_of_time(f"payload not read [{self!r}]", "soft")
+        if self._error is not None:
+            _tell(self._error, self.payload)
 
     def _outcome(self) -> Exception:
         error = self._error or PipelineError("payload unread")
@@ -112,10 +118,10 @@ class Deferred:
         return f"{self.claim.expanded_bytes} bytes in {self.claim.key}"
 
 
-def out_of_time(what: str) -> StoreUnavailableError:
-    """Return the error of a task whose soft time limit came before any of it could run."""
+def out_of_time(what: str, limit: str) -> StoreUnavailableError:
+    """Return the error of a task whose time limit, soft or hard, came before any of it could run."""
     return StoreUnavailableError(
-        f"{what}: the task's soft time limit came first; if the store is well, set the limit above "
+        f"{what}: the task's {limit} time limit came first; if the store is well, set the limit above "
         "store_retry_seconds"
     )
 
@@ -216,9 +222,12 @@ def attempt_before(task_id: str, attempt: int) -> Any:
 
 
 def retried(task_id: str, attempt: int) -> Deferred | None:
-    """Return the payload of the task that runs here if ``attempt`` is the one after it, else ``None``."""
+    """Return the payload of the task that runs here if ``attempt`` is the one after it, else ``None``.
+
+    So it does if the payload is not the task's alone.
+    """
     request = attempt_before(task_id, attempt)
-    if request is None or not isinstance(request.args, DeferredArgs):
+    if request is None or request.get(SHARED) or not isinstance(request.args, DeferredArgs):
         return None
     return request.args.deferred if request.args.deferred.loaded else None
 

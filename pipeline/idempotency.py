@@ -27,6 +27,7 @@ from pipeline import deferred, facts, metrics, once, serializer
 from pipeline.attempt import Attempt
 from pipeline.claim import Inline
 from pipeline.errors import PipelineError
+from pipeline.publication.reuse import reuses
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -194,14 +195,15 @@ def _run(attempt: Attempt, function: Callable[[], Any]) -> Any:
         Exception: the function's own, after which the call may run again.
     """
     try:
-        kept = attempt.begin()
+        with reuses.waiting(current_task.request.id):
+            kept = attempt.begin()
         if kept is not None:
             return _kept(attempt, kept)
     except PipelineError as exc:
         raise GivenBack(exc, requeue=exc.retryable) from exc
     except SoftTimeLimitExceeded as exc:
         attempt.abandon()
-        raise GivenBack(deferred.out_of_time(f"task not begun [record={attempt.key}]"), requeue=True) from exc
+        raise GivenBack(_out_of_time(attempt), requeue=True) from exc
     try:
         result = function()
         sealed = attempt.claimcheck.seal(result)
@@ -213,6 +215,10 @@ def _run(attempt: Attempt, function: Callable[[], Any]) -> Any:
     except SoftTimeLimitExceeded:  # it comes once, and was the function's, which has ended
         attempt.finish(sealed)
     return result
+
+
+def _out_of_time(attempt: Attempt) -> PipelineError:
+    return deferred.out_of_time(f"task not begun [record={attempt.key}]", "soft")
 
 
 def _kept(attempt: Attempt, sealed: Inline) -> Any:

@@ -22,6 +22,7 @@ from pipeline.publication.reuse import reuses
 from pipeline.transport import refused
 from pipeline.transport.collecting import Producer, ProducerPool, collecting, producers
 from pipeline.transport.delay import remaining_seconds
+from pipeline.transport.envelope import QUEUE_NAME
 from pipeline.transport.sending import Batch
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class PublisherMixin(AMQP):
         tracing.note_broker(timechain.scheme_of(self.app))
 
         def send_task_message(producer: Any, name: str, message: Any, **options: Any) -> Any:
+            options = _returned(options)
             publication = Publication(
                 task=name,
                 task_id=message.headers.get("id", ""),
@@ -122,6 +124,14 @@ class PublisherMixin(AMQP):
 def _queue_name(options: Mapping[str, Any]) -> str:
     queue = options.get("queue") or options.get("routing_key") or ""
     return str(getattr(queue, "name", queue))
+
+
+def _returned(options: dict[str, Any]) -> dict[str, Any]:
+    """Send a retry to the queue that its attempt came from, whatever exchange that came through."""
+    queue = options.pop(QUEUE_NAME, None)
+    if queue is None:
+        return options
+    return {**options, "queue": queue, "exchange": None, "routing_key": None, "exchange_type": "direct"}
 
 
 def _announced(options: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from pipeline.errors import (
     PipelineError,
 )
 from pipeline.metrics import Metric
-from pipeline.publication import Publication, current, reuse
+from pipeline.publication import SHARED, Publication, current, reuse
 from pipeline.publication.reuse import reuses
 
 NAME = "claimcheck"
@@ -155,6 +155,7 @@ class _Encoding:
     def _put(self, sealed: Inline) -> Claim:
         claim = self.claimcheck.offload(sealed, self.publication)
         self.publication.claims.append(claim)
+        self.publication.headers.pop(SHARED, None)  # that of the attempt before it, as Celery copies them all
         self.record(metrics.PAYLOADS_OFFLOADED)
         return claim
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from celery import Celery, Task, group
 from celery.exceptions import Ignore, Reject
-from kombu import Queue
+from kombu import Exchange, Queue
 from kombu.common import Broadcast
 from kombu.utils.json import dumps
 
@@ -36,8 +36,10 @@ if "SHOP_STORE" in os.environ:
     pipeline.install(
         app, os.environ["SHOP_STORE"], metrics=sink, **json.loads(os.environ.get("SHOP_OPTIONS", "{}"))
     )
-if "SHOP_BROADCAST" in os.environ:
-    app.conf.task_queues = [Queue(app.conf.task_default_queue), Broadcast("everybody")]
+if "SHOP_EXCHANGES" in os.environ:
+    default, media = app.conf.task_default_queue, Exchange("media", type="topic")
+    both = [Queue(f"{default}-{side}", media, routing_key="media.#") for side in ("left", "right")]
+    app.conf.task_queues = [Queue(default), Broadcast("everybody"), *both]
 if "SHOP_LATE" in os.environ:
     app.conf.task_serializer = "json"
 

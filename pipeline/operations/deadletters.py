@@ -156,18 +156,20 @@ class DeadLetters:
     ) -> Outcome:
         """Delete messages, and release the payloads that no other message read here names.
 
-        What came from a queue that is not the app's stays, and so do the payloads that it names.
+        What came from a queue that is not the app's stays, and so do the payloads that it names. So does the
+        payload of a message that went to several queues: what waits in others is not read here.
 
         Raises:
             QueueError: SQS refuses us or does not answer; the payloads of what was deleted are released.
         """
         outcome, deleted = Outcome(dead.queue.name), set[str]()
-        claims, chosen, seen = dict[str, Claim](), list[str](), 0
+        claims, shared, chosen, seen = dict[str, Claim](), set[str](), list[str](), 0
         with held(dead.queue) as holding:
             for received in holding:
                 letter = self._letter(dead, received)
                 seen += 1
                 claims |= {received.message_id: letter.claim} if letter.claim else {}
+                shared |= {letter.claim.key} if letter.claim and letter.is_shared else set()
                 if task_id not in {None, letter.task_id}:
                     continue
                 if _is_foreign(dead, letter):
@@ -181,7 +183,7 @@ class DeadLetters:
             finally:
                 outcome.deleted = len(deleted)
                 if release:
-                    _release(claims, deleted, outcome)
+                    _release(claims, deleted, shared, outcome)
         if limit is None and task_id is None:
             _keep_unseen(outcome, dead, seen)
         return outcome
@@ -208,9 +210,9 @@ class Named:
     """Dead-letter queues that did not show all of their messages."""
 
 
-def _release(claims: Mapping[str, Claim], deleted: set[str], outcome: Outcome) -> None:
+def _release(claims: Mapping[str, Claim], deleted: set[str], shared: set[str], outcome: Outcome) -> None:
     """Delete payloads here rather than by ``ClaimCheck.release``, which does not tell what was refused."""
-    named = {claim.key for message_id, claim in claims.items() if message_id not in deleted}
+    named = shared | {claim.key for message_id, claim in claims.items() if message_id not in deleted}
     given_up = [claim for message_id, claim in claims.items() if message_id in deleted]
     ours = {claim.key: claim.size_bytes for claim in given_up if _is_ours(claim)}
     keys = [key for key in ours if key not in named]

@@ -12,6 +12,7 @@ from pipeline.claim import Claim, check_key
 from pipeline.deferred import Deferred, deferred_in
 from pipeline.errors import ClaimError, PipelineError
 from pipeline.operations.messages import Received
+from pipeline.publication import SHARED
 from pipeline.store import Store, StoredObject
 
 MISSING = "payload missing: released, expired, or never written"
@@ -39,6 +40,11 @@ class Letter:
     def task_id(self) -> str:
         """Id of the task, empty if it is none."""
         return str(self.headers.get("id") or "")
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other queues got the same message, and name the same payload."""
+        return bool(self.headers.get(SHARED))
 
     @property
     def sent(self) -> datetime | None:

@@ -11,6 +11,9 @@ from typing import Any
 
 from pipeline.claim import Claim
 
+SHARED = "claimcheck-shared"
+"""Header of a message that went to several queues at once: its payload is not for one of them to release."""
+
 
 @dataclass(slots=True)
 class Publication:

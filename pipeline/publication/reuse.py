@@ -6,15 +6,19 @@ and return, its child may be killed right after it published, and of a success o
 pool's pipe. So it is noted on a pipe of our own, *before* the retry is sent, and read before anything is
 released. Source: celery 5.7.0, ``app/task.py`` (``retry``), ``app/trace.py``.
 
-On the same pipe goes what main tells monitors of a task: how long its payload took to come back.
+On the same pipe goes how long a task's payload took to come back, which main tells monitors, and whether a
+task waits for the store: if its time is up then, nothing of it has run.
 """
 
 import os
 import struct
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import blake2b
+from typing import Any
 
 from pipeline.claim import Claim
 from pipeline.options import REUSE_SECONDS
@@ -24,11 +28,12 @@ _RECORD_BYTES = 1 + MARK_BYTES
 _READ_BYTES = _RECORD_BYTES * 1_000
 """Whole records: each is written at once, so that a read never parts one (pipe(7), PIPE_BUF)."""
 
-_NOTED, _WITHDRAWN, _TOOK = b"+", b"-", b"="
+_NOTED, _WITHDRAWN, _TOOK, _WAITS, _GOES_ON = b"+", b"-", b"=", b"(", b")"
 _SECONDS = struct.Struct("!f")
 
 REMEMBERED = 10_000
-"""How many attempts that have ended are remembered, in case that their message is delivered again."""
+"""How many attempts that have ended are remembered, in case that their message is delivered again, and of how
+many tasks it is known what else was told."""
 
 
 def mark(task_id: str, attempt: int, key: str) -> bytes:
@@ -63,6 +68,7 @@ class Reuses:
         self._noted: set[bytes] = set()
         self._ended: dict[bytes, None] = {}
         self._took: dict[bytes, float] = {}
+        self._waiting: dict[bytes, None] = {}
 
     def open(self) -> None:
         """Begin to take notes, in the worker's main process. Safe to call twice."""
@@ -94,7 +100,7 @@ class Reuses:
             self._read()
             if mark in self._noted:
                 self._noted.remove(mark)
-                self._remember(mark)
+                _remember(self._ended, mark, None)
             return mark in self._ended
 
     def tell_seconds(self, task_id: str, seconds: float) -> None:
@@ -107,10 +113,20 @@ class Reuses:
             self._read()
             return self._took.pop(_short(task_id), None)
 
-    def _remember(self, mark: bytes) -> None:
-        self._ended[mark] = None
-        if len(self._ended) > REMEMBERED:
-            del self._ended[next(iter(self._ended))]
+    @contextmanager
+    def waiting(self, task_id: str) -> Iterator[None]:
+        """Tell main, from the executing process, that a task waits for the store and has not begun."""
+        self._write(_WAITS + _mark_of(task_id))
+        try:
+            yield
+        finally:
+            self._write(_GOES_ON + _mark_of(task_id))
+
+    def is_waiting(self, task_id: str) -> bool:
+        """Say, in the main process, whether a task waits for the store, as far as was told."""
+        with self._lock:
+            self._read()
+            return _mark_of(task_id) in self._waiting
 
     def _write(self, record: bytes) -> bool:
         try:
@@ -133,16 +149,26 @@ class Reuses:
         if kind == _NOTED:
             self._noted.add(mark)
         elif kind == _TOOK:
-            self._take_seconds(mark)
+            size = MARK_BYTES - _SECONDS.size
+            _remember(self._took, mark[:size], *_SECONDS.unpack(mark[size:]))
+        elif kind == _WAITS:
+            _remember(self._waiting, mark, None)
+        elif kind == _GOES_ON:
+            self._waiting.pop(mark, None)
         else:
             self._noted.discard(mark)
             self._ended.pop(mark, None)
 
-    def _take_seconds(self, record: bytes) -> None:
-        size = MARK_BYTES - _SECONDS.size
-        (self._took[record[:size]],) = _SECONDS.unpack(record[size:])
-        if len(self._took) > REMEMBERED:  # of tasks whose end nobody asks for
-            del self._took[next(iter(self._took))]
+
+def _remember(known: dict[bytes, Any], mark: bytes, what: Any) -> None:
+    """Keep what was told, but not for ever: nobody may ever ask."""
+    known[mark] = what
+    if len(known) > REMEMBERED:
+        del known[next(iter(known))]
+
+
+def _mark_of(task_id: str) -> bytes:
+    return blake2b(task_id.encode(), digest_size=MARK_BYTES).digest()
 
 
 def _short(task_id: str) -> bytes:

@@ -9,7 +9,7 @@ from kombu.transport.SQS import Channel as SQSChannel
 from kombu.utils.objects import cached_property
 
 from pipeline import aws
-from pipeline.publication import current
+from pipeline.publication import SHARED, current
 from pipeline.transport import addressing
 from pipeline.transport.answers import refused
 from pipeline.transport.collecting import Collector, parcel_of
@@ -28,6 +28,17 @@ class PublishingChannel(SQSChannel):
     def __init__(self, *args: Any, **options: Any) -> None:
         self._passing: set[str] = set()
         super().__init__(*args, **options)
+
+    def basic_publish(self, message: dict[str, Any], exchange: str, routing_key: str, **kwargs: Any) -> Any:
+        """Publish a message, and tell those who receive a task whether others have a copy of it."""
+        headers = message.get("headers") or {}
+        if exchange and headers.get("task"):
+            headers.pop(SHARED, None)  # a retry has the headers of the attempt before it
+            headers.update({SHARED: True} if self._goes_to_many(exchange, routing_key) else {})
+        return super().basic_publish(message, exchange, routing_key, **kwargs)
+
+    def _goes_to_many(self, exchange: str, routing_key: str) -> bool:
+        return self._exchange_is_fanout(exchange) or len(self._lookup(exchange, routing_key)) > 1
 
     def _put(self, queue: str, message: dict[str, Any], **kwargs: Any) -> None:
         properties = message.setdefault("properties", {})

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionWithTraceback
 from celery import signals, states
-from celery.exceptions import Reject
+from celery.exceptions import Reject, TimeLimitExceeded
 
 from pipeline import facts
-from pipeline.deferred import deferred_in
+from pipeline.deferred import deferred_in, out_of_time
 from pipeline.errors import PipelineError
 from pipeline.transport import refused
 from pipeline.worker.later import HIDDEN_SECONDS
@@ -51,6 +51,12 @@ class RefusalMixin(Request):
             self._send_again(reject.reason, exc_info)
         elif not self._hidden(reject.reason):
             self.reject(requeue=True)
+
+    def _out_of_time(self) -> Reject:
+        """Return the refusal of a task whose time was up while it waited for the store: nothing has run."""
+        error = out_of_time(f"task not begun [{deferred_in(self._payload)!r}]", "hard")
+        logger.warning("task given back: %s", error, extra=self._facts())
+        return Reject(error, requeue=True)
 
     def _hidden(self, error: PipelineError) -> bool:
         """Give the message back until the delivery that runs now must have ended; SQS alone can.
@@ -131,8 +137,16 @@ class RefusalMixin(Request):
 
 def refusal(exc_info: Any) -> Reject | None:
     """Return the ``Reject`` that a deferred body raised, or ``None`` for any other outcome of a task."""
-    exc = exc_info.exception
-    if isinstance(exc, ExceptionWithTraceback):
-        exc = exc.exc
+    exc = _error(exc_info)
     ours = isinstance(exc, Reject) and isinstance(exc.reason, PipelineError)
     return exc if ours else None
+
+
+def is_hard_time_limit(exc_info: Any) -> bool:
+    """Say whether a task was ended by its hard time limit."""
+    return isinstance(_error(exc_info), TimeLimitExceeded)
+
+
+def _error(exc_info: Any) -> BaseException:
+    exc: BaseException = exc_info.exception
+    return exc.exc if isinstance(exc, ExceptionWithTraceback) else exc

@@ -20,9 +20,9 @@ from pipeline.deferred import deferred_in
 from pipeline.errors import PipelineError
 from pipeline.publication import reuse
 from pipeline.publication.reuse import is_young, reuses
-from pipeline.worker.refusal import RefusalMixin, refusal
+from pipeline.worker.refusal import RefusalMixin, is_hard_time_limit, refusal
 from pipeline.worker.releaser import Releaser
-from pipeline.worker.resend import is_broadcast, next_attempt, resend
+from pipeline.worker.resend import is_shared, next_attempt, origin, resend
 from pipeline.worker.returned import shown
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,9 @@ class RequestMixin(RefusalMixin):
         self._rejected = False
         self._over = False
         self._given_back = False
+        self._unbegun = False
         self._starting = Lock()
+        self._delivery_info |= origin(message)
         if hasattr(message, "settles_later"):  # our SQS transport's
             message.settles_later = bool(self.task.acks_late)
         # Celery makes a subclass per task whose on_success calls nothing above it, and takes the bound
@@ -69,7 +71,8 @@ class RequestMixin(RefusalMixin):
         return_ok: bool = False,  # noqa: FBT001, FBT002
     ) -> None:
         """Handle failure, retry, rejection, ignore, termination and a lost worker: all come here."""
-        reject = refusal(exc_info)
+        self._unbegun = is_hard_time_limit(exc_info) and reuses.is_waiting(self.id)
+        reject = self._out_of_time() if self._unbegun else refusal(exc_info)
         if reject is None:
             super().on_failure(exc_info, send_failed_event, return_ok)
         else:
@@ -78,8 +81,9 @@ class RequestMixin(RefusalMixin):
         self._end()
 
     def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: FBT001 - Celery's signature
-        """Handle a time limit; the hard one ends the execution."""
-        super().on_timeout(soft, timeout)
+        """Handle a time limit; the hard one ends the execution. The pool has called ``on_failure`` before."""
+        if not self._unbegun:
+            super().on_timeout(soft, timeout)
         if not soft:
             self._end()
 
@@ -136,8 +140,8 @@ class RequestMixin(RefusalMixin):
         if self._over or self._rejected or deferred is None or deferred.claim is None:
             return
         self._over = True
-        if is_broadcast(self._message):
-            return  # other workers read that payload too, and nobody knows who is the last
+        if is_shared(self._message):
+            return
         attempt = self.request_dict.get("retries") or 0
         if not reuses.holds(reuse.mark(self.id, attempt, deferred.claim.key)):
             self.releaser.ended(self._message, deferred.claim)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pipeline.publication import SHARED
 from pipeline.transport.addressing import LISTENER
 from pipeline.transport.envelope import QUEUE_NAME
 
@@ -22,7 +23,7 @@ def resend(app: Any, message: Any, headers: Mapping[str, Any]) -> None:
         Exception: whatever the broker says. It may have arrived all the same.
     """
     info, properties = message.delivery_info, message.properties
-    queue = None if is_broadcast(message) else info.get(QUEUE_NAME)
+    queue = _queue(message)
     with app.producer_or_acquire() as producer:
         producer.publish(
             message.body,
@@ -39,6 +40,24 @@ def resend(app: Any, message: Any, headers: Mapping[str, Any]) -> None:
 def is_broadcast(message: Any) -> bool:
     """Say whether a message came over a listener's queue: all workers have one like it, each its own."""
     return LISTENER in str(message.delivery_info.get("sqs_queue", ""))
+
+
+def origin(message: Any) -> dict[str, str]:
+    """Return what a task's delivery info must also say for its retry to come back to this worker's queue.
+
+    Celery sends a retry to the exchange of its attempt, which on SQS leads to queues of this process alone.
+    """
+    queue = _queue(message) if message.delivery_info.get("exchange") else None
+    return {QUEUE_NAME: queue} if queue else {}
+
+
+def _queue(message: Any) -> str | None:
+    return None if is_broadcast(message) else message.delivery_info.get(QUEUE_NAME)
+
+
+def is_shared(message: Any) -> bool:
+    """Say whether others have a copy of a message, and so its payload: nobody knows who is the last."""
+    return is_broadcast(message) or bool(message.headers.get(SHARED))
 
 
 def next_attempt(headers: Mapping[str, Any], countdown_seconds: float) -> dict[str, Any]:

@@ -57,6 +57,20 @@ def limited(s3, till_of, store):
     return till_of(store=store, options={"store_retry_seconds": 20}, conf=conf)
 
 
+def test_a_hard_time_limit_before_the_run(s3, till_of, store):
+    """A call that is killed while its record is written has not run: it runs when its message comes again."""
+    conf = {"task_annotations": {"till.charge": {"time_limit": 3}}}
+    till = till_of(store=store, options={"store_retry_seconds": 20}, conf=conf)
+    running = worker(till, "prefork")
+    s3.fail("PutObject", status=503)
+    result = till.till.charge.delay("order")
+    eventually(lambda: "hard time limit came first" in running.text(), 60)
+    s3.heal()
+
+    assert result.get(timeout=60)
+    assert till.notes() == ["charged"]
+
+
 def test_a_soft_time_limit_before_the_run(limited, s3):
     """What comes while the record is written is no failure: the message comes again, and the call runs."""
     running = worker(limited, "prefork")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
+from kombu import Exchange, Queue
 from shops import entered
 
 from pipeline import serializer
@@ -309,6 +310,19 @@ def test_purge_keeps_a_payload_that_is_named_twice(shop, letters):
     assert (code, said["deleted"], said["released"]) == (1, 1, 0)
     assert said["kept"] == {"payload named by another message": 1}
     assert outcome("purge", "--yes")[1]["released"] == 1
+
+
+def test_purge_keeps_a_payload_that_other_queues_name(shop, letters):
+    """A message that went to several queues does not take along what its copies there need."""
+    media = Exchange(f"{shop.queue}-media", type="topic")
+    queues = [Queue(name, media, routing_key="#") for name in (shop.queue, f"{shop.queue}-other")]
+    shop.digest.apply_async((ROWS,), exchange=media.name, routing_key="x", declare=queues)
+    letters.bury()
+    code, said = outcome("purge", "--yes")
+
+    assert (code, said["deleted"], said["released"]) == (1, 1, 0)
+    assert said["kept"] == {"payload named by another message": 1}
+    assert len(shop.objects()) == 1
 
 
 def test_purge_keeps_payloads_on_request(shop, letters):

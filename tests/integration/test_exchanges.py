@@ -1,4 +1,4 @@
-"""Tasks that are published to exchanges: to all workers, or to nobody."""
+"""Tasks that are published to exchanges: to all workers, to several queues, or to nobody."""
 
 import random
 
@@ -15,7 +15,7 @@ NOISE = random.Random(3).randbytes(20_000)
 @pytest.mark.worker
 def test_a_broadcast_reaches_all_workers(shop_of, moto_aws, monkeypatch):
     """Each worker runs it, and the payload stays for the others: the lifecycle rule is its end."""
-    monkeypatch.setenv("SHOP_BROADCAST", "yes")
+    monkeypatch.setenv("SHOP_EXCHANGES", "yes")
     shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})
     workers = [shop.worker(pool="threads") for _ in range(2)]
     shop.nap.apply_async((NOISE, 0), queue="everybody")
@@ -25,6 +25,40 @@ def test_a_broadcast_reaches_all_workers(shop_of, moto_aws, monkeypatch):
     result = shop.digest_bytes.delay(NOISE)
     assert result.get(timeout=30)[0] == len(NOISE)
     eventually(lambda: len(shop.objects()) == 1)
+
+
+@pytest.mark.worker
+def test_queues_of_one_exchange_share_a_payload(shop_of, moto_aws, monkeypatch):
+    """Each queue's copy runs, whenever it does; a retry of one of them has a payload that goes with it."""
+    monkeypatch.setenv("SHOP_EXCHANGES", "yes")
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})
+    left, right = (f"{shop.queue}-{side}" for side in ("left", "right"))
+    queues = [shop.app.amqp.queues[name] for name in (left, right)]
+    attempts = [f"attempt {number} {len(NOISE)}" for number in range(3)]
+    shop.retry_twice.apply_async((NOISE,), exchange="media", routing_key="media.x", declare=queues)
+
+    first = shop.worker(pool="threads", options=("-Q", left))
+    eventually(lambda: shop.notes() == attempts)
+    first.stop()
+    assert len(shop.objects()) == 1
+    second = shop.worker(pool="threads", options=("-Q", right))
+    eventually(lambda: shop.notes() == attempts * 2)
+    second.stop()
+    assert len(shop.objects()) == 1
+
+
+@pytest.mark.worker
+def test_one_queue_of_an_exchange_owns_its_payload(shop_of, moto_aws, monkeypatch):
+    """A message that goes to one queue, over whatever exchange, takes its payload along."""
+    monkeypatch.setenv("SHOP_EXCHANGES", "yes")
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})
+    left = f"{shop.queue}-left"
+    queue = shop.app.amqp.queues[left]
+    shop.worker(pool="threads", options=("-Q", left))
+    result = shop.digest.apply_async((NOISE,), exchange="media", routing_key="media.x", declare=[queue])
+
+    assert result.get(timeout=30)
+    shop.eventually_empty()
 
 
 def test_a_task_that_would_go_nowhere_is_refused(shop):

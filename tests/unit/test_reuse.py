@@ -1,7 +1,7 @@
 """Who may publish a payload once more, and how the worker's main process knows."""
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -250,6 +250,21 @@ def test_only_attempts_that_have_ended_are_forgotten(reuses, monkeypatch):
 
     assert [reuses.holds(mark) for mark in marks] == [False, False, True, True]
     assert reuses.holds(MARK)
+
+
+def test_a_child_that_waits_is_known_to_wait(reuses):
+    """Main knows of a child that dies while it waits for the store, and of one that has gone on, however."""
+    child = os.fork()
+    if not child:
+        with suppress(KeyError), reuses.waiting("gone on"):
+            raise KeyError
+        with reuses.waiting("killed"):
+            os._exit(0)
+    os.waitpid(child, 0)
+
+    assert reuses.is_waiting("killed")
+    assert not reuses.is_waiting("gone on")
+    assert not reuses.is_waiting("never heard of")
 
 
 def test_opening_twice_keeps_what_was_noted(reuses):
