@@ -213,7 +213,7 @@ CHILDREN = """
         pid = os.fork()
         if not pid:
             measured = [metric for metric in METRICS if metric.unit is not Unit.COUNT]
-            for _ in range(20):
+            for _ in range(8):
                 sink.emit([Series(metric, "q", f"task-{child}", values) for metric in measured])
             os._exit(0)
         children.append(pid)
@@ -235,7 +235,7 @@ def test_processes_do_not_cut_into_each_others_lines():
 
     assert process.returncode == 0
     assert Counter(line["Task"] for line in lines for _ in line.get("RunSeconds", ())) == {
-        f"task-{child}": 20 * 90 for child in range(8)
+        f"task-{child}": 8 * 90 for child in range(8)
     }
 
 
