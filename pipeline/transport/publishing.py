@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from botocore.config import Config
@@ -12,6 +13,7 @@ from pipeline import aws
 from pipeline.publication import SHARED, current
 from pipeline.transport import addressing
 from pipeline.transport.answers import refused
+from pipeline.transport.assumed import keep_fresh
 from pipeline.transport.collecting import Collector, parcel_of
 from pipeline.transport.delay import delay_seconds
 
@@ -74,10 +76,10 @@ class PublishingChannel(SQSChannel):
         session_token: str | None = None,
         config: Config | None = None,
     ) -> Any:
-        """Make a client as Kombu does, but in a session that shares its data files with others."""
+        """Make a client as Kombu does, in a session that shares its data files; it renews what it assumed."""
         chosen = Config(**(self.transport_options.get("client-config") or {}))
         endpoint = {"endpoint_url": self.endpoint_url} if self.endpoint_url is not None else {}
-        return aws.session().create_client(
+        client = aws.session().create_client(
             service,
             region_name=region,
             aws_access_key_id=access_key_id,
@@ -87,6 +89,20 @@ class PublishingChannel(SQSChannel):
             config=chosen.merge(config) if config is not None else chosen,
             **endpoint,
         )
+        if session_token:
+            self._keep_fresh(client)
+        return client
+
+    def _keep_fresh(self, client: Any) -> None:
+        role, options = self.transport_options.get("sts_role_arn"), self.transport_options
+        seconds, buffer_seconds = (
+            options.get("sts_token_timeout", 900),
+            options.get("sts_token_buffer_time", 0),
+        )
+        if role:
+            keep_fresh(
+                client, partial(self.generate_sts_session_token, role, seconds), seconds, buffer_seconds
+            )
 
     @cached_property
     def sqs_base64_encoding(self) -> bool:

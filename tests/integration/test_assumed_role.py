@@ -1,0 +1,73 @@
+"""Workers that reach SQS as a role: its credentials expire while a task runs, and are renewed."""
+
+import time
+from threading import Lock
+from uuid import uuid4
+
+import pytest
+from workers import eventually
+
+pytestmark = [pytest.mark.aws, pytest.mark.worker]
+
+GOOD_SECONDS = 5
+"""How long credentials are good here. STS says 900 at least, so what stands for SQS ends them early."""
+EXPIRED = b'{"__type":"ExpiredToken","message":"The security token included in the request is expired"}'
+
+
+class Gate:
+    """Refuses calls of SQS that are signed with a role's credentials that it saw first too long ago."""
+
+    def __init__(self):
+        self._lock, self._seen = Lock(), {}
+        self.refused = 0
+
+    def __call__(self, request):
+        if "x-amz-security-token" not in request.headers:
+            return False
+        with self._lock:
+            first = self._seen.setdefault(request.headers["authorization"].split("/")[0], time.monotonic())
+        is_over = time.monotonic() - first > GOOD_SECONDS + 1
+        self.refused += is_over
+        return is_over
+
+    @property
+    def keys(self):
+        """How many credentials were used."""
+        return len(self._seen)
+
+
+@pytest.fixture
+def gate(moto_aws, proxy_to, monkeypatch):
+    """What stands before SQS, of which a worker's processes know."""
+    sqs, gate = proxy_to(moto_aws.url), Gate()
+    sqs.fail(gate, status=403, content=EXPIRED)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", sqs.url)
+    return gate
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_long_task_keeps_its_message(shop_of, moto_aws, gate, pool):
+    """While one task runs nothing is received, and the heartbeat renews the credentials that it needs."""
+    first, second = (f"{pool}-{uuid4().hex[:12]}" for _ in range(2))
+    queues = {name: {"url": moto_aws.queue(name, VisibilityTimeout=6)} for name in (first, second)}
+    options = {
+        "predefined_queues": queues,
+        "visibility_timeout": 6,
+        "wait_time_seconds": 1,
+        "sts_role_arn": "arn:aws:iam::123456789012:role/shop",
+        "sts_token_buffer_time": 900 - GOOD_SECONDS,
+    }
+    conf = {
+        "broker_transport_options": options,
+        "task_default_queue": first,
+        "worker_prefetch_multiplier": 1,
+    }
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0}, conf=conf)
+    worker = shop.worker(pool=pool, concurrency=1, options=("-Q", f"{first},{second}"))
+    results = [shop.nap.apply_async((b"x", 20), queue=first), shop.nap.apply_async((b"x", 0), queue=second)]
+
+    assert [result.get(timeout=90) for result in results]
+    eventually(lambda: shop.notes() == ["napping"] * 2)
+    shop.eventually_empty()
+    assert gate.keys > 4
+    assert gate.refused == 0, worker.text()
