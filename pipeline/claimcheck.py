@@ -219,31 +219,29 @@ class ClaimCheck:
             )
 
     def release(
-        self, claims: Sequence[Claim], told: Callable[[StoreError | None], None] = lambda _: None
+        self, claims: Sequence[Claim], told: Callable[[Mapping[str, StoreError]], None] = lambda _: None
     ) -> Sequence[Claim]:
         """Give payloads up, and return the claims to try again later. Never raises; safe to call twice.
 
         Args:
             claims: those of other stores are left alone.
-            told: called if all others are dealt with: without an error they are gone, with one orphans.
+            told: called if all others are dealt with: some are orphans, each with why, and the rest is gone.
         """
         ours = {claim.key: claim for claim in claims if self._ours(claim)}
         if not ours:
             return ()
         try:
             with self._timed(metrics.RELEASE_SECONDS, "", ""):
-                failed = self.patiently(lambda: self.store.delete(list(ours)))
+                left = self.patiently(lambda: self.store.delete(list(ours)))
         except StoreUnavailableError:
             return list(ours.values())
         except StoreError as exc:
-            left = exc.keys or tuple(ours)
-            self.recorder.record(metrics.PAYLOADS_RELEASED, len(ours) - len(left))
-            self.orphan([ours[key] for key in left])
-            told(exc)
-            return ()
-        self.recorder.record(metrics.PAYLOADS_RELEASED, len(ours) - len(failed))
-        told(None)
-        return [ours[key] for key in failed]
+            left = dict.fromkeys(ours, exc)
+        orphans = {key: why for key, why in left.items() if not why.retryable}
+        self.recorder.record(metrics.PAYLOADS_RELEASED, len(ours) - len(left))
+        self.orphan([ours[key] for key in orphans])
+        told(orphans)
+        return [ours[key] for key in left if key not in orphans]
 
     def orphan(self, claims: Sequence[Claim], queue: str = "", task: str = "") -> None:
         """Count payloads that nobody will release: the sweep finds them, or the lifecycle rule."""

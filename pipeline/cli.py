@@ -4,6 +4,7 @@ from importlib import import_module
 
 import click
 
+from pipeline.commands.failure import Failure
 from pipeline.local import environment, serve
 
 OPERATIONS = ("claim", "dlq", "doctor", "flower", "provision", "sweep", "top")
@@ -48,13 +49,9 @@ def run_local(host: str, port: int) -> None:
     try:
         serve(host, port, lambda url: click.echo(_export(url)))
     except ImportError as exc:
-        raise _Failure(str(exc)) from exc
+        raise Failure(str(exc)) from exc
     except OSError as exc:
-        raise _Failure(f"cannot listen on {host}:{port}: {exc.strerror}") from exc
-
-
-class _Failure(click.ClickException):
-    exit_code = 2
+        raise Failure(f"cannot listen on {host}:{port}: {exc.strerror}") from exc
 
 
 def _export(url: str) -> str:

@@ -69,9 +69,6 @@ class PayloadCorruptError(PayloadError):
 class StoreError(PipelineError):
     """The store could not do what it was asked."""
 
-    keys: tuple[str, ...] = ()
-    """Which objects a delete has left, if the others are gone; empty if nothing was done."""
-
 
 class PayloadMissingError(StoreError):
     """The store answered, and there is no such payload."""

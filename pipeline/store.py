@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from pipeline.errors import StoreError
+
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
@@ -49,11 +51,11 @@ class Store(Protocol):
             PayloadCorruptError: the object has another size.
         """
 
-    def delete(self, keys: Sequence[str]) -> Sequence[str]:
-        """Delete objects, and return the keys that could not be deleted. Deleting a missing key succeeds.
+    def delete(self, keys: Sequence[str]) -> Mapping[str, StoreError]:
+        """Delete objects, and return the keys that are left, each with why. A missing key counts as deleted.
 
         Raises:
-            StoreDeniedError: some must not be deleted. Its ``keys`` are those left, if others are gone.
+            StoreError: the store refuses us, or does not answer; some may be gone.
         """
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pipeline.errors import StoreError
 from pipeline.store import Store, StoredObject
 
 VERBS = ("put", "get", "delete", "list")
@@ -60,12 +61,12 @@ class FaultyStore:
         _raise(self._next("get"))
         return self.store.get(key, size_bytes)
 
-    def delete(self, keys: Sequence[str]) -> Sequence[str]:
+    def delete(self, keys: Sequence[str]) -> Mapping[str, StoreError]:
         """Fail as ordered, or delete."""
         error = self._next("delete")
-        failed = self.store.delete(keys) if error is None or self.after else ()
+        left = self.store.delete(keys) if error is None or self.after else {}
         _raise(error)
-        return failed
+        return left
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Fail as ordered, at the call, or list."""
@@ -114,7 +115,7 @@ class CountingStore:
         self._calls.append(("get", size_bytes))
         return self.store.get(key, size_bytes)
 
-    def delete(self, keys: Sequence[str]) -> Sequence[str]:
+    def delete(self, keys: Sequence[str]) -> Mapping[str, StoreError]:
         """Count, and delete."""
         self._calls.append(("delete", 0))
         return self.store.delete(keys)

@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from pipeline.claim import check_key
-from pipeline.commands.frame import FINDINGS, app_of, guarded, leave, show
+from pipeline.commands.failure import FINDINGS
+from pipeline.commands.frame import app_of, guarded, leave, show
 from pipeline.errors import ClaimError
 from pipeline.operations.letters import stored
 from pipeline.store import Store

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from pipeline.commands.frame import FINDINGS, app_of, guarded, leave, progress, show
+from pipeline.commands.failure import FINDINGS
+from pipeline.commands.frame import app_of, guarded, leave, progress, show
 from pipeline.errors import PipelineError
 from pipeline.operations.deadletters import DeadLetterQueue, DeadLetters, Outcome
 from pipeline.operations.letters import Letter, verdict

@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from pipeline.commands.frame import FINDINGS, app_of, guarded, leave, show
+from pipeline.commands.failure import FINDINGS
+from pipeline.commands.frame import app_of, guarded, leave, show
 from pipeline.operations.doctor import Check, examine
 
 _MARKS = {True: "✓", False: "✗", None: "?"}

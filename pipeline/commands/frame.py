@@ -1,11 +1,4 @@
-"""What every command shares: the app, ``--json``, tables, and exit codes.
-
-=====  ==========================================================
-0      nothing found, or done
-1      findings: somebody should look
-2      the command could not do its work, or was called wrongly
-=====  ==========================================================
-"""
+"""What every command of ``-A`` shares: the app, ``--json``, tables, and how it ends."""
 
 import json
 import math
@@ -23,21 +16,13 @@ from celery.app.utils import find_app
 
 from pipeline import serializer
 from pipeline.claimcheck import ClaimCheck
+from pipeline.commands.failure import Failure
 from pipeline.errors import PipelineError
 from pipeline.queues import QueueError
-
-FINDINGS = 1
-ERROR = 2
 
 as_json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
 )
-
-
-class Failure(click.ClickException):
-    """The command could not do its work."""
-
-    exit_code = ERROR
 
 
 BROKEN_OFF = "broken off, or not confirmed: what was not done yet stays as it was; run it again"

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from pipeline.claimcheck import ClaimCheck
-from pipeline.commands.frame import ERROR, FINDINGS, app_of, guarded, leave, progress, show
+from pipeline.commands.failure import ERROR, FINDINGS
+from pipeline.commands.frame import app_of, guarded, leave, progress, show
 from pipeline.metrics import ORPHANS_FOUND
 from pipeline.operations import listeners, sweep
 from pipeline.operations.deadletters import DeadLetters, Named

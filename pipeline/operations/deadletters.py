@@ -218,15 +218,14 @@ def _release(claims: Mapping[str, Claim], deleted: set[str], shared: set[str], o
     keys = [key for key in ours if key not in named]
     if spared := len(ours) - len(keys):
         outcome.keep("payload named by another message", spared)
-    why = "the store would not delete it"
     try:
-        failed = set(serializer.installed().store.delete(keys)) if keys else set()
+        left = serializer.installed().store.delete(keys) if keys else {}
     except StoreError as exc:
-        why, failed = str(exc), set(exc.keys or keys)
-    if failed:
-        outcome.keep(f"payload left to the sweep: {why}", len(failed))
-    outcome.released = len(keys) - len(failed)
-    outcome.released_bytes = sum(ours[key] for key in keys if key not in failed)
+        left = dict.fromkeys(keys, exc)
+    for why in left.values():
+        outcome.keep(f"payload left to the sweep: {why}")
+    outcome.released = len(keys) - len(left)
+    outcome.released_bytes = sum(ours[key] for key in keys if key not in left)
 
 
 def _is_ours(claim: Claim) -> bool:

@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline.claim import check_key, day_of
-from pipeline.errors import ClaimError, StoreDeniedError
+from pipeline.errors import ClaimError
 from pipeline.options import REUSE_SECONDS, SQS_RETENTION_LIMIT_SECONDS
 from pipeline.queues import Queue, Queues
 from pipeline.store import Store, StoredObject
@@ -116,14 +116,9 @@ def delete(store: Store, found: Iterator[StoredObject], swept: Swept) -> Iterato
 
 
 def _delete(store: Store, batch: list[str], swept: Swept) -> int:
-    try:
-        failed = list(store.delete(batch))
-    except StoreDeniedError as exc:
-        if not exc.keys:
-            raise
-        failed = list(exc.keys)
-    swept.failed += failed
-    swept.deleted += len(batch) - len(failed)
+    left = store.delete(batch)
+    swept.failed += left
+    swept.deleted += len(batch) - len(left)
     return len(batch)
 
 

@@ -100,20 +100,21 @@ class FileStore:
                     f"payload missing [key={key}]: released, expired, or never written to this directory"
                 ) from exc
 
-    def delete(self, keys: Sequence[str]) -> Sequence[str]:
-        """Delete payloads, and return the keys of those that the file system would not delete.
+    def delete(self, keys: Sequence[str]) -> Mapping[str, StoreError]:
+        """Delete payloads, and return the keys of those that the file system would not delete, each with why.
 
         Safe to call twice: a key that is gone counts as deleted. Directories stay.
         """
-        return [key for key in keys if not self._delete(key)]
+        return {key: why for key in keys if (why := self._delete(key)) is not None}
 
-    def _delete(self, key: str) -> bool:
+    def _delete(self, key: str) -> StoreError | None:
         try:
             with _translated(key):
                 self._path(key).unlink(missing_ok=True)
         except StoreError as exc:
-            return isinstance(exc.__cause__, IsADirectoryError | NotADirectoryError)
-        return True
+            is_none_of_ours = isinstance(exc.__cause__, IsADirectoryError | NotADirectoryError)
+            return None if is_none_of_ours else exc
+        return None
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Yield what lies below our prefix and goes on with ``prefix``, in key order, a directory at a time.

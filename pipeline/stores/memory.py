@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from pipeline.errors import PayloadCorruptError, PayloadMissingError, StoreDeniedError
+from pipeline.errors import PayloadCorruptError, PayloadMissingError, StoreDeniedError, StoreError
 from pipeline.store import StoredObject
 
 
@@ -66,13 +66,13 @@ class MemoryStore:
             )
         return entry.payload
 
-    def delete(self, keys: Sequence[str]) -> Sequence[str]:
-        """Delete payloads; never fails, so returns no keys. Safe to call twice."""
+    def delete(self, keys: Sequence[str]) -> Mapping[str, StoreError]:
+        """Delete payloads; never fails, so none is left. Safe to call twice."""
         for key in keys:
             found = self._entries.pop(key, None)
             if found is not None:
                 self._tags.pop(found.tag, None)
-        return []
+        return {}
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Yield what lies below our prefix now and goes on with ``prefix``, in key order."""

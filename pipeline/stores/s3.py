@@ -5,6 +5,7 @@ gets its client in ``s3_client.py``. Endpoint, credentials and region come from 
 ``AWS_ENDPOINT_URL``, profiles, roles.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 from botocore.exceptions import ClientError
 
-from pipeline.errors import PayloadMissingError, StoreDeniedError, StoreUnavailableError
+from pipeline.errors import PayloadMissingError, StoreDeniedError, StoreError, StoreUnavailableError
 from pipeline.store import StoredObject
 from pipeline.stores.s3_client import ClientPerProcess
 from pipeline.stores.s3_errors import KEY_TAKEN_CODES, VENDOR_ERRORS, code_of, is_denial, translated
@@ -170,35 +171,35 @@ class S3Store:
         with self._translated(f"key={key}"):
             return read_object(self._clients.get(), self.bucket, key, size_bytes)
 
-    def delete(self, keys: Sequence[str]) -> Sequence[str]:
-        """Delete objects, a thousand in a request, and return the keys that S3 would not delete.
+    def delete(self, keys: Sequence[str]) -> Mapping[str, StoreError]:
+        """Delete objects, a thousand in a request, and return the keys that S3 has left, each with why.
 
         Safe to call twice: a key that is gone counts as deleted.
 
         Raises:
-            StoreDeniedError: S3 refuses the whole request, or keys of it: those are the error's ``keys``.
+            StoreDeniedError: S3 refuses a whole request; keys of those before it may be gone.
             StoreUnavailableError: S3 does not answer; some of the keys may be gone.
         """
-        codes: dict[str, str] = {}
+        left: dict[str, StoreError] = {}
         for start in range(0, len(keys), DELETE_LIMIT_COUNT):
-            codes |= self._delete_batch(keys[start : start + DELETE_LIMIT_COUNT])
-        if denied := next((code for code in codes.values() if is_denial(code)), None):
-            raise self._left(tuple(codes), denied)
-        return list(codes)
+            left |= self._delete_batch(keys[start : start + DELETE_LIMIT_COUNT])
+        return left
 
-    def _delete_batch(self, keys: Sequence[str]) -> dict[str, str]:
+    def _delete_batch(self, keys: Sequence[str]) -> dict[str, StoreError]:
         with self._translated(f"keys={keys[0]} and {len(keys) - 1} more"):
             answer = self._clients.get().delete_objects(
                 Bucket=self.bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
             )
-        return {error["Key"]: error.get("Code", "") for error in answer.get("Errors", ())}
+        codes = {error["Key"]: error.get("Code", "") for error in answer.get("Errors", ())}
+        why = {code: self._left(code, count) for code, count in Counter(codes.values()).items()}
+        return {key: why[code] for key, code in codes.items()}
 
-    def _left(self, keys: tuple[str, ...], code: str) -> StoreDeniedError:
+    def _left(self, code: str, count: int) -> StoreError:
         """S3 says so with status 200, key by key: missing permission, bucket policy, object lock."""
-        what = self._place(f"key={keys[0]} and {len(keys) - 1} more")
-        error = StoreDeniedError(f"not deleted [{what}]: S3 answered {code}; allow s3:DeleteObject")
-        error.keys = keys
-        return error
+        what = f"not deleted [{self._place(f'keys={count}')}]: S3 answered {code}"
+        if is_denial(code):
+            return StoreDeniedError(f"{what}; allow s3:DeleteObject")
+        return StoreUnavailableError(what)
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Yield the objects below our prefix whose key goes on with ``prefix``; a request for each thousand.

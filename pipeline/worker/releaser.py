@@ -92,14 +92,15 @@ class Releaser:
 
     def _release(self, settled: list[_Ended]) -> list[_Ended]:
         """Release payloads, and return those to try again later."""
-        told, begun_ns = list[StoreError | None](), time_ns()
+        told, begun_ns = list[Mapping[str, StoreError]](), time_ns()
         later = self._claimcheck.release([ended.claim for ended in settled], told.append)
         keys = {claim.key for claim in later}
-        for error in told:
+        for orphans in told:
             over = [ended for ended in settled if ended.claim.key not in keys]
-            left = set(error.keys or (ended.claim.key for ended in over)) if error else set[str]()
-            self._tell([ended for ended in over if ended.claim.key in left], error, begun_ns)
-            self._tell([ended for ended in over if ended.claim.key not in left], None, begun_ns)
+            self._tell([ended for ended in over if ended.claim.key not in orphans], None, begun_ns)
+            for ended in over:
+                if ended.claim.key in orphans:
+                    self._tell([ended], orphans[ended.claim.key], begun_ns)
         now = monotonic()
         for ended in settled:
             if ended.claim.key not in keys:

@@ -14,6 +14,7 @@ from pipeline import serializer
 from pipeline.claim import new_key
 from pipeline.cli import main
 from pipeline.commands import frame
+from pipeline.errors import StoreDeniedError
 from pipeline.operations import messages, sweep
 from pipeline.operations.deadletters import DeadLetters
 from pipeline.operations.sweep import Swept
@@ -103,7 +104,7 @@ def test_what_a_store_keeps_is_told():
 
     class Stubborn(MemoryStore):
         def delete(self, keys):
-            return keys
+            return dict.fromkeys(keys, StoreDeniedError("an object lock"))
 
     store, swept = Stubborn("claims"), Swept()
     store.put(key := new_key("claims"), b"1", {})
