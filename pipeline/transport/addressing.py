@@ -34,17 +34,21 @@ _PASSING = re.compile(
 """Names of queues that live as long as one process, as Celery and Kombu make them, and of our own DLQs:
 remote control and its replies, event listeners, broadcasts, results over RPC."""
 
-_IDENTITY = ("id", "task", "retries", "replaced_task_nesting", "claimcheck-resent")
+_IDENTITY = ("id", "task", "retries", "eta", "replaced_task_nesting", "claimcheck-resent")
 
 
-def deduplication_id(message: Mapping[str, Any]) -> str:
+def deduplication_id(message: Mapping[str, Any]) -> str | None:
     """Return what FIFO queues tell repetitions by: the same for the same sending of the same task.
+
+    ``None`` for what is no task: equal messages may both be meant, and only a task has an id.
 
     Not the body and the id alone: a retry has both of the first attempt, and so may the task that replaces
     it, or the same task if it replaces itself. SQS drops what it has seen within 5 minutes, without a word:
     the task would be lost.
     """
     headers = message.get("headers") or {}
+    if not headers.get("id"):
+        return None
     identity = [headers.get(name) for name in _IDENTITY]
     content = json.dumps([message.get("body"), *identity], default=str)
     return str(blake3(content.encode()).hexdigest())

@@ -31,7 +31,7 @@ class BriefClients:
         return made
 
 
-def brief(client: Any) -> Any:
+def brief(client: Any, config: Config = _CONFIG) -> Any:
     """Copy a boto3 client: its endpoint, region, settings, and its credentials as they are renewed."""
     signer = client._request_signer  # noqa: SLF001 - where botocore keeps credentials; Kombu looks there as well
     if signer._credentials is None:  # noqa: SLF001
@@ -44,7 +44,7 @@ def brief(client: Any) -> Any:
         aws_access_key_id=now.access_key,
         aws_secret_access_key=now.secret_key,
         aws_session_token=now.token,
-        config=client.meta.config.merge(_CONFIG),
+        config=client.meta.config.merge(config),
     )
     made._request_signer._credentials = signer._credentials  # noqa: SLF001
     return made

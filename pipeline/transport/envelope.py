@@ -15,6 +15,9 @@ Envelope = dict[str, Any]
 QUEUE_NAME = "sqs_queue_name"
 """Where the delivery info names the queue that a message came from; its routing key is the sender's."""
 
+LIMIT = "sqs_max_receive_count"
+"""Where it says how often that queue shows a message before SQS moves it; ``None`` if it never does."""
+
 
 class _Body(str):
     """A text that is not shown: Celery logs the delivery info whole."""

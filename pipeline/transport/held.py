@@ -12,6 +12,9 @@ from pipeline.transport.message import Message
 BATCH = 10
 """Most entries of one batch call. Source: SQS API Reference, DeleteMessageBatch."""
 
+UNREAD = Message.__new__(Message)
+"""Stands for a message that has arrived and that nobody has looked at yet."""
+
 
 @dataclass(eq=False)
 class Delivery:

@@ -1,5 +1,6 @@
 """What a queue is like that is consumed: how long it hides messages, and whether dead letters go anywhere."""
 
+import json
 import logging
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ class Inspection:
 
     def __init__(self) -> None:
         self._hidden_seconds: dict[str, int] = {}
+        self._max_receive_counts: dict[str, int] = {}
 
     def look(self, client: Any, name: str, queue_url: str) -> None:
         """Ask for a queue's attributes, and warn once if it has no dead-letter queue. Never raises."""
@@ -31,8 +33,15 @@ class Inspection:
         attributes = (answer or {}).get("Attributes") or {}
         if "VisibilityTimeout" in attributes:
             self._hidden_seconds[queue_url] = int(attributes["VisibilityTimeout"])
-        if "RedrivePolicy" not in attributes and not is_passing(name, {}):
+        if "RedrivePolicy" in attributes:
+            policy = json.loads(attributes["RedrivePolicy"])
+            self._max_receive_counts[queue_url] = int(policy["maxReceiveCount"])
+        elif not is_passing(name, {}):
             self._warn(queue_url)
+
+    def max_receive_count(self, queue_url: str) -> int | None:
+        """Return how often a queue shows a message before it is a dead letter; ``None`` if for ever."""
+        return self._max_receive_counts.get(queue_url)
 
     def hidden_seconds(self, queue_url: str, otherwise: int) -> int:
         """Return for how long a queue hides a message that was received.

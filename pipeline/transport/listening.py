@@ -21,6 +21,7 @@ from kombu.utils.objects import cached_property
 
 from pipeline.transport import addressing, control
 from pipeline.transport.answers import FAILURES, code
+from pipeline.transport.brief import brief
 from pipeline.transport.complaint import complain
 from pipeline.transport.events import Audience
 from pipeline.transport.fanout import FanoutChannel
@@ -140,7 +141,7 @@ class ListeningChannel(FanoutChannel):
             return _no_clients
         access = (self.region, self.conninfo.userid, self.conninfo.password)
         sns = self._new_boto_client("sns", *access, config=self.release_client_config)
-        sqs = self._new_release_client(self.sqs())
+        sqs = brief(self.sqs(), self.release_client_config)
         return lambda: (sqs, sns)
 
     def basic_cancel(self, consumer_tag: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from kombu.message import ACK_STATES
 from kombu.transport import virtual
 
-from pipeline.transport.envelope import Envelope, emptied, receive_count
+from pipeline.transport.envelope import LIMIT, Envelope, emptied, receive_count
 
 
 class Message(virtual.Message):
@@ -47,6 +47,17 @@ class Message(virtual.Message):
         """Whether it was rejected, or acknowledged and has settled. May be read by any thread."""
         asked = self._state == "ACK" and (self.settling or self.unsettled)
         return self._state in ACK_STATES and not asked
+
+    @property
+    def is_dead_next(self) -> bool:
+        """Whether SQS moves it to the dead-letter queue instead of delivering it once more."""
+        limit = self.delivery_info.get(LIMIT)
+        return bool(limit) and self.receive_count >= limit
+
+    @property
+    def is_last_delivery(self) -> bool:
+        """Whether it will not be delivered again if it is rejected: dead next, or deleted at once."""
+        return self.is_dead_next or not self.delivery_info.get(LIMIT)
 
     def ack(self, multiple: bool = False) -> None:  # noqa: FBT001, FBT002 - Kombu's signature
         """Acknowledge; a second time is an error although the first has not settled yet."""

@@ -45,7 +45,8 @@ class PublishingChannel(SQSChannel):
     def _put(self, queue: str, message: dict[str, Any], **kwargs: Any) -> None:
         properties = message.setdefault("properties", {})
         if queue.endswith(addressing.FIFO):
-            properties.setdefault("MessageDeduplicationId", addressing.deduplication_id(message))
+            if content := addressing.deduplication_id(message):  # else Kombu's own, a random one
+                properties.setdefault("MessageDeduplicationId", content)
         elif delay := delay_seconds(message.get("headers"), self._kept_seconds):
             properties.setdefault("DelaySeconds", delay)
         parcel = parcel_of(message)
@@ -92,6 +93,11 @@ class PublishingChannel(SQSChannel):
         if session_token:
             self._keep_fresh(client)
         return client
+
+    def _handle_sts_session(self, queue: str, q: Any) -> Any:
+        """Return a predefined queue's client, whose credentials renew themselves. Kombu makes another."""
+        known = self._predefined_queue_clients.get(queue)
+        return super()._handle_sts_session(queue, q) if known is None else known
 
     def _keep_fresh(self, client: Any) -> None:
         role, options = self.transport_options.get("sts_role_arn"), self.transport_options

@@ -16,15 +16,15 @@ from kombu.transport.SQS import Channel as SQSChannel
 from kombu.utils.uuid import uuid
 
 from pipeline.transport.answers import FAILURES, DeleteDeniedError, NotSettledError, code
-from pipeline.transport.envelope import QUEUE_NAME, Envelope, receive_count, received
+from pipeline.transport.envelope import LIMIT, Envelope, receive_count, received
 from pipeline.transport.events import GATHER_SECONDS, Outbox
 from pipeline.transport.fanout import fans_out
 from pipeline.transport.heartbeat import Heartbeat
 from pipeline.transport.held import Delivery, Held, batches
+from pipeline.transport.holding import HoldingChannel, Turns
 from pipeline.transport.inspection import Inspection
 from pipeline.transport.listeners import Listeners
 from pipeline.transport.message import Message
-from pipeline.transport.receiving import ReceivingChannel
 from pipeline.transport.redelivery import redelivery_seconds, return_batch, return_to_queue
 from pipeline.transport.settling import Settler
 from pipeline.transport.topics import Topic
@@ -54,7 +54,7 @@ class QoS(SQS.QoS):
         return errors
 
 
-class Channel(ReceivingChannel):
+class Channel(HoldingChannel):
     """An SQS channel that holds messages until they have settled, and returns those that will not."""
 
     QoS = QoS
@@ -62,9 +62,8 @@ class Channel(ReceivingChannel):
 
     def __init__(self, connection: Any, **options: Any) -> None:
         # Kept here as well, because a closed channel has no connection any more.
-        self._held: Held = connection.held
         self._settler: Settler = connection.settler
-        self._heartbeat: Heartbeat = connection.heartbeat
+        self._options: dict[str, Any] = connection.client.transport_options
         self._keeps_started = False
         super().__init__(connection, **options)
 
@@ -83,23 +82,10 @@ class Channel(ReceivingChannel):
             envelope = {}
         envelope = received(envelope, message, queue_name, q_url)
         # As Kombu's Redis says it; Celery's worker_deduplicate_successful_tasks asks.
-        envelope["properties"]["delivery_info"]["redelivered"] = receive_count(message) > 1
+        info = envelope["properties"]["delivery_info"]
+        info["redelivered"] = receive_count(message) > 1
+        info[LIMIT] = self.connection.inspection.max_receive_count(q_url)
         return envelope
-
-    def hold(self, message: Any, delivery_tag: str) -> None:
-        """Hold a delivery until it settles or is given back."""
-        info = getattr(message, "delivery_info", None)
-        if not isinstance(info, dict) or "sqs_message" not in info:
-            return
-        queue, url = info.get(QUEUE_NAME) or info.get("routing_key"), info["sqs_queue"]
-        client = self._client(queue)
-        hidden = self.connection.inspection.hidden_seconds(url, self.visibility_timeout)
-        is_chosen = self.transport_options.get("visibility_timeout") not in {None, ""}
-        seconds = self.visibility_timeout if is_chosen else hidden
-        handle = info["sqs_message"]["ReceiptHandle"]
-        self._held.add(Delivery(delivery_tag, message, handle, queue, url, client, seconds, hidden))
-        if self.transport_options.get("visibility_heartbeat", True):
-            self._heartbeat.start()
 
     def keep_started(self) -> None:
         """Go on holding what a pool has taken on, although the channel will close: it can still be settled.
@@ -121,20 +107,12 @@ class Channel(ReceivingChannel):
                 self._check_open()
             elif delivery.message.settles_later is True:
                 delivery.message.settling = True
-                delivery.client = self._client_of(delivery)
                 self._settler.add(delivery)
             else:
                 self._settle(delivery)
         finally:
             # Not super().basic_ack, which is the one replaced here: its parent frees the prefetch slot.
             super(SQSChannel, self).basic_ack(delivery_tag)
-
-    def _client(self, queue: str | None) -> Any:
-        return self.sqs(queue=self.canonical_queue_name(queue) if queue else None)
-
-    def _client_of(self, delivery: Delivery) -> Any:
-        """Return a client whose credentials are fresh; a closed channel has the one of the delivery."""
-        return delivery.client if self.closed else self._client(delivery.queue)
 
     def _check_open(self) -> None:
         if self.closed:
@@ -143,10 +121,9 @@ class Channel(ReceivingChannel):
             )
 
     def _settle(self, delivery: Delivery) -> None:
+        client = delivery.client if self.closed else self._client(delivery.queue)
         try:
-            self._client_of(delivery).delete_message(
-                QueueUrl=delivery.queue_url, ReceiptHandle=delivery.receipt_handle
-            )
+            client.delete_message(QueueUrl=delivery.queue_url, ReceiptHandle=delivery.receipt_handle)
         except ClientError as exc:
             refusal = DeleteDeniedError if code(exc) == "AccessDenied" else NotSettledError
             raise refusal(
@@ -160,16 +137,34 @@ class Channel(ReceivingChannel):
         """Give a message back, or up; in neither case is it extended any more.
 
         What is given up goes to the dead-letter queue once it was received often enough, so it is given
-        back until then. Without such a queue it is deleted, as Kombu does.
+        back until then. Without such a queue it is deleted, as Kombu does. A channel that was closed while
+        its task ran knows nothing of queues any more, and gives back in both cases.
         """
+        if self.closed:
+            self._return(self._held.pop(delivery_tag))
+            return
         delivery = None if requeue else self._held.pop(delivery_tag)
-        if delivery is not None and self._is_kept(delivery):
-            try:
-                self._return(delivery)
-            finally:
-                super(SQSChannel, self).basic_reject(delivery_tag)  # without the delete
-        else:
+        if delivery is None:
             super().basic_reject(delivery_tag, requeue=requeue)
+            return
+        try:
+            self._give_up(delivery)
+        finally:
+            super(SQSChannel, self).basic_reject(delivery_tag)  # without the delete
+
+    def _give_up(self, delivery: Delivery) -> None:
+        if self._is_kept(delivery):
+            self._return(delivery)
+        elif not self.qos.is_backoff_task(delivery.tag):  # of Kombu's backoff policy, which needs it
+            self._discard(delivery)
+
+    def _discard(self, delivery: Delivery) -> None:
+        """Delete a message. Kombu would look for its queue by the routing key that the sender wrote."""
+        try:
+            delivery.client.delete_message(QueueUrl=delivery.queue_url, ReceiptHandle=delivery.receipt_handle)
+        except FAILURES as exc:
+            facts = {"queue": delivery.queue, "code": code(exc)}
+            logger.warning("rejected message not deleted, it will be delivered again", extra=facts)
 
     def _is_kept(self, delivery: Delivery) -> bool:
         """Say whether a message is not to be deleted. It is not if SQS cannot be asked: it comes again."""
@@ -189,15 +184,16 @@ class Channel(ReceivingChannel):
         else:
             self._return(delivery)
 
-    def _return(self, delivery: Delivery) -> None:
-        received = delivery.message.delivery_info["sqs_message"]
-        delivery.returned_seconds = redelivery_seconds(received, self.transport_options)
-        return_to_queue(delivery)
+    def _return(self, delivery: Delivery | None) -> None:
+        if delivery is not None:
+            received = delivery.message.delivery_info["sqs_message"]
+            delivery.returned_seconds = redelivery_seconds(received, self._options)
+            return_to_queue(delivery)
 
     def hide(self, delivery_tag: str, seconds: int) -> bool:
         """Give a message back for some seconds; if SQS does not agree, go on holding it."""
         delivery = self._held.get(delivery_tag)
-        if delivery is None:
+        if delivery is None or delivery.message.is_dead_next:
             return False
         delivery.returned_seconds = seconds
         if not return_to_queue(delivery):
@@ -251,6 +247,7 @@ class Transport(SQS.Transport):
         self.settler = Settler(self.held, lambda queue, why: type(self).on_unsettled(queue, why))
         self.heartbeat = Heartbeat(self.held)
         self.inspection = Inspection()
+        self.turns = Turns()
         self.outbox = Outbox(float(client.transport_options.get("event_gather_seconds", GATHER_SECONDS)))
         self.listeners = Listeners()
         self.topics: dict[str, Topic] = {}

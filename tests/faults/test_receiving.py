@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 from botocore.exceptions import ClientError
-from kombu import Connection, Producer, Queue
+from kombu import Connection, Exchange, Producer, Queue
 from workers import eventually
 
 from pipeline.transport import Transport
@@ -184,3 +184,26 @@ def test_a_channel_closes_without_credentials(vault, channel, proxy, caplog):
 
     assert "messages not given back" in caplog.text
     assert not proxy.operations["ChangeMessageVisibilityBatch"]
+
+
+def test_who_removes_a_listener_has_fresh_credentials(vault, channel):
+    """Hours later its queue is removed with the credentials of then."""
+    sqs, _ = channel._brief_clients()
+
+    assert sqs._request_signer._credentials is channel.sqs()._request_signer._credentials
+
+
+def test_a_rejected_message_is_deleted_from_its_own_queue(moto_aws):
+    """Where it has no dead letters it is deleted, whatever routing key its sender has written."""
+    name = f"queue-{uuid4().hex[:8]}"
+    options = {"predefined_queues": {name: {"url": moto_aws.queue(name)}}, "wait_time_seconds": 1}
+    with Connection("sqs://", transport=Transport, transport_options=options) as connection:
+        channel = connection.channel()
+        queue = Queue(name, Exchange("media"), routing_key="media.x", channel=channel)
+        Producer(channel, queue.exchange).publish({}, routing_key="media.x", declare=[queue])
+        got = []
+        queue.consume(callback=got.append)
+        connection.drain_events(timeout=5)
+        got[0].reject()
+
+        assert sum(moto_aws.depth(name)) == 0

@@ -11,6 +11,10 @@ pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
 GOOD_SECONDS = 5
 """How long credentials are good here. STS says 900 at least, so what stands for SQS ends them early."""
+VISIBILITY_SECONDS = 6
+THROTTLED = (
+    b"<ErrorResponse><Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error></ErrorResponse>"
+)
 EXPIRED = b'{"__type":"ExpiredToken","message":"The security token included in the request is expired"}'
 
 
@@ -45,24 +49,28 @@ def gate(moto_aws, proxy_to, monkeypatch):
     return gate
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
-def test_a_long_task_keeps_its_message(shop_of, moto_aws, gate, pool):
-    """While one task runs nothing is received, and the heartbeat renews the credentials that it needs."""
-    first, second = (f"{pool}-{uuid4().hex[:12]}" for _ in range(2))
-    queues = {name: {"url": moto_aws.queue(name, VisibilityTimeout=6)} for name in (first, second)}
+def shop_as_role(shop_of, aws, *names):
+    queues = {name: {"url": aws.queue(name, VisibilityTimeout=VISIBILITY_SECONDS)} for name in names}
     options = {
         "predefined_queues": queues,
-        "visibility_timeout": 6,
+        "visibility_timeout": VISIBILITY_SECONDS,
         "wait_time_seconds": 1,
         "sts_role_arn": "arn:aws:iam::123456789012:role/shop",
         "sts_token_buffer_time": 900 - GOOD_SECONDS,
     }
     conf = {
         "broker_transport_options": options,
-        "task_default_queue": first,
+        "task_default_queue": names[0],
         "worker_prefetch_multiplier": 1,
     }
-    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0}, conf=conf)
+    return shop_of(store=f"s3://{aws.bucket()}/claims", options={"threshold_bytes": 0}, conf=conf)
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_long_task_keeps_its_message(shop_of, moto_aws, gate, pool):
+    """While one task runs nothing is received, and the heartbeat renews the credentials that it needs."""
+    first, second = (f"{pool}-{uuid4().hex[:12]}" for _ in range(2))
+    shop = shop_as_role(shop_of, moto_aws, first, second)
     worker = shop.worker(pool=pool, concurrency=1, options=("-Q", f"{first},{second}"))
     results = [shop.nap.apply_async((b"x", 20), queue=first), shop.nap.apply_async((b"x", 0), queue=second)]
 
@@ -71,3 +79,23 @@ def test_a_long_task_keeps_its_message(shop_of, moto_aws, gate, pool):
     shop.eventually_empty()
     assert gate.keys > 4
     assert gate.refused == 0, worker.text()
+
+
+def test_a_task_ends_while_sts_refuses(shop_of, moto_aws, proxy_to, gate, monkeypatch):
+    """Its message is deleted as soon as there are credentials again, and the worker lives."""
+    sts, queue = proxy_to(moto_aws.url), f"sts-{uuid4().hex[:12]}"
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+    shop = shop_as_role(shop_of, moto_aws, queue)
+    shop.environment["AWS_MAX_ATTEMPTS"] = "1"
+    worker = shop.worker(pool="threads", concurrency=1)
+    result = shop.nap.delay(b"x", 8)
+    eventually(shop.notes)
+    refused = sts.fail(status=400, content=THROTTLED)
+
+    assert result.get(timeout=60) == 1
+    asked = refused.used
+    eventually(lambda: refused.used > asked + 2)
+    sts.heal()
+    shop.eventually_empty()
+    assert shop.notes() == ["napping"]
+    assert worker.process.poll() is None

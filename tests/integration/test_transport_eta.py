@@ -101,6 +101,18 @@ def test_a_far_eta_hops(shop, queue, delivered, delta):
     assert len(shop.objects()) == 1
 
 
+def test_a_queue_that_shows_a_message_once(shop, queue):
+    """With maxReceiveCount 1, who hides a message loses it: such a worker keeps it until its time."""
+    dead = queue.aws.attributes(queue.aws.queue())["QueueArn"]
+    policy = json.dumps({"deadLetterTargetArn": dead, "maxReceiveCount": 1})
+    queue.sqs.set_queue_attributes(QueueUrl=queue.url, Attributes={"RedrivePolicy": policy})
+    result = queue.postpone(shop, seconds=14)
+    shop.worker(pool="threads")
+
+    assert result.get(timeout=30)
+    shop.eventually_empty()
+
+
 def test_a_hop_needs_no_exchange(shop_of, moto_aws):
     """A message that came through an exchange goes back to its queue: a connection need not know the way."""
     way = {"exchange": "media", "exchange_type": "topic", "routing_key": "media.#"}

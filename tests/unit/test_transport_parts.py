@@ -56,6 +56,12 @@ def test_the_same_sending_has_the_same_deduplication_id():
     assert len(first) <= 128
 
 
+def test_what_is_no_task_has_no_deduplication_id():
+    """Equal messages of others may both be meant: without an id they are not told from repetitions."""
+    assert addressing.deduplication_id({"body": "WzFd", "headers": {}}) is None
+    assert addressing.deduplication_id({"body": "WzFd"}) is None
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -63,6 +69,7 @@ def test_the_same_sending_has_the_same_deduplication_id():
         {"headers": {"id": "2"}},
         {"headers": {"task": "replacement"}},
         {"headers": {"retries": 1}},
+        {"headers": {"eta": "2026-11-22T10:00:00+00:00"}},
         {"headers": {"claimcheck-resent": 1}},
         {"headers": {"replaced_task_nesting": 1}},
     ],
