@@ -5,24 +5,28 @@ several queues it renews those of the one that asks first. Until then SQS would 
 Source: kombu 5.7.0, ``transport/SQS`` (``_handle_sts_session``, ``is_sts_token_refresh_required``).
 """
 
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
+
+from pipeline import aws
 
 MARGIN_SECONDS = 60
 """So long before they expire they are renewed, if ``sts_token_buffer_time`` does not say more."""
 
 
-def keep_fresh(
-    client: Any, assume: Callable[[], Mapping[str, Any]], token_seconds: int, buffer_seconds: int
-) -> None:
+_CONFIG = Config(connect_timeout=5, read_timeout=5, retries={"total_max_attempts": 2})
+"""Who renews may be the heartbeat, or the event loop: neither waits for STS as long as botocore would."""
+
+
+def keep_fresh(client: Any, role_arn: str, token_seconds: int, buffer_seconds: int) -> None:
     """Make a boto3 client's credentials, which were assumed just now, renew themselves.
 
     Args:
         client: safe for any thread after this as before.
-        assume: returns the ``Credentials`` of STS's ``AssumeRole``; called by the thread that needs them.
+        role_arn: the role, to be assumed again by the thread that needs credentials.
         token_seconds: how long they are good. Source: STS API Reference, AssumeRole: 900 at least.
         buffer_seconds: how long before their end they are renewed; ignored, as by Kombu, unless it is less.
     """
@@ -34,14 +38,17 @@ def keep_fresh(
         now.secret_key,
         now.token,
         expiry_time=datetime.now(UTC) + timedelta(seconds=token_seconds),
-        refresh_using=lambda: _metadata(assume()),
+        refresh_using=lambda: _assumed(role_arn, token_seconds, client.meta.region_name),
         method="assume-role",
         advisory_timeout=margin,
         mandatory_timeout=margin,
     )
 
 
-def _metadata(credentials: Mapping[str, Any]) -> dict[str, str]:
+def _assumed(role_arn: str, seconds: int, region: str) -> dict[str, str]:
+    sts = aws.session().create_client("sts", region_name=region, config=_CONFIG)
+    answer = sts.assume_role(RoleArn=role_arn, RoleSessionName="Celery", DurationSeconds=seconds)
+    credentials = answer["Credentials"]
     return {
         "access_key": credentials["AccessKeyId"],
         "secret_key": credentials["SecretAccessKey"],

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 from botocore.config import Config
@@ -100,15 +99,10 @@ class PublishingChannel(SQSChannel):
         return super()._handle_sts_session(queue, q) if known is None else known
 
     def _keep_fresh(self, client: Any) -> None:
-        role, options = self.transport_options.get("sts_role_arn"), self.transport_options
-        seconds, buffer_seconds = (
-            options.get("sts_token_timeout", 900),
-            options.get("sts_token_buffer_time", 0),
-        )
-        if role:
-            keep_fresh(
-                client, partial(self.generate_sts_session_token, role, seconds), seconds, buffer_seconds
-            )
+        options = self.transport_options
+        seconds, buffer_seconds = options.get("sts_token_timeout", 900), options.get("sts_token_buffer_time")
+        if role := options.get("sts_role_arn"):
+            keep_fresh(client, role, seconds, buffer_seconds or 0)
 
     @cached_property
     def sqs_base64_encoding(self) -> bool:
