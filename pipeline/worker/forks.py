@@ -8,18 +8,26 @@ Source: celery 5.7.0, ``worker/request.py`` (``_success_was_stored``), ``backend
 """
 
 from typing import Any
+from weakref import WeakSet
 
 from celery import signals
 
+_apps: WeakSet[Any] = WeakSet()
+
 
 def follow_forks(app: Any) -> None:
-    """Renew the backend's client in each prefork child. Call it in the worker's main process."""
+    """Renew the backend's client in each prefork child. Call it in the main process, once for each app."""
+    _apps.add(app)
+    signals.worker_process_init.connect(_renew_all)
 
-    def renew(**_: Any) -> None:
-        backend = app.backend
-        if hasattr(backend, "_get_client"):
-            backend._client = None  # noqa: SLF001 - made anew when it is first used
-        if hasattr(backend, "_connect_to_s3"):
-            backend._s3_resource = backend._connect_to_s3()  # noqa: SLF001
 
-    signals.worker_process_init.connect(renew, weak=False, dispatch_uid="claimcheck.forks")
+def _renew_all(**_: Any) -> None:
+    for app in tuple(_apps):
+        _renew(app.backend)
+
+
+def _renew(backend: Any) -> None:
+    if hasattr(backend, "_get_client"):
+        backend._client = None  # noqa: SLF001 - made anew when it is first used
+    if hasattr(backend, "_connect_to_s3"):
+        backend._s3_resource = backend._connect_to_s3()  # noqa: SLF001

@@ -68,10 +68,14 @@ class Releaser:
         """Note that an execution has ended for good; returns at once, from any thread."""
         self._ended.append(_Ended(message, claim))
 
-    def close(self) -> None:
-        """Release what has settled by now, and stop; what cannot be released is counted as orphaned."""
+    def leave(self) -> None:
+        """Release what has settled by now, and stop, on the thread: nobody waits for the store."""
         self._closed = True
         self._wake.set()
+
+    def close(self) -> None:
+        """Release what has settled by now, and stop; what cannot be released is counted as orphaned."""
+        self.leave()
         if self._thread.is_alive():
             self._thread.join()
         self.flush()
@@ -135,8 +139,10 @@ class Releaser:
         return False
 
     def _run(self) -> None:
-        while not self._closed:
+        is_last = False
+        while not is_last:
             self._wake.wait(self._interval)
+            is_last = self._closed  # looked at before, so that the last flush takes all that there is
             try:
                 self.flush()
             except Exception:

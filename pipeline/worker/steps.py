@@ -1,6 +1,7 @@
 """Wires a worker when it starts, before its pool forks: Celery's bootsteps are the seam."""
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -37,6 +38,8 @@ class ClaimCheckStep(bootsteps.Step):
         SystemExit: something is set so that messages could be lost; one sentence says what and the mend.
     """
 
+    _releaser: Releaser
+
     def create(self, worker: Any) -> None:
         """Run in the worker's main process, once, before the pool exists."""
         app = worker.app
@@ -49,8 +52,8 @@ class ClaimCheckStep(bootsteps.Step):
         except (ValueError, StoreError, ClaimError) as exc:
             raise SystemExit(f"claimcheck: {exc}") from exc
         reuses.open()
-        releaser = Releaser(claimcheck)
-        _follow_requests(app, releaser)
+        self._releaser = Releaser(claimcheck)
+        _follow_requests(app, self._releaser)
         hide_results(app.tasks.values())
         consumer = symbol_by_name(worker.consumer_cls)
         mixed = type("Consumer", (ConsumerMixin, consumer), {"recorder": claimcheck.recorder})
@@ -58,14 +61,26 @@ class ClaimCheckStep(bootsteps.Step):
         follow_forks(app)
         if timechain.scheme_of(app) == "sqs" and not worker.options.get("heartbeat_interval"):
             worker.options["heartbeat_interval"] = HEARTBEAT_SECONDS
-        releaser.start()
-        signals.worker_shutdown.connect(
-            lambda **_: releaser.close(), weak=False, dispatch_uid="claimcheck.releaser"
-        )
+        self._release_until_the_end_of(worker)
         Transport.on_unsettled = partial(_count, claimcheck.recorder, MESSAGES_UNSETTLED)
         Heartbeat.on_failure = partial(_count, claimcheck.recorder, HEARTBEAT_FAILURES)
         follow(health)
         observe(claimcheck.recorder)  # after the releaser, so that its last numbers are flushed too
+
+    def _release_until_the_end_of(self, worker: Any) -> None:
+        """Start this worker's releaser, and end it with the worker: a process may have several."""
+        self._releaser.start()
+        signals.worker_shutdown.connect(self._close, sender=worker)  # weak: it is forgotten with the worker
+        # A cold shutdown sends no signal, and all workers of celery.contrib.testing end so.
+        worker.blueprint.on_stopped = partial(_stopped, worker.blueprint.on_stopped, self._releaser)
+
+    def _close(self, **_: Any) -> None:
+        self._releaser.close()
+
+
+def _stopped(on_stopped: Callable[[], None], releaser: Releaser) -> None:
+    on_stopped()
+    releaser.leave()
 
 
 def _count(recorder: Recorder, metric: Metric, queue: str, _code: str) -> None:
@@ -97,5 +112,7 @@ def _check_store(claimcheck: ClaimCheck) -> None:
 def _follow_requests(app: Any, releaser: Releaser) -> None:
     for task in app.tasks.values():
         base = symbol_by_name(task.Request)
+        if issubclass(base, RequestMixin):  # an earlier worker of this process has made it
+            base = base.__bases__[1]
         task.Request = type("Request", (RequestMixin, base), {"releaser": releaser})
         task.MaxRetriesExceededError = MaxRetriesExceededError

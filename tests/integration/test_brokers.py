@@ -1,10 +1,12 @@
 """Other brokers and other pools: serializer, deferred body and release work there as well."""
 
 import random
+import threading
 
 import pytest
-from celery import chain, chord
+from celery import chain, chord, signals
 from celery.contrib.testing.worker import start_worker
+from celery.worker import state
 from workers import eventually
 
 from pipeline import serializer
@@ -132,6 +134,47 @@ def test_memory(shop_of, options):
     shop = shop_of(broker="memory://", store="memory://shop", options=options)
     with start_worker(shop.app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
         prove(shop)
+
+
+@pytest.fixture
+def memory_shop(shop_of):
+    """A shop whose workers are threads of this process, where every argument goes through the store."""
+    return shop_of(broker="memory://", store="memory://shop", options={"threshold_bytes": 0})
+
+
+def releasers():
+    return [thread for thread in threading.enumerate() if thread.name == "claimcheck-releaser"]
+
+
+def test_workers_one_after_the_other(memory_shop):
+    """A process may start worker after worker, as test suites do, and each releases what it ran."""
+    for _ in range(3):
+        with start_worker(memory_shop.app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
+            assert memory_shop.digest_bytes.delay(NOISE).get(timeout=30)
+
+    memory_shop.eventually_empty()
+    eventually(lambda: not releasers())
+
+
+def test_each_worker_that_is_stopped_has_released_its_payloads(memory_shop):
+    """A warm shutdown waits for the releaser of that worker, whichever worker of the process it is."""
+    for _ in range(2):
+        with start_worker(memory_shop.app, pool="solo", perform_ping_check=False) as worker:
+            assert memory_shop.digest_bytes.delay(NOISE).get(timeout=30)
+            state.should_stop = 0
+            assert worker.blueprint.shutdown_complete.wait(30)
+        state.should_stop = None
+
+        assert memory_shop.objects() == []
+
+
+def test_workers_side_by_side(memory_shop):
+    """The end of one worker ends no other's releaser."""
+    with start_worker(memory_shop.app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
+        signals.worker_shutdown.send(sender=None)
+        assert memory_shop.digest_bytes.delay(NOISE).get(timeout=30)
+
+        memory_shop.eventually_empty()
 
 
 @pytest.mark.aws
