@@ -16,7 +16,7 @@ from kombu.common import Broadcast
 
 from pipeline import serializer, timechain, tracing
 from pipeline.claim import Claim
-from pipeline.deferred import attempt_before
+from pipeline.deferred import DeferredArgs, DeferredKwargs, attempt_before
 from pipeline.publication import Publication, publishing
 from pipeline.publication.reuse import reuses
 from pipeline.transport import refused
@@ -71,8 +71,8 @@ class PublisherMixin(AMQP):
         self, task_id: str, name: str, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any
     ) -> task_message:
         """Make the message of a task; a running task may pass its own deferred arguments on."""
-        args = args if isinstance(args, (list, tuple)) or args is None else list(args)
-        kwargs = dict(kwargs) if isinstance(kwargs, Mapping) else kwargs
+        args = list(args) if isinstance(args, DeferredArgs) else args
+        kwargs = dict(kwargs) if isinstance(kwargs, DeferredKwargs) else kwargs
         message = super().as_task_v2(task_id, name, args, kwargs, *rest, **options)
         if message.sent_event:
             # The event would carry the arguments' text, and whether they stay here is not known yet.

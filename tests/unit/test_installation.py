@@ -102,6 +102,23 @@ def test_a_store_may_be_an_object(app, store):
     assert pipeline.install(app, store).store is store
 
 
+@pytest.mark.parametrize("args", ["abc", {"a": 1}, {1, 2}, range(3)])
+def test_what_is_no_list_of_arguments_is_refused(args):
+    """``apply_async`` takes a list or a tuple, as Celery does, and not whatever can be made one."""
+    app = Celery("shop", broker="memory://", set_as_current=False)
+    try:
+        pipeline.install(app, "memory://shop")
+
+        @app.task(shared=False)
+        def count(*args):
+            return len(args)
+
+        with pytest.raises(TypeError, match="must be a list or tuple"):
+            count.apply_async(args)
+    finally:
+        uninstall()
+
+
 def test_an_app_may_read_before_it_writes(app):
     """With ``publish=False`` an app reads claims and goes on writing what it wrote."""
     pipeline.install(app, "memory://shop", publish=False)
