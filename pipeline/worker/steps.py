@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from celery import bootsteps, signals
+from celery import Task, bootsteps, signals
 from celery.utils.imports import symbol_by_name
 
 from pipeline import serializer, timechain
@@ -115,4 +115,5 @@ def _follow_requests(app: Any, releaser: Releaser) -> None:
         if issubclass(base, RequestMixin):  # an earlier worker of this process has made it
             base = base.__bases__[1]
         task.Request = type("Request", (RequestMixin, base), {"releaser": releaser})
-        task.MaxRetriesExceededError = MaxRetriesExceededError
+        if task.MaxRetriesExceededError is Task.MaxRetriesExceededError:  # not a class of the application's
+            task.MaxRetriesExceededError = MaxRetriesExceededError

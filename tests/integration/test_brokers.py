@@ -4,7 +4,7 @@ import random
 import threading
 
 import pytest
-from celery import chain, chord, signals
+from celery import Task, chain, chord, signals
 from celery.contrib.testing.worker import start_worker
 from celery.worker import state
 from workers import eventually
@@ -166,6 +166,33 @@ def test_each_worker_that_is_stopped_has_released_its_payloads(memory_shop):
         state.should_stop = None
 
         assert memory_shop.objects() == []
+
+
+class GaveUpError(Exception):
+    """What an application raises when a task has retried often enough; it takes what Celery gives."""
+
+    def __init__(self, *args, **_options):
+        super().__init__(*args)
+
+
+class Persistent(Task):
+    """A base class with an error of its own."""
+
+    MaxRetriesExceededError = GaveUpError
+
+
+def test_a_task_keeps_its_own_error_for_too_many_retries(memory_shop):
+    """A base class that chooses ``MaxRetriesExceededError`` catches what it chose."""
+
+    @memory_shop.task(base=Persistent, bind=True, max_retries=0)
+    def give_up(self, value):
+        try:
+            self.retry()
+        except GaveUpError:
+            return "caught"
+
+    with start_worker(memory_shop.app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
+        assert give_up.delay(1).get(timeout=30) == "caught"
 
 
 def test_workers_side_by_side(memory_shop):
