@@ -84,7 +84,7 @@ class PublisherMixin(AMQP):
         tracing.note_broker(timechain.scheme_of(self.app))
 
         def send_task_message(producer: Any, name: str, message: Any, **options: Any) -> Any:
-            options = _returned(options)
+            options = _returned(message.headers, options)
             publication = Publication(
                 task=name,
                 task_id=message.headers.get("id", ""),
@@ -126,12 +126,25 @@ def _queue_name(options: Mapping[str, Any]) -> str:
     return str(getattr(queue, "name", queue))
 
 
-def _returned(options: dict[str, Any]) -> dict[str, Any]:
-    """Send a retry to the queue that its attempt came from, whatever exchange that came through."""
+def _returned(headers: Mapping[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Send a retry to the queue that its attempt came from, unless it says where to go."""
     queue = options.pop(QUEUE_NAME, None)
-    if queue is None:
+    if queue is None or _is_rerouted(headers, options):
         return options
     return {**options, "queue": queue, "exchange": None, "routing_key": None, "exchange_type": "direct"}
+
+
+def _is_rerouted(headers: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
+    """Say whether ``self.retry`` was given another exchange or routing key than those of its attempt."""
+    request = _attempt_before(headers)
+    if request is None:  # its process was lost, and nobody chose anything
+        return False
+    info = request.delivery_info or {}
+    return any(options.get(name) != info.get(name) for name in ("exchange", "routing_key"))
+
+
+def _attempt_before(headers: Mapping[str, Any]) -> Any:
+    return attempt_before(headers.get("id", ""), headers.get("retries") or 0)
 
 
 def _announced(options: dict[str, Any]) -> dict[str, Any]:
@@ -144,7 +157,7 @@ def _announced(options: dict[str, Any]) -> dict[str, Any]:
 
 def _group_of(headers: Mapping[str, Any]) -> dict[str, Any]:
     """Return the message group of a retry: that of the attempt which sends it. Celery leaves it behind."""
-    request = attempt_before(headers.get("id", ""), headers.get("retries") or 0)
+    request = _attempt_before(headers)
     properties = request.properties if request is not None else None
     group = (properties or {}).get("MessageGroupId")
     return {"MessageGroupId": group} if group else {}

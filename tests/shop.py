@@ -39,7 +39,8 @@ if "SHOP_STORE" in os.environ:
 if "SHOP_EXCHANGES" in os.environ:
     default, media = app.conf.task_default_queue, Exchange("media", type="topic")
     both = [Queue(f"{default}-{side}", media, routing_key="media.#") for side in ("left", "right")]
-    app.conf.task_queues = [Queue(default), Broadcast("everybody"), *both]
+    news = Queue(f"{default}-news", media, routing_key="news.#")
+    app.conf.task_queues = [Queue(default), Broadcast("everybody"), *both, news]
 if "SHOP_LATE" in os.environ:
     app.conf.task_serializer = "json"
 
@@ -161,6 +162,16 @@ def retry_early(self, value, *, dies=False):
         self.retry(throw=False)
         os.kill(os.getpid(), 9)
     raise self.retry()
+
+
+@task(bind=True, default_retry_delay=0)
+def retry_elsewhere(self, value, **where):
+    """Retry once, to where it is told."""
+    note(f"attempt {self.request.retries} {self.request.delivery_info['routing_key']}")
+    if not self.request.retries:
+        declare = [app.amqp.queues[f"{default}-news"]]  # that others have declared it, SQS tells nobody
+        raise self.retry(**where, declare=declare)
+    return len(value)
 
 
 @task(bind=True)

@@ -61,6 +61,31 @@ def test_one_queue_of_an_exchange_owns_its_payload(shop_of, moto_aws, monkeypatc
     shop.eventually_empty()
 
 
+@pytest.mark.worker
+def test_a_retry_goes_where_its_task_says(shop_of, moto_aws, monkeypatch):
+    """What ``self.retry`` is given wins over the queue of its attempt: exchange, routing key, or queue."""
+    monkeypatch.setenv("SHOP_EXCHANGES", "yes")
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})
+    left = shop.app.amqp.queues[f"{shop.queue}-left"]
+    news = shop.app.amqp.queues[f"{shop.queue}-news"]
+    shop.worker(pool="threads", options=("-Q", f"{left.name},{news.name},{shop.queue}"))
+    where = [
+        {"exchange": "", "routing_key": shop.queue},
+        {"queue": shop.queue},
+        {"routing_key": "news.y"},
+        {},
+    ]
+    for options in where:
+        sent = shop.retry_elsewhere.apply_async(
+            (NOISE,), options, exchange="media", routing_key="media.x", declare=[left, news]
+        )
+        assert sent.get(timeout=30) == len(NOISE)
+
+    after = shop.notes()[1::2]
+    assert after == [f"attempt 1 {key}" for key in (shop.queue, shop.queue, "news.y", left.name)]
+    shop.eventually_empty()
+
+
 def test_a_task_that_would_go_nowhere_is_refused(shop):
     """An exchange that leads to no queue is an error for the publisher, and leaves nothing in the store."""
     with pytest.raises(NotRoutedError, match="bound to exchange media for routing key media"):
