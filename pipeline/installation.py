@@ -16,6 +16,7 @@ from pipeline.stores import store_from_url
 from pipeline.transport.control import Mailbox
 from pipeline.transport.fanout import EVENT_EXCHANGE
 from pipeline.wire import Wire
+from pipeline.worker.bound import follow_serializer
 from pipeline.worker.steps import ClaimCheckStep
 
 PLAIN_SERIALIZERS = frozenset({"msgpack", "yaml"})
@@ -109,7 +110,9 @@ def _default_sink(store: str | Store) -> MetricSink:
 
 def _configure(app: Any, transport: str, *, publish: bool) -> None:
     if publish:
-        app.conf.task_serializer = serializer.NAME
+        before, app.conf.task_serializer = app.conf.task_serializer, serializer.NAME
+        bound = tuple(app._tasks.values())  # noqa: SLF001 - app.tasks would bind those that are not, too
+        follow_serializer(bound, before, serializer.NAME)
     for setting in ("accept_content", "result_accept_content"):
         accepted = app.conf[setting]
         if accepted is not None and serializer.NAME not in accepted:

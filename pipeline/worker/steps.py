@@ -1,7 +1,7 @@
 """Wires a worker when it starts, before its pool forks: Celery's bootsteps are the seam."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from pipeline.metrics import HEARTBEAT_FAILURES, MESSAGES_UNSETTLED, Metric, Rec
 from pipeline.publication.reuse import reuses
 from pipeline.transport import Transport
 from pipeline.transport.heartbeat import Heartbeat
+from pipeline.worker.bound import has_copied_serializer
 from pipeline.worker.consumer import ConsumerMixin
 from pipeline.worker.forks import follow_forks
 from pipeline.worker.health import follow, health_of
@@ -93,6 +94,20 @@ def _check_configuration(app: Any, *, publish: bool) -> None:
         raise ValueError(
             f"task_serializer is {writes!r} and accept_content {reads!r}, without {serializer.NAME!r}: "
             "call pipeline.install(app, …) after the app has read its configuration"
+        )
+    if publish:
+        _warn_of_others(app.tasks.values())
+
+
+def _warn_of_others(tasks: Iterable[Any]) -> None:
+    """Name the tasks that offload nothing although nobody chose another serializer for them."""
+    others = [it.name for it in tasks if it.serializer != serializer.NAME and has_copied_serializer(it)]
+    if others:
+        logger.warning(
+            "claimcheck: nothing is offloaded for %s: a class of theirs was bound before pipeline.install; "
+            "call it earlier, or give them serializer=%r",
+            ", ".join(sorted(others)),
+            serializer.NAME,
         )
 
 

@@ -195,6 +195,23 @@ def test_a_task_keeps_its_own_error_for_too_many_retries(memory_shop):
         assert give_up.delay(1).get(timeout=30) == "caught"
 
 
+def test_a_worker_names_tasks_that_offload_nothing(memory_shop, capfd):
+    """A task that inherits what its base class got before the claim check is named; one that chose is not."""
+
+    class Early(Task):
+        """A base class that is bound before its tasks are made."""
+
+    memory_shop.app.conf.task_serializer = "json"
+    Early.bind(memory_shop.app)
+    memory_shop.app.conf.task_serializer = "claimcheck"
+    memory_shop.task(memory_shop.add.run, base=Early, name="inherits")
+    memory_shop.task(memory_shop.add.run, serializer="json", name="chosen")
+    with start_worker(memory_shop.app, pool="solo", perform_ping_check=False, loglevel="WARNING"):
+        pass
+
+    assert "nothing is offloaded for inherits: a class of theirs" in capfd.readouterr().err
+
+
 def test_workers_side_by_side(memory_shop):
     """The end of one worker ends no other's releaser."""
     with start_worker(memory_shop.app, pool="solo", perform_ping_check=False, shutdown_timeout=30):

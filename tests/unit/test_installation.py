@@ -1,7 +1,7 @@
 """One call puts the claim check into an app, or says what is wrong."""
 
 import pytest
-from celery import Celery
+from celery import Celery, Task
 
 import pipeline
 from pipeline import serializer
@@ -117,6 +117,69 @@ def test_what_is_no_list_of_arguments_is_refused(args):
             count.apply_async(args)
     finally:
         uninstall()
+
+
+class Late(Task):
+    """A class of tasks that is bound when it is registered."""
+
+    def run(self, value):
+        return value
+
+
+@pytest.fixture
+def bound(app):
+    """Tasks that were bound before the claim check is installed, by what chose their serializer."""
+    app.conf.task_annotations = {"annotated": {"serializer": "json"}}
+    options = {
+        "nobody": {},
+        "annotated": {},
+        "decorator": {"serializer": "json"},
+        "other": {"serializer": "yaml"},
+    }
+    for name, given in options.items():
+
+        @app.task(name=name, shared=False, **given)
+        def each(value):
+            return value
+
+    app.register_task(type("Chosen", (Late,), {"name": "class", "serializer": "json"})())
+    app.register_task(type("Registered", (Late,), {"name": "registered"})())
+    app.finalize()
+    return app.tasks
+
+
+def test_tasks_that_were_bound_before_are_followed(app, bound):
+    """A task whose serializer is the configuration's gets ours, Celery's own too, others keep theirs."""
+    pipeline.install(app, "memory://shop")
+
+    names = ("nobody", "registered", "celery.chord_unlock", "annotated", "decorator", "class", "other")
+    assert [bound[name].serializer for name in names] == ["claimcheck"] * 3 + ["json"] * 3 + ["yaml"]
+
+
+def test_a_task_that_was_called_before_is_followed(app):
+    """What Celery remembers of a call that came before the claim check is forgotten."""
+    app.conf.task_always_eager = True
+    task = app.register_task(type("Called", (Late,), {"name": "called"})())
+    task.delay(1)
+    pipeline.install(app, "memory://shop")
+
+    assert task._get_exec_options()["serializer"] == "claimcheck"
+
+
+def test_bound_tasks_go_on_writing_what_they_wrote(app, bound):
+    """With ``publish=False`` tasks keep their serializer, whenever they were bound."""
+    pipeline.install(app, "memory://shop", publish=False)
+
+    assert bound["nobody"].serializer == "json"
+
+
+def test_tasks_that_are_not_bound_yet_stay_so(app):
+    """Installing binds nothing: the app may be configured further."""
+    task = app.task(Late.run, name="later", shared=False)
+    pipeline.install(app, "memory://shop")
+
+    assert not app.finalized
+    assert not task.__evaluated__()
 
 
 def test_an_app_may_read_before_it_writes(app):
