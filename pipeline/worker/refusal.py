@@ -75,7 +75,7 @@ class RefusalMixin(Request):
         As Celery does for a ``Reject``, but with the error itself as the result, so that
         ``AsyncResult.get()`` raises it.
         """
-        if not self._has_failed():
+        if self._is_due():
             self.task.backend.mark_as_failure(
                 self.id, error, request=self._context, store_result=self.store_errors
             )
@@ -92,22 +92,19 @@ class RefusalMixin(Request):
         logger.error("task refused: %s", error, extra=self._facts())
         self.reject(requeue=False)
 
-    def _has_failed(self) -> bool:
-        """Say whether an earlier delivery has recorded a failure, and so called the errbacks.
+    def _is_due(self) -> bool:
+        """Say whether this is the delivery that records the failure and calls the errbacks.
 
-        Where nothing is recorded, it must have been the first one.
+        Where results are stored, it is unless an earlier one has done so. Where none are, it is the last one:
+        that a message was received before says nothing, it may have been put off or given back then.
         """
         try:
             state = self.task.backend.get_state(self.id)
         except Exception:  # noqa: BLE001 - no backend, or one that does not answer: then nobody knows
             state = None
-        is_known = self.store_errors and state is not None
-        return bool(state == states.FAILURE if is_known else self._is_repeated)
-
-    @property
-    def _is_repeated(self) -> bool:
-        is_received_again = getattr(self._message, "receive_count", 1) > 1  # by our SQS transport
-        return is_received_again or bool(self.delivery_info.get("redelivered"))
+        if self.store_errors and state is not None:
+            return bool(state != states.FAILURE)
+        return self.acknowledged or getattr(self._message, "is_last_delivery", True)  # our SQS transport's
 
     def _send_again(self, error: PipelineError, exc_info: Any) -> None:
         """Send the same message once more: with early acknowledgement the first one is already gone.

@@ -166,18 +166,64 @@ def test_no_pool_minds(shop, queues, pool, poison):
     eventually(lambda: queues.depth("-dlq") == 1, 60)
 
 
-def test_errbacks_are_called_once(shop_of, moto_aws, monkeypatch):
-    """A task that is refused at each delivery calls its errbacks at the first, stored or not."""
+@pytest.fixture
+def ignorant(shop_of, moto_aws, monkeypatch):
+    """Make a shop that stores no results, and whose errbacks need no store; options are its broker's."""
     monkeypatch.setattr(messages, "WAIT_SECONDS", 0)
-    conf = {"broker_transport_options": OPTIONS, "task_ignore_result": True}
-    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 10_000}, conf=conf)
-    queues = Queues(shop, moto_aws)
-    refused = shop.digest_bytes.apply_async((os.urandom(20_000),), link_error=shop.errback.s())
+
+    def make(*, ignores=True, **broker):
+        return shop_of(
+            store=f"s3://{moto_aws.bucket()}/claims",
+            options={"threshold_bytes": 10_000, "store_retry_seconds": 1},
+            conf={"broker_transport_options": OPTIONS | broker, "task_ignore_result": ignores},
+        )
+
+    return make
+
+
+def refused(shop, name="digest_bytes"):
+    """Publish a task whose payload is missing, and return what its errback notes."""
+    result = getattr(shop, name).apply_async((os.urandom(20_000),), link_error=shop.errback.s())
     serializer.installed().store.delete(shop.objects())
-    shop.worker(pool="threads")
+    return f"errback {result.id} PayloadMissingError"
+
+
+@pytest.mark.parametrize("ignores", [True, False])
+def test_errbacks_are_called_once(ignorant, moto_aws, ignores):
+    """A task that is refused at each delivery calls its errbacks at one of them, stored or not."""
+    shop = ignorant(ignores=ignores)
+    noted = refused(shop)
+    worker = shop.worker(pool="threads")
+
+    eventually(lambda: Queues(shop, moto_aws).depth("-dlq") == 1, 60)
+    assert worker.text().count("task refused") == 2
+    assert shop.notes() == [noted]
+
+
+def test_errbacks_are_called_though_the_message_was_given_back(ignorant, moto_aws, s3):
+    """A delivery that came to nothing does not count as one that has called the errbacks."""
+    shop = ignorant(max_receive_count=5)
+    queues = Queues(shop, moto_aws)
+    s3.fail("GetObject", status=503)
+    result = shop.digest_bytes.apply_async((os.urandom(20_000),), link_error=shop.errback.s())
+    worker = shop.worker(pool="threads")
+    eventually(lambda: "StoreUnavailableError" in worker.text())
+    serializer.installed().store.delete(shop.objects())
+    s3.heal()
 
     eventually(lambda: queues.depth("-dlq") == 1, 60)
-    assert shop.notes() == [f"errback {refused.id} PayloadMissingError"]
+    assert shop.notes() == [f"errback {result.id} PayloadMissingError"]
+
+
+@pytest.mark.parametrize(("name", "broker"), [("early", {}), ("digest_bytes", {"dead_letter_queues": False})])
+def test_errbacks_are_called_when_no_delivery_follows(ignorant, moto_aws, name, broker):
+    """The first delivery is the last if its message is gone already, or is deleted as nobody redrives it."""
+    shop = ignorant(**broker)
+    noted = refused(shop, name)
+    shop.worker(pool="threads")
+
+    eventually(lambda: shop.notes() == [noted])
+    eventually(lambda: Queues(shop, moto_aws).depth() == 0)
 
 
 def test_without_dead_letters_nothing_is_deleted(shop_of, moto_aws):
