@@ -115,12 +115,18 @@ class Reuses:
 
     @contextmanager
     def waiting(self, task_id: str) -> Iterator[None]:
-        """Tell main, from the executing process, that a task waits for the store and has not begun."""
+        """Tell main, from the executing process, that a task waits for the store and has not begun.
+
+        It goes on after any ``Exception``, a soft time limit among them. Anything else kills it, as gevent's
+        hard time limit does, and then it never has begun.
+        """
         self._write(_WAITS + _mark_of(task_id))
         try:
             yield
-        finally:
+        except Exception:
             self._write(_GOES_ON + _mark_of(task_id))
+            raise
+        self._write(_GOES_ON + _mark_of(task_id))
 
     def is_waiting(self, task_id: str) -> bool:
         """Say, in the main process, whether a task waits for the store, as far as was told."""

@@ -8,9 +8,10 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any
 
-from billiard.einfo import ExceptionWithTraceback
+from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
 from celery import signals, states
 from celery.exceptions import Reject, TimeLimitExceeded
+from celery.worker.state import task_ready
 
 from pipeline import facts
 from pipeline.deferred import deferred_in, out_of_time
@@ -45,6 +46,7 @@ class RefusalMixin(Request):
 
     def _refuse(self, reject: Reject, exc_info: Any) -> None:
         """Deal with a task that did not run, as its payload could not be read or its call is in progress."""
+        task_ready(self)
         if not reject.requeue:
             self._fail(reject.reason, exc_info)
         elif self.acknowledged:
@@ -142,6 +144,14 @@ def refusal(exc_info: Any) -> Reject | None:
 def is_hard_time_limit(exc_info: Any) -> bool:
     """Say whether a task was ended by its hard time limit."""
     return isinstance(_error(exc_info), TimeLimitExceeded)
+
+
+def hard_time_limit(seconds: float) -> Any:
+    """Return what prefork says of a task that was ended by its hard time limit; gevent says nothing."""
+    try:
+        raise TimeLimitExceeded(seconds)  # noqa: TRY301 - for its traceback
+    except TimeLimitExceeded:
+        return ExceptionInfo()
 
 
 def _error(exc_info: Any) -> BaseException:

@@ -12,7 +12,6 @@ from typing import Any
 
 from celery import signals
 from celery.exceptions import Retry
-from celery.worker.state import task_ready
 from kombu.utils.objects import cached_property
 
 from pipeline import links
@@ -20,7 +19,7 @@ from pipeline.deferred import deferred_in
 from pipeline.errors import PipelineError
 from pipeline.publication import reuse
 from pipeline.publication.reuse import is_young, reuses
-from pipeline.worker.refusal import RefusalMixin, is_hard_time_limit, refusal
+from pipeline.worker.refusal import RefusalMixin, hard_time_limit, is_hard_time_limit, refusal
 from pipeline.worker.releaser import Releaser
 from pipeline.worker.resend import is_shared, next_attempt, origin, resend
 from pipeline.worker.returned import shown
@@ -50,7 +49,7 @@ class RequestMixin(RefusalMixin):
         self._rejected = False
         self._over = False
         self._given_back = False
-        self._unbegun = False
+        self._unbegun: bool | None = None
         self._starting = Lock()
         self._delivery_info |= origin(message)
         if hasattr(message, "settles_later"):  # our SQS transport's
@@ -70,22 +69,39 @@ class RequestMixin(RefusalMixin):
         send_failed_event: bool = True,  # noqa: FBT001, FBT002 - Celery's signature
         return_ok: bool = False,  # noqa: FBT001, FBT002
     ) -> None:
-        """Handle failure, retry, rejection, ignore, termination and a lost worker: all come here."""
-        self._unbegun = is_hard_time_limit(exc_info) and reuses.is_waiting(self.id)
-        reject = self._out_of_time() if self._unbegun else refusal(exc_info)
-        if reject is None:
-            super().on_failure(exc_info, send_failed_event, return_ok)
-        else:
-            task_ready(self)
+        """Handle failure, retry, rejection, ignore, termination and a lost worker: all come here.
+
+        So does a hard time limit on prefork. There ``on_timeout`` comes next and is the end: until then hooks
+        may look at the arguments, and the child lives and may publish a retry.
+        """
+        is_limit = is_hard_time_limit(exc_info) and not return_ok
+        reject = refusal(exc_info)
+        if reject is not None:
             self._refuse(reject, exc_info)
-        self._end()
+        elif not (is_limit and self._is_refused_unbegun(exc_info)):
+            super().on_failure(exc_info, send_failed_event, return_ok)
+        if not is_limit:
+            self._end()
 
     def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: FBT001 - Celery's signature
-        """Handle a time limit; the hard one ends the execution. The pool has called ``on_failure`` before."""
-        if not self._unbegun:
+        """Handle a time limit; the hard one is the end. Prefork has called ``on_failure``, gevent has not."""
+        if soft:
             super().on_timeout(soft, timeout)
-        if not soft:
-            self._end()
+            return
+        if not self._is_refused_unbegun(hard_time_limit(timeout)):
+            super().on_timeout(soft, timeout)
+        self._end()
+
+    def _is_refused_unbegun(self, exc_info: Any) -> bool:
+        """Refuse a task whose time was up while it waited for the store, and say whether it was so.
+
+        That is asked once: what waits may go on between two reports of one limit.
+        """
+        if self._unbegun is None:
+            self._unbegun = reuses.is_waiting(self.id)
+            if self._unbegun:
+                self._refuse(self._out_of_time(), exc_info)
+        return self._unbegun
 
     def on_accepted(self, pid: int, time_accepted: float) -> None:
         """Note that a pool runs the task.

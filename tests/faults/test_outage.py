@@ -72,14 +72,20 @@ def test_an_outage_loses_no_early_acknowledged_task(shop, s3, pool):
 
 
 @pytest.mark.parametrize(
-    ("limit", "name"),
-    [("soft_time_limit", "digest_bytes"), ("time_limit", "digest_bytes"), ("time_limit", "early")],
+    ("pool", "limit", "name"),
+    [
+        ("prefork", "soft_time_limit", "digest_bytes"),
+        ("prefork", "time_limit", "digest_bytes"),
+        ("prefork", "time_limit", "early"),
+        ("gevent", "time_limit", "digest_bytes"),
+        ("gevent", "time_limit", "early"),
+    ],
 )
-def test_a_time_limit_is_not_for_the_store(shop_of, moto_aws, s3, limit, name):
+def test_a_time_limit_is_not_for_the_store(shop_of, moto_aws, s3, pool, limit, name):
     """A limit that comes while the payload is waited for ends no task: nothing of it has run."""
     conf = {"task_annotations": {f"shop.{name}": {limit: 2}}}
     shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0}, conf=conf)
-    worker = shop.worker(pool="prefork")
+    worker = shop.worker(pool=pool)
     s3.fail("GetObject", status=503)
     result = getattr(shop, name).delay(b"x")
     eventually(lambda: "time limit came first" in worker.text(), 60)

@@ -1,6 +1,8 @@
 """The ends of a payload that need a worker of their own kind, or none."""
 
+import importlib
 import random
+import sys
 
 import pytest
 from celery import chord
@@ -21,6 +23,33 @@ def test_a_hard_time_limit_releases(shop):
     with pytest.raises(TimeLimitExceeded):
         shop.overtime.delay(ROWS).get(timeout=30)
 
+    shop.eventually_empty()
+
+
+@pytest.fixture
+def overtime(shop):
+    """The shop's tasks that slowly end by their hard time limit."""
+    sys.modules.pop("overtime", None)
+    yield importlib.import_module("overtime")
+    sys.modules.pop("overtime", None)
+
+
+def test_a_payload_is_there_while_a_time_limit_is_told(shop, overtime):
+    """A hook that takes its time after a hard time limit still finds the arguments; then they go."""
+    shop.worker(app="overtime", pool="prefork")
+    overtime.hang.delay(ROWS)
+    eventually(lambda: shop.notes() == [f"failed {len(ROWS)}"])
+
+    shop.eventually_empty()
+
+
+def test_a_retry_after_a_hard_time_limit_has_its_payload(shop, overtime):
+    """A child that publishes its retry before it is killed has given it its payload."""
+    shop.worker(app="overtime", pool="prefork")
+    overtime.retry_late.delay(ROWS)
+    eventually(lambda: len(shop.notes()) == 3)
+
+    assert shop.notes() == [f"attempt 0 {len(ROWS)}", f"failed {len(ROWS)}", f"attempt 1 {len(ROWS)}"]
     shop.eventually_empty()
 
 

@@ -10,6 +10,8 @@ import pytest
 from celery import Celery
 from celery import Task as CeleryTask
 from celery._state import _task_stack
+from celery.exceptions import SoftTimeLimitExceeded
+from greenlet import GreenletExit
 
 import pipeline
 from pipeline import claim as wire_form
@@ -265,6 +267,15 @@ def test_a_child_that_waits_is_known_to_wait(reuses):
     assert reuses.is_waiting("killed")
     assert not reuses.is_waiting("gone on")
     assert not reuses.is_waiting("never heard of")
+
+
+@pytest.mark.parametrize(("error", "goes_on"), [(SoftTimeLimitExceeded, True), (GreenletExit, False)])
+def test_what_kills_a_wait_does_not_end_it(reuses, error, goes_on):
+    """A task goes on after a soft time limit; one whose greenlet is killed while it waits never has begun."""
+    with suppress(error), reuses.waiting("id"):
+        raise error
+
+    assert reuses.is_waiting("id") is not goes_on
 
 
 def test_opening_twice_keeps_what_was_noted(reuses):
