@@ -6,6 +6,8 @@ dead-letter queue. Part of :class:`~pipeline.worker.request.RequestMixin`, in th
 
 import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
@@ -77,10 +79,11 @@ class RefusalMixin(Request):
         As Celery does for a ``Reject``, but with the error itself as the result, so that
         ``AsyncResult.get()`` raises it.
         """
-        if self._is_due():
-            self.task.backend.mark_as_failure(
-                self.id, error, request=self._context, store_result=self.store_errors
-            )
+        with self._recording():
+            if self._is_due():
+                self.task.backend.mark_as_failure(
+                    self.id, error, request=self._context, store_result=self.store_errors
+                )
         signals.task_failure.send(
             sender=self.task,
             task_id=self.id,
@@ -93,6 +96,14 @@ class RefusalMixin(Request):
         self.send_event("task-failed", exception=repr(error), traceback=exc_info.traceback)
         logger.error("task refused: %s", error, extra=self._facts())
         self.reject(requeue=False)
+
+    @contextmanager
+    def _recording(self) -> Iterator[None]:
+        """Log what a result backend raises: the message does not wait for it to be there again."""
+        try:
+            yield
+        except Exception:
+            logger.exception("what became of the task is not recorded", extra=self._facts())
 
     def _is_due(self) -> bool:
         """Say whether this is the delivery that records the failure and calls the errbacks.

@@ -6,7 +6,8 @@ Source: celery 5.7.0, ``worker/request.py`` (``Request``, ``create_request_cls``
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
@@ -75,22 +76,39 @@ class RequestMixin(RefusalMixin):
         may look at the arguments, and the child lives and may publish a retry.
         """
         is_limit = is_hard_time_limit(exc_info) and not return_ok
-        reject = refusal(exc_info)
-        if reject is not None:
-            self._refuse(reject, exc_info)
-        elif not (is_limit and self._is_refused_unbegun(exc_info)):
-            super().on_failure(exc_info, send_failed_event, return_ok)
-        if not is_limit:
-            self._end()
+        with self._ending(goes_on=is_limit):
+            reject = refusal(exc_info)
+            if reject is not None:
+                self._refuse(reject, exc_info)
+            elif not (is_limit and self._is_refused_unbegun(exc_info)):
+                super().on_failure(exc_info, send_failed_event, return_ok)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: FBT001 - Celery's signature
         """Handle a time limit; the hard one is the end. Prefork has called ``on_failure``, gevent has not."""
         if soft:
             super().on_timeout(soft, timeout)
             return
-        if not self._is_refused_unbegun(hard_time_limit(timeout)):
-            super().on_timeout(soft, timeout)
-        self._end()
+        with self._ending():
+            if not self._is_refused_unbegun(hard_time_limit(timeout)):
+                super().on_timeout(soft, timeout)
+
+    @contextmanager
+    def _ending(self, *, goes_on: bool = False) -> Iterator[None]:
+        """End the execution after the block, unless it goes on, also where nobody could be told of its end.
+
+        A result backend may fail for a moment. A message that is not settled by then is given back: nobody
+        would do it later, and the heartbeat would hide it for hours.
+        """
+        try:
+            yield
+        except Exception as exc:
+            self.reject(requeue=True)  # does nothing if it was acknowledged or rejected
+            if isinstance(exc, MemoryError):  # with which Celery ends the worker
+                raise
+            logger.exception("end of the task not told", extra=self._facts())
+        finally:
+            if not goes_on:
+                self._end()
 
     def _is_refused_unbegun(self, exc_info: Any) -> bool:
         """Refuse a task whose time was up while it waited for the store, and say whether it was so.
@@ -187,7 +205,8 @@ class RequestMixin(RefusalMixin):
         """Tell everybody of a retry, as Celery does for one whose child was lost."""
         task, context = self.task, self._context
         if self.store_errors:
-            task.backend.mark_as_retry(self.id, reason.exc, exc_info.traceback, request=context)
+            with self._recording():
+                task.backend.mark_as_retry(self.id, reason.exc, exc_info.traceback, request=context)
         if task.acks_late:
             self.acknowledge()
         self.send_event("task-retried", exception=repr(reason.exc), traceback=exc_info.traceback)

@@ -1,0 +1,107 @@
+"""The result backend goes away for a moment: no message is hidden for good, and no payload stays."""
+
+import pytest
+from workers import eventually
+
+from pipeline import serializer
+
+pytestmark = [pytest.mark.aws, pytest.mark.worker]
+
+BROKER = {
+    "visibility_timeout": 30,
+    "wait_time_seconds": 1,
+    "polling_interval": 0.1,
+    "max_receive_count": 3,
+    "redelivery_floor_seconds": 0,
+    "redelivery_step_seconds": 2,
+}
+
+
+class Backend:
+    """The shop's result backend: a directory, and so one that can go away."""
+
+    def __init__(self, path):
+        self._path, self._aside = path, path.with_name("aside")
+
+    def leave(self):
+        self._path.rename(self._aside)
+
+    def come_back(self):
+        self._aside.rename(self._path)
+
+
+@pytest.fixture
+def shop(shop_of, moto_aws):
+    """A shop that retries what its child was lost with, and soon sees again what it gave back."""
+    return shop_of(
+        store=f"s3://{moto_aws.bucket()}/claims",
+        options={"threshold_bytes": 0},
+        conf={"broker_transport_options": BROKER, "task_retry_on_worker_lost": True},
+    )
+
+
+@pytest.fixture
+def backend(shop, tmp_path):
+    """The shop's result backend."""
+    return Backend(tmp_path / "results")
+
+
+def used(shop, **options):
+    """Start a worker with one process, whose result backend has been used."""
+    worker = shop.worker(concurrency=1, **options)
+    assert shop.echo.delay("x").get(timeout=60) == "x"
+    return worker
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_refused_task_does_not_wait_for_it(shop, backend, moto_aws, pool):
+    """A task whose refusal could not be recorded is refused again, and holds up no other."""
+    worker = used(shop, pool=pool)
+    refused = shop.digest_bytes.apply_async((b"x",), countdown=2)
+    serializer.installed().store.delete(shop.objects())
+    backend.leave()
+    eventually(lambda: "task is not recorded" in worker.text())
+    backend.come_back()
+
+    assert shop.echo.delay("y").get(timeout=60) == "y"
+    eventually(lambda: refused.state == "FAILURE", 60)
+    eventually(lambda: sum(moto_aws.depth(shop.queue)) == 0, 60)
+    assert sum(moto_aws.depth(f"{shop.queue}-dlq")) == 1
+
+
+def test_a_retry_of_a_lost_child_does_not_wait_for_it(shop, backend, moto_aws):
+    """A retry that was sent and could not be recorded is one all the same: the first message goes."""
+    worker = used(shop, pool="prefork")
+    result = shop.suicide.delay(b"x")
+    eventually(lambda: shop.notes() == ["dying"])
+    backend.leave()
+    eventually(lambda: "task is not recorded" in worker.text())
+    backend.come_back()
+
+    assert result.get(timeout=60) == 1
+    eventually(lambda: sum(moto_aws.depth(shop.queue)) == 0)
+    assert worker.text().count(f"[{result.id}] received") == 2
+    shop.eventually_empty()
+
+
+def test_a_hard_time_limit_releases_without_it(shop, backend, moto_aws):
+    """A message that was deleted leaves no payload, though nobody could record the failure."""
+    worker = used(shop, pool="prefork")
+    shop.overtime.delay(b"x")
+    backend.leave()
+    eventually(lambda: "Hard time limit" in worker.text())
+
+    shop.eventually_empty()
+    assert sum(moto_aws.depth(shop.queue)) == 0
+
+
+def test_a_hard_time_limit_on_gevent_is_recorded_later(shop, backend):
+    """Where the message is still there when the failure cannot be recorded, it comes again."""
+    worker = used(shop, pool="gevent")
+    result = shop.overtime.delay(b"x")
+    backend.leave()
+    eventually(lambda: "end of the task not told" in worker.text())
+    backend.come_back()
+
+    eventually(lambda: result.state == "FAILURE", 60)
+    shop.eventually_empty()
