@@ -120,7 +120,8 @@ def _configure(app: Any, transport: str, *, publish: bool) -> None:
     if transport == "sqs":
         app.conf.broker_transport = SQS_TRANSPORT
     base = symbol_by_name(app.amqp_cls)
-    app.amqp_cls = type("AMQP", (PublisherMixin, base), {})
+    if not issubclass(base, PublisherMixin):  # it is, if the app was installed before
+        app.amqp_cls = type("AMQP", (PublisherMixin, base), {})
     app.__dict__.pop("amqp", None)  # Celery caches it; nothing may have been made with the old class
     _configure_monitoring(app, transport)
     app.steps["worker"].add(ClaimCheckStep)

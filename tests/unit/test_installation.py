@@ -97,6 +97,15 @@ def test_installing_twice_is_refused(app):
         pipeline.install(app, "memory://shop")
 
 
+def test_an_app_may_be_installed_anew(app):
+    """A test suite that uninstalls after each test may install for the same app again."""
+    pipeline.install(app, "memory://shop")
+    uninstall()
+    made = pipeline.install(app, "memory://shop")
+
+    assert serializer.installed() is made
+
+
 def test_a_store_may_be_an_object(app, store):
     """Any object with a store's four verbs will do."""
     assert pipeline.install(app, store).store is store
