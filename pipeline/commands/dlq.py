@@ -9,8 +9,9 @@ import click
 from pipeline.commands.failure import FINDINGS
 from pipeline.commands.frame import app_of, guarded, leave, progress, show
 from pipeline.errors import PipelineError
-from pipeline.operations.deadletters import DeadLetterQueue, DeadLetters, Outcome
+from pipeline.operations.deadletters import DeadLetterQueue, DeadLetters
 from pipeline.operations.letters import Letter, verdict
+from pipeline.operations.outcome import Outcome
 from pipeline.queues import Queues
 
 queue_argument = click.argument("queue", required=False)

@@ -4,17 +4,16 @@ A message is sent back before it is deleted here, and deleted here before its pa
 breaks in between, it is never lost, and everything is safe to repeat.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pipeline import serializer
-from pipeline.claim import Claim
-from pipeline.errors import ClaimError, StoreError
 from pipeline.operations import letters
 from pipeline.operations.letters import Letter
-from pipeline.operations.messages import Holding, Received, held, send
+from pipeline.operations.messages import TOO_LONG, Holding, Received, held, send
+from pipeline.operations.outcome import Outcome
+from pipeline.operations.payloads import Payloads
 from pipeline.queues import Queue, Queues
 
 DEDUPLICATION = timedelta(minutes=5)
@@ -31,24 +30,6 @@ class DeadLetterQueue:
 
     queue: Queue
     sources: list[Queue]
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a redrive or a purge has done to one dead-letter queue."""
-
-    queue: str
-    moved: int = 0
-    deleted: int = 0
-    released: int = 0
-    """Payloads given up."""
-    released_bytes: int = 0
-    kept: dict[str, int] = field(default_factory=dict)
-    """Messages or payloads that stay, counted by reason."""
-
-    def keep(self, reason: str, count: int = 1) -> None:
-        """Count something that stays."""
-        self.kept[reason] = self.kept.get(reason, 0) + count
 
 
 class DeadLetters:
@@ -113,7 +94,8 @@ class DeadLetters:
     def redrive(self, dead: DeadLetterQueue, limit: int | None = None, task_id: str | None = None) -> Outcome:
         """Send messages back to where they came from; their payloads stay.
 
-        A message whose delete is not confirmed may be there twice; the send came first.
+        A message whose delete is not confirmed may be there twice, as the send came first; it is counted as
+        kept. What was held for too long is not sent: SQS may have shown it to somebody else.
 
         Raises:
             QueueError: SQS refuses us or does not answer; what was not sent is still there.
@@ -129,11 +111,11 @@ class DeadLetters:
                     outcome.keep("a FIFO queue would drop it as a duplicate until it is 5 minutes old")
                 elif body in bodies:
                     outcome.keep("a copy of what was just sent: it has failed again, or was there twice")
+                elif not holding.has(letter.received.message_id):
+                    outcome.keep(TOO_LONG)
                 else:
-                    send(source, letter.received)
-                    holding.delete(letter.received.message_id)
                     bodies.add(body)
-                    outcome.moved += 1
+                    _move(source, letter.received, holding, outcome)
         if limit is None and task_id is None:
             _keep_unseen(outcome, dead, seen)
         return outcome
@@ -157,19 +139,18 @@ class DeadLetters:
         """Delete messages, and release the payloads that no other message read here names.
 
         What came from a queue that is not the app's stays, and so do the payloads that it names. So does the
-        payload of a message that went to several queues: what waits in others is not read here.
+        payload of a message that went to several queues: what waits in others is not read here. What was held
+        for too long may be somebody else's by now: it is not deleted, and its payload is not released.
 
         Raises:
             QueueError: SQS refuses us or does not answer; the payloads of what was deleted are released.
         """
-        outcome, deleted = Outcome(dead.queue.name), set[str]()
-        claims, shared, chosen, seen = dict[str, Claim](), set[str](), list[str](), 0
+        outcome, payloads = Outcome(dead.queue.name), Payloads()
+        chosen, deleted, seen = list[str](), set[str](), 0
         with held(dead.queue) as holding:
-            for received in holding:
+            for seen, received in enumerate(holding, 1):  # noqa: B007
                 letter = self._letter(dead, received)
-                seen += 1
-                claims |= {received.message_id: letter.claim} if letter.claim else {}
-                shared |= {letter.claim.key} if letter.claim and letter.is_shared else set()
+                payloads.note(letter)
                 if task_id not in {None, letter.task_id}:
                     continue
                 if _is_foreign(dead, letter):
@@ -177,13 +158,15 @@ class DeadLetters:
                 else:
                     chosen.append(received.message_id)
             try:
-                for message_id in chosen[:limit]:
-                    holding.delete(message_id)
-                    deleted.add(message_id)
+                for message_id, why in holding.delete(chosen[:limit]):
+                    if why:
+                        outcome.keep(why)
+                    else:
+                        deleted.add(message_id)
             finally:
                 outcome.deleted = len(deleted)
                 if release:
-                    _release(claims, deleted, shared, outcome)
+                    payloads.release(deleted, outcome)
         if limit is None and task_id is None:
             _keep_unseen(outcome, dead, seen)
         return outcome
@@ -210,30 +193,14 @@ class Named:
     """Dead-letter queues that did not show all of their messages."""
 
 
-def _release(claims: Mapping[str, Claim], deleted: set[str], shared: set[str], outcome: Outcome) -> None:
-    """Delete payloads here rather than by ``ClaimCheck.release``, which does not tell what was refused."""
-    named = shared | {claim.key for message_id, claim in claims.items() if message_id not in deleted}
-    given_up = [claim for message_id, claim in claims.items() if message_id in deleted]
-    ours = {claim.key: claim.size_bytes for claim in given_up if _is_ours(claim)}
-    keys = [key for key in ours if key not in named]
-    if spared := len(ours) - len(keys):
-        outcome.keep("payload named by another message", spared)
-    try:
-        left = serializer.installed().store.delete(keys) if keys else {}
-    except StoreError as exc:
-        left = dict.fromkeys(keys, exc)
-    for why in left.values():
-        outcome.keep(f"payload left to the sweep: {why}")
-    outcome.released = len(keys) - len(left)
-    outcome.released_bytes = sum(ours[key] for key in keys if key not in left)
-
-
-def _is_ours(claim: Claim) -> bool:
-    try:
-        serializer.installed().check(claim)
-    except ClaimError:
-        return False
-    return True
+def _move(source: Queue, message: Received, holding: Holding, outcome: Outcome) -> None:
+    """Send a message, and then delete it here."""
+    send(source, message)
+    [(_, why)] = holding.delete([message.message_id])
+    if why:
+        outcome.keep(f"sent back, and still here, so it may be there twice: {why}")
+    else:
+        outcome.moved += 1
 
 
 def _source_arn(letter: Letter) -> str:

@@ -1,9 +1,14 @@
 """Messages of a dead-letter queue: looked at without loss, sent on as they are."""
 
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import takewhile
+from time import monotonic
 from typing import Any
+
+from botocore import xform_name
 
 from pipeline.queues import Queue, QueueError, asked
 
@@ -11,7 +16,14 @@ BATCH_COUNT = 10
 """Most messages of one call. Source: SQS API Reference, ReceiveMessage."""
 
 HOLD_SECONDS = 120
-"""How long a message that is being looked at stays invisible; it is given back at once when we are done."""
+"""How long a message that is being looked at stays invisible, and again whenever half of that is over; it is
+given back at once when we are done."""
+
+MARGIN_SECONDS = 5
+"""Nothing is begun with a message that is ours for no longer."""
+
+TOO_LONG = "held for too long: run it again"
+"""Why a message stays that SQS may have shown to somebody else meanwhile."""
 
 WAIT_SECONDS = 1
 """How long SQS looks for messages: with none of it, only on some of its servers."""
@@ -33,49 +45,61 @@ class Received:
     """The sender's."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Hold:
+    receipt_handle: str
+    ends: float
+    """On the monotonic clock. SQS counts from its answer, so for SQS it ends a little later."""
+
+
 class Holding:
-    """The messages of a queue that we keep from everybody else for a while."""
+    """The messages of a queue that we keep from everybody else for a while.
+
+    A hold that is over is taken for lost: whoever received the message meanwhile may do with it what they
+    like, and SQS says yes to an old receipt handle all the same.
+    """
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
-        self._handles: dict[str, str] = {}
-        self._deleted: set[str] = set()
+        self._holds: dict[str, _Hold] = {}
+        self._turns: deque[str] = deque()
+        """Messages in the order in which their holds end. What SQS did not extend has no turn any more."""
+        self._seen: set[str] = set()
 
     def __iter__(self) -> Iterator[Received]:
         """Yield messages, each once, until SQS shows no new ones."""
         fruitless = 0
         while fruitless < _EMPTY_ANSWERS:
-            batch = [message for message in self._receive() if message.message_id not in self._deleted]
-            new = [message for message in batch if message.message_id not in self._handles]
+            self._extend()
+            new = [message for message in self._receive() if message.message_id not in self._seen]
             fruitless = 0 if new else fruitless + 1
-            self._handles.update((message.message_id, message.receipt_handle) for message in batch)
+            self._seen.update(message.message_id for message in new)
             yield from new
 
-    def delete(self, message_id: str) -> None:
-        """Delete a message that was yielded.
+    def has(self, message_id: str) -> bool:
+        """Say whether a message is ours for long enough to do something with it."""
+        return self._left(message_id) > MARGIN_SECONDS
+
+    def delete(self, message_ids: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Delete messages that were yielded, and say of each why it is not certainly gone; empty if it is.
 
         Raises:
-            QueueError: SQS has not confirmed it: the message may come again.
+            QueueError: SQS refuses us or does not answer: what was not told yet may come again.
         """
-        with asked(self._queue.name, "DeleteMessage"):
-            self._queue.client.delete_message(
-                QueueUrl=self._queue.url, ReceiptHandle=self._handles[message_id]
-            )
-        del self._handles[message_id]
-        self._deleted.add(message_id)
+        for ten in _tens(message_ids):
+            self._extend()
+            yield from self._delete(ten)
 
     def give_back(self) -> None:
-        """Make visible again what was not deleted; never raises, as time does the same."""
-        handles, self._handles = list(self._handles.values()), {}
-        for start in range(0, len(handles), BATCH_COUNT):
-            entries = [
-                {"Id": str(number), "ReceiptHandle": handle, "VisibilityTimeout": 0}
-                for number, handle in enumerate(handles[start : start + BATCH_COUNT])
-            ]
-            with suppress(QueueError), asked(self._queue.name, "ChangeMessageVisibility"):
-                self._queue.client.change_message_visibility_batch(QueueUrl=self._queue.url, Entries=entries)
+        """Make visible again what is still ours; never raises, as time does the same."""
+        ours = [each for each in self._holds if self._left(each) > 0]
+        with suppress(QueueError):
+            for ten in _tens(ours):
+                self._ask("ChangeMessageVisibility", ten, VisibilityTimeout=0)
+        self._holds.clear()
 
     def _receive(self) -> list[Received]:
+        since = monotonic()
         with asked(self._queue.name, "ReceiveMessage"):
             answer = self._queue.client.receive_message(
                 QueueUrl=self._queue.url,
@@ -85,7 +109,67 @@ class Holding:
                 AttributeNames=["All"],
                 MessageAttributeNames=["All"],
             )
-        return [_received(found) for found in answer.get("Messages", ())]
+        received = [_received(found) for found in answer.get("Messages", ())]
+        for message in received:
+            self._hold(message.message_id, message.receipt_handle, since)
+        return received
+
+    def _hold(self, message_id: str, receipt_handle: str, since: float) -> None:
+        self._holds[message_id] = _Hold(receipt_handle, since + HOLD_SECONDS)
+        self._turns.append(message_id)
+
+    def _left(self, message_id: str) -> float:
+        """Return for how many seconds a message is ours."""
+        hold = self._holds.get(message_id)
+        return hold.ends - monotonic() if hold else 0.0
+
+    def _extend(self) -> None:
+        """Extend the holds of which half is over."""
+        due = list(takewhile(lambda each: self._left(each) < HOLD_SECONDS / 2, self._turns))
+        for _ in due:
+            self._turns.popleft()
+        for ten in _tens(due):
+            with suppress(QueueError):  # then they are ours until their time is over
+                self._renew([each for each in dict.fromkeys(ten) if self.has(each)])
+
+    def _renew(self, message_ids: Sequence[str]) -> None:
+        since = monotonic()
+        codes = self._ask("ChangeMessageVisibility", message_ids, VisibilityTimeout=HOLD_SECONDS)
+        for each in (each for each, code in codes.items() if not code):
+            self._hold(each, self._holds[each].receipt_handle, since)
+
+    def _delete(self, message_ids: Sequence[str]) -> list[tuple[str, str]]:
+        codes = self._ask("DeleteMessage", [each for each in message_ids if self.has(each)])
+        return [(each, self._why(each, codes.get(each))) for each in message_ids]
+
+    def _why(self, message_id: str, code: str | None) -> str:
+        """Return why a message is not certainly gone, by SQS's code: None if it was not asked at all."""
+        if code:
+            return f"SQS did not delete it: {code}"
+        if code is None or self._left(message_id) <= 0:
+            return TOO_LONG
+        del self._holds[message_id]
+        return ""
+
+    def _ask(self, call: str, message_ids: Sequence[str], **options: Any) -> dict[str, str]:
+        """Ask for ten messages at most, and return SQS's code for each; empty where it is done."""
+        if not message_ids:
+            return {}
+        numbered = {str(number): each for number, each in enumerate(message_ids)}
+        entries = [
+            {"Id": number, "ReceiptHandle": self._holds[each].receipt_handle, **options}
+            for number, each in numbered.items()
+        ]
+        with asked(self._queue.name, call):
+            act = getattr(self._queue.client, xform_name(f"{call}Batch"))
+            answer = act(QueueUrl=self._queue.url, Entries=entries)
+        codes = {each["Id"]: each["Code"] for each in answer.get("Failed", ())}
+        codes |= {each["Id"]: "" for each in answer.get("Successful", ())}
+        return {each: codes.get(number, "no answer") for number, each in numbered.items()}
+
+
+def _tens(message_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (message_ids[start : start + BATCH_COUNT] for start in range(0, len(message_ids), BATCH_COUNT))
 
 
 @contextmanager

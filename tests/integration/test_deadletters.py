@@ -338,7 +338,7 @@ def test_a_message_that_is_not_deleted_keeps_its_payload(shop, letters, proxy):
     """While SQS refuses the delete, purge releases nothing."""
     shop.digest.delay(ROWS)
     letters.bury()
-    proxy.fail("DeleteMessage", status=403)
+    proxy.fail("DeleteMessageBatch", status=403)
 
     assert run("purge", "--yes")[0] == 2
     assert len(shop.objects()) == 1
