@@ -106,7 +106,7 @@ def _explained(letter: Letter, app: Any) -> dict[str, Any]:
         "first_received": letter.first_received,
         "size_bytes": len(letter.received.body),
         "store": claim.store if claim else None,
-        "key": claim.key if claim else None,
+        "key": letter.key,
         "payload_bytes": claim.size_bytes if claim else None,
         "payload_there": lies is not None if claim else None,
         "result": _result(app, letter.task_id),

@@ -76,8 +76,9 @@ def command(
 def _not_read(named: Named, *, is_forced: bool) -> str:
     remedy = "raise --older-than" if is_forced else "add --force-age if you know that they name nothing old"
     return (
-        f"not all messages could be read of {', '.join(named.unread)}: somebody else holds them, or they "
-        f"wait behind others of a FIFO queue; try again when they are visible, or {remedy}"
+        f"not all messages could be read of {', '.join(named.unread)}: somebody else holds them, they wait "
+        "behind others of a FIFO queue, or claims of another key or version do not say what they name; try "
+        f"again when they are visible, see pipeline dlq show, or {remedy}"
     )
 
 

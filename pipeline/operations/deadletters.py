@@ -139,8 +139,9 @@ class DeadLetters:
         """Delete messages, and release the payloads that no other message read here names.
 
         What came from a queue that is not the app's stays, and so do the payloads that it names. So does the
-        payload of a message that went to several queues: what waits in others is not read here. What was held
-        for too long may be somebody else's by now: it is not deleted, and its payload is not released.
+        payload of a message that went to several queues: what waits in others is not read here. So does that
+        of a claim which cannot be read here. What was held for too long may be somebody else's by now: it is
+        not deleted, and its payload is not released.
 
         Raises:
             QueueError: SQS refuses us or does not answer; the payloads of what was deleted are released.
@@ -172,14 +173,19 @@ class DeadLetters:
         return outcome
 
     def named(self) -> "Named":
-        """Return the keys that messages of all dead-letter queues name, and the queues not read whole."""
+        """Return the keys that messages of all dead-letter queues name, and the queues not read whole.
+
+        A message whose claim cannot be read here, as it was signed with another key or is of a newer version,
+        names its key in a header. One of ours that does not may name any: its queue is not read whole.
+        """
         keys, unread = set[str](), list[str]()
         for dead in self.found():
-            count = 0
+            count, is_clear = 0, True
             for letter in self.read(dead):
                 count += 1
-                keys |= {letter.claim.key} if letter.claim else set()
-            if count < dead.queue.depth:
+                keys |= {letter.key} if letter.key else set()
+                is_clear = is_clear and not letter.may_name_any
+            if count < dead.queue.depth or not is_clear:
                 unread.append(dead.queue.name)
         return Named(keys, unread)
 
@@ -190,7 +196,7 @@ class Named:
 
     keys: set[str]
     unread: list[str]
-    """Dead-letter queues that did not show all of their messages."""
+    """Dead-letter queues that did not show all of their messages, or one whose key cannot be known."""
 
 
 def _move(source: Queue, message: Received, holding: Holding, outcome: Outcome) -> None:

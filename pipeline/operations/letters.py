@@ -30,6 +30,7 @@ class Letter:
     """Why it cannot be read; empty if it can."""
     value: Any = field(repr=False)
     """The decoded body, deferred if it was offloaded."""
+    content_type: str = ""
 
     @property
     def task(self) -> str:
@@ -45,6 +46,31 @@ class Letter:
     def is_shared(self) -> bool:
         """Whether other queues got the same message, and name the same payload."""
         return bool(self.headers.get(SHARED))
+
+    @property
+    def key(self) -> str | None:
+        """The key that it names: in its claim, or where that cannot be read here, in its header."""
+        if self.claim is not None:
+            return self.claim.key
+        key = self._described.get("key") if self.is_ours else None
+        return key if isinstance(key, str) else None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether our serializer has written it, for this app or another."""
+        return self.content_type == serializer.CONTENT_TYPE
+
+    @property
+    def may_name_any(self) -> bool:
+        """Whether it may name a payload, and nobody here can know which."""
+        is_said = isinstance(self._described.get("key", ...), str | None)
+        return self.is_ours and bool(self.error) and self.claim is None and not is_said
+
+    @property
+    def _described(self) -> Mapping[str, Any]:
+        """What the producer tells monitors; see ``serializer``. Anybody may have written it."""
+        described = self.headers.get(serializer.NAME)
+        return described if isinstance(described, dict) else {}
 
     @property
     def sent(self) -> datetime | None:
@@ -80,17 +106,21 @@ def read(channel: Any, accept: Any, queue: str, received: Received) -> Letter:
         return Letter(received, {}, "", None, f"message not read: {message.fault}", None)
     headers = message.headers if isinstance(message.headers, dict) else {}
     routing_key = str((message.delivery_info or {}).get("routing_key") or "")
+    claim, error, value = _body(message, headers, accept)
+    return Letter(received, headers, routing_key, claim, error, value, str(message.content_type))
+
+
+def _body(message: Any, headers: Mapping[str, Any], accept: Any) -> tuple[Claim | None, str, Any]:
+    """Return a message's claim, why it cannot be run, and its body."""
     if not headers.get("task"):
-        return Letter(received, headers, routing_key, None, "not a task: it has no header 'task'", None)
+        return None, "not a task: it has no header 'task'", None
     try:
         message.accept = prepare_accept_content(accept)  # type: ignore[no-untyped-call]
         value = message.payload
     except Exception as exc:  # noqa: BLE001 - as above
-        error = f"not decoded [content_type={message.content_type}]: {type(exc).__name__}"
-        return Letter(received, headers, routing_key, None, error, None)
+        return None, f"not decoded [content_type={message.content_type}]: {type(exc).__name__}", None
     deferred = deferred_in(value)
-    claim = deferred.claim if deferred else None
-    return Letter(received, headers, routing_key, claim, _refusal(deferred), value)
+    return deferred.claim if deferred else None, _refusal(deferred), value
 
 
 def _message(channel: Any, queue: str, received: Received) -> Any:

@@ -17,16 +17,21 @@ class Payloads:
         """Size of those payloads that are ours to release."""
         self._shared: set[str] = set()
         """Keys that messages of other queues name as well."""
+        self._unread: set[str] = set()
+        """Messages with a claim that cannot be read here: it is not known what else it says."""
 
     def note(self, letter: Letter) -> None:
         """Note what a message names, whether or not it will be deleted."""
-        if (claim := letter.claim) is None:
+        message_id = letter.received.message_id
+        if letter.claim is None and (letter.key or letter.may_name_any):
+            self._unread.add(message_id)
+        if letter.key is None:
             return
-        self._keys[letter.received.message_id] = claim.key
+        self._keys[message_id] = letter.key
         if letter.is_shared:
-            self._shared.add(claim.key)
-        if _is_ours(claim):
-            self._sizes[claim.key] = claim.size_bytes
+            self._shared.add(letter.key)
+        if letter.claim is not None and _is_ours(letter.claim):
+            self._sizes[letter.key] = letter.claim.size_bytes
 
     def release(self, deleted: set[str], outcome: Outcome) -> None:
         """Release what only deleted messages name, and count it.
@@ -37,6 +42,8 @@ class Payloads:
         ours = {key for each, key in self._keys.items() if each in deleted and key in self._sizes}
         if spared := len(ours & named):
             outcome.keep("payload named by another message", spared)
+        if unread := len(self._unread & deleted):
+            outcome.keep("payload kept: its claim cannot be read", unread)
         keys = [*(ours - named)]
         left = _delete(keys)
         for why in left.values():

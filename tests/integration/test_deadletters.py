@@ -325,6 +325,23 @@ def test_purge_keeps_a_payload_that_other_queues_name(shop, letters):
     assert len(shop.objects()) == 1
 
 
+def test_purge_keeps_the_payload_of_a_claim_that_cannot_be_read(shop, letters):
+    """A claim signed with another key goes with its message, and its payload stays and is counted."""
+    options = serializer.installed().options
+    object.__setattr__(options, "signing_key", b"the other side's key")
+    shop.digest.delay(ROWS)
+    object.__setattr__(options, "signing_key", b"the key of this side")
+    letters.bury()
+    [shown] = run("show")[1]["messages"]
+    code, said = outcome("purge", "--yes")
+
+    assert shown["key"] == shop.objects()[0]
+    assert "a wrong signature" in shown["error"]
+    assert (code, said["deleted"], said["released"]) == (1, 1, 0)
+    assert said["kept"] == {"payload kept: its claim cannot be read": 1}
+    assert len(shop.objects()) == 1
+
+
 def test_purge_keeps_payloads_on_request(shop, letters):
     """With --keep-payloads, messages go and the sweep is left to find what they named."""
     shop.digest.delay(ROWS)

@@ -3,9 +3,11 @@
 import json
 import subprocess
 import sys
+from base64 import b64decode, b64encode
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from workers import TESTS
@@ -170,6 +172,51 @@ def test_delete_spares_what_a_dead_letter_names(queued):
     assert (said["named"], said["foreign"], said["deleted"]) == (1, 1, 1)
     assert sorted(queued.objects()) == sorted([kept, f"{store.prefix}/notes.txt"])
     assert run(*NOW, "--delete")[1]["deleted"] == 0
+
+
+def renewed(shop, **header):
+    """Bury a message whose claim is of a version that nobody here can read, and return its payload's key."""
+    shop.digest.delay([1, 2, 3])
+    [message] = shop.sqs.receive_message(QueueUrl=shop.url)["Messages"]
+    sent = json.loads(message["Body"])
+    sent["headers"]["claimcheck"] |= header
+    wire = msgspec.msgpack.decode(b64decode(sent["body"]))
+    sent["body"] = b64encode(msgspec.msgpack.encode([2, *wire[1:]])).decode()
+    shop.sqs.send_message(QueueUrl=shop.dead_url, MessageBody=json.dumps(sent))
+    shop.sqs.delete_message(QueueUrl=shop.url, ReceiptHandle=message["ReceiptHandle"])
+    return shop.objects()[0]
+
+
+def test_delete_spares_what_an_unreadable_claim_names(queued):
+    """A claim of a newer version cannot be read here, and its header names the payload all the same."""
+    key = renewed(queued)
+    code, said = run(*NOW, "--delete")
+
+    assert (code, said["named"], said["deleted"], said["unread_queues"]) == (0, 1, 0, [])
+    assert queued.objects() == [key]
+
+
+def test_a_key_that_is_no_text_names_nothing(queued):
+    """Anybody can write a header: what is no text is no key, no error, and no answer."""
+    renewed(queued, key=["a", "list"])
+    said = run("--older-than", "19d")[1]
+
+    assert (said["named"], said["unread_queues"]) == (0, [f"{queued.queue}-dlq"])
+
+
+def test_a_claim_that_names_no_key_stops_a_delete(queued):
+    """A claim that cannot be read and that no header explains may name anything: nothing is deleted."""
+    renewed(queued)
+    [message] = queued.sqs.receive_message(QueueUrl=queued.dead_url)["Messages"]
+    sent = json.loads(message["Body"])
+    del sent["headers"]["claimcheck"]
+    queued.sqs.send_message(QueueUrl=queued.dead_url, MessageBody=json.dumps(sent))
+    queued.sqs.delete_message(QueueUrl=queued.dead_url, ReceiptHandle=message["ReceiptHandle"])
+    code, said = run("--delete")
+
+    assert code == 2
+    assert "do not say what they name" in said["error"]
+    assert len(queued.objects()) == 1
 
 
 def test_dead_letters_are_given_back(queued):
