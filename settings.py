@@ -1,8 +1,9 @@
 """Settings of this deployment, typed, from the environment.
 
 pydantic-settings rather than a dataclass: it reads and converts the environment, and its errors name the
-variable that is wrong. Names are Celery's own where Celery has one (``CELERY_TASK_TIME_LIMIT`` sets
-``task_time_limit``), and those of :class:`pipeline.options.Options` otherwise (``CLAIMCHECK_…``).
+variable that is wrong, but no value, as some are secrets. Names are Celery's own where Celery has one
+(``CELERY_TASK_TIME_LIMIT`` sets ``task_time_limit``), and else those of :class:`pipeline.options.Options`
+(``CLAIMCHECK_…``).
 """
 
 from typing import Any, Self
@@ -24,7 +25,7 @@ ROUTES = {
 class CelerySettings(BaseSettings):
     """What Celery is told. The defaults are the safe ones for SQS, not Celery's."""
 
-    model_config = SettingsConfigDict(env_prefix="CELERY_")
+    model_config = SettingsConfigDict(env_prefix="CELERY_", hide_input_in_errors=True)
 
     broker_url: str = "sqs://"
     """Without host and credentials, so that boto3's own chain finds them and no secret is in a URL."""
@@ -67,7 +68,7 @@ class CelerySettings(BaseSettings):
 class ClaimCheckSettings(BaseSettings):
     """What :func:`pipeline.install` is told."""
 
-    model_config = SettingsConfigDict(env_prefix="CLAIMCHECK_")
+    model_config = SettingsConfigDict(env_prefix="CLAIMCHECK_", hide_input_in_errors=True)
 
     store: str = "s3://claimcheck-demo/claims"
     threshold_bytes: int = 262_144
