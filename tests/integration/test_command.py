@@ -53,6 +53,35 @@ def test_flower_says_what_is_wrong_too():
     assert (result.exit_code, result.stderr.splitlines()[-1][:17]) == (2, "Error: which app?")
 
 
+WITHOUT_FLOWER = """
+import sys
+sys.modules.update(dict.fromkeys(("flower", "tornado", "rich", "moto", "pydantic_settings")))
+from pipeline.cli import main
+main()
+"""
+"""The command where nothing is installed but what the library itself needs."""
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--help"], 0, "  flower     Run Flower, with queue lengths"),
+        (
+            ["-A", "shop", "flower"],
+            2,
+            "Error: flower is not installed: pip install 'celery-claimcheck-pipeline[flower]'",
+        ),
+    ],
+)
+def test_extras_are_asked_for_when_they_are_needed(words, code, said):
+    """Without extras the help names all commands, and one that needs an extra says which."""
+    command = [sys.executable, "-c", WITHOUT_FLOWER, *words]
+    done = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+    assert said in done.stdout + done.stderr
+
+
 @pytest.mark.worker
 def test_output_that_nobody_reads_is_an_error(shop, moto_aws):
     """A reader that goes away early does not make findings of what was not said."""
