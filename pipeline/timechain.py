@@ -5,10 +5,13 @@
     soft time limit < hard time limit < visibility timeout, or 12 hours if a heartbeat extends it
     payload TTL > one day of retries with the same payload + queue retention + dead-letter queue retention
 
+The queue retention counts twice for a FIFO queue, where the clock starts anew in the dead-letter queue: a
+message may be redriven on its last day there, and wait for as long again.
 A task that outlives its visibility timeout is delivered to a second worker while the first still runs it.
 A payload that expires before its message turns a redelivery into a loss.
 """
 
+from collections.abc import Iterator, Mapping
 from math import inf
 from typing import Any
 
@@ -34,7 +37,7 @@ def check_app(app: Any, options: Options, transport: str) -> None:
     conf = app.conf
     _check_limits("the app", conf.task_soft_time_limit, conf.task_time_limit, conf, transport)
     if transport == "sqs":
-        _check_ttl(options, conf.broker_transport_options)
+        _check_ttl(options, conf)
 
 
 def check_tasks(app: Any) -> None:
@@ -54,7 +57,12 @@ def longest_wait_seconds(app: Any, options: Options, transport: str) -> float:
     """Return how far ahead the ETA of a task with a payload may be."""
     if transport != "sqs":
         return inf
-    return options.payload_ttl_seconds - _needed_seconds(app.conf.broker_transport_options)
+    return options.payload_ttl_seconds - _needed_seconds(app.conf)
+
+
+def named_seconds(waiting_seconds: int, dead_seconds: int, *, is_fifo: bool) -> int:
+    """Return for how long a message may name a payload, as its queue and dead-letter queue keep it."""
+    return waiting_seconds * (2 if is_fifo else 1) + dead_seconds
 
 
 def scheme_of(app: Any) -> str:
@@ -96,21 +104,40 @@ def _is_extended(conf: Any, transport: str) -> bool:
     return transport == "sqs" and bool(options.get("visibility_heartbeat", True))
 
 
-def _check_ttl(options: Options, transport_options: dict[str, Any]) -> None:
-    needed = _needed_seconds(transport_options)
+def _check_ttl(options: Options, conf: Any) -> None:
+    needed = _needed_seconds(conf)
     if options.payload_ttl_seconds <= needed:
         raise ValueError(
             f"time chain broken: payload_ttl_seconds={options.payload_ttl_seconds} is not above queue "
-            f"retention plus dead-letter queue retention plus a day for retries ({needed} s), so a payload "
-            "could expire before its message; raise it, and the bucket's lifecycle rule with it"
+            f"retention (twice for FIFO queues) plus dead-letter queue retention plus a day for retries "
+            f"({needed} s), so a payload could expire before its message; raise it, and the bucket's "
+            "lifecycle rule with it"
         )
 
 
-def _needed_seconds(transport_options: dict[str, Any]) -> int:
+def _needed_seconds(conf: Any) -> int:
     """Return for how long a message may name a payload once its task may run."""
-    attributes = transport_options.get("sqs-creation-attributes") or {}
+    attributes = conf.broker_transport_options.get("sqs-creation-attributes") or {}
     retention = int(attributes.get("MessageRetentionPeriod", _RETENTION_SECONDS))
-    return retention + SQS_RETENTION_LIMIT_SECONDS + REUSE_SECONDS
+    return REUSE_SECONDS + named_seconds(retention, SQS_RETENTION_LIMIT_SECONDS, is_fifo=_has_fifo(conf))
+
+
+def _has_fifo(conf: Any) -> bool:
+    """Say whether the configuration names a FIFO queue. What a task or its caller names shows later."""
+    predefined = conf.broker_transport_options.get("predefined_queues")
+    named = (conf.task_default_queue, conf.task_queues, conf.task_routes, predefined)
+    return any(name.endswith(".fifo") for each in named for name in _texts(each))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the names in what Celery takes for queues and routes: texts, queues, lists and maps of them."""
+    if isinstance(value, Mapping):
+        yield from _texts([*value, *value.values()])
+    elif isinstance(value, list | tuple | set):
+        for each in value:
+            yield from _texts(each)
+    else:
+        yield str(getattr(value, "name", value))
 
 
 def _visibility(conf: Any, transport: str) -> int | None:

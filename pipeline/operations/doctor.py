@@ -233,23 +233,25 @@ def _set(queue: Queue, attributes: str) -> str:
 
 
 class _Seen:
-    """An app, and its configuration too, whose transport options are those of a queue that is there."""
+    """An app, and its configuration too, which has one queue: one that is there, as it is."""
 
     def __init__(self, app: Any, queue: Queue) -> None:
         self._inner = app
         options = app.conf.broker_transport_options
         attributes = dict(options.get("sqs-creation-attributes") or {})
         attributes["MessageRetentionPeriod"] = queue.number("MessageRetentionPeriod")
-        self.broker_transport_options = {
+        seen = {
             **options,
             "visibility_timeout": queue.number("VisibilityTimeout"),
             "sqs-creation-attributes": attributes,
+            "predefined_queues": None,
         }
+        self._conf = _Conf(app.conf, seen, queue.name)
 
     @property
     def conf(self) -> "_Conf":
         """The configuration."""
-        return _Conf(self._inner.conf, self.broker_transport_options)
+        return self._conf
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -259,6 +261,9 @@ class _Seen:
 class _Conf:
     inner: Any
     broker_transport_options: dict[str, Any]
+    task_default_queue: str
+    task_queues: None = None
+    task_routes: None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)

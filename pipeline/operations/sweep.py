@@ -26,6 +26,7 @@ from pipeline.errors import ClaimError
 from pipeline.options import REUSE_SECONDS, SQS_RETENTION_LIMIT_SECONDS
 from pipeline.queues import Queue, Queues
 from pipeline.store import Store, StoredObject
+from pipeline.timechain import named_seconds
 
 MARGIN = timedelta(days=1)
 """Added to the least age unless one is asked for: clocks differ, and of an ETA a key tells only the day."""
@@ -59,17 +60,21 @@ def least_age(app: Any, queues: Queues, payload_ttl_seconds: int) -> timedelta:
     for name in queues.names():
         queue = queues.find(name)
         dead = queues.dead_letters_of(queue) if queue else None
-        seconds.append(REUSE_SECONDS + _messages_seconds(queue, dead))
+        seconds.append(REUSE_SECONDS + (_messages_seconds(queue, dead) if queue else _unknown_seconds(name)))
     return timedelta(seconds=max(seconds))
 
 
-def _messages_seconds(queue: Queue | None, dead: Queue | None) -> int:
-    if queue is None:  # not there today: nothing is known of yesterday
-        return 2 * SQS_RETENTION_LIMIT_SECONDS
+def _messages_seconds(queue: Queue, dead: Queue | None) -> int:
     waiting = queue.number("MessageRetentionPeriod")
     if dead is None:
         return waiting
-    return waiting * (2 if queue.is_fifo else 1) + dead.number("MessageRetentionPeriod")
+    return named_seconds(waiting, dead.number("MessageRetentionPeriod"), is_fifo=queue.is_fifo)
+
+
+def _unknown_seconds(name: str) -> int:
+    """Return the most for a queue that is not there today: nothing is known of yesterday."""
+    longest = SQS_RETENTION_LIMIT_SECONDS
+    return named_seconds(longest, longest, is_fifo=name.endswith(".fifo"))
 
 
 def _results_seconds(expires: timedelta | float | None, payload_ttl_seconds: int) -> int:

@@ -280,6 +280,18 @@ def test_times_are_those_of_the_real_queue(house):
     assert "payload_ttl_seconds" in after[f"times of {house.queue}"]["detail"]
 
 
+def test_times_of_fifo_queues_count_twice(shop_of, moto_aws):
+    """A TTL that is enough for a standard queue of the app may be too short for its FIFO queue."""
+    conf = {"task_routes": {"x": {"queue": "orders.fifo"}}}
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", conf=conf)
+    moto_aws.queue(shop.queue, MessageRetentionPeriod=14 * 86_400)
+    moto_aws.queue("orders.fifo", FifoQueue="true", MessageRetentionPeriod=10 * 86_400)
+    checks = examine()[1]
+
+    assert checks[f"times of {shop.queue}"]["well"]
+    assert "twice for FIFO" in checks["times of orders.fifo"]["detail"]
+
+
 def test_settings_that_were_overwritten(house):
     """A serializer that was set after install is a finding."""
     house.shop.app.conf.task_serializer = "json"

@@ -129,6 +129,9 @@ def test_a_queue_that_is_not_there_counts_as_the_longest(shop):
     with Queues(shop.app) as queues:
         assert sweep.least_age(shop.app, queues, 1) == 29 * DAY
 
+        shop.app.amqp.queues.select_add("orders.fifo")
+        assert sweep.least_age(shop.app, queues, 1) == 43 * DAY
+
 
 def test_too_small_an_age_is_refused(queued):
     """An age at which a message may still name the payload is refused in one sentence."""

@@ -2,6 +2,7 @@
 
 import pytest
 from celery import Celery, Task
+from kombu import Queue
 
 import pipeline
 from pipeline import serializer
@@ -77,6 +78,14 @@ def test_results_are_accepted_where_the_app_lists_them(app):
             {"payload_ttl_seconds": 20 * 86_400},
             "time chain broken",
         ),
+        ({"task_default_queue": "a.fifo"}, {"payload_ttl_seconds": 23 * 86_400}, "twice for FIFO"),
+        ({"task_queues": [Queue("a.fifo")]}, {"payload_ttl_seconds": 23 * 86_400}, "twice for FIFO"),
+        ({"task_routes": {"x": {"queue": "a.fifo"}}}, {"payload_ttl_seconds": 23 * 86_400}, "twice for FIFO"),
+        (
+            {"broker_transport_options": {"predefined_queues": {"a.fifo": {"url": "http://sqs/a.fifo"}}}},
+            {"payload_ttl_seconds": 23 * 86_400},
+            "twice for FIFO",
+        ),
     ],
 )
 def test_a_wrong_configuration_is_refused(app, conf, options, expected):
@@ -87,6 +96,14 @@ def test_a_wrong_configuration_is_refused(app, conf, options, expected):
         pipeline.install(app, "memory://shop", **options)
 
     assert not serializer.is_installed()
+
+
+@pytest.mark.parametrize(("queue", "days"), [("a", 20), ("a.fifo", 24)])
+def test_a_payload_that_outlives_its_message_is_enough(app, queue, days):
+    """A day above the sum of retentions will do: that of a FIFO queue counts twice, and of no other."""
+    app.conf.task_default_queue = queue
+
+    assert pipeline.install(app, "memory://shop", payload_ttl_seconds=days * 86_400)
 
 
 def test_installing_twice_is_refused(app):
