@@ -129,6 +129,8 @@ def _arguments(letter: Letter) -> dict[str, Any]:
         args, kwargs = letter.arguments()
     except PipelineError as exc:
         return {"args": None, "kwargs": None, "error": str(exc)}
+    except Exception as exc:  # noqa: BLE001 - anybody can write anything, and the others are to be shown
+        return {"args": None, "kwargs": None, "error": f"arguments not read: {type(exc).__name__}"}
     return {"args": args, "kwargs": kwargs}
 
 

@@ -120,7 +120,24 @@ def _body(message: Any, headers: Mapping[str, Any], accept: Any) -> tuple[Claim 
     except Exception as exc:  # noqa: BLE001 - as above
         return None, f"not decoded [content_type={message.content_type}]: {type(exc).__name__}", None
     deferred = deferred_in(value)
-    return deferred.claim if deferred else None, _refusal(deferred), value
+    if deferred is None:
+        call = _call(value)
+        return None, "" if call else "not decoded: the body is no [args, kwargs, embed]", call
+    return deferred.claim, _refusal(deferred), value
+
+
+def _call(value: Any) -> Any:
+    """Return a body as Celery unpacks it, or None if it cannot be; by its type, as a proxy would be read.
+
+    Source: celery 5.7.0, ``worker/strategy.py``.
+    """
+    if type(value) is dict and "args" in value:  # of protocol 1, below headers of protocol 2
+        value = (value["args"], value.get("kwargs", {}), {})
+    if not issubclass(type(value), list | tuple) or len(value) != 3:  # noqa: PLR2004 - as it says
+        return None
+    args, kwargs, embed = value
+    is_call = isinstance(args, list | tuple) and isinstance(kwargs, dict) and isinstance(embed, dict | None)
+    return value if is_call else None
 
 
 def _message(channel: Any, queue: str, received: Received) -> Any:
@@ -133,9 +150,7 @@ def _message(channel: Any, queue: str, received: Received) -> Any:
     return channel.message_to_python(channel._message_to_python(raw, queue, ""))  # noqa: SLF001 - Kombu's
 
 
-def _refusal(deferred: Deferred | None) -> str:
-    if deferred is None:
-        return ""
+def _refusal(deferred: Deferred) -> str:
     try:
         if deferred.payload is None:
             deferred.load()  # what could not be read says why, and asks no store

@@ -150,6 +150,22 @@ def no_task(message):
     return {**message, "headers": {}}
 
 
+def json_body(body):
+    return lambda message: {**message, "content-type": "application/json", "body": b64encode(body).decode()}
+
+
+NO_CALLS = (
+    b"[1, 2]",
+    b'{"a": 1}',
+    b'{"args": 1}',
+    b"5",
+    b"null",
+    b"[5, {}, {}]",
+    b"[[], [1], {}]",
+    b"[[], {}, 1]",
+)
+
+
 @pytest.mark.parametrize(
     ("change", "error"),
     [
@@ -159,6 +175,7 @@ def no_task(message):
         (lambda message: {**message, "body": b64encode(b"\x93\x01").decode()}, "claim refused"),
         (lambda _: "garbage", "not a task: it has no header 'task'"),
         (unreadable, "message not read: AttributeError"),
+        *((json_body(body), "not decoded: the body is no [args, kwargs, embed]") for body in NO_CALLS),
     ],
 )
 def test_show_says_what_a_worker_would(shop, letters, change, error):
@@ -171,6 +188,22 @@ def test_show_says_what_a_worker_would(shop, letters, change, error):
 
     assert code == 0
     assert said["messages"][0]["error"].startswith(error)
+
+
+def test_show_goes_on_after_a_message_that_cannot_be_read(shop, letters):
+    """What one message holds does not keep the others from being shown."""
+    shop.digest.delay(ROWS)
+    message = json.loads(letters.receive(letters.url)["Body"])
+    letters.bury()
+    for body in (b"[1, 2]", b'[["well"], {"and": "good"}, {}]', b"[[], {}, null]", b'{"args": [1]}'):
+        changed = json.dumps(json_body(body)(message))
+        letters.sqs.send_message(QueueUrl=letters.dead_url, MessageBody=changed)
+    code, said = run("show", "--arguments")
+    shown = [(each["args"], each["kwargs"]) for each in said["messages"]]
+    expected = [(None, None), (["well"], {"and": "good"}), ([], {}), ([ROWS], {}), ([1], {})]
+
+    assert code == 0
+    assert sorted(shown, key=str) == sorted(expected, key=str)
 
 
 def test_show_misses_payloads(shop, letters):
