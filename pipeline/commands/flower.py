@@ -14,13 +14,14 @@ from pipeline.commands.frame import app_of, told
 def command(context: click.Context, arguments: tuple[str, ...]) -> None:
     """Run Flower, with queue lengths of SQS and with authentication.
 
-    Takes Flower's own options and FLOWER_… variables. Without --basic-auth, --auth or FLOWER_BASIC_AUTH a
-    password is made up and printed.
+    Takes Flower's own options and FLOWER_… variables. It listens on this machine alone, unless --address or
+    FLOWER_ADDRESS says otherwise; 0.0.0.0 is every address. Without --basic-auth, --auth or
+    FLOWER_BASIC_AUTH a password is made up and printed.
     """
     with told(as_json=False):
         monitor = _monitor()
         app, _ = app_of(context)
-    monitor.run(app, arguments)
+        monitor.run(app, arguments)
 
 
 def _monitor() -> ModuleType:

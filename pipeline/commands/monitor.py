@@ -18,15 +18,19 @@ from flower.options import default_options
 from flower.urls import settings
 from flower.views import BaseHandler
 from flower.views.broker import BrokerView
-from tornado.options import options
+from tornado.options import Error, options
 from tornado.web import url
 
+from pipeline.commands.failure import Failure
 from pipeline.queues import Queues
 from pipeline.worker.returned import NOT_SHOWN
 
 logger = get_logger(__name__)
 
 Rows = list[dict[str, Any]]
+
+LOCAL = "127.0.0.1"
+"""Where it listens unless told otherwise: Flower's own default is every address."""
 
 
 class SQSBroker:
@@ -94,13 +98,30 @@ HANDLERS = [url(r"/broker", SQSBrokerView, name="broker"), (r"/api/queues/length
 
 
 def run(app: Any, arguments: Sequence[str]) -> None:
-    """Run Flower for an app, with Flower's own options, until Ctrl-C."""
-    flowers.apply_env_options()
-    flowers.apply_options("pipeline flower", arguments)
+    """Run Flower for an app, with Flower's own options, until Ctrl-C.
+
+    Raises:
+        Failure: it cannot read its options, or not listen.
+    """
+    _read(arguments)
     _lock()
-    flowers.extract_settings()
-    flowers.setup_logging()
     _serve(app)
+
+
+def _read(arguments: Sequence[str]) -> None:
+    """Read options, variables and Flower's own file; Flower says itself what it then refuses."""
+    try:
+        flowers.apply_env_options()
+        flowers.apply_options("pipeline flower", arguments)
+        options.address = options.address or LOCAL
+        flowers.extract_settings()
+    except (Error, ValueError, OSError) as exc:
+        raise Failure(f"Flower cannot read its options or FLOWER_… variables: {exc}") from exc
+    except SystemExit as exc:
+        if exc.code:
+            raise Failure("Flower cannot work with these options: it says above why") from exc
+        raise
+    flowers.setup_logging()
 
 
 def _lock() -> None:
@@ -118,11 +139,24 @@ def _serve(app: Any) -> None:
     served.inspector = VeiledInspector(served.io_loop, app, default_options.inspect_timeout / 1000.0)
     prefix = default_options.url_prefix
     served.add_handlers(r".*", [rewrite_handler(each, prefix) if prefix else each for each in HANDLERS])
-    port = served.start_http_server()
-    click.echo(f"Flower: http://{options.address or '127.0.0.1'}:{port}/{prefix or ''}")
+    click.echo(f"Flower: {_listening(served)}")
     try:
         served.start()
     except KeyboardInterrupt:
         click.echo("")
     finally:
         served.stop()
+
+
+def _listening(served: Any) -> str:
+    """Listen, and return where."""
+    place = options.unix_socket or f"{options.address}:{options.port}"
+    try:
+        port = served.start_http_server()
+    except OSError as exc:
+        raise Failure(f"Flower cannot listen on {place}: {exc.strerror}; choose another --port") from exc
+    if options.unix_socket:
+        return f"the socket {place}"
+    scheme = "https" if "ssl_options" in settings else "http"
+    host = f"[{options.address}]" if ":" in options.address else options.address
+    return f"{scheme}://{host}:{port}/{(options.url_prefix or '').strip('/')}"

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 from workers import TESTS, eventually
 
 from pipeline.cli import main
+from pipeline.local import free_port
 
 pytestmark = pytest.mark.aws
 
@@ -51,6 +53,62 @@ def test_flower_says_what_is_wrong_too():
     result = CliRunner().invoke(main, ["flower"])
 
     assert (result.exit_code, result.stderr.splitlines()[-1][:17]) == (2, "Error: which app?")
+
+
+@pytest.mark.worker
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--port=abc"], "Error: Flower cannot read its options or FLOWER_… variables: invalid literal"),
+        (["--conf=/nowhere.py"], "Error: Flower cannot read its options or FLOWER_… variables: [Errno 2]"),
+        (["--certfile=only"], "Error: Flower cannot work with these options: it says above why"),
+        (["--address=192.0.2.1"], "Error: Flower cannot listen on 192.0.2.1:5555: Cannot assign"),
+    ],
+)
+def test_flower_that_cannot_start_is_one_sentence(shop, words, said):
+    """Options that Flower cannot read or work with are an error and no traceback."""
+    with started(shop, "flower", *words) as process:
+        errors = process.communicate(timeout=30)[1]
+
+    assert process.returncode == 2
+    assert errors.splitlines()[-1].startswith(said)
+    assert "Traceback" not in errors
+
+
+@pytest.mark.worker
+def test_a_port_that_is_taken_is_one_sentence(shop):
+    """Where somebody else listens, the sentence says where, and what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with started(shop, "flower", f"--port={port}") as process:
+            errors = process.communicate(timeout=30)[1]
+
+    assert process.returncode == 2
+    assert errors == f"Error: Flower cannot listen on 127.0.0.1:{port}: Address already in use; {PORT}\n"
+
+
+PORT = "choose another --port"
+
+
+@pytest.mark.worker
+@pytest.mark.parametrize(
+    ("words", "host", "is_open"),
+    [([], "127.0.0.1", False), (["--address=0.0.0.0"], "0.0.0.0", True)],
+)
+def test_flower_listens_where_it_says(shop, words, host, is_open):
+    """It listens on this machine alone, unless it is told otherwise, and prints where."""
+    port = free_port()
+    env = {"FLOWER_BASIC_AUTH": "user:password", "PYTHONUNBUFFERED": "1"}
+    with started(shop, "flower", f"--port={port}", *words, **env) as process:
+        said = process.stdout.readline()
+        other = socket.socket()
+        answers = other.connect_ex(("127.0.0.2", port)) == 0  # another address of this machine
+        other.close()
+        process.terminate()
+        process.communicate(timeout=20)
+
+    assert said == f"Flower: http://{host}:{port}/\n"
+    assert answers is is_open
 
 
 WITHOUT_FLOWER = """

@@ -220,6 +220,12 @@ def test_flower_is_the_one_with_a_password():
     assert SERVICES["flower"]["environment"]["FLOWER_BASIC_AUTH"] is None
 
 
+def test_flower_listens_where_compose_can_reach_it():
+    """Inside its container it listens on every address; its port is published to this machine alone."""
+    assert "--address=0.0.0.0" in SERVICES["flower"]["command"]
+    assert SERVICES["flower"]["ports"] == ["127.0.0.1:5555:5555"]
+
+
 def test_starting_needs_no_variable():
     """Compose itself asks for none."""
     assert not re.search(r"(?<!\$)\$\{", (ROOT / "docker-compose.yml").read_text())
