@@ -14,13 +14,23 @@ from typing import Any, Self
 from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
 
+from pipeline import remedies
 from pipeline.transport import addressing
 from pipeline.transport.answers import code
 from pipeline.transport.listeners import is_absent
 
 
 class QueueError(Exception):
-    """SQS refuses us or does not answer; the message names the queue, the call and what to allow."""
+    """SQS refuses us or does not answer; the message names the queue, the call and what to do.
+
+    Args:
+        said: what happened.
+        mend: what to do.
+    """
+
+    def __init__(self, said: str, mend: str = "") -> None:
+        super().__init__(f"{said}; {mend}" if mend else said)
+        self.mend = mend
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,9 +257,8 @@ def asked(who: str, call: str) -> Iterator[None]:
     try:
         yield
     except ClientError as exc:
-        raise QueueError(
-            f"SQS answered {code(exc)} to {call} [queue={who}]: allow sqs:{call} there, and check "
-            "region and credentials"
-        ) from exc
+        said = f"SQS answered {code(exc)} to {call} [queue={who}]"
+        raise QueueError(said, remedies.of_answer(exc, call)) from exc
     except BotoCoreError as exc:
-        raise QueueError(f"SQS did not answer {call} [queue={who}]: {exc}; try again later") from exc
+        said = f"SQS did not answer {call} [queue={who}]: {exc}"
+        raise QueueError(said, remedies.of_silence(exc)) from exc

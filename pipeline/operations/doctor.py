@@ -148,7 +148,7 @@ def check_queues(app: Any, claimcheck: ClaimCheck) -> Iterator[Check]:
             for name in queues.names():
                 yield from check_queue(app, claimcheck, queues, name)
     except QueueError as exc:
-        yield Check("queues", False, str(exc), "allow what deploy/iam-worker.json does")  # noqa: FBT003
+        yield Check("queues", False, str(exc), exc.mend)  # noqa: FBT003
     except ValueError as exc:
         yield Check("queues", None, str(exc), "none: only queues of SQS can be asked")
 

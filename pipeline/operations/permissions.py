@@ -13,6 +13,7 @@ from botocore import xform_name
 from botocore.exceptions import ClientError
 
 from pipeline.queues import Queue, asked
+from pipeline.remedies import DENIALS
 from pipeline.transport.answers import code
 
 _PROBES: dict[str, dict[str, Any]] = {
@@ -21,8 +22,6 @@ _PROBES: dict[str, dict[str, Any]] = {
     "ChangeMessageVisibility": {"ReceiptHandle": "claimcheck", "VisibilityTimeout": 0},
     "SendMessage": {"MessageBody": "\x01", "DelaySeconds": 901},  # no such character, and 900 at most
 }
-
-_DENIALS = frozenset({"AccessDenied", "AccessDeniedException"})
 
 
 def denied(queue: Queue) -> Iterator[str]:
@@ -44,5 +43,5 @@ def _is_denied(queue: Queue, call: str, parameters: dict[str, Any]) -> bool:
         status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise
-        return status == HTTPStatus.FORBIDDEN or code(exc).rpartition(".")[2] in _DENIALS
+        return status == HTTPStatus.FORBIDDEN or code(exc).rpartition(".")[2] in DENIALS
     return False

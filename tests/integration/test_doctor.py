@@ -308,6 +308,50 @@ def test_sqs_that_refuses_is_a_finding(house, proxy):
     assert "allow sqs:GetQueueAttributes" in checks["queues"]["detail"]
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "mend"),
+    [
+        (403, "AccessDenied", "allow sqs:GetQueueUrl there"),
+        (400, "com.amazonaws.sqs#AccessDeniedException", "allow sqs:GetQueueUrl there"),
+        (503, "ServiceUnavailable", "try again later"),
+        (400, "AWS.SimpleQueueService.RequestThrottled", "try again later"),
+        (429, "TooManyRequests", "try again later"),
+        (403, "InvalidClientTokenId", "check credentials"),
+        (400, "InvalidAddress", "mend what it names"),
+    ],
+)
+def test_what_sqs_answers_has_its_own_mend(house, proxy, monkeypatch, status, code, mend):
+    """What to do depends on what SQS says: nobody is told to allow what is allowed."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    proxy.fail("GetQueueUrl", status=status, content=json.dumps({"__type": code}).encode())
+    check = examine()[1]["queues"]
+
+    assert check["mend"].startswith(mend)
+    assert check["detail"].endswith(check["mend"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "mend"),
+    [
+        ("AWS_ACCESS_KEY_ID", None, "give this process credentials"),
+        ("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:9", "try again later"),
+    ],
+)
+def test_what_keeps_us_from_asking_has_its_own_mend(house, monkeypatch, name, value, mend):
+    """Without credentials, and where nobody answers, the mend says so."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
+
+    assert examine()[1]["queues"]["mend"].startswith(mend)
+
+
+def test_a_setting_that_botocore_refuses_is_to_be_mended(house):
+    """Where a setting led nowhere, to try again would be of no use."""
+    house.shop.app.conf.broker_transport_options["region"] = "no region"
+
+    assert examine()[1]["queues"]["mend"].startswith("mend the setting that it names")
+
+
 def test_other_brokers_and_stores_are_checked_as_far_as_they_can_be(shop_of):
     """With another broker and store, what can be asked is, and the rest is unknown."""
     shop_of(broker="memory://", store="memory://doctor")

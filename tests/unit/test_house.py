@@ -20,6 +20,7 @@ STOREYS = [
     ["claimcheck", "stores", "cloudwatch", "emf", "otel"],
     ["attempt", "links", "deferred", "timechain", "testing"],
     ["serializer", "transport"],
+    ["remedies"],
     ["queues"],
     ["publisher", "worker", "results", "idempotency"],
     ["installation", "entry_point"],
@@ -45,7 +46,7 @@ VENDORS = {
     "kombu": {"operations", "publisher", "serializer", "transport", "installation", "idempotency", "worker"},
     "billiard": {"worker"},
     "boto3": {"stores", "cloudwatch"},
-    "botocore": {"aws", "operations", "queues", "stores", "cloudwatch", "transport"},
+    "botocore": {"aws", "operations", "queues", "remedies", "stores", "cloudwatch", "transport"},
     "moto": {"local"},
     "opentelemetry": {"otel", "tracing"},
 }
