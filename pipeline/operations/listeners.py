@@ -12,6 +12,7 @@ from time import time
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from pipeline.queues import Queues
 from pipeline.transport.addressing import LISTENER
@@ -21,6 +22,10 @@ from pipeline.transport.topics import ABSENT_TOPIC
 
 STALE_SECONDS = 900
 """Since when nobody must have renewed a queue: seven times in a row."""
+
+PAGES = {"PageSize": 1_000}
+"""SQS names a thousand queues, and says that there are more only where it was told how many to name. Source:
+SQS API Reference, ListQueues."""
 
 
 @dataclass(slots=True)
@@ -46,7 +51,7 @@ def sweep(queues: Queues, *, do_delete: bool) -> Heard:
         return heard
     try:
         _Sweep(queues.channel, heard, do_delete=do_delete).run()
-    except (ClientError, BotoCoreError) as exc:
+    except (ClientError, BotoCoreError, ResponseParserError) as exc:  # the last: no XML
         heard.error = code(exc)
     return heard
 
@@ -77,8 +82,8 @@ class _Sweep:
                     raise
 
     def _urls(self) -> Iterator[str]:
-        pages = self._sqs.get_paginator("list_queues").paginate(QueueNamePrefix=self._prefix)
-        for page in pages:
+        pager = self._sqs.get_paginator("list_queues")
+        for page in pager.paginate(QueueNamePrefix=self._prefix, PaginationConfig=PAGES):
             yield from page.get("QueueUrls", ())
 
     def _look(self, url: str) -> list[str]:

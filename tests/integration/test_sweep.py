@@ -17,7 +17,7 @@ from pipeline.claim import new_key
 from pipeline.cli import main
 from pipeline.commands import frame
 from pipeline.errors import StoreDeniedError
-from pipeline.operations import messages, sweep
+from pipeline.operations import listeners, messages, sweep
 from pipeline.operations.deadletters import DeadLetters
 from pipeline.operations.sweep import Swept
 from pipeline.queues import Queue, Queues
@@ -343,6 +343,28 @@ def test_a_sweep_that_is_refused_a_delete_is_an_error(queued, proxy):
     code, said = run(*NOW, "--delete")
 
     assert (code, said["failed"], said["deleted"]) == (2, 1, 0)
+
+
+def test_an_answer_that_is_no_xml_ends_only_the_listeners_part(queued, proxy, moto_aws):
+    """Where a gateway answers for SNS in plain text, that is the listeners' error, and payloads are swept."""
+    policy = {"Statement": [{"Condition": {"ArnEquals": {"aws:SourceArn": "arn:aws:sns:eu-west-1:1:x"}}}]}
+    moto_aws.queue(f"{LISTENER}alive", Policy=json.dumps(policy))
+    queued.digest.delay([1])
+    proxy.fail("ListSubscriptionsByTopic", status=503, content=b"busy")
+    code, said = run(*NOW, "--delete")
+
+    assert (code, said["listeners_error"], said["deleted"]) == (1, "ResponseParserError", 1)
+
+
+def test_all_listeners_are_looked_at(queued, proxy, moto_aws, monkeypatch):
+    """SQS tells of more queues only if it was asked for so many at a time."""
+    for number in range(5):
+        moto_aws.queue(f"{LISTENER}{number}")
+    monkeypatch.setitem(listeners.PAGES, "PageSize", 2)
+    said = run()[1]
+
+    assert said["listeners"] == 5
+    assert proxy.operations["ListQueues"] >= 3
 
 
 def test_a_listener_that_may_not_be_removed_is_a_finding(queued, proxy, moto_aws):
