@@ -39,6 +39,10 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
     return as_json_option(run)
 
 
+class NotLoadedError(Exception):
+    """The app's own module failed in a way that only its traceback explains."""
+
+
 @contextmanager
 def told(*, as_json: bool) -> Iterator[None]:
     """Make errors one sentence on stderr, and an ``error`` in JSON, with exit code 2.
@@ -50,6 +54,10 @@ def told(*, as_json: bool) -> Iterator[None]:
         yield
     except (click.exceptions.Exit, click.ClickException):
         raise  # click knows what to do
+    except NotLoadedError as exc:
+        if not as_json:
+            traceback.print_exception(exc.__cause__)
+        raise _failed(str(exc), as_json=as_json) from exc
     except (PipelineError, QueueError, ValueError) as exc:
         raise _failed(str(exc), as_json=as_json) from exc
     except (click.Abort, KeyboardInterrupt, EOFError) as exc:
@@ -77,21 +85,33 @@ def app_of(context: click.Context) -> tuple[Any, ClaimCheck]:
     Queues that ``-Q`` names are added to the app's own.
 
     Raises:
-        ValueError: there is no such app; says what to do.
+        ValueError: there is no such app, or it is not configured as it must be; says what to do.
+        NotLoadedError: its module failed otherwise, or wanted to end the process.
         ClaimError: it has no claim check.
     """
     params = context.find_root().params
     name = params.get("app")
     if not name:
         raise ValueError("which app? name it as for celery: pipeline -A tasks.app …")
+    app = _loaded(name)
+    _add_queues(app, params.get("queues") or "")
+    return app, serializer.installed()
+
+
+def _loaded(name: str) -> Any:
     try:
         app = find_app(name)
         app.loader.import_default_modules()
         app.finalize(auto=True)
-    except (ImportError, AttributeError) as exc:
-        raise ValueError(f"app {name!r} cannot be loaded: {exc}") from exc
-    _add_queues(app, params.get("queues") or "")
-    return app, serializer.installed()
+    except (ImportError, AttributeError, ValueError, PipelineError) as exc:
+        raise ValueError(_not_loaded(name, exc)) from exc
+    except (Exception, SystemExit) as exc:
+        raise NotLoadedError(_not_loaded(name, exc)) from exc
+    return app
+
+
+def _not_loaded(name: str, exc: BaseException) -> str:
+    return f"app {name!r} cannot be loaded: {type(exc).__name__}: {exc}"
 
 
 def _add_queues(app: Any, names: str) -> None:

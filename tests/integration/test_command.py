@@ -23,11 +23,26 @@ def started(shop, *words, **environment):
     return subprocess.Popen(command, cwd=TESTS, env=env, stdout=pipe, stderr=pipe, text=True)
 
 
+BROKEN = """
+from shop import app
+
+class Task(app.Task):
+    @property
+    def queue(self):
+        raise LookupError("confidential")
+
+@app.task(base=Task, name="broken", shared=False)
+def broken(): pass
+"""
+
+
 @pytest.fixture
-def broken(monkeypatch, tmp_path):
-    """An app whose module fails when it is imported, with a text that is nobody's business."""
-    (tmp_path / "broken_shop.py").write_text("raise LookupError('confidential')\n")
+def broken(shop, monkeypatch, tmp_path):
+    """An app whose queues cannot be asked for, with a text that is nobody's business."""
+    (tmp_path / "broken_shop.py").write_text(BROKEN)
     monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("broken_shop", None)
 
 
 def test_what_nobody_expected_is_an_error(broken):
@@ -46,6 +61,31 @@ def test_what_nobody_expected_has_a_traceback(broken):
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Traceback" in result.stderr
     assert "broken_shop.py" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "is_traced"),
+    [
+        ("raise LookupError('no such shop')", "LookupError: no such shop", True),
+        ("import sys; sys.exit(1)", "SystemExit: 1", True),
+        ("import sys; sys.exit('no shop')", "SystemExit: no shop", True),
+        ("raise ValueError('no such shop')", "ValueError: Couldn't import 'no_shop': no such shop", False),
+        ("import nowhere", "ModuleNotFoundError: No module named 'nowhere'", False),
+    ],
+)
+def test_an_app_that_cannot_be_loaded_is_an_error(monkeypatch, tmp_path, text, said, is_traced):
+    """Whatever the app's module does, the command says so in one sentence, and with 2; JSON has it alone."""
+    (tmp_path / "no_shop.py").write_text(f"{text}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ["-A", "no_shop", "dlq", "list"]
+    shown, asked = (CliRunner().invoke(main, [*words, *more]) for more in ((), ("--json",)))
+    error = f"app 'no_shop' cannot be loaded: {said}"
+
+    assert shown.exit_code == asked.exit_code == 2
+    assert shown.stderr.splitlines()[-1] == f"Error: {error}"
+    assert ("no_shop.py" in shown.stderr) is is_traced
+    assert json.loads(asked.stdout) == {"error": error}
+    assert "Traceback" not in asked.stderr
 
 
 def test_flower_says_what_is_wrong_too():
