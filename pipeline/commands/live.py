@@ -11,6 +11,11 @@ from pipeline.commands.screen import lines
 from pipeline.operations.snapshot import Snapshot
 
 
+def can_draw() -> bool:
+    """Say whether the terminal can be drawn on in place: with TERM=dumb rich shows nothing at all."""
+    return not Console().is_dumb_terminal
+
+
 @contextmanager
 def screen() -> Iterator[Callable[[Snapshot], None]]:
     """Take the terminal until the block ends, and give it back as it was."""

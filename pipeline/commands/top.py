@@ -38,7 +38,7 @@ Draw = Callable[[Snapshot], None]
 def command(context: click.Context, *, interval: float, once: bool, as_json: bool) -> None:
     """Watch queues, workers, store and cost until Ctrl-C.
 
-    Without a terminal, or without rich, a picture is printed at each interval; with --json an object a line.
+    Without a terminal that can be drawn on, or without rich, a picture is printed at each interval; with --json an object a line.
     """
     app, claimcheck = app_of(context)
     watch = Watch(app, claimcheck.store, interval)
@@ -72,14 +72,14 @@ def _draw_on(watch: Watch, interval: float, draw: Draw, *, as_json: bool) -> Non
 
 
 def _screen() -> AbstractContextManager[Draw] | None:
-    """Return a screen that is drawn in place: only on a terminal, and only with rich."""
+    """Return a screen that is drawn in place: only on a terminal that can, and only with rich."""
     if not sys.stdout.isatty():
         return None
     try:
-        from pipeline.commands.live import screen  # noqa: PLC0415 - rich is an extra
+        from pipeline.commands.live import can_draw, screen  # noqa: PLC0415 - rich is an extra
     except ImportError:
         return None
-    return screen()
+    return screen() if can_draw() else None
 
 
 def _print(snapshot: Snapshot) -> None:

@@ -50,11 +50,11 @@ def once():
 
 
 @contextmanager
-def started(shop, *words, **options):
+def started(shop, *words, term="xterm", **options):
     """Run the command as a process of its own."""
     command = [sys.executable, "-m", "pipeline", "-A", "shop", "top", *words]
     process = subprocess.Popen(
-        command, cwd=TESTS, env={**shop.environment, **os.environ, "TERM": "xterm"}, **options
+        command, cwd=TESTS, env={**shop.environment, **os.environ, "TERM": term}, **options
     )
     try:
         yield process
@@ -309,6 +309,22 @@ def test_a_terminal_is_drawn_in_place(shop, queue):
     assert queue in shown
     assert shown.index("\x1b[?1049h") < shown.index("throughput") < shown.index("\x1b[?1049l")
     assert "Traceback" not in shown
+
+
+@pytest.mark.worker
+def test_a_terminal_that_cannot_be_drawn_on_is_printed_to(shop, queue):
+    """With TERM=dumb a picture is printed at each interval, as without a terminal."""
+    terminal, end = pty.openpty()
+    with started(shop, "--interval", "1", stdin=end, stdout=end, stderr=end, term="dumb") as process:
+        os.close(end)
+        shown = _read_until(terminal, lambda text: text.count("throughput") >= 2)
+        process.send_signal(signal.SIGINT)
+        shown += _read_until(terminal, lambda _: False)
+        process.wait(20)
+
+    assert process.returncode == 0
+    assert queue in shown
+    assert "\x1b" not in shown
 
 
 def _read_until(terminal, condition):
