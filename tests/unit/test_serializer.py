@@ -214,6 +214,28 @@ def test_a_large_value_is_offloaded_and_read_when_used(claimcheck, store, noise)
     assert store.calls == {"put": 1, "get": 1}
 
 
+@pytest.fixture
+def eager(claimcheck):
+    """An app that runs its tasks at once, in the process that calls them."""
+    app = Celery("eager", broker="memory://", set_as_current=False)
+    app.conf.update(task_always_eager=True, task_serializer=serializer.NAME)
+    yield app
+    app.close()
+
+
+def test_an_eager_call_stores_nothing(eager, store, noise):
+    """What runs in the caller's process travels nowhere: nobody would release it, and no store is needed."""
+
+    @eager.task(shared=False)
+    def look(content, **more):
+        return content, more
+
+    assert look.delay(noise).get() == (noise, {})
+    assert look.apply_async((noise,)).get() == (noise, {})
+    assert look.delay(content=noise, a=1).get() == (noise, {"a": 1})
+    assert store.calls == {}
+
+
 def test_what_monitors_show_of_an_offloaded_task(claimcheck, noise):
     """The headers of an offloaded task tell its size and key, and nothing of its arguments' text."""
     headers = {"argsrepr": repr(SECRET), "kwargsrepr": repr(SECRET)}
