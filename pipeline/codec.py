@@ -100,6 +100,7 @@ class Codec:
         Raises:
             PayloadCorruptError: the bytes do not hold such a value.
             ClaimError: this process does not read ``codec``.
+            MemoryError: there is no room for it, which is no fault of the bytes.
         """
         read = self._readers().get(codec)
         if read is None:
@@ -111,6 +112,8 @@ class Codec:
         try:
             with _garbage_collector_held():
                 return read(data)
+        except MemoryError:
+            raise
         except Exception as exc:  # whatever a parser or a registered type raises, the bytes are to blame
             raise PayloadCorruptError(
                 f"payload corrupt: {codec} cannot read it: {type(exc).__name__}"
@@ -125,7 +128,19 @@ class Codec:
         return readers | {PICKLE: pickle.loads} if self.name == PICKLE else readers
 
     def _unpack(self, data: bytes) -> Any:
-        return ormsgpack.unpackb(data, ext_hook=self._restore, option=ormsgpack.OPT_NON_STR_KEYS)
+        lacks: list[MemoryError] = []
+
+        def restore(code: int, data: bytes) -> Any:
+            try:
+                return self._restore(code, data)
+            except MemoryError as exc:
+                lacks.append(exc)
+                raise
+
+        try:
+            return ormsgpack.unpackb(data, ext_hook=restore, option=ormsgpack.OPT_NON_STR_KEYS)
+        except ormsgpack.MsgpackDecodeError as exc:  # of what its hook raises, ormsgpack says nothing
+            raise next(iter(lacks), exc) from None
 
     def _default(self, value: Any) -> Any:
         if isinstance(value, _PLAIN_KINDS):

@@ -22,6 +22,7 @@ from pipeline.claim import Claim, Inline
 from pipeline.errors import PayloadReleasedError, PipelineError, StoreUnavailableError
 from pipeline.publication import SHARED
 from pipeline.publication.reuse import reuses
+from pipeline.timelimit import heeded
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class Deferred:
 
     def _try(self) -> None:
         try:
-            self._value = self._read()
+            self._value = heeded(self._read)
         except PipelineError as exc:
             self._error = exc
         except SoftTimeLimitExceeded:  # nothing of the task has run, so it is the store's failure

@@ -28,6 +28,7 @@ from pipeline.attempt import Attempt
 from pipeline.claim import Inline
 from pipeline.errors import PipelineError
 from pipeline.publication.reuse import reuses
+from pipeline.timelimit import heeded
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -196,9 +197,9 @@ def _run(attempt: Attempt, function: Callable[[], Any]) -> Any:
     """
     try:
         with reuses.waiting(current_task.request.id):
-            kept = attempt.begin()
+            kept = heeded(attempt.begin)
         if kept is not None:
-            return _kept(attempt, kept)
+            return heeded(lambda: _kept(attempt, kept))
     except PipelineError as exc:
         raise GivenBack(exc, requeue=exc.retryable) from exc
     except SoftTimeLimitExceeded as exc:

@@ -32,6 +32,7 @@ from pipeline.errors import (
 from pipeline.metrics import Metric
 from pipeline.publication import SHARED, Publication, current, reuse
 from pipeline.publication.reuse import reuses
+from pipeline.timelimit import heeded
 
 NAME = "claimcheck"
 CONTENT_TYPE = wire_form.CONTENT_TYPE
@@ -240,7 +241,7 @@ def decode(body: bytes | memoryview | str) -> Any:
 def _value(claimcheck: ClaimCheck, message: Message) -> Any:
     if isinstance(message.payload, Inline):
         return claimcheck.rehydrate(message.payload)
-    return PromiseProxy(lambda: _rehydrate(claimcheck, message.payload))
+    return PromiseProxy(lambda: heeded(lambda: _rehydrate(claimcheck, message.payload)))
 
 
 def _task(claimcheck: ClaimCheck, message: Message, data: bytes) -> deferred.Body:

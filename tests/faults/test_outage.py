@@ -96,6 +96,20 @@ def test_a_time_limit_is_not_for_the_store(shop_of, moto_aws, s3, pool, limit, n
     shop.eventually_empty()
 
 
+@pytest.mark.parametrize("size_bytes", [1, 9 * 1024**2], ids=["whole", "in ranges"])
+def test_a_soft_limit_is_heard_while_s3_is_silent(shop_of, moto_aws, s3, size_bytes):
+    """A limit that comes in the middle of a request is not taken for a failure of the network, and lost."""
+    conf = {"task_annotations": {"shop.digest_bytes": {"soft_time_limit": 2}}}
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0}, conf=conf)
+    worker = shop.worker(pool="prefork")
+    s3.delay(6, "GetObject", times=1)
+    result = shop.digest_bytes.delay(RANDOM.randbytes(size_bytes))
+    eventually(lambda: "soft time limit came first" in worker.text(), 60)
+
+    assert result.get(timeout=60)[0] == size_bytes
+    shop.eventually_empty()
+
+
 def test_what_cannot_be_sent_again_fails(shop_of, moto_aws, s3, proxy_to, monkeypatch):
     """If SQS refuses it too, a task that was acknowledged early fails for all to see."""
     sqs = proxy_to(moto_aws.url)

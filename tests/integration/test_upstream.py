@@ -2,14 +2,17 @@
 
 import inspect
 import pickle
+import signal
 from types import SimpleNamespace
 
+import ormsgpack
 import pytest
+from billiard import pool
 from celery import Celery
 from celery.app.amqp import AMQP
 from celery.app.task import Task
 from celery.contrib.testing.worker import start_worker
-from celery.exceptions import MaxRetriesExceededError, Reject
+from celery.exceptions import MaxRetriesExceededError, Reject, SoftTimeLimitExceeded
 from celery.worker import request as celery_request
 from celery.worker.consumer.consumer import Consumer
 from celery.worker.loops import asynloop
@@ -208,3 +211,19 @@ def test_unpacking_accepts_any_sequence_and_mapping():
         dict(**Lazy())
     with pytest.raises(Reject, match="from iter"):
         max(*Lazy())
+
+
+def test_billiard_s_handler_of_a_soft_time_limit_is_known_by_its_module():
+    """The handler that a pool process has for SIGUSR1 raises, and says whose it is."""
+    assert pool.soft_timeout_sighandler.__module__ == "billiard.pool"
+    assert pool.SIG_SOFT_TIMEOUT is signal.SIGUSR1
+    with pytest.raises(SoftTimeLimitExceeded):
+        pool.soft_timeout_sighandler(signal.SIGUSR1, None)
+
+
+def test_ormsgpack_forgets_what_its_hook_raises():
+    """Whatever a hook raises, its caller gets a ValueError without a cause."""
+    with pytest.raises(ValueError, match="ext_hook failed") as caught:
+        ormsgpack.unpackb(ormsgpack.packb(ormsgpack.Ext(1, b"")), ext_hook=lambda *_: 1 // 0)
+
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)

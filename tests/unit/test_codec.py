@@ -169,6 +169,30 @@ def test_broken_bytes_are_corrupt(name):
         codec.decode(name, b"\xc1\xff{")
 
 
+class Huge(Money):
+    def __reduce__(self):
+        return no_room, (0,)
+
+
+def no_room(_):
+    raise MemoryError
+
+
+@pytest.mark.parametrize("name", ["msgpack", "json", "pickle"])
+def test_a_lack_of_memory_is_no_corruption(name):
+    """Bytes that this process has no room for may be as good as any."""
+    json.register_type(Huge, "huge", lambda huge: huge.cents, no_room)
+    either = Codec(KOMBU_TYPES, "pickle" if name == "pickle" else "msgpack")
+    try:
+        codec, data = either.encode([Huge(1), "\ud800" if name == "json" else ""])
+        assert codec == name
+        with pytest.raises(MemoryError):
+            either.decode(codec, data)
+    finally:
+        json._encoders.pop(Huge)
+        json._decoders.pop("huge")
+
+
 def test_pickle_needs_the_application_s_word():
     """Nothing is unpickled unless the application chose pickle by name."""
     pickling = Codec(KOMBU_TYPES, "pickle")

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 STOREYS = [
     ["errors", "aws"],
     ["claim", "compression", "wire", "store", "metrics", "options"],
-    ["codec", "facts", "once", "publication"],
+    ["codec", "facts", "once", "publication", "timelimit"],
     ["tracing"],
     ["claimcheck", "stores", "cloudwatch", "emf", "otel"],
     ["attempt", "links", "deferred", "timechain", "testing"],
@@ -37,6 +37,7 @@ VENDORS = {
         "serializer",
         "publisher",
         "timechain",
+        "timelimit",
         "installation",
         "worker",
         "results",

@@ -3,7 +3,7 @@
 import logging
 import pickle
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 
@@ -406,6 +406,57 @@ def test_whatever_is_raised_lets_it_run_again(app, claimcheck, error):
 
     assert len(runs) == 2
     assert list(claimcheck.store.list()) == []
+
+
+class Slow(MemoryStore):
+    """A store whose records take so long to read that the time is up, and that goes on all the same."""
+
+    __slots__ = ("limit",)
+
+    def records(self):
+        return self
+
+    def read(self, key):
+        with suppress(Exception):
+            self.limit()
+        return super().records().read(key)
+
+    def write(self, key, content, tag):
+        return super().records().write(key, content, tag)
+
+    def remove(self, key, tag):
+        super().records().remove(key, tag)
+
+
+def test_a_call_out_of_time_before_it_begins_is_given_back(app, claimcheck, limit_comes):
+    """A soft time limit that comes while the record is read is not lost: the message comes again."""
+    charge, runs = counting(app)
+    object.__setattr__(claimcheck, "store", Slow("claims"))
+    object.__setattr__(claimcheck.store, "limit", limit_comes)
+    with delivered(charge), pytest.raises(GivenBack, match="soft time limit came first") as caught:
+        charge.run()
+
+    assert caught.value.requeue
+    assert runs == []
+
+
+def test_a_kept_result_outlives_a_time_limit(app, claimcheck, slow):
+    """A soft time limit that comes while a kept result is decoded is no corruption of it, and it stays."""
+    runs = []
+
+    @app.task(shared=False)
+    @idempotent
+    def charge():
+        runs.append(1)
+        return slow
+
+    with delivered(charge):
+        charge.run()
+        with pytest.raises(GivenBack, match="soft time limit came first") as caught:
+            charge.run()
+
+    assert caught.value.requeue
+    assert (len(runs), len(list(claimcheck.store.list()))) == (1, 1)
 
 
 @pytest.mark.parametrize("error", [StoreDeniedError("no"), StoreUnavailableError("later")])
