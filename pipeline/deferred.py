@@ -8,7 +8,7 @@ every pool. Source: celery 5.7.0, ``worker/strategy.py``, ``app/trace.py``; pinn
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from time import perf_counter
 from typing import Any
@@ -18,6 +18,7 @@ from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from celery.states import READY_STATES
 
 from pipeline import facts
+from pipeline.arguments import LazyDict, LazyList
 from pipeline.claim import Claim, Inline
 from pipeline.errors import PayloadReleasedError, PipelineError, StoreUnavailableError
 from pipeline.publication import SHARED
@@ -44,7 +45,7 @@ class Deferred:
         payload: Inline | Claim | None = None,
     ) -> None:
         self._read = read
-        self._value: tuple[Sequence[Any], Mapping[str, Any]] | None = None
+        self._value: tuple[list[Any], dict[str, Any]] | None = None
         self._error: PipelineError | None = None
         self.seconds = 0.0
         """How long the read took."""
@@ -63,7 +64,7 @@ class Deferred:
         """The claim that the message carries, if its payload was offloaded."""
         return self.payload if isinstance(self.payload, Claim) else None
 
-    def load(self) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    def load(self) -> tuple[list[Any], dict[str, Any]]:
         """Return ``(args, kwargs)``, reading the payload the first time; a failure is remembered too.
 
         Raises:
@@ -83,7 +84,8 @@ class Deferred:
 
     def _try(self) -> None:
         try:
-            self._value = heeded(self._read)
+            args, kwargs = heeded(self._read)
+            self._value = list(args), dict(kwargs)
         except PipelineError as exc:
             self._error = exc
         except SoftTimeLimitExceeded:  # nothing of the task has run, so it is the store's failure
@@ -127,33 +129,16 @@ def out_of_time(what: str, limit: str) -> StoreUnavailableError:
     )
 
 
-class DeferredArgs(Sequence[Any]):
+class DeferredArgs(LazyList):
     """The positional arguments of a task, read when first looked at."""
 
     def __init__(self, deferred: Deferred) -> None:
         self.deferred = deferred
 
-    def __getitem__(self, index: Any) -> Any:
-        return self.deferred.load()[0][index]
-
-    def __len__(self) -> int:
-        return len(self.deferred.load()[0])
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.deferred.load()[0])
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, str) or not isinstance(other, Sequence):
-            return NotImplemented
-        return list(self) == list(other)
-
-    __hash__ = None  # type: ignore[assignment] # as a list's
-
-    def __add__(self, other: Sequence[Any]) -> Sequence[Any]:
-        return [*self, *other]
-
-    def __radd__(self, other: Sequence[Any]) -> Sequence[Any]:
-        return type(other)([*other, *self])  # type: ignore[call-arg] # a list or a tuple
+    @property
+    def loaded(self) -> list[Any]:
+        """The arguments themselves: what is changed here, by ``before_start`` for example, is changed."""
+        return self.deferred.load()[0]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Cross the pool's pipe as a claim, but carry the arguments themselves once they are here."""
@@ -167,20 +152,16 @@ class DeferredArgs(Sequence[Any]):
         return f"<args: {self.deferred!r}>"
 
 
-class DeferredKwargs(Mapping[str, Any]):
+class DeferredKwargs(LazyDict):
     """The keyword arguments of a task, read when first looked at."""
 
     def __init__(self, deferred: Deferred) -> None:
         self.deferred = deferred
 
-    def __getitem__(self, name: str) -> Any:
-        return self.deferred.load()[1][name]
-
-    def __len__(self) -> int:
-        return len(self.deferred.load()[1])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.deferred.load()[1])
+    @property
+    def loaded(self) -> dict[str, Any]:
+        """The arguments themselves: what is changed here, by ``before_start`` for example, is changed."""
+        return self.deferred.load()[1]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Cross the pool's pipe as a claim, but carry the arguments themselves once they are here."""

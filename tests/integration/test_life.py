@@ -104,6 +104,12 @@ class Life:
         assert shop.notes() == ["before_start 2 ['a']", "call 2", "on_success 2"]
         shop.eventually_empty()
 
+    def test_an_own_base_class_may_change_arguments(self, shop):
+        """What ``before_start`` takes out of a task's arguments or puts in counts for the task."""
+        assert shop.tidied.delay(ROWS, a=1, _trace=7).get(timeout=30) == {"a": 1, "tidy": True}
+        eventually(lambda: shop.notes() == ["trace 7", "SUCCESS 1 {'a': 1, 'tidy': True}"])
+        shop.eventually_empty()
+
     def test_a_task_may_pass_its_own_arguments_on(self, shop):
         """``self.request.args`` can be given to another task as it is."""
         inner = shop.app.AsyncResult(shop.pass_on.delay("value").get(timeout=30))

@@ -109,6 +109,16 @@ class Retries:
         shop.eventually_empty()
         assert server.stored().count("PutObject") == server.stored().count("GetObject") == 2
 
+    def test_arguments_that_a_hook_changes_are_changed(self, shop, server):
+        """What ``before_start`` has changed goes along, in a new payload; what it leaves as it is stays."""
+        result = shop.tidied.delay(ROWS, times=2, _trace=7)
+
+        assert result.get(timeout=30) == {"tidy": True}
+        assert [line for line in shop.notes() if "trace" in line] == ["trace 7", "trace None", "trace None"]
+        shop.eventually_empty()
+        assert server.stored().count("PutObject") == 2
+        assert server.stored().count("GetObject") == 3
+
     def test_links_that_are_too_big_are_kept_too(self, shop, server):
         """A retry with a large chain and errback keeps them in its one payload, and the chain goes on."""
         chained = shop.retry_twice.s(NOISE.hex()) | shop.digest.s(ROWS, "x" * 1_000)

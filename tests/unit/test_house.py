@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 STOREYS = [
     ["errors", "aws"],
     ["claim", "compression", "wire", "store", "metrics", "options"],
-    ["codec", "facts", "once", "publication", "timelimit"],
+    ["arguments", "codec", "facts", "once", "publication", "timelimit"],
     ["tracing"],
     ["claimcheck", "stores", "cloudwatch", "emf", "otel"],
     ["attempt", "links", "deferred", "timechain", "testing"],

@@ -1,0 +1,99 @@
+"""A list and a dict in all but their type, whose values come when they are first asked for.
+
+They are no subclasses of ``list`` and ``dict``: C code, ``json.dumps`` for example, looks into those without
+asking, and would find nothing as long as nothing has come.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, MutableMapping, MutableSequence, Sequence
+from typing import Any, Self
+
+
+class LazyList(MutableSequence[Any]):
+    """A list that is there once somebody looks at it."""
+
+    @property
+    @abstractmethod
+    def loaded(self) -> list[Any]:
+        """The values themselves: always the same list."""
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.loaded[index]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self.loaded[index] = value
+
+    def __delitem__(self, index: Any) -> None:
+        del self.loaded[index]
+
+    def __len__(self) -> int:
+        return len(self.loaded)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.loaded)
+
+    def insert(self, index: int, value: Any) -> None:
+        """Insert a value before an index."""
+        self.loaded.insert(index, value)
+
+    def copy(self) -> list[Any]:
+        """Return a plain list of the values."""
+        return self.loaded.copy()
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, str) or not isinstance(other, Sequence):
+            return NotImplemented
+        return self.loaded == list(other)
+
+    __hash__ = None  # type: ignore[assignment] # as a list's
+
+    def __add__(self, other: Sequence[Any]) -> Sequence[Any]:
+        return [*self, *other]
+
+    def __radd__(self, other: Sequence[Any]) -> Sequence[Any]:
+        return type(other)([*other, *self])  # type: ignore[call-arg] # a list or a tuple
+
+
+class LazyDict(MutableMapping[str, Any]):
+    """A dict that is there once somebody looks at it."""
+
+    @property
+    @abstractmethod
+    def loaded(self) -> dict[str, Any]:
+        """The values themselves: always the same dict."""
+
+    def __getitem__(self, name: str) -> Any:
+        return self.loaded[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.loaded[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self.loaded[name]
+
+    def __len__(self) -> int:
+        return len(self.loaded)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.loaded)
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self.loaded)
+
+    def popitem(self) -> tuple[str, Any]:
+        """Remove the last pair, and return it."""
+        return self.loaded.popitem()
+
+    def copy(self) -> dict[str, Any]:
+        """Return a plain dict of the values."""
+        return self.loaded.copy()
+
+    def __or__(self, other: Any) -> dict[str, Any]:
+        return {**self, **other} if isinstance(other, Mapping) else NotImplemented
+
+    def __ror__(self, other: Any) -> dict[str, Any]:
+        return {**other, **self} if isinstance(other, Mapping) else NotImplemented
+
+    def __ior__(self, other: Any) -> Self:
+        self.loaded.update(other)
+        return self
