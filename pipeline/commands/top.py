@@ -38,7 +38,8 @@ Draw = Callable[[Snapshot], None]
 def command(context: click.Context, *, interval: float, once: bool, as_json: bool) -> None:
     """Watch queues, workers, store and cost until Ctrl-C.
 
-    Without a terminal that can be drawn on, or without rich, a picture is printed at each interval; with --json an object a line.
+    Without a terminal that can be drawn on, or without rich, a picture is printed at each interval; with
+    --json an object a line.
     """
     app, claimcheck = app_of(context)
     watch = Watch(app, claimcheck.store, interval)
