@@ -115,9 +115,10 @@ class Codec:
         except MemoryError:
             raise
         except Exception as exc:  # whatever a parser or a registered type raises, the bytes are to blame
+            # Not "from exc": what it says goes into logs and events, and may hold the payload's text.
             raise PayloadCorruptError(
                 f"payload corrupt: {codec} cannot read it: {type(exc).__name__}"
-            ) from exc
+            ) from None
 
     def _readers(self) -> Mapping[str, Callable[[bytes], Any]]:
         readers: dict[str, Callable[[bytes], Any]] = {

@@ -268,8 +268,8 @@ def _read(
         ):
             raise TypeError("no call")  # noqa: TRY301
         links.attach(embed, detached)
-    except (TypeError, ValueError, IndexError) as exc:
-        raise PayloadCorruptError("payload corrupt: it does not hold a task's arguments") from exc
+    except (TypeError, ValueError, IndexError):
+        raise PayloadCorruptError("payload corrupt: it does not hold a task's arguments") from None
     return args, kwargs
 
 

@@ -1,6 +1,7 @@
 """Values to bytes and back."""
 
 import gc
+import traceback
 from collections import OrderedDict, namedtuple
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -176,6 +177,14 @@ class Huge(Money):
 
 def no_room(_):
     raise MemoryError
+
+
+def test_no_text_of_a_broken_payload_is_told():
+    """What a parser says of a value goes no further: tracebacks reach logs and monitors."""
+    with pytest.raises(PayloadCorruptError) as caught:
+        codec.decode("json", b'{"__type__": "unheard of", "__value__": "secret"}')
+
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize("name", ["msgpack", "json", "pickle"])
