@@ -114,7 +114,7 @@ class Codec:
                 return read(data)
         except MemoryError:
             raise
-        except Exception as exc:  # whatever a parser or a registered type raises, the bytes are to blame
+        except Exception as exc:  # noqa: BLE001 - a parser or a registered type: the bytes are to blame
             # Not "from exc": what it says goes into logs and events, and may hold the payload's text.
             raise PayloadCorruptError(
                 f"payload corrupt: {codec} cannot read it: {type(exc).__name__}"

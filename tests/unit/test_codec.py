@@ -181,8 +181,9 @@ def no_room(_):
 
 def test_no_text_of_a_broken_payload_is_told():
     """What a parser says of a value goes no further: tracebacks reach logs and monitors."""
+    broken = b'{"__type__": "unheard of", "__value__": "secret"}'
     with pytest.raises(PayloadCorruptError) as caught:
-        codec.decode("json", b'{"__type__": "unheard of", "__value__": "secret"}')
+        codec.decode("json", broken)
 
     assert "secret" not in "".join(traceback.format_exception(caught.value))
 
