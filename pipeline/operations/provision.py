@@ -6,6 +6,7 @@ In production, buckets and queues come from ``deploy/``: with encryption, a life
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pipeline.errors import StoreError
 from pipeline.operations.bucket import Bucket
 from pipeline.queues import Queues
 from pipeline.store import Store
@@ -22,6 +23,8 @@ class Made:
     created: bool
     """Whether we have made it just now."""
     note: str = ""
+    has_rule: bool | None = None
+    """Of a bucket: whether a lifecycle rule ends all payloads; None if that could not be read."""
 
 
 def provision(store: Store, queues: Queues) -> Iterator[Made]:
@@ -40,9 +43,17 @@ def provision(store: Store, queues: Queues) -> Iterator[Made]:
 def make_bucket(bucket: Bucket) -> Made:
     """Make the bucket if nobody has it."""
     if bucket.exists():
-        return Made("bucket", bucket.name, created=False)
+        return Made("bucket", bucket.name, created=False, has_rule=_has_rule(bucket))
     bucket.create()
-    return Made("bucket", bucket.name, created=True)
+    return Made("bucket", bucket.name, created=True, has_rule=False)
+
+
+def _has_rule(bucket: Bucket) -> bool | None:
+    try:
+        whole, _ = bucket.expiries()
+    except StoreError:
+        return None
+    return bool(whole)
 
 
 def make_queue(queues: Queues, name: str) -> Iterator[Made]:

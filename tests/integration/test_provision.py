@@ -45,11 +45,35 @@ def test_what_is_missing_is_made(empty):
 
 
 def test_twice_is_safe(empty):
-    """The second time nothing is made, and nothing is printed about a lifecycle rule."""
-    run("provision")
+    """The second time nothing is made, and the lifecycle rule is printed until the bucket has one."""
+    first = run("provision")[1]["lifecycle_rule"]
     code, said = run("provision")
+    rule = {"ID": "all", "Status": "Enabled", "Filter": {"Prefix": "claims/"}, "Expiration": {"Days": 35}}
+    empty.s3.put_bucket_lifecycle_configuration(
+        Bucket="shop-claims", LifecycleConfiguration={"Rules": [rule]}
+    )
 
-    assert (code, created(said), said["lifecycle_rule"]) == (0, [], None)
+    assert (code, created(said), said["lifecycle_rule"]) == (0, [], first)
+    assert run("provision")[1]["lifecycle_rule"] is None
+
+
+def test_a_rule_is_not_lost_when_the_first_run_breaks_off(empty, proxy):
+    """Where the bucket was made and the queues were not, the second run prints the rule."""
+    broken = proxy.fail("CreateQueue", status=403)
+    code, said = run("provision")
+    assert (code, broken.used > 0) == (2, True)
+    assert "lifecycle_rule" not in said
+    proxy.heal()
+
+    assert "ExpirationInDays: 35" in run("provision")[1]["lifecycle_rule"]
+
+
+def test_rules_that_may_not_be_read_are_nobody_s_to_add(empty, proxy):
+    """Who may not read a bucket's rules is not told to add one: there may be one."""
+    run("provision")
+    proxy.fail("GetBucketLifecycleConfiguration", status=403)
+
+    assert run("provision")[1]["lifecycle_rule"] is None
 
 
 def test_what_exists_is_never_touched(empty, moto_aws):
