@@ -17,6 +17,8 @@ from pipeline.operations.sweep import Swept
 from pipeline.queues import Queues
 
 _AGE = re.compile(r"(\d{1,6})([smhd])\Z")
+OLDEST = timedelta(days=36_500)
+"""A century: what is much older has no date in Python."""
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -30,7 +32,10 @@ class Age(click.ParamType):  # type: ignore[type-arg] # not generic before click
         matched = _AGE.match(str(value))
         if not matched:
             self.fail(f"{value!r} is no age; expected for example 19d, 36h or 90m", param, ctx)
-        return timedelta(**{_UNITS[matched[2]]: int(matched[1])})
+        age = timedelta(**{_UNITS[matched[2]]: int(matched[1])})
+        if age > OLDEST:
+            self.fail(f"{value!r} is older than anything can be; at most {OLDEST.days}d", param, ctx)
+        return age
 
 
 @click.command("sweep")

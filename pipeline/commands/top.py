@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
+from math import isnan
 from time import sleep
 from typing import Any
 
@@ -24,12 +25,23 @@ REDRAW_SECONDS = 1.0
 Draw = Callable[[Snapshot], None]
 
 
+class Interval(click.FloatRange):
+    """Seconds from one to an hour; what is no number lies in every range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the text."""
+        seconds = float(super().convert(value, param, ctx))
+        if isnan(seconds):
+            self.fail(f"{value!r} is no number", param, ctx)
+        return seconds
+
+
 @click.command("top")
 @click.option(
     "--interval",
     default=5.0,
     show_default=True,
-    type=click.FloatRange(1.0, 3_600.0),
+    type=Interval(1.0, 3_600.0),
     help="Seconds between two looks at the queues.",
 )
 @click.option("--once", is_flag=True, help="Print one picture, without rates, and end.")

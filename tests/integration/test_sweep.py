@@ -278,6 +278,8 @@ def test_the_table_and_the_real_command(queued):
         (["sweep"], "which app"),
         (["-A", "no.such.app", "sweep"], "cannot be loaded"),
         (["-A", "shop", "sweep", "--older-than", "soon"], "is no age"),
+        (["-A", "shop", "sweep", "--older-than", "999999d"], "at most 36500d"),
+        (["-A", "shop", "top", "--interval", "nan"], "'nan' is no number"),
     ],
 )
 def test_wrong_calls_are_errors(queued, words, message):
