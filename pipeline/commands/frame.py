@@ -164,7 +164,14 @@ def _text(cell: Any) -> str:
         return "yes" if cell else "no"
     if isinstance(cell, datetime):
         return f"{cell:%Y-%m-%d %H:%M:%S}Z"
-    return f"{cell:,}" if isinstance(cell, int) else str(cell)
+    return f"{cell:,}" if isinstance(cell, int) else _printable(str(cell))
+
+
+def _printable(text: str) -> str:
+    """Escape what would move the cursor, or cannot be encoded: headers of messages are anybody's."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text
+    )
 
 
 def _strict(value: Any) -> Any:

@@ -190,6 +190,21 @@ def test_show_says_what_a_worker_would(shop, letters, change, error):
     assert said["messages"][0]["error"].startswith(error)
 
 
+def test_show_escapes_what_is_not_printable(shop, letters):
+    """What anybody may have written into a header neither paints the terminal nor ends the command."""
+    shop.digest.delay(ROWS)
+    message = json.loads(letters.receive(letters.url)["Body"])
+    letters.sqs.purge_queue(QueueUrl=letters.url)
+    message["headers"] |= {"task": "\x1b[31mred\nqueue  evil", "id": "lone \ud800"}
+    letters.sqs.send_message(QueueUrl=letters.dead_url, MessageBody=json.dumps(message))
+    shown = CliRunner().invoke(main, ["-A", "shop", "dlq", "show"])
+
+    assert shown.exit_code == 0
+    assert "\\x1b[31mred\\nqueue  evil" in shown.stdout
+    assert "lone \\ud800" in shown.stdout
+    assert "\x1b" not in shown.stdout
+
+
 def test_show_goes_on_after_a_message_that_cannot_be_read(shop, letters):
     """What one message holds does not keep the others from being shown."""
     shop.digest.delay(ROWS)
