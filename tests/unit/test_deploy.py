@@ -307,6 +307,12 @@ def test_the_bucket_is_private():
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
+def test_what_guards_the_bucket_stays_with_it():
+    """When the stack is gone, the bucket is there with its payloads, and with its policy."""
+    for resource in resources_of("bucket.yaml").values():
+        assert resource["DeletionPolicy"] == resource["UpdateReplacePolicy"] == "Retain"
+
+
 @pytest.mark.parametrize("queue", QUEUES)
 def test_queues_keep_the_time_chain(queue):
     """Each queue of the settings has the times that the time chain assumes, and a dead-letter queue."""
