@@ -1,6 +1,7 @@
 """The places in AWS that the demo needs: the bucket, the queues, and the table of results."""
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -17,10 +18,11 @@ DELIVERIES = 5
 
 
 def make() -> None:
-    """Make them in an embedded AWS that is empty, and that the environment names."""
+    """Make what is not there yet in an embedded AWS, which the environment names."""
     bucket, _ = bucket_and_prefix()
-    place = {"LocationConstraint": REGION}
-    boto3.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration=place)  # type: ignore[arg-type]
+    place, s3 = {"LocationConstraint": REGION}, boto3.client("s3")
+    with suppress(s3.exceptions.BucketAlreadyOwnedByYou):
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=place)  # type: ignore[arg-type]
     sqs = boto3.client("sqs")
     for queue in QUEUES:
         _make_queue(sqs, queue)
