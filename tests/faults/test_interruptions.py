@@ -86,7 +86,7 @@ def test_a_soft_time_limit_before_the_run(limited, s3):
 def test_a_soft_time_limit_while_s3_is_silent(limited, s3):
     """A limit that comes in the middle of a request is not taken for a failure of the network, and lost."""
     running = worker(limited, "prefork")
-    s3.delay(8, "PutObject", times=1)
+    s3.delay(600, "PutObject", times=1)
     result = limited.till.charge.delay("order")
     eventually(lambda: "soft time limit came first" in running.text(), 60)
 

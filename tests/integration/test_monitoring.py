@@ -3,11 +3,14 @@
 import signal
 import subprocess
 import sys
+from time import sleep
 
 import pytest
 from celery.utils.nodenames import default_nodename
 from shops import entered
 from workers import TESTS, eventually
+
+from pipeline.transport.events import GATHER_SECONDS
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
@@ -162,7 +165,8 @@ def test_without_events_nothing_is_published(shop_of, ministack, monkeypatch, pr
     proxy = proxy_to(aws.url)
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
     shop = shop_of(store=f"s3://{aws.bucket()}/claims")
-    shop.worker(pool="threads")
+    shop.worker(pool="threads", options=("--without-heartbeat",))
 
     assert shop.echo.delay("x").get(timeout=60) == "x"
+    sleep(GATHER_SECONDS + 1)
     assert not {"Publish", "CreateTopic", "Subscribe", "GetTopicAttributes"} & set(proxy.operations)
