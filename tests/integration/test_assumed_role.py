@@ -11,7 +11,6 @@ pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
 GOOD_SECONDS = 5
 """How long credentials are good here. STS says 900 at least, so what stands for SQS ends them early."""
-VISIBILITY_SECONDS = 6
 THROTTLED = (
     b"<ErrorResponse><Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error></ErrorResponse>"
 )
@@ -49,11 +48,11 @@ def gate(moto_aws, proxy_to, monkeypatch):
     return gate
 
 
-def shop_as_role(shop_of, aws, *names):
-    queues = {name: {"url": aws.queue(name, VisibilityTimeout=VISIBILITY_SECONDS)} for name in names}
+def shop_as_role(shop_of, aws, *names, seconds):
+    queues = {name: {"url": aws.queue(name, VisibilityTimeout=seconds)} for name in names}
     options = {
         "predefined_queues": queues,
-        "visibility_timeout": VISIBILITY_SECONDS,
+        "visibility_timeout": seconds,
         "wait_time_seconds": 1,
         "sts_role_arn": "arn:aws:iam::123456789012:role/shop",
         "sts_token_buffer_time": 900 - GOOD_SECONDS,
@@ -70,7 +69,7 @@ def shop_as_role(shop_of, aws, *names):
 def test_a_long_task_keeps_its_message(shop_of, moto_aws, gate, pool):
     """While one task runs nothing is received, and the heartbeat renews the credentials that it needs."""
     first, second = (f"{pool}-{uuid4().hex[:12]}" for _ in range(2))
-    shop = shop_as_role(shop_of, moto_aws, first, second)
+    shop = shop_as_role(shop_of, moto_aws, first, second, seconds=6)
     worker = shop.worker(pool=pool, concurrency=1, options=("-Q", f"{first},{second}"))
     results = [shop.nap.apply_async((b"x", 20), queue=first), shop.nap.apply_async((b"x", 0), queue=second)]
 
@@ -85,7 +84,7 @@ def test_a_task_ends_while_sts_refuses(shop_of, moto_aws, proxy_to, gate, monkey
     """Its message is deleted as soon as there are credentials again, and the worker lives."""
     sts, queue = proxy_to(moto_aws.url), f"sts-{uuid4().hex[:12]}"
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
-    shop = shop_as_role(shop_of, moto_aws, queue)
+    shop = shop_as_role(shop_of, moto_aws, queue, seconds=60)
     shop.environment["AWS_MAX_ATTEMPTS"] = "1"
     worker = shop.worker(pool="threads", concurrency=1)
     result = shop.nap.delay(b"x", 8)
