@@ -63,7 +63,7 @@ def listeners(shop):
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_workers_answer(shop, pool):
     """Each question of ``inspect`` is answered, without arguments, and ``status`` knows who is there."""
-    shop.worker(pool=pool)
+    worker = shop.worker(pool=pool)
     running = shop.nap.delay(SECRET, 100)
     eventually(shop.notes)
     inspect = shop.app.control.inspect(timeout=20, limit=1)
@@ -77,6 +77,7 @@ def test_workers_answer(shop, pool):
         assert SECRET not in said
     assert "active" in repr(inspect.query_task(running.id))
     assert "1 node online" in celery(shop, "status", *ASKED)
+    worker.process.kill()  # its task would go on
 
 
 def test_workers_obey(shop):

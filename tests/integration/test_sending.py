@@ -123,6 +123,7 @@ class TestCanvas:
         result = chain(shop.add.s(1, 1), group(shop.add.s(number) for number in range(10)))()
 
         assert result.get(timeout=60) == list(range(2, 12))
+        shop.eventually_empty()
         assert calls() == (1, 1)
         assert {request.pid for request in proxy.seen("SendMessageBatch")} <= {
             child.pid for child in worker.children()

@@ -48,6 +48,7 @@ def test_a_killed_workers_messages_come_back(shop, moto_aws):
     assert [result.get(timeout=30) for result in results] == [1, *"x" * 10]
     assert monotonic() - killed < VISIBILITY_SECONDS + 10
     assert shop.notes().count("holding") == 2  # the one that was under way runs again
+    shop.eventually_empty()
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
