@@ -33,7 +33,7 @@ check: $(READY) ## Check format, rules, types, and the tests that need no server
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m mypy
-	$(PYTHON) -m pytest tests/unit tests/property -q -n 2
+	$(PYTHON) -m pytest tests/unit tests/property -q -n 4 --dist loadfile
 
 bench: $(READY) ## Measure
 	$(PYTHON) -m benchmarks
