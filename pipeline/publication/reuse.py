@@ -38,7 +38,7 @@ many tasks it is known what else was told."""
 
 def mark(task_id: str, attempt: int, key: str) -> bytes:
     """Return what stands for one attempt (0 is the first) and its payload: 16 bytes."""
-    return blake2b(f"{task_id} {attempt} {key}".encode(), digest_size=MARK_BYTES).digest()
+    return _mark_of(f"{task_id} {attempt} {key}")
 
 
 def is_young(claim: Claim, wait_seconds: float = 0.0) -> bool:
@@ -173,12 +173,12 @@ def _remember(known: dict[bytes, Any], mark: bytes, what: Any) -> None:
         del known[next(iter(known))]
 
 
-def _mark_of(task_id: str) -> bytes:
-    return blake2b(task_id.encode(), digest_size=MARK_BYTES).digest()
+def _mark_of(text: str, size_bytes: int = MARK_BYTES) -> bytes:
+    return blake2b(text.encode(), digest_size=size_bytes).digest()
 
 
 def _short(task_id: str) -> bytes:
-    return blake2b(task_id.encode(), digest_size=MARK_BYTES - _SECONDS.size).digest()
+    return _mark_of(task_id, MARK_BYTES - _SECONDS.size)
 
 
 reuses = Reuses()

@@ -12,12 +12,15 @@ from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
 
 from pipeline import aws
+from pipeline.transport.brief import TIMEOUT_SECONDS
 
 MARGIN_SECONDS = 60
 """So long before they expire they are renewed, if ``sts_token_buffer_time`` does not say more."""
 
 
-_CONFIG = Config(connect_timeout=5, read_timeout=5, retries={"total_max_attempts": 2})
+_CONFIG = Config(
+    connect_timeout=TIMEOUT_SECONDS, read_timeout=TIMEOUT_SECONDS, retries={"total_max_attempts": 2}
+)
 """Who renews may be the heartbeat, or the event loop: neither waits for STS as long as botocore would."""
 
 

@@ -50,33 +50,24 @@ def test_an_outage_after_the_run_does_not_fail_it(fragile, s3):
     assert fragile.notes() == ["charged"]
 
 
+SOFT = {"soft_time_limit": 3, "time_limit": 60}
+HARD = {"time_limit": 3}
+
+
 @pytest.fixture
-def limited(s3, till_of, store):
+def limited(request, s3, till_of, store):
     """A till whose calls have three seconds, less than its store is waited for."""
-    conf = {"task_annotations": {"till.charge": {"soft_time_limit": 3, "time_limit": 60}}}
+    conf = {"task_annotations": {"till.charge": getattr(request, "param", SOFT)}}
     return till_of(store=store, options={"store_retry_seconds": 20}, conf=conf)
 
 
-def test_a_hard_time_limit_before_the_run(s3, till_of, store):
-    """A call that is killed while its record is written has not run: it runs when its message comes again."""
-    conf = {"task_annotations": {"till.charge": {"time_limit": 3}}}
-    till = till_of(store=store, options={"store_retry_seconds": 20}, conf=conf)
-    running = worker(till, "prefork")
-    s3.fail("PutObject", status=503)
-    result = till.till.charge.delay("order")
-    eventually(lambda: "hard time limit came first" in running.text(), 60)
-    s3.heal()
-
-    assert result.get(timeout=60)
-    assert till.notes() == ["charged"]
-
-
-def test_a_soft_time_limit_before_the_run(limited, s3):
+@pytest.mark.parametrize(("limited", "kind"), [(SOFT, "soft"), (HARD, "hard")], indirect=["limited"])
+def test_a_time_limit_before_the_run(limited, s3, kind):
     """What comes while the record is written is no failure: the message comes again, and the call runs."""
     running = worker(limited, "prefork")
     s3.fail("PutObject", status=503)
     result = limited.till.charge.delay("order")
-    eventually(lambda: "soft time limit came first" in running.text(), 60)
+    eventually(lambda: f"{kind} time limit came first" in running.text(), 60)
     s3.heal()
 
     assert result.get(timeout=60)

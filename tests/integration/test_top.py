@@ -298,14 +298,8 @@ def test_a_terminal_is_drawn_in_place(shop, queue):
     shop.digest.delay(1)
     terminal, end = pty.openpty()
     ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    with started(shop, "--interval", "1", stdin=end, stdout=end, stderr=end) as process:
-        os.close(end)
-        shown = _read_until(terminal, lambda text: text.count("throughput") >= 3)
-        process.send_signal(signal.SIGINT)
-        shown += _read_until(terminal, lambda _: False)
-        process.wait(20)
+    shown = _watched(shop, terminal, end, 3)
 
-    assert process.returncode == 0
     assert queue in shown
     assert shown.index("\x1b[?1049h") < shown.index("throughput") < shown.index("\x1b[?1049l")
     assert "Traceback" not in shown
@@ -315,16 +309,23 @@ def test_a_terminal_is_drawn_in_place(shop, queue):
 def test_a_terminal_that_cannot_be_drawn_on_is_printed_to(shop, queue):
     """With TERM=dumb a picture is printed at each interval, as without a terminal."""
     terminal, end = pty.openpty()
-    with started(shop, "--interval", "1", stdin=end, stdout=end, stderr=end, term="dumb") as process:
+    shown = _watched(shop, terminal, end, 2, term="dumb")
+
+    assert queue in shown
+    assert "\x1b" not in shown
+
+
+def _watched(shop, terminal, end, pictures, **options):
+    """Return what a terminal is shown until so many pictures are there and Ctrl-C has ended it well."""
+    with started(shop, "--interval", "1", stdin=end, stdout=end, stderr=end, **options) as process:
         os.close(end)
-        shown = _read_until(terminal, lambda text: text.count("throughput") >= 2)
+        shown = _read_until(terminal, lambda text: text.count("throughput") >= pictures)
         process.send_signal(signal.SIGINT)
         shown += _read_until(terminal, lambda _: False)
         process.wait(20)
 
     assert process.returncode == 0
-    assert queue in shown
-    assert "\x1b" not in shown
+    return shown
 
 
 def _read_until(terminal, condition):
