@@ -1,7 +1,7 @@
-"""What Kombu loads through the entry point group ``kombu.serializers``.
+"""What Kombu learns of this library when it is loaded, in every process that has it installed.
 
-Kombu does so while ``kombu.serialization`` is being imported, so nothing here may import Kombu or Celery
-before it is called. Source: kombu 5.7.0, ``serialization.py``, last lines.
+``celery_claimcheck_entry_point`` calls it while ``kombu.serialization`` is being imported, so nothing here
+may import Celery, or what needs Kombu's serializers. Source: kombu 5.7.0, ``serialization.py``, last lines.
 """
 
 from typing import Any
@@ -23,5 +23,13 @@ def decode(body: bytes) -> Any:
     return serializer.decode(body)
 
 
-registration = (encode, decode, CONTENT_TYPE, "binary")
-"""Arguments of Kombu's ``register``, after the name."""
+def register() -> tuple[Any, ...]:
+    """Register what Kombu has no entry point for, and return our serializer's registration.
+
+    The caller logs an error in one sentence, and Kombu goes on without this library.
+
+    Returns:
+        The arguments of ``kombu.serialization.register``, after the name.
+    """
+    # A transport's alias goes here: ``kombu.transport`` may be imported, it needs no serializer.
+    return encode, decode, CONTENT_TYPE, "binary"

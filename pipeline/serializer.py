@@ -1,6 +1,6 @@
 """The Kombu end: the serializer ``claimcheck``.
 
-Kombu finds it through ``entry_point.py``; it does nothing until an application
+Kombu finds it through ``celery_claimcheck_entry_point.py``; it does nothing until an application
 calls :func:`pipeline.install`. Encoding may store a payload and raise; decoding does no I/O and never
 raises, whatever it is given.
 """

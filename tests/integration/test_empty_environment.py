@@ -1,0 +1,144 @@
+"""The wheel in virtual environments that hold nothing else: what is declared there is all that there is."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+import venv
+from pathlib import Path
+
+import pytest
+from hatchling.builders.wheel import WheelBuilder
+
+pytestmark = pytest.mark.pypi
+
+ROOT = Path(__file__).parents[2]
+
+KOMBU_WORKS = "from kombu import Connection; Connection('memory://').connect(); print('connected')"
+
+APP = """
+from celery import Celery
+import pipeline
+app = Celery(broker="{broker}")
+app.conf.broker_connection_timeout = 1
+pipeline.install(app, store="memory://claims")
+"""
+
+EXTRAS = {
+    "app": "import settings; print(settings.CelerySettings().as_celery())",
+    "local": "import pipeline.commands.live; from pipeline.local import EmbeddedAWS\nwith EmbeddedAWS(): ...",
+    "flower": "from pipeline.commands import monitor; print(monitor.run)",
+    "redis": APP.format(broker="redis://127.0.0.1:1")
+    + "import kombu\ntry: app.send_task('x', retry=False)\nexcept kombu.exceptions.OperationalError: ...",
+    "otel": "from pipeline.otel import OpenTelemetrySink; print(OpenTelemetrySink())",
+    "logs": "import pythonjsonlogger.core; from pythonjsonlogger.json import JsonFormatter",
+    "prometheus": "from opentelemetry.exporter.prometheus import PrometheusMetricReader\n"
+    "from opentelemetry.sdk.metrics import MeterProvider; MeterProvider([PrometheusMetricReader()])",
+}
+"""What each extra is for, as a program."""
+
+
+class Environment:
+    """A virtual environment, and a directory of its own in which programs run."""
+
+    def __init__(self, root, wheel):
+        self.root, self.wheel = root, wheel
+        self.python = root / "bin" / "python"
+
+    def install(self, extra=""):
+        self._pip("install", "--quiet", f"{self.wheel}{extra}")
+        self._pip("check")
+
+    def _pip(self, *words):
+        command = [sys.executable, "-m", "pip", "--python", self.python, *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def copy(self, root):
+        """Return a second environment with the same packages, made of hard links."""
+        shutil.copytree(self.root, root, copy_function=os.link, symlinks=True)
+        return Environment(root, self.wheel)
+
+    def run(self, program, cwd):
+        command = [self.python, "-c", program]
+        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """The wheel without extras."""
+    directory = tmp_path_factory.mktemp("empty")
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(directory))
+    venv.create(directory / "venv", with_pip=False)
+    environment = Environment(directory / "venv", wheel)
+    environment.install()
+    return environment
+
+
+def test_the_wheel_alone_sends_and_runs(bare, tmp_path):
+    """Without extras, a large task is offloaded over a broker and a store in memory."""
+    program = APP.format(broker="memory://") + "print(app.send_task('x', ['a' * 900_000]).id, 'sent')"
+    done = bare.run(program, tmp_path)
+
+    assert done.stdout.endswith(" sent\n"), done.stderr
+
+
+def test_the_entry_point_registers_the_serializer(bare, tmp_path):
+    """Kombu knows the serializer as soon as it is imported."""
+    program = "from kombu.serialization import registry; print(registry.name_to_type['claimcheck'])"
+
+    assert bare.run(program, tmp_path).stdout == "application/x-claimcheck\n"
+
+
+@pytest.mark.parametrize("name", ["pipeline.py", "pipeline/__init__.py"])
+def test_a_module_of_that_name_leaves_kombu_working(bare, tmp_path, name):
+    """Where ``pipeline`` is the user's own, it is not imported, one sentence says so, and Kombu works."""
+    theirs = tmp_path / name
+    theirs.parent.mkdir(exist_ok=True)
+    theirs.write_text("raise RuntimeError('imported by somebody else')\n")
+    done = bare.run(KOMBU_WORKS, tmp_path)
+
+    assert (done.returncode, done.stdout) == (0, "connected\n")
+    assert done.stderr == (
+        f"celery-claimcheck-pipeline is not usable here: 'pipeline' is {theirs}, another module; "
+        "rename that module to use the library\n"
+    )
+
+
+def test_a_users_own_module_may_use_celery(bare, tmp_path):
+    """A user's ``pipeline`` that imports Celery can be imported as if this library were not there."""
+    (tmp_path / "pipeline.py").write_text("from celery import Celery; app = Celery(broker='memory://')\n")
+    done = bare.run("import pipeline; print(pipeline.app.connection().connect() is not None)", tmp_path)
+
+    assert done.stdout == "True\n"
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_library_that_cannot_be_imported_leaves_kombu_working(bare, tmp_path):
+    """Where something that this library needs is broken, one sentence says so, and Kombu works."""
+    (tmp_path / "msgspec.py").write_text("raise ImportError('built for another Python')\n")
+    done = bare.run(KOMBU_WORKS, tmp_path)
+
+    assert (done.returncode, done.stdout) == (0, "connected\n")
+    assert done.stderr == (
+        "celery-claimcheck-pipeline is not usable here: ImportError: built for another Python\n"
+    )
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_an_extra_brings_what_it_needs(bare, tmp_path, extra):
+    """With an extra alone, what it is for works."""
+    environment = bare.copy(tmp_path / "venv")
+    environment.install(f"[{extra}]")
+    shutil.copy(ROOT / "settings.py", tmp_path)
+    done = environment.run(EXTRAS[extra], tmp_path)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_extra_is_tried():
+    """No extra is left out, but for the one of this repository's developers."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+    assert EXTRAS.keys() == declared.keys() - {"dev"}
