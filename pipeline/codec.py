@@ -25,6 +25,12 @@ MSGPACK = "msgpack"
 JSON = "json"
 PICKLE = "pickle"
 
+EMBED_LIMIT_BYTES = 262_144
+"""A larger ``embed`` is not decoded: 256 KiB of empty lists already take 16 MiB."""
+
+EMBED_EXTENSIONS = 4
+"""How deep registered types nest inside each other in an ``embed``."""
+
 _TYPED = 1
 _BIG_INTEGER = 2
 
@@ -119,6 +125,54 @@ class Codec:
             raise PayloadCorruptError(
                 f"payload corrupt: {codec} cannot read it: {type(exc).__name__}"
             ) from None
+
+    def encode_embed(self, embed: Mapping[str, Any]) -> bytes:
+        """Return the ``embed`` of a task as bytes that :meth:`decode_embed` reads, in the publishing process.
+
+        Raises:
+            PayloadEncodeError: :meth:`decode_embed` would not read it: some map has a key that is not text,
+                or a value cannot be written. The arguments of its signatures may be detached instead.
+        """
+        try:
+            encoded = ormsgpack.packb(dict(embed), self._default, _OPTIONS & ~ormsgpack.OPT_NON_STR_KEYS)
+            self.decode_embed(encoded)
+        except (ormsgpack.MsgpackEncodeError, PayloadCorruptError) as exc:
+            raise PayloadEncodeError(
+                f"embed not serialisable [{exc}]: callbacks, chain and chord travel with text as keys"
+            ) from exc
+        return encoded
+
+    def decode_embed(self, data: bytes, limit_bytes: int = EMBED_LIMIT_BYTES) -> dict[str, Any]:
+        """Return the ``embed`` of a task, in any process: bounded, as the main process of a worker reads it.
+
+        Maps have keys of text alone, whose hashes nobody can make collide; extensions nest
+        ``EMBED_EXTENSIONS`` deep at most, so that no nesting exhausts the stack.
+
+        Raises:
+            PayloadCorruptError: the bytes do not hold such a map, or are more than ``limit_bytes``.
+        """
+        if len(data) > limit_bytes:
+            raise PayloadCorruptError(
+                f"embed too large [{len(data)} bytes]: the limit is {limit_bytes} bytes"
+            )
+        try:
+            embed = self._unpack_embed(data, EMBED_EXTENSIONS)
+        except Exception as exc:  # noqa: BLE001 - as in decode
+            raise PayloadCorruptError(f"embed corrupt: {type(exc).__name__}") from None
+        if not isinstance(embed, dict):
+            raise PayloadCorruptError(f"embed corrupt: expected a map, found {type(embed).__name__}")
+        return embed
+
+    def _unpack_embed(self, data: bytes, extensions: int) -> Any:
+        def restore(code: int, data: bytes) -> Any:
+            if code == _BIG_INTEGER:
+                return int(data)
+            if code != _TYPED or not extensions:
+                raise ValueError(code)
+            marker, value = self._unpack_embed(data, extensions - 1)
+            return self._types.restore({"__type__": marker, "__value__": value})
+
+        return ormsgpack.unpackb(data, ext_hook=restore)
 
     def _readers(self) -> Mapping[str, Callable[[bytes], Any]]:
         readers: dict[str, Callable[[bytes], Any]] = {

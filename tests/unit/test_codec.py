@@ -238,3 +238,45 @@ def test_the_garbage_collector_is_left_as_it_was():
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+EMBED = {"callbacks": None, "chain": [{"task": "t", "args": [date(2026, 1, 2), b"x", 2**70]}], "chord": None}
+
+
+def test_an_embed_comes_back_equal():
+    """Callbacks, chain and chord of a task come back equal, registered types in them too."""
+    assert codec.decode_embed(codec.encode_embed(EMBED)) == EMBED
+
+
+@pytest.mark.parametrize("args", [[{1: 2}], [{(1, 2): 3}], [object()]])
+def test_an_embed_with_other_keys_than_text_is_not_written(args):
+    """What decode_embed would not read, encode_embed raises for, so that the publisher can detach it."""
+    with pytest.raises(PayloadEncodeError):
+        codec.encode_embed(EMBED | {"chord": {"args": args}})
+
+
+def nested(extensions, lists):
+    data = b"\x01"
+    for _ in range(extensions):
+        data = b"\x91" * lists + b"\xc9" + len(data).to_bytes(4) + b"\x01" + data
+    return b"\x81\xa1a" + data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x81\x01\x02",
+        b"\x81\x92\x01\x02\x03",
+        b"\x90",
+        b"\x81\xa1a\xc7\x00\x03",
+        nested(100, 1000),
+        nested(30, 1),
+        b"\x81\xa1a" + b"\x91" * 5000 + b"\x01",
+        b"\x81\xa1a\xc6" + (300_000).to_bytes(4) + bytes(300_000),
+    ],
+    ids=["int key", "tuple key", "list", "extension", "bomb", "extensions", "deep", "large"],
+)
+def test_a_hostile_embed_is_corrupt(data):
+    """An embed that could cost the main process much is not decoded: other keys, depth, size."""
+    with pytest.raises(PayloadCorruptError, match=r"^embed"):
+        codec.decode_embed(data)
