@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import inf
+from string import punctuation
 from time import perf_counter
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import stamina
 from blake3 import blake3
@@ -35,6 +37,9 @@ from pipeline.publication import Publication
 from pipeline.publication.reuse import is_young
 from pipeline.store import Store
 from pipeline.wire import Wire
+
+METADATA_CHARACTERS = 512
+"""Longest value of an object's metadata: S3 takes 2 KB of names and values in all. Source: S3 user guide."""
 
 T = TypeVar("T")
 
@@ -89,12 +94,8 @@ class ClaimCheck:
         return claim
 
     def _put(self, claim: Claim, payload: bytes, publication: Publication) -> None:
-        metadata = {
-            "digest": claim.digest,
-            "task": _ascii(publication.task),
-            "task-id": _ascii(publication.task_id),
-            **tracing.metadata(),
-        }
+        known = {"task": publication.task, "task-id": publication.task_id, **tracing.metadata()}
+        metadata = {"digest": claim.digest} | {name: _sendable(text) for name, text in known.items()}
         with self._timed(metrics.UPLOAD_SECONDS, publication.queue, publication.task):
             self.patiently(lambda: self.store.put(claim.key, payload, metadata))
         tracing.default(publication.headers)
@@ -285,6 +286,6 @@ def _digest(data: bytes) -> str:
     return f"blake3:{blake3(data).hexdigest()}"
 
 
-def _ascii(text: str) -> str:
-    """S3 carries metadata in HTTP headers, which are ASCII."""
-    return text.encode("ascii", "replace").decode()[:256]
+def _sendable(text: str) -> str:
+    """Return a text as S3 takes it in an HTTP header: ``%0A`` for a line break, ``%C3%A9`` for ``é``."""
+    return quote(text, safe=punctuation, errors="surrogatepass")[:METADATA_CHARACTERS]

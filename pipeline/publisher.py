@@ -17,7 +17,7 @@ from kombu.common import Broadcast
 from pipeline import serializer, timechain, tracing
 from pipeline.claim import Claim
 from pipeline.deferred import DeferredArgs, DeferredKwargs, attempt_before
-from pipeline.publication import Publication, publishing
+from pipeline.publication import Publication, id_text, publishing
 from pipeline.publication.reuse import reuses
 from pipeline.transport import refused
 from pipeline.transport.collecting import Producer, ProducerPool, collecting, producers
@@ -31,6 +31,9 @@ else:
     AMQP = object  # what stands in front of a class is not one of its kind
 
 Sender = Callable[..., Any]
+
+_IDS = ("id", "uuid", "root_id", "parent_id", "group", "correlation_id")
+"""Where a message has the ids of tasks and groups: in its headers, its properties and its event."""
 
 _block: ContextVar[Batch | None] = ContextVar("block", default=None)
 
@@ -74,6 +77,7 @@ class PublisherMixin(AMQP):
         args = list(args) if isinstance(args, DeferredArgs) else args
         kwargs = dict(kwargs) if isinstance(kwargs, DeferredKwargs) else kwargs
         message = super().as_task_v2(task_id, name, args, kwargs, *rest, **options)
+        _write_ids_out(message)
         if message.sent_event:
             # The event would carry the arguments' text, and whether they stay here is not known yet.
             message.sent_event.update(args="", kwargs="")
@@ -119,6 +123,13 @@ class PublisherMixin(AMQP):
         return self._producer_pool
 
     publisher_pool = producer_pool
+
+
+def _write_ids_out(message: task_message) -> None:
+    """Make texts of ids: Celery takes UUIDs, numbers and bytes, and its result backends read texts."""
+    for fields in filter(None, (message.headers, message.properties, message.sent_event)):
+        found = {name: fields[name] for name in _IDS if fields.get(name) is not None}
+        fields.update({name: id_text(value) for name, value in found.items()})
 
 
 def _queue_name(options: Mapping[str, Any]) -> str:

@@ -36,6 +36,20 @@ class Publication:
     """Mark of the attempt whose payload it takes over instead; see ``reuse.py``."""
 
 
+def id_text(value: object) -> str:
+    """Return the text of a task's id, as Celery's result backends make it of a UUID and of bytes.
+
+    Source: celery 5.7.0, ``backends/base.py`` (``KeyValueStoreBackend._get_key_for``).
+
+    Raises:
+        ValueError: the id is bytes that are no UTF-8.
+    """
+    try:
+        return value.decode() if isinstance(value, bytes) else str(value)
+    except UnicodeDecodeError:
+        raise ValueError("task_id is bytes that are not UTF-8: pass a str or a uuid.UUID") from None
+
+
 _current: ContextVar[Publication | None] = ContextVar("publication", default=None)
 
 

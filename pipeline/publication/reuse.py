@@ -174,7 +174,7 @@ def _remember(known: dict[bytes, Any], mark: bytes, what: Any) -> None:
 
 
 def _mark_of(text: str, size_bytes: int = MARK_BYTES) -> bytes:
-    return blake2b(text.encode(), digest_size=size_bytes).digest()
+    return blake2b(text.encode(errors="surrogatepass"), digest_size=size_bytes).digest()
 
 
 def _short(task_id: str) -> bytes:

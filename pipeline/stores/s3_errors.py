@@ -8,6 +8,7 @@ caller's retry limit bounds it.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import InvalidURL
 
 from botocore import exceptions as boto
 from urllib3.exceptions import HTTPError
@@ -71,6 +72,11 @@ _CONFIGURATION = Meaning(
     StoreDeniedError,
     "store cannot be used as configured",
     "correct the configuration; trying again will not help",
+)
+_REQUEST = Meaning(
+    StoreDeniedError,
+    "store request cannot be sent",
+    "the client itself rejects it: correct what the cause names; trying again will not help",
 )
 _KMS = Meaning(
     StoreDeniedError,
@@ -156,8 +162,27 @@ CLASSES: Mapping[type[Exception], Meaning] = {
     boto.UnsupportedS3ArnError: _CONFIGURATION,
     boto.UnsupportedS3ConfigurationError: _CONFIGURATION,
     boto.MissingDependencyException: _CONFIGURATION,
-    boto.ValidationError: _CONFIGURATION,
-    boto.ParamValidationError: _CONFIGURATION,
+    boto.DataNotFoundError: _CONFIGURATION,
+    boto.InvalidDefaultsMode: _CONFIGURATION,
+    boto.InvalidIMDSEndpointError: _CONFIGURATION,
+    boto.InvalidIMDSEndpointModeError: _CONFIGURATION,
+    boto.InvalidS3AddressingStyleError: _CONFIGURATION,
+    boto.InvalidS3UsEast1RegionalEndpointConfigError: _CONFIGURATION,
+    boto.InvalidSTSRegionalEndpointsConfigError: _CONFIGURATION,
+    boto.MD5UnavailableError: _CONFIGURATION,
+    boto.ServiceNotInRegionError: _CONFIGURATION,
+    boto.UnknownRegionError: _CONFIGURATION,
+    boto.UnknownSignatureVersionError: _CONFIGURATION,
+    boto.UnsupportedOutpostResourceError: _CONFIGURATION,
+    boto.UnsupportedS3AccesspointConfigurationError: _CONFIGURATION,
+    boto.UnsupportedServiceProtocolsError: _CONFIGURATION,
+    boto.UnsupportedSignatureVersionError: _CONFIGURATION,
+    boto.InvalidDNSNameError: _REQUEST,
+    boto.InvalidHostLabelError: _REQUEST,
+    boto.MissingParametersError: _REQUEST,
+    boto.ParamValidationError: _REQUEST,
+    boto.UnseekableStreamError: _REQUEST,
+    boto.ValidationError: _REQUEST,
     boto.FlexibleChecksumError: _DAMAGED,
     boto.BotoCoreError: _UNAVAILABLE,
     boto.ClientError: _UNAVAILABLE,
@@ -196,8 +221,20 @@ def explain(exc: Exception, place: str, client_region: str) -> PipelineError:
 
 def meaning_of(exc: Exception) -> Meaning:
     """Look an error up: by S3's code if it carries one that we know, else by its class."""
+    if _is_unsendable(exc):
+        return _REQUEST
     known = CODES.get(code_of(exc))
     return known or next(CLASSES[kind] for kind in type(exc).__mro__ if kind in CLASSES)
+
+
+def _is_unsendable(exc: Exception) -> bool:
+    """Say whether Python's HTTP client rejected a header or the URL; botocore hides that in another error.
+
+    Source: botocore 1.44, ``httpsession.py`` (``URLLib3Session.send``); Python 3.11, ``http/client.py``.
+    """
+    hidden = getattr(exc, "kwargs", {}).get("error") if isinstance(exc, boto.HTTPClientError) else None
+    is_header = isinstance(hidden, ValueError) and str(hidden).startswith("Invalid header")
+    return is_header or isinstance(hidden, UnicodeError | InvalidURL)
 
 
 def is_denial(code: str) -> bool:

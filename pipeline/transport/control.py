@@ -12,7 +12,12 @@ from typing import Any, Self
 
 from kombu import pidbox
 
+from pipeline.publication import id_text
+
 SERIALIZER = "json"
+
+_IDS = ("task_id", "ids")
+"""Arguments of commands that name tasks. Source: celery 5.7.0, ``worker/control.py``."""
 
 _REPLY_EXCHANGE = re.compile(r"reply\..+\.pidbox\Z")
 _REPLY_QUEUE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.reply\..+\.pidbox\Z")
@@ -66,7 +71,18 @@ class Mailbox(pidbox.Mailbox):
         bound._reply_id = getattr(connection.transport, "reply_id", None)
         return bound
 
+    def _broadcast(
+        self, command: str, arguments: dict[str, Any] | None = None, *args: Any, **options: Any
+    ) -> Any:
+        """Send a command, and name tasks in it by texts, as their messages do."""
+        named = {name: _texts(arguments[name]) for name in _IDS if arguments and arguments.get(name)}
+        return super()._broadcast(command, {**(arguments or {}), **named}, *args, **options)
+
     @property
     def oid(self) -> str:
         """What the reply queue is named after."""
         return self._reply_id or str(super().oid)
+
+
+def _texts(ids: object) -> object:
+    return [id_text(each) for each in ids] if isinstance(ids, list | tuple | set) else id_text(ids)
