@@ -35,7 +35,7 @@ CODECS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     ),
     "msgspec, no types": (msgspec.msgpack.encode, msgspec.msgpack.decode),
     "ormsgpack, no types": (ormsgpack.packb, ormsgpack.unpackb),
-    "ours: ormsgpack + types": (lambda value: ours.encode(value)[1], ours._unpack),  # noqa: SLF001
+    "ours: ormsgpack + types": (lambda value: ours.encode(value)[1], ours._reader.read),  # noqa: SLF001
 }
 
 

@@ -41,8 +41,6 @@ CLAIM_BYTES = 512
 """A claim in its wire form, rounded up."""
 
 KOMBU_TYPES = TypedValues(
-    dumps=json.dumps,
-    loads=json.loads,
     default=json.JSONEncoder().default,
     restore=json.object_hook,
 )
