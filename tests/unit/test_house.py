@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import pipeline
 from pipeline import errors
 
 ROOT = Path(__file__).parents[2]
@@ -95,16 +94,6 @@ def test_vendors_stay_in_their_rooms(path):
     for name in imports(path):
         allowed = VENDORS.get(name.split(".")[0])
         assert allowed is None or room(path) in allowed, f"{room(path)} imports {name}"
-
-
-def test_what_is_promised_can_be_imported():
-    """``__all__`` is exactly what the README promises and what is there."""
-    assert sorted(pipeline.__all__) == pipeline.__all__ or "install" in pipeline.__all__
-    assert len(pipeline.__all__) <= 14
-    for name in pipeline.__all__:
-        assert getattr(pipeline, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'uninstalled'"):
-        assert pipeline.uninstalled
 
 
 def every_error():

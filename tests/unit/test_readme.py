@@ -151,7 +151,7 @@ def test_every_error_is_explained():
     ]
 
     assert raised
-    assert all(f"| `{name}` |" in README for name in raised)
+    assert all(f"\n| `{name}`" in README for name in raised)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}-{page.stem}")

@@ -1,0 +1,78 @@
+"""What is public is written down, and what is written down is there."""
+
+import re
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import pipeline
+from pipeline import errors, testing
+from pipeline.claimcheck import ClaimCheck
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "api.md").read_text()
+
+
+def listed(mark):
+    """Return the names in the first column of a table, without its head."""
+    rows = PAGE.partition(f"<!-- {mark} -->")[2].partition(f"<!-- /{mark} -->")[0].strip().splitlines()[2:]
+    return [name for row in rows for name in re.findall(r"`([\w.]+)`", row.split("|")[1])]
+
+
+def subclasses(kind):
+    return {kind, *(each for below in kind.__subclasses__() for each in subclasses(below))}
+
+
+@pytest.mark.parametrize("name", listed("names"))
+def test_a_public_name_is_there(name):
+    """Each name of the page can be imported, and says what it is."""
+    module, _, attribute = name.rpartition(".")
+    found = getattr(import_module(module), attribute)
+
+    assert found.__doc__
+
+
+def test_the_package_exports_what_is_public():
+    """``__all__`` holds the names of the page, in order."""
+    ours = [name.removeprefix("pipeline.") for name in listed("names") if name.count(".") == 1]
+
+    assert sorted(ours) == sorted(pipeline.__all__)
+    assert sorted(pipeline.__all__) == pipeline.__all__
+
+
+def test_every_error_is_exported():
+    """Every error of the tree can be caught by a name of the package."""
+    assert {error.__name__ for error in subclasses(errors.PipelineError)} <= set(pipeline.__all__)
+
+
+def test_what_is_not_exported_is_not_there():
+    """A name that is not public raises what Python raises."""
+    with pytest.raises(AttributeError, match="module 'pipeline' has no attribute 'uninstalled'"):
+        assert pipeline.uninstalled
+
+
+def test_every_double_is_public():
+    """All classes of ``pipeline.testing`` are on the page."""
+    ours = {
+        name
+        for name, each in vars(testing).items()
+        if isinstance(each, type) and each.__module__ == testing.__name__
+    }
+
+    assert {f"pipeline.testing.{name}" for name in ours} <= set(listed("names"))
+
+
+def test_what_of_the_claim_check_may_be_used():
+    """Each attribute that the page promises is one of the class."""
+    known = {*ClaimCheck.__dataclass_fields__, *vars(ClaimCheck)}
+
+    assert set(listed("claimcheck")) <= known
+
+
+def test_the_version_is_that_of_the_distribution():
+    """``pipeline.__version__`` is what pyproject.toml says."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+    assert pipeline.__version__ == declared["project"]["version"]
