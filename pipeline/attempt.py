@@ -11,20 +11,19 @@ Each arrow but the expiries is one conditional write, so of several deliveries o
 knows Celery: what a delivery means is told by ``idempotency.py``.
 """
 
-import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from time import monotonic, sleep
 
-from pipeline import once
+from pipeline import log_lines, once
 from pipeline.claim import Inline
 from pipeline.claimcheck import ClaimCheck
 from pipeline.errors import PipelineError, TaskInProgressError
 from pipeline.once import Record, Records
 
-logger = logging.getLogger(__name__)
+logger = log_lines.logger(__name__)
 
 PATIENCE_SECONDS = 5.0
 """How long a delivery waits for the one that runs. Short calls end meanwhile; a retry that is delivered

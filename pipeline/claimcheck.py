@@ -5,7 +5,6 @@ and nothing here decides *when*: the serializer offloads, the executing process 
 worker's main process releases.
 """
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from urllib.parse import quote
 import stamina
 from blake3 import blake3
 
-from pipeline import compression, facts, metrics, tracing
+from pipeline import compression, facts, log_lines, metrics, tracing
 from pipeline.claim import Claim, Inline, check_key, new_key
 from pipeline.codec import Codec
 from pipeline.errors import (
@@ -43,7 +42,7 @@ METADATA_CHARACTERS = 512
 
 T = TypeVar("T")
 
-logger = logging.getLogger(__name__)
+logger = log_lines.logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

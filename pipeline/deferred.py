@@ -17,15 +17,16 @@ from celery import current_task
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from celery.states import READY_STATES
 
-from pipeline import facts
+from pipeline import facts, log_lines
 from pipeline.arguments import LazyDict, LazyList
 from pipeline.claim import Claim, Inline
 from pipeline.errors import PayloadReleasedError, PipelineError, StoreUnavailableError
 from pipeline.publication import SHARED
 from pipeline.publication.reuse import reuses
+from pipeline.sizes import size
 from pipeline.timelimit import heeded
 
-logger = logging.getLogger(__name__)
+logger = log_lines.logger(__name__)
 
 
 class Deferred:
@@ -58,6 +59,11 @@ class Deferred:
     def loaded(self) -> bool:
         """Whether the payload is here."""
         return self._value is not None
+
+    @property
+    def rehydrated_in(self) -> float | None:
+        """How many seconds the store took to bring the payload back; ``None`` if it was not read there."""
+        return self.seconds if self.claim and self.loaded else None
 
     @property
     def claim(self) -> Claim | None:
@@ -112,13 +118,13 @@ class Deferred:
             with suppress(PipelineError, Reject, Ignore):
                 args, kwargs = self.load()
                 return list(args), dict(kwargs)
-        return [f"<{self!r}>"], {}
+        return [f"<args and kwargs: {self!r}>"], {}
 
     def __repr__(self) -> str:
         """Describe where the payload is; does not read it, and never shows it."""
         if self.claim is None:
             return "in the message" if self.payload else "unreadable"
-        return f"{self.claim.expanded_bytes} bytes in {self.claim.key}"
+        return f"{size(self.claim.expanded_bytes)} in {self.claim.key}"
 
 
 def out_of_time(what: str, limit: str) -> StoreUnavailableError:

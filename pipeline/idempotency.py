@@ -12,7 +12,6 @@ costs, what it cannot do, and why it is not AWS Powertools': docs/idempotency.md
 """
 
 import inspect
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -23,7 +22,7 @@ from celery import Task, current_task
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from kombu.utils.json import dumps
 
-from pipeline import deferred, facts, metrics, once, serializer
+from pipeline import deferred, facts, log_lines, metrics, once, serializer
 from pipeline.attempt import Attempt
 from pipeline.claim import Inline
 from pipeline.errors import PipelineError
@@ -34,7 +33,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Key = str | Callable[..., Any]
 
-logger = logging.getLogger(__name__)
+logger = log_lines.logger(__name__)
 
 MARGIN_SECONDS = 60.0
 """Added to a hard time limit: clocks of two machines differ, and a process needs time to die."""

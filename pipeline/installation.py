@@ -3,6 +3,7 @@
 from typing import Any
 
 from celery.utils.imports import symbol_by_name
+from kombu.connection import resolve_aliases
 
 from pipeline import serializer, timechain
 from pipeline.claimcheck import ClaimCheck
@@ -119,6 +120,7 @@ def _configure(app: Any, transport: str, *, publish: bool) -> None:
             app.conf[setting] = [*accepted, serializer.NAME]
     if transport == "sqs":
         app.conf.broker_transport = SQS_TRANSPORT
+        resolve_aliases[SQS_TRANSPORT] = "sqs"  # what Celery and Flower show of the broker
     base = symbol_by_name(app.amqp_cls)
     if not issubclass(base, PublisherMixin):  # it is, if the app was installed before
         app.amqp_cls = type("AMQP", (PublisherMixin, base), {})

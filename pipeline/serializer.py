@@ -30,8 +30,9 @@ from pipeline.errors import (
     PipelineError,
 )
 from pipeline.metrics import Metric
-from pipeline.publication import SHARED, Publication, current, reuse
+from pipeline.publication import SEE_ARGS, SHARED, Publication, current, reuse
 from pipeline.publication.reuse import reuses
+from pipeline.sizes import size
 from pipeline.timelimit import heeded
 
 NAME = "claimcheck"
@@ -123,7 +124,7 @@ class _Encoding:
     def task(self, body: Any) -> bytes:
         args, kwargs, embed = body
         # Their text is not to be weighed: what is shown in its place is written once it is known.
-        self.publication.headers.update(argsrepr="", kwargsrepr="{}")
+        self.publication.headers.update(argsrepr="", kwargsrepr=SEE_ARGS)
         message = self._message([args, kwargs, []], embed)
         encoded = self._write(message)
         if self._fits(len(encoded)):
@@ -215,7 +216,7 @@ class _Encoding:
             "key": payload.key if isinstance(payload, Claim) else None,
         }
         where = f"in {payload.key}" if isinstance(payload, Claim) else "inline"
-        headers["argsrepr"] = f"<{payload.expanded_bytes} bytes {where}>"
+        headers["argsrepr"] = f"<args and kwargs: {size(payload.expanded_bytes)} {where}>"
 
 
 def decode(body: bytes | memoryview | str) -> Any:

@@ -9,7 +9,6 @@ for messaging" and "for object stores" of OpenTelemetry 1.37 (``messaging.*``, `
 status holds arguments, results or the text of an exception.
 """
 
-import logging
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,6 +18,7 @@ from functools import wraps
 from time import time_ns
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
+from pipeline import log_lines
 from pipeline.facts import Headers
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Attributes = Mapping[str, str | int | None]
 
-logger = logging.getLogger(__name__)
+logger = log_lines.logger(__name__)
 
 TRACEPARENT, TRACESTATE = "traceparent", "tracestate"
 """Names of headers and of S3 metadata. Source: W3C Recommendation "Trace Context"."""

@@ -6,7 +6,6 @@ nor waits for a sink, memory is bounded, and what a sink does not take is counte
 """
 
 import atexit
-import logging
 import os
 import queue as queues
 import sys
@@ -17,9 +16,10 @@ from itertools import islice
 from typing import Protocol
 from weakref import WeakSet
 
+from pipeline import log_lines
 from pipeline.metrics.table import DATA_DROPPED, Metric, Unit
 
-logger = logging.getLogger("pipeline.metrics")
+logger = log_lines.logger("pipeline.metrics")
 
 VALUES_PER_SERIES = 150
 """Most distinct values in one series. Source: CloudWatch API Reference, MetricDatum, Values."""

@@ -14,6 +14,9 @@ from pipeline.claim import Claim
 SHARED = "claimcheck-shared"
 """Header of a message that went to several queues at once: its payload is not for one of them to release."""
 
+SEE_ARGS = "<see args>"
+"""What monitors show as keyword arguments: they are in one payload with the positional ones."""
+
 
 @dataclass(slots=True)
 class Publication:

@@ -1,7 +1,6 @@
 """Where messages go: what makes two of them the same, and where those go that cannot be run."""
 
 import json
-import logging
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -10,9 +9,10 @@ from uuid import uuid4
 from blake3 import blake3
 from botocore.exceptions import ClientError
 
+from pipeline import log_lines
 from pipeline.transport.answers import code, may_pass
 
-logger = logging.getLogger(__name__)
+logger = log_lines.logger(__name__)
 
 FIFO = ".fifo"
 DEAD_LETTERS = "-dlq"

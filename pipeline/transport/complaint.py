@@ -2,9 +2,10 @@
 
 import logging
 
+from pipeline import log_lines
 from pipeline.transport.answers import code
 
-logger = logging.getLogger(__name__)
+logger = log_lines.logger(__name__)
 
 _made: set[str] = set()
 

@@ -10,7 +10,6 @@ Source: celery 5.7.0, ``events/receiver.py`` (``_receive``, ``wakeup_workers``),
 """
 
 import atexit
-import logging
 import math
 import random
 import threading
@@ -22,11 +21,12 @@ from typing import Any, ClassVar, NamedTuple
 from kombu.utils.json import dumps
 from kombu.utils.uuid import uuid
 
+from pipeline import log_lines
 from pipeline.transport.answers import FAILURES
 from pipeline.transport.complaint import complain
 from pipeline.transport.topics import LIMIT_BYTES, Topic
 
-logger = logging.getLogger(__name__)
+logger = log_lines.logger(__name__)
 
 GATHER_SECONDS = 2.0
 """Default of the transport option ``event_gather_seconds``."""

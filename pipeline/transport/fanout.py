@@ -5,7 +5,6 @@ here, and every listener gets every event. Celery does the same for Redis.
 Source: kombu 5.7.0, ``transport/SQS/__init__.py`` (``_put_fanout``); celery 5.7.0, ``events/event.py``.
 """
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps
 from kombu.utils.objects import cached_property
 
+from pipeline import log_lines
 from pipeline.publication import current
 from pipeline.transport import addressing, control
 from pipeline.transport.answers import FAILURES, NotRoutedError, code
@@ -23,7 +23,7 @@ from pipeline.transport.listeners import Listeners, is_absent
 from pipeline.transport.publishing import PublishingChannel
 from pipeline.transport.topics import Topic
 
-logger = logging.getLogger(__name__)
+logger = log_lines.logger(__name__)
 
 EVENT_EXCHANGE = "celeryev"
 """Celery's default ``event_exchange``; another one is named in the transport option of that name."""

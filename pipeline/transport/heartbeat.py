@@ -6,19 +6,19 @@ and the messages of a worker that was killed still come back within it. SQS ends
 Source: SQS Developer Guide, "Amazon SQS visibility timeout": at most 12 hours from the receipt.
 """
 
-import logging
 import math
 import threading
 from collections.abc import Callable
 from time import monotonic, sleep
 from typing import ClassVar
 
+from pipeline import log_lines
 from pipeline.transport.answers import FAILURES, code, is_stale
 from pipeline.transport.brief import BriefClients
 from pipeline.transport.held import Delivery, Held, batches, entries, failures
 from pipeline.transport.redelivery import return_to_queue
 
-logger = logging.getLogger(__name__)
+logger = log_lines.logger(__name__)
 
 LIMIT_SECONDS = 43_200
 """Longest time from receipt for which SQS hides a message. Source: SQS API, ChangeMessageVisibility."""

@@ -6,19 +6,19 @@ without a heartbeat, be shown to others, and run twice.
 Source: kombu 5.7.0, ``transport/SQS`` (``_on_messages_ready``, ``_get_bulk``); seen on solo and gevent.
 """
 
-import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
+from pipeline import log_lines
 from pipeline.transport.envelope import QUEUE_NAME
 from pipeline.transport.heartbeat import Heartbeat
 from pipeline.transport.held import UNREAD, Delivery, Held
 from pipeline.transport.receiving import ReceivingChannel
 
-logger = logging.getLogger(__name__)
+logger = log_lines.logger(__name__)
 
 SAME_TURN_SECONDS = 0.002
 """Answers that are handed on so soon after one another lay there together."""

@@ -1,13 +1,13 @@
 """What a queue is like that is consumed: how long it hides messages, and whether dead letters go anywhere."""
 
 import json
-import logging
 from typing import Any, ClassVar
 
+from pipeline import log_lines
 from pipeline.transport.addressing import is_passing
 from pipeline.transport.answers import FAILURES, code
 
-logger = logging.getLogger(__name__)
+logger = log_lines.logger(__name__)
 
 
 class Inspection:

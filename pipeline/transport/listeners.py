@@ -11,7 +11,6 @@ Source: SQS API Reference, CreateQueue (MessageRetentionPeriod, VisibilityTimeou
 
 import atexit
 import json
-import logging
 import os
 import random
 import threading
@@ -23,11 +22,12 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from pipeline import log_lines
 from pipeline.transport.answers import FAILURES, code
 from pipeline.transport.complaint import complain
 from pipeline.transport.topics import Topic
 
-logger = logging.getLogger(__name__)
+logger = log_lines.logger(__name__)
 
 RETENTION_SECONDS = 60
 """Shortest and longest that SQS keeps messages. Source: SQS API Reference, MessageRetentionPeriod."""

@@ -8,7 +8,6 @@ Source: kombu 5.7.0, ``asynchronous/aws/connection.py`` (``_on_list_ready``), ``
 (``_on_messages_ready``, ``_get_bulk``); seen on workers whose connections were refused.
 """
 
-import logging
 import random
 from collections.abc import Callable, Mapping
 from queue import Empty
@@ -20,11 +19,12 @@ from kombu.asynchronous.aws.connection import AsyncHTTPSConnection
 from kombu.asynchronous.aws.sqs.connection import AsyncSQSConnection
 from kombu.utils.objects import cached_property
 
+from pipeline import log_lines
 from pipeline.transport.answers import FAILURES, code
 from pipeline.transport.listeners import is_absent
 from pipeline.transport.listening import ListeningChannel
 
-logger = logging.getLogger(__name__)
+logger = log_lines.logger(__name__)
 
 PAUSE_SECONDS = 0.2
 PAUSE_LIMIT_SECONDS = 10.0

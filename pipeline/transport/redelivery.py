@@ -1,15 +1,15 @@
 """How long a message that was given back stays hidden: longer with each delivery, and never all at once."""
 
-import logging
 import random
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline import log_lines
 from pipeline.transport.answers import FAILURES, code
 from pipeline.transport.envelope import receive_count
 from pipeline.transport.held import Delivery, entries
 
-logger = logging.getLogger(__name__)
+logger = log_lines.logger(__name__)
 
 FLOOR_SECONDS = 1
 STEP_SECONDS = 10

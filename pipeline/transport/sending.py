@@ -5,7 +5,6 @@ the rest at the end. SQS may take some entries of a call and refuse others, so e
 own: confirmed, certainly not sent, or unclear. Runs in the process, and in the thread, that publishes.
 """
 
-import logging
 import os
 import random
 import threading
@@ -15,11 +14,12 @@ from typing import Any, NamedTuple
 
 from kombu.exceptions import OperationalError
 
+from pipeline import log_lines
 from pipeline.publication import Publication
 from pipeline.transport.entries import Entry, is_too_long, send
 from pipeline.transport.held import BATCH
 
-logger = logging.getLogger(__name__)
+logger = log_lines.logger(__name__)
 
 LIMIT_BYTES = 1_048_576
 """Largest call, all its messages together, since August 2025. Source: SQS API Reference, SendMessageBatch."""

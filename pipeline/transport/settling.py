@@ -6,17 +6,17 @@ and an acknowledged task is no work any more; waiting for SQS there would tie th
 What is not confirmed stays in view of the heartbeat, so SQS does not show it again while it is retried.
 """
 
-import logging
 import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
 
+from pipeline import log_lines
 from pipeline.transport.answers import code, is_stale
 from pipeline.transport.held import BATCH, Delivery, Held, entries, failures
 
-logger = logging.getLogger(__name__)
+logger = log_lines.logger(__name__)
 
 COLLECT_SECONDS = 0.05
 """How long an acknowledgement waits for others."""

@@ -5,7 +5,6 @@ whether the message will come again; a payload released then is lost.
 Source: kombu 5.7.0, ``transport/SQS/__init__.py``, ``Channel.basic_ack``.
 """
 
-import logging
 from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, ClassVar
@@ -15,6 +14,7 @@ from kombu.transport import SQS
 from kombu.transport.SQS import Channel as SQSChannel
 from kombu.utils.uuid import uuid
 
+from pipeline import log_lines
 from pipeline.transport.answers import FAILURES, DeleteDeniedError, NotSettledError, code
 from pipeline.transport.envelope import LIMIT, Envelope, receive_count, received
 from pipeline.transport.events import GATHER_SECONDS, Outbox
@@ -29,7 +29,7 @@ from pipeline.transport.redelivery import redelivery_seconds, return_batch, retu
 from pipeline.transport.settling import Settler
 from pipeline.transport.topics import Topic
 
-logger = logging.getLogger(__name__)
+logger = log_lines.logger(__name__)
 
 FLUSH_SECONDS = 10.0
 """How long a channel that is closed waits for acknowledgements to settle. Those that do not are delivered

@@ -5,7 +5,6 @@ mixin goes in front of whatever class the worker would use. Runs in the worker's
 Source: celery 5.7.0, ``worker/consumer/consumer.py`` and ``worker/strategy.py``.
 """
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,9 @@ from celery.exceptions import InvalidTaskError
 from celery.worker.state import active_requests, reserved_requests, scheduled_requests
 from kombu.asynchronous import set_event_loop
 
+from pipeline import log_lines
 from pipeline.metrics import MESSAGES_REFUSED, Recorder
+from pipeline.transport import Message
 from pipeline.worker.later import put_off
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 else:
     Consumer = object  # what stands in front of a class is not one of its kind
 
-logger = logging.getLogger(__name__)
+logger = log_lines.logger(__name__)
 
 
 class ConsumerMixin(Consumer):
@@ -73,11 +74,23 @@ class ConsumerMixin(Consumer):
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002 - it is not shown
         """Refuse a task that is not registered here: a newer worker may know it."""
         self._refuse(message)
+        logger.error(
+            "task not run, it is not registered in this worker, and %s; import its module here, or route "
+            "it elsewhere",
+            _outcome(message),
+            extra=_facts(message),
+        )
         super().on_unknown_task(_veil(message), message, exc)
 
     def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002 - it is not shown
         """Refuse a task whose message contradicts itself."""
         self._refuse(message)
+        logger.error(
+            "task not run, its message is not valid, and %s: %s",
+            _outcome(message),
+            exc,
+            extra=_facts(message),
+        )
         super().on_invalid_task(_veil(message), message, exc)
 
     def _refuse(self, message: Any) -> None:
@@ -123,6 +136,13 @@ def _fault(message: Any) -> Any:
     if not isinstance(payload, Mapping | Sequence) or isinstance(payload, str | bytes):
         return InvalidTaskError("the body is no list of arguments")
     return None
+
+
+def _outcome(message: Any) -> str:
+    """Say what becomes of a message that is refused: our SQS transport keeps it."""
+    if isinstance(message, Message):
+        return "its message goes back to the queue, towards its dead-letter queue"
+    return "its message is rejected, which deletes it on most brokers"
 
 
 def _facts(message: Any) -> dict[str, Any]:

@@ -10,7 +10,6 @@ Source: SQS API Reference, GetQueueAttributes; SQS Developer Guide, "Available C
 Amazon SQS".
 """
 
-import logging
 import threading
 from collections.abc import Callable, Iterator
 from time import monotonic
@@ -18,11 +17,11 @@ from typing import Any
 
 from celery import signals
 
-from pipeline import timechain
+from pipeline import log_lines, timechain
 from pipeline.metrics import DEAD_LETTERS, QUEUE_BACKLOG, WORKER_CONCURRENCY, Metric, Recorder
 from pipeline.queues import QueueError, Queues
 
-logger = logging.getLogger(__name__)
+logger = log_lines.logger(__name__)
 
 INTERVAL_SECONDS = 60.0
 """How often SQS is asked, unless ``health_seconds`` among the transport options says otherwise."""

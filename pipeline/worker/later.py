@@ -5,13 +5,13 @@ its ETA if that is near enough; if it is not, or if it has been delivered before
 with a new count, and the old one is deleted once the new one is there.
 """
 
-import logging
 from typing import Any
 
+from pipeline import log_lines
 from pipeline.transport.delay import remaining_seconds
 from pipeline.worker.resend import is_broadcast, resend
 
-logger = logging.getLogger(__name__)
+logger = log_lines.logger(__name__)
 
 HELD_SECONDS = 10
 """So short a wait is left to the worker's own timer: a call of SQS for it would save nothing."""

@@ -17,7 +17,6 @@ Which process a signal comes from, read in Celery 5.7.0 and seen on real workers
   are sent (``Worker.stop`` in ``celery/worker/worker.py``); not on cold shutdown.
 """
 
-import logging
 from contextvars import ContextVar
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,7 @@ from celery import signals, states
 from celery.app.task import Task
 from celery.exceptions import Reject
 
-from pipeline import facts, timechain, tracing
+from pipeline import facts, log_lines, timechain, tracing
 from pipeline.deferred import DeferredArgs
 from pipeline.errors import PipelineError
 from pipeline.metrics import (
@@ -40,7 +39,7 @@ from pipeline.metrics import (
 )
 from pipeline.publication.reuse import reuses
 
-logger = logging.getLogger(__name__)
+logger = log_lines.logger(__name__)
 
 if TYPE_CHECKING:  # a producer that observes does not need the worker's modules
     from celery.worker.request import Request
@@ -111,8 +110,9 @@ class _Observer:
         deferred = args.deferred if isinstance(args, DeferredArgs) else None
         read_seconds = deferred.seconds if deferred else 0.0
         run_seconds = max(monotonic() - started - read_seconds, 0.0)
-        if deferred and deferred.claim:
-            reuses.tell_seconds(task_id, read_seconds)
+        rehydrated = deferred.rehydrated_in if deferred else None
+        if rehydrated is not None:
+            reuses.tell_seconds(task_id, rehydrated)
         # A rejected attempt may never have come as far as the business logic.
         if state != states.REJECTED:
             self._record(RUN_SECONDS, sender, sender.request, run_seconds)
@@ -122,7 +122,7 @@ class _Observer:
             "task_id": task_id,
             "task_name": sender.name,
             "state": state,
-            "rehydrate_seconds": read_seconds,
+            "rehydrate_seconds": rehydrated,
             "run_seconds": run_seconds,
         }
         logger.info("task ran", extra=fields)

@@ -4,7 +4,6 @@ Nothing of it has run, so it is no failure of the task's: the message goes back 
 dead-letter queue. Part of :class:`~pipeline.worker.request.RequestMixin`, in the worker's main process.
 """
 
-import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from celery import signals, states
 from celery.exceptions import Reject, TimeLimitExceeded
 from celery.worker.state import task_ready
 
-from pipeline import facts
+from pipeline import facts, log_lines
 from pipeline.deferred import deferred_in, out_of_time
 from pipeline.errors import PipelineError
 from pipeline.transport import refused
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 else:
     Request = object  # what stands in front of a class is not one of its kind
 
-logger = logging.getLogger(__name__)
+logger = log_lines.logger(__name__)
 
 RESENT = "claimcheck-resent"
 RESEND_LIMIT = 20

@@ -4,7 +4,6 @@ The one seam for "release after settle": a payload is released when its executio
 message says that it was acknowledged. With our SQS transport it only says so once SQS has confirmed.
 """
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Mapping
@@ -12,13 +11,13 @@ from dataclasses import dataclass, field
 from time import monotonic, time_ns
 from typing import Any, Protocol
 
-from pipeline import facts, tracing
+from pipeline import facts, log_lines, tracing
 from pipeline.claim import Claim
 from pipeline.claimcheck import ClaimCheck
 from pipeline.errors import StoreError
 from pipeline.metrics import RELEASE_LAG_SECONDS
 
-logger = logging.getLogger(__name__)
+logger = log_lines.logger(__name__)
 
 PATIENCE_SECONDS = 60.0
 """A message not acknowledged by then, and not being settled, will not be: it comes again."""

@@ -5,7 +5,6 @@ revocation and time-outs. This mixin goes in front of whatever class a task name
 Source: celery 5.7.0, ``worker/request.py`` (``Request``, ``create_request_cls``).
 """
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -15,17 +14,17 @@ from celery import signals
 from celery.exceptions import Retry
 from kombu.utils.objects import cached_property
 
-from pipeline import links
+from pipeline import links, log_lines
 from pipeline.deferred import deferred_in
 from pipeline.errors import PipelineError
-from pipeline.publication import reuse
+from pipeline.publication import SEE_ARGS, reuse
 from pipeline.publication.reuse import is_young, reuses
 from pipeline.worker.refusal import RefusalMixin, hard_time_limit, is_hard_time_limit, refusal
 from pipeline.worker.releaser import Releaser
 from pipeline.worker.resend import is_shared, next_attempt, origin, resend
 from pipeline.worker.returned import shown
 
-logger = logging.getLogger(__name__)
+logger = log_lines.logger(__name__)
 
 SHOWN_BYTES = 1_024
 """Most that arguments may take for ``inspect`` to show them: a reply is one message, and Celery's own text of
@@ -150,7 +149,7 @@ class RequestMixin(RefusalMixin):
         """Send an event without text; a task's last one says how long its payload took to come back."""
         if type in LAST_EVENTS and (seconds := reuses.seconds_of(self.id)) is not None:
             what = str(self.argsrepr).removesuffix(">")
-            fields.update(args=f"{what}, rehydrated in {seconds:.3f} s>", kwargs="{}")
+            fields.update(args=f"{what}, rehydrated in {seconds:.3f} s>", kwargs=SEE_ARGS)
         if "result" in fields:
             fields["result"] = shown(fields["result"])
         super().send_event(type, **fields)

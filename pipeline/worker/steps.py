@@ -1,6 +1,5 @@
 """Wires a worker when it starts, before its pool forks: Celery's bootsteps are the seam."""
 
-import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from celery import Task, bootsteps, signals
 from celery.utils.imports import symbol_by_name
 
-from pipeline import serializer, timechain
+from pipeline import log_lines, serializer, timechain
 from pipeline.claimcheck import ClaimCheck
 from pipeline.errors import ClaimError, StoreError, StoreUnavailableError
 from pipeline.metrics import HEARTBEAT_FAILURES, MESSAGES_UNSETTLED, Metric, Recorder
@@ -16,6 +15,7 @@ from pipeline.publication.reuse import reuses
 from pipeline.transport import Transport
 from pipeline.transport.heartbeat import Heartbeat
 from pipeline.worker.bound import has_copied_serializer
+from pipeline.worker.celery_lines import drop_untrue_lines
 from pipeline.worker.consumer import ConsumerMixin
 from pipeline.worker.forks import follow_forks
 from pipeline.worker.health import follow, health_of
@@ -25,7 +25,7 @@ from pipeline.worker.request import RequestMixin
 from pipeline.worker.retries import MaxRetriesExceededError
 from pipeline.worker.returned import hide_results
 
-logger = logging.getLogger(__name__)
+logger = log_lines.logger(__name__)
 
 HEARTBEAT_SECONDS = 10.0
 """How often a worker says over SQS that it lives: each time is a call. Celery's two seconds are 15 million
@@ -56,6 +56,7 @@ class ClaimCheckStep(bootsteps.Step):
         self._releaser = Releaser(claimcheck)
         _follow_requests(app, self._releaser)
         hide_results(app.tasks.values())
+        drop_untrue_lines()
         consumer = symbol_by_name(worker.consumer_cls)
         mixed = type("Consumer", (ConsumerMixin, consumer), {"recorder": claimcheck.recorder})
         worker.consumer_cls = mixed

@@ -49,8 +49,8 @@ def note_ready(**_: Any) -> None:
 
 
 def read(path: Path, message: str) -> list[dict[str, Any]]:
-    """Return the lines with this message, oldest first; none while there is no file."""
+    """Return the lines that begin with this message, oldest first; none while there is no file."""
     if not path.exists():
         return []
     lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    return [line for line in lines if line["message"] == message]
+    return [line for line in lines if line["message"].startswith(message)]

@@ -162,9 +162,10 @@ def test_flower_shows_workers_tasks_and_queues(flower):
     assert small.get(timeout=60)
 
     assert "FAILURE" in flower.shows(f"/task/{failed.id}", "FAILURE")
-    inline = flower.shows(f"/task/{small.id}", "SUCCESS", "bytes inline")
-    offloaded = flower.shows(f"/task/{big.id}", "SUCCESS", "bytes in claims/v1/", "rehydrated in")
+    inline = flower.shows(f"/task/{small.id}", "SUCCESS", "args and kwargs: ", "bytes inline", "see args")
+    offloaded = flower.shows(f"/task/{big.id}", "SUCCESS", "KiB in claims/v1/", "rehydrated in", "see args")
     assert SECRET not in offloaded + inline
+    assert "rehydrated" not in inline
     flower.shows("/tasks", "shop.digest")
     queue = shop.queue
     flower.shows("/broker", queue)

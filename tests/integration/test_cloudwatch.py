@@ -236,7 +236,7 @@ def test_refused_connections_only_cost_numbers(namespace, read, url, caplog):
 
     assert elapsed < 10
     assert [record.getMessage() for record in caplog.records if record.name == "pipeline.metrics"] == [
-        "metrics dropped"
+        "metrics dropped [dropped_count=2]"
     ]
     assert read(DATA_DROPPED)["sum"] == 4
     assert read(TASKS_FAILED)["sum"] == 1

@@ -12,7 +12,8 @@ from pipeline import errors
 ROOT = Path(__file__).parents[2]
 
 STOREYS = [
-    ["errors", "aws"],
+    ["errors", "aws", "sizes"],
+    ["log_lines"],
     ["claim", "compression", "wire", "store", "metrics", "options"],
     ["arguments", "codec", "facts", "once", "publication", "timelimit"],
     ["tracing"],

@@ -1,0 +1,20 @@
+"""Keeps lines of Celery's out of the log that are not true here: "The message has been … discarded".
+
+They also quote the message's body. :class:`~pipeline.worker.consumer.ConsumerMixin` says what really happens.
+Source: celery 5.7.0, ``worker/consumer/consumer.py`` (``on_unknown_task``, ``on_invalid_task``).
+"""
+
+import logging
+
+from celery.worker.consumer import consumer
+
+UNTRUE = frozenset({consumer.UNKNOWN_TASK_ERROR, consumer.INVALID_TASK_ERROR})
+
+
+def drop_untrue_lines() -> None:
+    """Drop those lines in this process. Safe to call twice."""
+    logging.getLogger(consumer.__name__).addFilter(_is_true)
+
+
+def _is_true(record: logging.LogRecord) -> bool:
+    return record.msg not in UNTRUE
