@@ -93,6 +93,10 @@ class HoldingChannel(ReceivingChannel):
     def _on_messages_ready(self, queue: str, qname: str, messages: Any) -> Any:
         """Hand on what the event loop has received; ``queue`` is its URL."""
         found = messages.get("Messages") or []
+        if self.closed:
+            if found:
+                self._release_messages(queue, qname, found)
+            return 0
         since = self._turns.arrival(self._asked.get(qname, monotonic()))
         if found and self._is_late(qname, queue, since):
             return len(found)  # and ask again at once: SQS shows them to whoever asks

@@ -26,9 +26,24 @@ class PublishingChannel(SQSChannel):
     dead_letter_queues = True
     """Default of the transport option of that name."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, connection: Any, **options: Any) -> None:
+        self._transport = connection  # Kombu takes it from a channel that is closed
         self._passing: set[str] = set()
-        super().__init__(*args, **options)
+        super().__init__(connection, **options)
+
+    @property
+    def conninfo(self) -> Any:
+        """What the connection was made with; this and the next two make clients for a closed channel too."""
+        return self._transport.client
+
+    @property
+    def transport_options(self) -> Any:
+        """The options of the connection."""
+        return self.conninfo.transport_options
+
+    @property
+    def _predefined_queue_clients(self) -> Any:
+        return self._transport._predefined_queue_clients  # noqa: SLF001
 
     def basic_publish(self, message: dict[str, Any], exchange: str, routing_key: str, **kwargs: Any) -> Any:
         """Publish a message, and tell those who receive a task whether others have a copy of it."""

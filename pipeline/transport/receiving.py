@@ -15,12 +15,14 @@ from time import sleep
 from typing import Any
 
 from botocore.exceptions import ClientError
-from kombu.asynchronous.aws.connection import AsyncHTTPSConnection
 from kombu.asynchronous.aws.sqs.connection import AsyncSQSConnection
 from kombu.utils.objects import cached_property
 
 from pipeline import log_lines
+from pipeline.transport.addressing import LISTENER
 from pipeline.transport.answers import FAILURES, code
+from pipeline.transport.brief import brief
+from pipeline.transport.curl import Client, Connection
 from pipeline.transport.listeners import is_absent
 from pipeline.transport.listening import ListeningChannel
 
@@ -29,9 +31,6 @@ logger = log_lines.logger(__name__)
 PAUSE_SECONDS = 0.2
 PAUSE_LIMIT_SECONDS = 10.0
 """First and longest pause between two attempts to receive while SQS does not answer."""
-CONNECT_SECONDS = 5
-ANSWER_SECONDS = 10
-"""How long an answer may take, on top of the time for which SQS was asked to wait."""
 
 
 class Setbacks:
@@ -58,47 +57,41 @@ class Setbacks:
         return random.uniform(longest / 2, longest)  # noqa: S311 - no secret
 
 
-class TimedConnection(AsyncHTTPSConnection):
-    """Gives up what is not answered. Kombu has timeouts for that, and does not tell curl of them.
+class Receiver(AsyncSQSConnection):
+    """Kombu's asynchronous connection to SQS, where no answer means no messages. Used by the event loop.
 
-    A connection that a router has forgotten is never answered and never closed: its queue would stop.
-    Source: kombu 5.7.0, ``asynchronous/http/curl.py`` (``_setup_request``).
+    Args:
+        connection: Kombu's, whose settings it takes.
+        channel: whose messages it receives.
+        setbacks: where failures are counted.
     """
 
-    def getrequest(self) -> Any:
-        """Return the request, with what it calls when curl has taken it on."""
-        request = super().getrequest()
-        request.on_prepare = self._limit
-        return request
-
-    def _limit(self, curl: Any) -> None:
-        curl.setopt(curl.NOSIGNAL, 1)  # no SIGALRM: a worker has threads
-        curl.setopt(curl.CONNECTTIMEOUT, CONNECT_SECONDS)
-        curl.setopt(curl.TIMEOUT, self.timeout)
-
-
-class Receiver(AsyncSQSConnection):
-    """Kombu's asynchronous connection to SQS, where no answer means no messages. Used by the event loop."""
-
-    def __init__(self, connection: AsyncSQSConnection, region: str, setbacks: Setbacks) -> None:
+    def __init__(
+        self, connection: AsyncSQSConnection, channel: "ReceivingChannel", setbacks: Setbacks
+    ) -> None:
         super().__init__(
             sqs_connection=connection.sqs_connection,
-            region=region,
+            region=channel.region,
+            http_client=Client.of(channel.hub),
             message_system_attribute_names=connection.message_system_attribute_names,
             message_attribute_names=connection.message_attribute_names,
         )
+        self._channel = channel
         self._setbacks = setbacks
-        self._patience_seconds = ANSWER_SECONDS
+        self._asked: tuple[str, int] = "", 0
 
-    def receive_message(self, *args: Any, wait_time_seconds: int | None = None, **options: Any) -> Any:
+    def receive_message(
+        self, queue: str, *args: Any, wait_time_seconds: int | None = None, **options: Any
+    ) -> Any:
         """Ask for messages, and wait for the answer a little longer than SQS waits for messages."""
-        self._patience_seconds = (wait_time_seconds or 0) + ANSWER_SECONDS
+        self._asked = queue, wait_time_seconds or 0
         options["wait_time_seconds"] = wait_time_seconds
-        return super().receive_message(*args, **options)
+        return super().receive_message(queue, *args, **options)
 
-    def get_http_connection(self) -> TimedConnection:
+    def get_http_connection(self) -> Connection:
         """Return what one request is made with."""
-        return TimedConnection(timeout=self._patience_seconds, http_client=self._httpclient)
+        queue, wait_seconds = self._asked
+        return Connection(wait_seconds, lambda: self._channel.has_left(queue), self._httpclient)
 
     def _on_list_ready(self, parent: Any, markers: Any, operation: str, response: Any) -> Mapping[str, Any]:
         try:
@@ -132,12 +125,16 @@ class ReceivingChannel(ListeningChannel):
         connection = super().asynsqs(queue)
         if type(connection) is not AsyncSQSConnection:  # ours already, or made otherwise
             return connection
-        receiver = Receiver(connection, self.region, self._setbacks)
+        receiver = Receiver(connection, self, self._setbacks)
         if queue is not None and self.predefined_queues:
             self._predefined_queue_async_clients[queue] = receiver
         else:
             self._asynsqs = receiver  # type: ignore[assignment]
         return receiver
+
+    def has_left(self, queue: str) -> bool:
+        """Say whether messages that a queue, by SQS's name, still delivers would stay hidden in vain."""
+        return not self._consumers and LISTENER not in queue
 
     def _get_async(self, queue: str, count: int = 1, callback: Callable[[int], Any] | None = None) -> Any:
         """Ask in the event loop; what cannot even be signed, without credentials, counts as not answered."""
@@ -147,7 +144,25 @@ class ReceivingChannel(ListeningChannel):
             self._setbacks.add(self.canonical_queue_name(queue), code(exc), code(exc))
             return callback and callback(0)  # which schedules the queue again: _loop1
 
+    def _release_messages(self, queue: str, qname: str, messages: list[Any]) -> None:
+        """Let SQS show messages at once that arrived when nobody consumed any more. Never raises."""
+        if LISTENER in self.canonical_queue_name(qname):
+            return  # it goes with its listener
+        logger.info("messages given back: they came after the last consumer", extra={"queue": qname})
+        entries = [
+            {"Id": str(place), "ReceiptHandle": it["ReceiptHandle"], "VisibilityTimeout": 0}
+            for place, it in enumerate(messages)
+        ]
+        try:
+            client = brief(self.sqs(queue=self.canonical_queue_name(qname)))
+            client.change_message_visibility_batch(QueueUrl=queue, Entries=entries)
+        except FAILURES as exc:
+            facts = {"queue": qname, "code": code(exc)}
+            logger.warning("messages not given back, they come after their visibility timeout", extra=facts)
+
     def _loop1(self, queue: str, messages_fetched: int | None = None) -> None:
+        if self.closed:
+            return
         if pause := self._setbacks.pause_seconds(self.canonical_queue_name(queue)):
             self.hub.call_later(pause, self._schedule_queue, queue)  # type: ignore[union-attr]
         else:

@@ -63,7 +63,6 @@ class Channel(HoldingChannel):
     def __init__(self, connection: Any, **options: Any) -> None:
         # Kept here as well, because a closed channel has no connection any more.
         self._settler: Settler = connection.settler
-        self._options: dict[str, Any] = connection.client.transport_options
         self._keeps_started = False
         super().__init__(connection, **options)
 
@@ -121,9 +120,10 @@ class Channel(HoldingChannel):
             )
 
     def _settle(self, delivery: Delivery) -> None:
-        client = delivery.client if self.closed else self._client(delivery.queue)
         try:
-            client.delete_message(QueueUrl=delivery.queue_url, ReceiptHandle=delivery.receipt_handle)
+            self._client(delivery.queue).delete_message(
+                QueueUrl=delivery.queue_url, ReceiptHandle=delivery.receipt_handle
+            )
         except ClientError as exc:
             refusal = DeleteDeniedError if code(exc) == "AccessDenied" else NotSettledError
             raise refusal(
@@ -187,7 +187,7 @@ class Channel(HoldingChannel):
     def _return(self, delivery: Delivery | None) -> None:
         if delivery is not None:
             received = delivery.message.delivery_info["sqs_message"]
-            delivery.returned_seconds = redelivery_seconds(received, self._options)
+            delivery.returned_seconds = redelivery_seconds(received, self.transport_options)
             return_to_queue(delivery)
 
     def hide(self, delivery_tag: str, seconds: int) -> bool:
