@@ -185,8 +185,7 @@ def labels() -> tuple[str, str]:
     """Return queue and name of the task that runs here, or empty strings."""
     if not current_task:
         return "", ""
-    info = current_task.request.delivery_info or {}
-    return info.get("routing_key") or "", current_task.name
+    return facts.queue_of(current_task.request.delivery_info), current_task.name
 
 
 def _tell(error: PipelineError, payload: Inline | Claim | None) -> None:

@@ -6,23 +6,25 @@ group or a ``with pipeline.batch()`` block publishes is collected there, and sen
 Source: celery 5.7.0, ``app/amqp.py``.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from celery.app.amqp import task_message
 from kombu.common import Broadcast
+from kombu.entity import Queue
+from kombu.transport.virtual.exchange import STANDARD_EXCHANGE_TYPES
 
 from pipeline import serializer, timechain, tracing
 from pipeline.claim import Claim
 from pipeline.deferred import DeferredArgs, DeferredKwargs, attempt_before
+from pipeline.facts import BROADCAST, QUEUE_NAME
 from pipeline.publication import Publication, id_text, publishing
 from pipeline.publication.reuse import reuses
 from pipeline.transport import refused
 from pipeline.transport.collecting import Producer, ProducerPool, collecting, producers
 from pipeline.transport.delay import remaining_seconds
-from pipeline.transport.envelope import QUEUE_NAME
 from pipeline.transport.sending import Batch
 
 if TYPE_CHECKING:
@@ -92,7 +94,7 @@ class PublisherMixin(AMQP):
             publication = Publication(
                 task=name,
                 task_id=message.headers.get("id", ""),
-                queue=_queue_name(options),
+                queue=_queue_name(self.queues.values(), options),
                 headers=message.headers,
                 wait_seconds=remaining_seconds(message.headers),
             )
@@ -132,13 +134,36 @@ def _write_ids_out(message: task_message) -> None:
         fields.update({name: id_text(value) for name, value in found.items()})
 
 
-def _queue_name(options: Mapping[str, Any]) -> str:
-    queue = options.get("queue") or options.get("routing_key") or ""
-    return str(getattr(queue, "name", queue))
+def _queue_name(queues: Iterable[Queue], options: Mapping[str, Any]) -> str:
+    """Return the name that a task's workers count it for: of its queue, or of the exchange of a broadcast.
+
+    The router adds the default queue to an exchange or routing key that a caller names: those lead elsewhere.
+    """
+    queue, exchange, key = (options.get(name) for name in ("queue", "exchange", "routing_key"))
+    if isinstance(queue, Broadcast):
+        return str(queue.exchange.name)
+    if isinstance(queue, str) or (queue and not exchange and not key):
+        return str(getattr(queue, "name", queue))
+    if exchange is None and queue:
+        exchange = queue.exchange
+    name, key = str(getattr(exchange, "name", exchange or "")), str(key or getattr(queue, "routing_key", ""))
+    declared = [it for it in options.get("declare") or () if isinstance(it, Queue)]
+    bound = {it.name for it in declared or queues if it.exchange.name == name and _is_led_to(it, key)}
+    return ",".join(sorted(bound)) or key or name
+
+
+def _is_led_to(queue: Queue, routing_key: str) -> bool:
+    """Say whether a queue's exchange leads a routing key to it, as Kombu decides it for its own exchanges."""
+    if queue.exchange.type not in STANDARD_EXCHANGE_TYPES:  # another broker's
+        return False
+    kind = STANDARD_EXCHANGE_TYPES[queue.exchange.type](None)
+    binding = kind.prepare_bind(queue.name, queue.exchange.name, queue.routing_key, None)
+    return bool(kind.lookup([binding], queue.exchange.name, routing_key, None))
 
 
 def _returned(headers: Mapping[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     """Send a retry to the queue that its attempt came from, unless it says where to go."""
+    options.pop(BROADCAST, None)
     queue = options.pop(QUEUE_NAME, None)
     if queue is None or _is_rerouted(headers, options):
         return options

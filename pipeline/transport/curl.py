@@ -39,6 +39,11 @@ class Client(CurlClient):
             self._process_pending_requests()
         super()._on_hub_close(hub)
 
+    def _timeout_check(self, *args: Any) -> None:
+        """Look for answers. Kombu leaves its timers behind when it closes."""
+        if not self._closed:
+            super()._timeout_check(*args)
+
     def _is_awaiting(self) -> bool:
         underway = [curl.info["request"] for curl in self._curls if curl not in self._free_list]
         return any(request.is_awaited() for request in underway if hasattr(request, "is_awaited"))

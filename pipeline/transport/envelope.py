@@ -10,10 +10,9 @@ Source: kombu 5.7.0, ``transport/SQS/__init__.py`` (``_message_to_python``), ``t
 from collections.abc import Mapping
 from typing import Any
 
-Envelope = dict[str, Any]
+from pipeline.facts import QUEUE_NAME
 
-QUEUE_NAME = "sqs_queue_name"
-"""Where the delivery info names the queue that a message came from; its routing key is the sender's."""
+Envelope = dict[str, Any]
 
 LIMIT = "sqs_max_receive_count"
 """Where it says how often that queue shows a message before SQS moves it; ``None`` if it never does."""

@@ -133,11 +133,16 @@ class Settler:
 
     @staticmethod
     def _delete(batch: list[Delivery]) -> dict[str, str]:
+        """Delete messages of one queue, and return the code of each that is not confirmed to be gone."""
         try:
             answer = batch[0].client.delete_message_batch(QueueUrl=batch[0].queue_url, Entries=entries(batch))
             return failures(batch, answer)
         except Exception as exc:  # noqa: BLE001 - whatever it was, it is no confirmation
-            return {it.receipt_handle: code(exc) for it in batch}
+            if not is_stale(code(exc)):
+                return {it.receipt_handle: code(exc) for it in batch}
+        # The answer is about the call, and does not say which of the handles is stale, or whether one is.
+        answers = ((it.receipt_handle, _delete_one(it)) for it in batch)
+        return {handle: failure for handle, failure in answers if failure}
 
     def _conclude(self, waiting: _Waiting, failure: str | None) -> None:
         delivery = waiting.delivery
@@ -173,3 +178,12 @@ class Settler:
         with self._changed:
             self._unfinished -= 1
             self._changed.notify_all()
+
+
+def _delete_one(delivery: Delivery) -> str:
+    """Delete one message, and return SQS's code, or an empty text if it is confirmed to be gone."""
+    try:
+        delivery.client.delete_message(QueueUrl=delivery.queue_url, ReceiptHandle=delivery.receipt_handle)
+    except Exception as exc:  # noqa: BLE001 - as above
+        return code(exc)
+    return ""

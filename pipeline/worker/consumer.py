@@ -17,6 +17,7 @@ from pipeline import log_lines
 from pipeline.metrics import MESSAGES_REFUSED, Recorder
 from pipeline.transport import Message
 from pipeline.worker.later import put_off
+from pipeline.worker.resend import label
 
 if TYPE_CHECKING:
     from celery.worker.consumer import Consumer
@@ -95,13 +96,14 @@ class ConsumerMixin(Consumer):
 
     def _refuse(self, message: Any) -> None:
         message.refused = True  # our SQS transport deletes no such message
-        self.recorder.record(MESSAGES_REFUSED, queue=_queue(message))
+        self.recorder.record(MESSAGES_REFUSED, queue=label(message))
 
     def on_close(self) -> None:
         """Give back what no pool has taken on; Celery forgets it here, and SQS would hide it on and on."""
         waiting = {*scheduled_requests, *(set(reserved_requests) - set(active_requests))}
         super().on_close()
-        given_back = [request.message for request in waiting if request.give_back()]
+        # A task that was registered after this worker's start has Celery's own Request.
+        given_back = [it.message for it in waiting if getattr(it, "give_back", bool)()]
         for channel in {message.channel for message in given_back}:
             # All at once: a call for each would take longer than a worker is given to stop.
             channel.give_back([it.delivery_tag for it in given_back if it.channel is channel])
@@ -147,16 +149,12 @@ def _outcome(message: Any) -> str:
 
 def _facts(message: Any) -> dict[str, Any]:
     return {
-        "queue": _queue(message),
+        "queue": label(message),
         "message_id": message.delivery_info.get("sqs_message", {}).get("MessageId"),
         "content_type": message.content_type,
         "task_id": message.headers.get("id"),
         "task_name": message.headers.get("task"),
     }
-
-
-def _queue(message: Any) -> str:
-    return str(message.delivery_info.get("routing_key") or "")
 
 
 def _veil(message: Any) -> str:

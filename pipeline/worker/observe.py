@@ -156,7 +156,7 @@ class _Observer:
 
 
 def _queue(request: Any) -> str:
-    return (request.delivery_info or {}).get("routing_key") or ""
+    return facts.queue_of(request.delivery_info)
 
 
 def _error(state: str, outcome: Any) -> BaseException | None:

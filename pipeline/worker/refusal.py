@@ -140,7 +140,7 @@ class RefusalMixin(Request):
 
     def _facts(self) -> dict[str, Any]:
         deferred = deferred_in(self._payload)
-        about = facts.of_message(self.request_dict, self.delivery_info.get("routing_key"))
+        about = facts.of_message(self.request_dict, facts.queue_of(self.delivery_info))
         return about | facts.of_payload(deferred.payload if deferred else None)
 
 

@@ -16,6 +16,7 @@ from pipeline.claim import Claim
 from pipeline.claimcheck import ClaimCheck
 from pipeline.errors import StoreError
 from pipeline.metrics import RELEASE_LAG_SECONDS
+from pipeline.worker.resend import label
 
 logger = log_lines.logger(__name__)
 
@@ -158,5 +159,4 @@ def _delivery(ended: _Ended) -> Mapping[str, Any]:
 
 
 def _facts(ended: _Ended) -> dict[str, Any]:
-    queue = _delivery(ended).get("routing_key")
-    return facts.of_message(_headers(ended), queue) | facts.of_payload(ended.claim)
+    return facts.of_message(_headers(ended), label(ended.message)) | facts.of_payload(ended.claim)

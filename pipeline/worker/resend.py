@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pipeline.facts import BROADCAST, QUEUE_NAME, queue_of
 from pipeline.publication import SHARED
 from pipeline.transport.addressing import LISTENER
-from pipeline.transport.envelope import QUEUE_NAME
 
 _KEPT = ("correlation_id", "reply_to", "priority", "MessageGroupId")
 """Properties that say something to others than the queue it came from. Source: kombu 5.7.0, SQS transport."""
@@ -39,20 +39,32 @@ def resend(app: Any, message: Any, headers: Mapping[str, Any]) -> None:
 
 def is_broadcast(message: Any) -> bool:
     """Say whether a message came over a listener's queue: all workers have one like it, each its own."""
-    return LISTENER in str(message.delivery_info.get("sqs_queue", ""))
+    return LISTENER in str(_info(message).get("sqs_queue", ""))
 
 
 def origin(message: Any) -> dict[str, str]:
-    """Return what a task's delivery info must also say for its retry to come back to this worker's queue.
+    """Return what a task's delivery info must also say: the queue that it is counted for and retried on.
 
-    Celery sends a retry to the exchange of its attempt, which on SQS leads to queues of this process alone.
+    Celery sends a retry to the exchange and routing key of its attempt, which on SQS lead to queues that this
+    process knows alone, or to another one than this worker's.
     """
-    queue = _queue(message) if message.delivery_info.get("exchange") else None
+    if is_broadcast(message):
+        return {BROADCAST: _info(message).get("exchange", "")}
+    queue = _queue(message)
     return {QUEUE_NAME: queue} if queue else {}
 
 
+def label(message: Any) -> str:
+    """Return the name of a message's queue, as metrics and logs have it."""
+    return queue_of({**_info(message), **origin(message)})
+
+
 def _queue(message: Any) -> str | None:
-    return None if is_broadcast(message) else message.delivery_info.get(QUEUE_NAME)
+    return None if is_broadcast(message) else _info(message).get(QUEUE_NAME)
+
+
+def _info(message: Any) -> Mapping[str, Any]:
+    return getattr(message, "delivery_info", None) or {}
 
 
 def is_shared(message: Any) -> bool:
