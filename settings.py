@@ -77,6 +77,7 @@ class ClaimCheckSettings(BaseSettings):
     server_side_encryption: str | None = None
     kms_key_id: str | None = None
     signing_key: SecretBytes | None = None
+    accept_unsigned: bool = False
 
     @model_validator(mode="after")
     def _key_needs_kms(self) -> Self:

@@ -120,7 +120,9 @@ class Attempt:
         if found is None:
             return None
         content, tag = found
-        return once.read(content, self.key, self.claimcheck.options.signing_key), tag
+        chosen = self.claimcheck.options
+        record = once.read(content, self.key, chosen.signing_key, accept_unsigned=chosen.accept_unsigned)
+        return record, tag
 
     def _write(self, record: Record, tag: str | None) -> str | None:
         content = once.write(record, self.key, self.claimcheck.options.signing_key)

@@ -53,6 +53,10 @@ class Inline(msgspec.Struct, frozen=True, kw_only=True, tag="inline"):
     expanded_bytes: Size
     """Size after decompression, in bytes."""
 
+    def __repr__(self) -> str:
+        """Say how much there is, and nothing of it: error trackers show what is in a frame."""
+        return f"Inline({len(self.data)} bytes, codec={self.codec!r}, compression={self.compression!r})"
+
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True, tag="claim"):
     """Where a payload lies, and how to tell that it is the one that was put there."""
@@ -83,11 +87,18 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """Callbacks, errbacks, chain and chord of a task: read before the payload is."""
     embed_codec: Name = "msgpack"
 
+    def __repr__(self) -> str:
+        """Say what kind it is, and nothing of the arguments in it."""
+        return f"Message({self.shape!r}, {self.payload!r}, embed of {len(self.embed)} bytes)"
+
 
 class _Wire(msgspec.Struct, frozen=True, array_like=True):
     version: int
     message: bytes
     signature: bytes
+
+    def __repr__(self) -> str:
+        return f"_Wire({len(self.message)} bytes)"
 
 
 class _Versioned(msgspec.Struct, frozen=True, array_like=True):
@@ -106,8 +117,13 @@ def write(message: Message, signing_key: bytes | None = None) -> bytes:
     return _encode(_Wire(VERSION, content, _sign(content, signing_key)))
 
 
-def read(body: bytes, signing_key: bytes | None = None) -> Message:
+def read(body: bytes, signing_key: bytes | None = None, *, accept_unsigned: bool = False) -> Message:
     """Return the message in ``body``. Does no I/O.
+
+    Args:
+        body: its wire form.
+        signing_key: refuses every signature but its own.
+        accept_unsigned: accepts a message without signature, too.
 
     Raises:
         ClaimError: the version is unknown, a field is missing or of a wrong type or out of range, or the
@@ -121,7 +137,8 @@ def read(body: bytes, signing_key: bytes | None = None) -> Message:
                 "upgrade workers before producers"
             )
         wire = _decode_wire(body)
-        _verify(wire, signing_key)
+        if wire.signature or not accept_unsigned:
+            _verify(wire, signing_key)
         return _decode_message(wire.message)
     except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, RecursionError) as exc:
         raise ClaimError(f"claim refused: the body is not {CONTENT_TYPE} version {VERSION}: {exc}") from exc
@@ -136,7 +153,7 @@ def _verify(wire: _Wire, signing_key: bytes | None) -> None:
         found = "a wrong signature" if wire.signature else "no signature"
         raise ClaimError(
             f"claim refused: it carries {found}, and signing_key is set here; "
-            "give producers and workers the same signing_key"
+            "give producers and workers the same signing_key (docs/security.md)"
         )
 
 
@@ -163,11 +180,20 @@ def check_key(key: str, prefix: str) -> None:
         ClaimError: the key lies under another prefix or does not follow the grammar.
     """
     head = _join(prefix, "")
-    if not key.startswith(head) or not _KEY.match(key[len(head) :]):
+    if not key.startswith(head) or not _KEY.match(key[len(head) :]) or not _has_day(key):
         raise ClaimError(
             f"claim refused [key={key[:120]!r}]: expected {head}v1/YYYY/MM/DD/<40 hex digits>; "
             "producer and worker must be given the same store"
         )
+
+
+def _has_day(key: str) -> bool:
+    """Say whether the calendar has the day in a key: digits alone can name a 99th month."""
+    try:
+        day_of(key)
+    except ValueError:
+        return False
+    return True
 
 
 def _join(prefix: str, rest: str) -> str:

@@ -34,7 +34,7 @@ from pipeline.metrics import Metric, Recorder
 from pipeline.options import DAY_SECONDS, Options
 from pipeline.publication import Publication
 from pipeline.publication.reuse import is_young
-from pipeline.store import Store
+from pipeline.store import Store, within
 from pipeline.wire import Wire
 
 METADATA_CHARACTERS = 512
@@ -264,14 +264,13 @@ class ClaimCheck:
 
     def patiently(self, call: Callable[[], T]) -> T:
         """Retry while the store is unavailable, and no longer than ``store_retry_seconds``."""
-        for attempt in stamina.retry_context(
-            on=StoreUnavailableError,
-            attempts=None,
-            timeout=self.options.store_retry_seconds,
-            wait_max=5.0,
-        ):
-            with attempt:
-                return call()
+        seconds = self.options.store_retry_seconds
+        with within(seconds):
+            for attempt in stamina.retry_context(
+                on=StoreUnavailableError, attempts=None, timeout=seconds, wait_max=5.0
+            ):
+                with attempt:
+                    return call()
         raise AssertionError  # pragma: no cover - retry_context raises the last error
 
     @contextmanager

@@ -1,6 +1,7 @@
 """The one call that puts the claim check into a Celery app."""
 
-from typing import Any
+from inspect import signature
+from typing import Any, Unpack
 
 from celery.utils.imports import symbol_by_name
 from kombu.connection import resolve_aliases
@@ -10,7 +11,7 @@ from pipeline.claimcheck import ClaimCheck
 from pipeline.cloudwatch import CloudWatchSink
 from pipeline.codec import Codec
 from pipeline.metrics import MetricSink, NullSink, Recorder
-from pipeline.options import Options
+from pipeline.options import Options, OptionValues, did_you_mean
 from pipeline.publisher import PublisherMixin
 from pipeline.store import Store
 from pipeline.stores import store_from_url
@@ -32,7 +33,7 @@ def install(
     metrics: MetricSink | None = None,
     server_side_encryption: str | None = None,
     kms_key_id: str | None = None,
-    **options: Any,
+    **options: Unpack[OptionValues],
 ) -> ClaimCheck:
     """Make a Celery app send its large arguments through a store.
 
@@ -72,6 +73,7 @@ def install(
         recorder=Recorder(metrics or _default_sink(store)),
         longest_wait_seconds=timechain.longest_wait_seconds(app, chosen, transport),
     )
+    _accept(app, chosen)
     _configure(app, transport, publish=chosen.publish)
     serializer.install(claimcheck)
     return claimcheck
@@ -82,11 +84,13 @@ def uninstall() -> None:
     serializer.install(None)
 
 
-def _options(options: dict[str, Any]) -> Options:
-    unknown = options.keys() - set(Options.__dataclass_fields__)
-    if unknown:
-        known = ", ".join(Options.__dataclass_fields__)
-        raise ValueError(f"unknown option {', '.join(sorted(unknown))}: expected one of {known}")
+def _options(options: OptionValues) -> Options:
+    arguments = list(signature(install).parameters)[2:-1]  # those that have a default
+    for name in options.keys() - Options.__dataclass_fields__.keys():
+        known = [*Options.__dataclass_fields__, *arguments]
+        raise ValueError(
+            f"unknown option {name}{did_you_mean(name, known)}: expected one of {', '.join(known)}"
+        )
     return Options(**options)
 
 
@@ -109,15 +113,23 @@ def _default_sink(store: str | Store) -> MetricSink:
     return CloudWatchSink() if isinstance(store, str) and store.startswith("s3:") else NullSink()
 
 
+def _accept(app: Any, options: Options) -> None:
+    """Accept our messages beside the app's own; with a key, nothing else: nothing else is signed."""
+    if options.signing_key and not options.accept_unsigned:
+        app.conf.accept_content = [serializer.NAME]
+        app.conf.result_accept_content = [app.conf.result_serializer]
+        return
+    for setting in ("accept_content", "result_accept_content"):
+        accepted = app.conf[setting]
+        if accepted is not None and serializer.NAME not in accepted:
+            app.conf[setting] = [*accepted, serializer.NAME]
+
+
 def _configure(app: Any, transport: str, *, publish: bool) -> None:
     if publish:
         before, app.conf.task_serializer = app.conf.task_serializer, serializer.NAME
         bound = tuple(app._tasks.values())  # noqa: SLF001 - app.tasks would bind those that are not, too
         follow_serializer(bound, before, serializer.NAME)
-    for setting in ("accept_content", "result_accept_content"):
-        accepted = app.conf[setting]
-        if accepted is not None and serializer.NAME not in accepted:
-            app.conf[setting] = [*accepted, serializer.NAME]
     if transport == "sqs":
         app.conf.broker_transport = SQS_TRANSPORT
         resolve_aliases[SQS_TRANSPORT] = "sqs"  # what Celery and Flower show of the broker

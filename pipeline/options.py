@@ -1,7 +1,11 @@
 """What an application may choose, with its defaults and its limits, checked when it is built."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from math import inf
+from typing import TypedDict
 
 DAY_SECONDS = 86_400
 
@@ -14,6 +18,9 @@ SQS_RETENTION_LIMIT_SECONDS = 14 * DAY_SECONDS
 REUSE_SECONDS = DAY_SECONDS
 """A retry publishes its payload again if that is younger when the retry may run, and else stores it anew. So
 a payload may be that much older than a message that names it: the sweep and the time chain count it in."""
+
+CENTURY_SECONDS = 36_525 * DAY_SECONDS
+"""No age may be greater: dates end."""
 
 ALIAS = re.compile(r"[a-z][a-z0-9_.-]{0,63}\Z", re.ASCII)
 
@@ -43,8 +50,10 @@ class Options:
     """Whether the app writes this form. With False it only reads it: the first step of a rolling upgrade."""
     codec: str = "msgpack"
     """``msgpack``, or ``pickle`` for those who trust everyone who can write to the queue."""
-    signing_key: bytes | None = None
-    """Secret shared by producers and workers: claims are signed, and unsigned ones refused."""
+    signing_key: bytes | None = field(default=None, repr=False)
+    """Secret shared by producers and workers: messages are signed, and nothing else is accepted."""
+    accept_unsigned: bool = False
+    """Whether unsigned messages are accepted although there is a ``signing_key``: for its roll-out alone."""
     store_retry_seconds: float = 30.0
     """How long one attempt waits for a store that is unavailable."""
     payload_ttl_seconds: int = 35 * DAY_SECONDS
@@ -52,23 +61,92 @@ class Options:
 
     def __post_init__(self) -> None:
         """Check each value, then each pair that must agree."""
-        for name in ("threshold_bytes", "result_threshold_bytes", "reserve_bytes"):
-            _at_least(0, name, getattr(self, name))
-        for name in ("broker_limit_bytes", "payload_limit_bytes", "payload_ttl_seconds"):
-            _at_least(1, name, getattr(self, name))
-        if not ALIAS.match(self.alias):
-            raise ValueError(f"alias={self.alias!r}: expected a lower-case name such as 'default'")
+        self._check_numbers()
+        self._check_texts()
+        _check_key(self.signing_key)
         if self.threshold_bytes > self.broker_limit_bytes:
             raise ValueError(
                 f"threshold_bytes={self.threshold_bytes} is above broker_limit_bytes="
                 f"{self.broker_limit_bytes}: such a body could neither travel inline nor be offloaded"
             )
-        if self.store_retry_seconds <= 0:
-            raise ValueError(f"store_retry_seconds={self.store_retry_seconds}: expected more than 0")
-        if self.signing_key is not None and len(self.signing_key) < 16:  # noqa: PLR2004 - 128 bits
-            raise ValueError("signing_key is shorter than 16 bytes: use secrets.token_bytes(32)")
+        if self.accept_unsigned and self.signing_key is None:
+            raise ValueError(
+                "accept_unsigned=True without a signing_key has no effect: remove it, or set a key"
+            )
+        if self.signing_key and not self.publish and not self.accept_unsigned:
+            raise ValueError(
+                "publish=False writes unsigned messages, and with a signing_key nothing accepts them: "
+                "set accept_unsigned=True as well, or publish=True"
+            )
+
+    def _check_numbers(self) -> None:
+        for name in ("threshold_bytes", "result_threshold_bytes", "reserve_bytes"):
+            _check_whole(name, getattr(self, name), least=0)
+        for name in ("broker_limit_bytes", "payload_limit_bytes"):
+            _check_whole(name, getattr(self, name), least=1)
+        _check_whole("payload_ttl_seconds", self.payload_ttl_seconds, least=1, most=CENTURY_SECONDS)
+        _check_kind(
+            "store_retry_seconds", self.store_retry_seconds, (int, float), "a number of seconds above 0"
+        )
+        if isinstance(self.store_retry_seconds, bool) or not 0 < self.store_retry_seconds < inf:
+            raise ValueError(
+                f"store_retry_seconds={self.store_retry_seconds}: expected a number of seconds above 0"
+            )
+
+    def _check_texts(self) -> None:
+        _check_kind("alias", self.alias, str, "a lower-case name such as 'default'")
+        if not ALIAS.match(self.alias):
+            raise ValueError(f"alias={self.alias!r}: expected a lower-case name such as 'default'")
+        _check_kind("codec", self.codec, str, "'msgpack' or 'pickle'")
+        for name in ("publish", "accept_unsigned"):
+            _check_kind(name, getattr(self, name), bool, "True or False")
 
 
-def _at_least(least: int, name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name}={value!r}: expected a whole number of bytes or seconds, {least} or more")
+class OptionValues(TypedDict, total=False):
+    """The fields of :class:`Options` as keyword arguments, so that type checkers know their names and types.
+
+    A test compares the two.
+    """
+
+    alias: str
+    threshold_bytes: int
+    result_threshold_bytes: int
+    broker_limit_bytes: int
+    payload_limit_bytes: int
+    reserve_bytes: int
+    publish: bool
+    codec: str
+    signing_key: bytes | None
+    accept_unsigned: bool
+    store_retry_seconds: float
+    payload_ttl_seconds: int
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a question for the known name that is most like an unknown one, or an empty text."""
+    close = get_close_matches(name, known, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _check_whole(name: str, value: object, *, least: int, most: float = inf) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        bound = f"{least} or more" if most == inf else f"{least} to {most}"
+        raise ValueError(f"{name}={value!r}: expected a whole number of bytes or seconds, {bound}")
+
+
+def _check_kind(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
+    """Check a type; as everywhere, a wrong configuration is a ``ValueError``."""
+    if not isinstance(value, kind):
+        raise ValueError(f"{name}={value!r}: expected {expected}")  # noqa: TRY004
+
+
+def _check_key(key: object) -> None:
+    """Check a signing key; what it is stands in no message."""
+    if key is None:
+        return
+    if not isinstance(key, bytes):
+        raise ValueError(  # noqa: TRY004 - as above
+            f"signing_key is a {type(key).__name__}: expected bytes, such as text.encode()"
+        )
+    if len(key) < 16:  # noqa: PLR2004 - 128 bits
+        raise ValueError("signing_key is shorter than 16 bytes: use secrets.token_bytes(32)")

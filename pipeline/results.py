@@ -32,9 +32,11 @@ def forget(result: AsyncResult[Any]) -> None:
 
 
 def _claims(stored: Any) -> list[Claim]:
-    signing_key = serializer.installed().options.signing_key
+    chosen = serializer.installed().options
     try:
-        payload = read(bytes(decompress_payload(stored)), signing_key).payload
+        message = read(
+            bytes(decompress_payload(stored)), chosen.signing_key, accept_unsigned=chosen.accept_unsigned
+        )
     except ClaimError:  # written before results were offloaded, or by another serializer
         return []
-    return [payload] if isinstance(payload, Claim) else []
+    return [message.payload] if isinstance(message.payload, Claim) else []

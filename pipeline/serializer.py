@@ -229,7 +229,8 @@ def decode(body: bytes | memoryview | str) -> Any:
     data = body.encode() if isinstance(body, str) else bytes(body)
     try:
         claimcheck = installed()
-        message = wire_form.read(data, claimcheck.options.signing_key)
+        chosen = claimcheck.options
+        message = wire_form.read(data, chosen.signing_key, accept_unsigned=chosen.accept_unsigned)
         if message.shape == "value":
             return _value(claimcheck, message)
         return _task(claimcheck, message, data)

@@ -5,8 +5,12 @@ Every implementation passes ``tests/integration/test_store.py``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf
+from time import monotonic
 from typing import Protocol
 
 from pipeline.errors import StoreError
@@ -60,3 +64,25 @@ class Store(Protocol):
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Yield the objects whose key starts with the store's prefix followed by ``prefix``, in key order."""
+
+
+_deadline: ContextVar[float] = ContextVar("deadline", default=inf)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Bound the calls of a store in a ``with`` block, in this thread or greenlet: see :func:`deadline`."""
+    token = _deadline.set(monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def deadline() -> float:
+    """Return when a call under way must have ended, by :func:`time.monotonic`; ``inf`` if nobody waits.
+
+    A store whose answers can take long asks for it, and raises
+    :class:`~pipeline.errors.StoreUnavailableError` then. It may allow for the size of a payload.
+    """
+    return _deadline.get()

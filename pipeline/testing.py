@@ -8,14 +8,21 @@ Both wrap any :class:`~pipeline.store.Store`, so a test says what goes wrong and
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from pipeline.errors import StoreError
+from pipeline.once import Records, records_of
 from pipeline.store import Store, StoredObject
+
+T = TypeVar("T")
 
 VERBS = ("put", "get", "delete", "list")
 """The verbs of a store."""
+
+RECORD_VERBS = ("read", "write", "remove")
+"""The verbs of its records, which ``@idempotent`` uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +35,7 @@ class FaultyStore:
     Args:
         store: what answers the calls that go through.
         fail: errors to raise, in order; None for a call that succeeds.
-        verbs: the verbs that fail; by default all of them.
+        verbs: the verbs that fail; by default all of a store, and none of its records.
         after: act first and raise then, like an answer that got lost on its way.
     """
 
@@ -39,9 +46,10 @@ class FaultyStore:
     _left: dict[str, Iterator[BaseException | None]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        unknown = set(self.verbs) - set(VERBS)
+        known = VERBS + RECORD_VERBS
+        unknown = set(self.verbs) - set(known)
         if unknown:
-            raise ValueError(f"verbs={sorted(unknown)}: expected some of {', '.join(VERBS)}")
+            raise ValueError(f"verbs={sorted(unknown)}: expected some of {', '.join(known)}")
         object.__setattr__(self, "_left", {verb: iter(tuple(self.fail)) for verb in self.verbs})
 
     @property
@@ -51,30 +59,35 @@ class FaultyStore:
 
     def put(self, key: str, payload: bytes, metadata: Mapping[str, str]) -> None:
         """Fail as ordered, or put."""
-        error = self._next("put")
-        if error is None or self.after:
-            self.store.put(key, payload, metadata)
-        _raise(error)
+        self._act("put", lambda: self.store.put(key, payload, metadata))
 
     def get(self, key: str, size_bytes: int) -> bytes:
         """Fail as ordered, or get."""
-        _raise(self._next("get"))
-        return self.store.get(key, size_bytes)
+        return self._act("get", lambda: self.store.get(key, size_bytes))
 
     def delete(self, keys: Sequence[str]) -> Mapping[str, StoreError]:
         """Fail as ordered, or delete."""
-        error = self._next("delete")
-        left = self.store.delete(keys) if error is None or self.after else {}
-        _raise(error)
-        return left
+        return self._act("delete", lambda: self.store.delete(keys))
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Fail as ordered, at the call, or list."""
-        _raise(self._next("list"))
-        return self.store.list(prefix)
+        return self._act("list", lambda: self.store.list(prefix))
 
-    def _next(self, verb: str) -> BaseException | None:
-        return next(self._left.get(verb, iter(())), None)
+    def records(self) -> Records:
+        """Return the records of the store inside, whose verbs fail as ordered where ``verbs`` names them.
+
+        Raises:
+            ValueError: the store inside keeps none.
+        """
+        return _Doubled(records_of(self.store), self._act)
+
+    def _act(self, verb: str, call: Callable[[], T]) -> T:
+        error = next(self._left.get(verb, iter(())), None)
+        if error is None:
+            return call()
+        if self.after:
+            call()
+        raise error
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,25 +120,45 @@ class CountingStore:
 
     def put(self, key: str, payload: bytes, metadata: Mapping[str, str]) -> None:
         """Count, and put."""
-        self._calls.append(("put", len(payload)))
-        self.store.put(key, payload, metadata)
+        self._count("put", lambda: self.store.put(key, payload, metadata), len(payload))
 
     def get(self, key: str, size_bytes: int) -> bytes:
         """Count, and get."""
-        self._calls.append(("get", size_bytes))
-        return self.store.get(key, size_bytes)
+        return self._count("get", lambda: self.store.get(key, size_bytes), size_bytes)
 
     def delete(self, keys: Sequence[str]) -> Mapping[str, StoreError]:
         """Count, and delete."""
-        self._calls.append(("delete", 0))
-        return self.store.delete(keys)
+        return self._count("delete", lambda: self.store.delete(keys))
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Count, and list."""
-        self._calls.append(("list", 0))
-        return self.store.list(prefix)
+        return self._count("list", lambda: self.store.list(prefix))
+
+    def records(self) -> Records:
+        """Return the records of the store inside, whose ``read``, ``write`` and ``remove`` are counted too.
+
+        Raises:
+            ValueError: the store inside keeps none.
+        """
+        return _Doubled(records_of(self.store), self._count)
+
+    def _count(self, verb: str, call: Callable[[], T], size_bytes: int = 0) -> T:
+        self._calls.append((verb, size_bytes))
+        return call()
 
 
-def _raise(error: BaseException | None) -> None:
-    if error is not None:
-        raise error
+@dataclass(frozen=True, slots=True)
+class _Doubled:
+    """Records whose verbs go through what a double does with each."""
+
+    records: Records
+    act: Callable[[str, Callable[[], Any]], Any]
+
+    def read(self, key: str) -> tuple[bytes, str] | None:
+        return self.act("read", lambda: self.records.read(key))  # type: ignore[no-any-return]
+
+    def write(self, key: str, content: bytes, tag: str | None) -> str | None:
+        return self.act("write", lambda: self.records.write(key, content, tag))  # type: ignore[no-any-return]
+
+    def remove(self, key: str, tag: str) -> bool:
+        return self.act("remove", lambda: self.records.remove(key, tag))  # type: ignore[no-any-return]

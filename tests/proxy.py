@@ -291,6 +291,22 @@ def _reset(link, request, content):
     return _truncate(link, request, content)
 
 
+def _trickle(seconds):
+    """Make a rule's act: no pause is long enough to be taken for silence."""
+
+    def act(link, request, content):
+        with link.forwarded(request, content) as answer:
+            request.status = answer.head.status
+            link.client.sendall(answer.head.raw)
+            for byte in chain.from_iterable(answer.body):
+                link.client.sendall(bytes([byte]))
+                if link.is_cut.wait(seconds):
+                    break
+        return False
+
+    return act
+
+
 def _fail(status, text):
     def act(link, request, content):
         for _ in content:
@@ -346,6 +362,10 @@ class Proxy:
     def flip(self, match=None, times=None):
         """Change one bit of the answer's body."""
         return self._order("flip", match, times, _flip)
+
+    def trickle(self, match=None, times=None, seconds=0.2):
+        """Send the head of the answer, and then a byte of its body at a time, with pauses."""
+        return self._order("trickle", match, times, _trickle(seconds))
 
     def lose(self, match=None, times=None):
         """Let the server act, and close the connection without a word."""

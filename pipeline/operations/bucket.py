@@ -86,10 +86,12 @@ class Bucket:
         return (datetime.now(UTC) - parsedate_to_datetime(stated)).total_seconds()
 
 
-def is_about(error: StoreError, code: str) -> bool:
-    """Say whether an error means the same as one of S3's codes."""
+def is_about(error: StoreError, *codes: str) -> bool:
+    """Say whether an error means the same as one of these codes of S3's."""
     cause = error.__cause__
-    return isinstance(cause, Exception) and _known(cause) and meaning_of(cause) is CODES[code]
+    if not isinstance(cause, Exception) or not _known(cause):
+        return False
+    return meaning_of(cause) in [CODES[code] for code in codes]
 
 
 def _known(cause: Exception) -> bool:

@@ -15,6 +15,7 @@ from pipeline.claim import new_key
 from pipeline.claimcheck import ClaimCheck
 from pipeline.errors import PayloadMissingError, StoreError, StoreUnavailableError
 from pipeline.operations.bucket import Bucket, is_about
+from pipeline.operations.misnamed import misnamed
 from pipeline.operations.permissions import denied
 from pipeline.options import DAY_SECONDS, SQS_RETENTION_LIMIT_SECONDS
 from pipeline.queues import Queue, QueueError, Queues
@@ -28,6 +29,9 @@ SKEW_LIMIT_SECONDS = 60
 
 QUEUE_SECONDS = 4 * DAY_SECONDS
 """What SQS itself gives a queue as retention. Source: SQS API Reference, CreateQueue."""
+
+CREDENTIALS = ("InvalidAccessKeyId", "SignatureDoesNotMatch")
+"""Codes of S3's that stand for what it says of wrong credentials."""
 
 PROBE = b"claimcheck"
 ANSWER_SECONDS = (2, 4, 8)
@@ -62,6 +66,9 @@ def check_settings(app: Any, claimcheck: ClaimCheck) -> Iterator[Check]:
     writes = app.conf.task_serializer
     if claimcheck.options.publish:
         yield Check("task_serializer", writes == serializer.NAME, f"{writes}", mend)
+    for name, meant in misnamed(app.conf):
+        said = f"nothing reads it; did you mean {meant}?"
+        yield Check(f"setting {name}", False, said, f"rename it to {meant}")  # noqa: FBT003
     yield Check(
         "accept_content", serializer.NAME in app.conf.accept_content, f"{app.conf.accept_content}", mend
     )
@@ -72,18 +79,18 @@ def check_store(store: Store) -> Iterator[Check]:
     failures = _failures(store)
     errors = [error for error in failures.values() if error]
     lost = next((error for error in errors if isinstance(error, StoreUnavailableError)), None)
-    if lost:
+    if lost and not is_about(lost, *CREDENTIALS):
         yield Check("store", False, str(lost), "check endpoint, region and network")  # noqa: FBT003
         return
-    for name, code, mend in (
-        ("credentials", "InvalidAccessKeyId", "aws configure, or give this process a role"),
+    for name, codes, mend in (
+        ("credentials", CREDENTIALS, "aws configure, or give this process a role"),
         (
             "bucket",
-            "NoSuchBucket",
+            ("NoSuchBucket",),
             "make it as deploy/README.md says, or for development: pipeline provision",
         ),
     ):
-        error = next((error for error in errors if is_about(error, code)), None)
+        error = next((error for error in errors if is_about(error, *codes)), None)
         yield Check(name, error is None, str(error or ""), mend)
         if error:
             return

@@ -18,6 +18,7 @@ from pipeline.errors import (
     StoreUnavailableError,
 )
 from pipeline.store import StoredObject
+from pipeline.stores.file_private import make_directory, write_file
 
 if TYPE_CHECKING:
     from pipeline.stores.file_once import FileRecords
@@ -48,7 +49,8 @@ class FileStore:
     A payload appears whole or not at all: it is written to a file of its own, which is then linked
     to its key, and a link never replaces what is there. The file system must know hard links. Nothing
     is flushed to the disk, so a power cut may take the last payloads. Metadata is dropped: no verb
-    gives it back, and a second file for each payload could get lost by itself.
+    gives it back, and a second file for each payload could get lost by itself. What is made here is its
+    owner's alone (files 0600, directories 0700): producers and workers run as one user.
 
     Args:
         directory: where payloads lie; keys are paths below it, and none can lead out of it.
@@ -73,10 +75,10 @@ class FileStore:
         """
         with _translated(key):
             path, incoming = self._path(key), Path(self._root, INCOMING, secrets.token_hex(16))
-            incoming.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(incoming.parent)
             try:
-                incoming.write_bytes(payload)
-                path.parent.mkdir(parents=True, exist_ok=True)
+                write_file(incoming, payload)
+                make_directory(path.parent)
                 path.hardlink_to(incoming)
             except FileExistsError:
                 _accept_if_same(path, key, payload)
@@ -192,7 +194,15 @@ def _stored(path: str, key: str) -> Iterator[StoredObject]:
         status = Path(path).stat()
     except FileNotFoundError:  # deleted since it was seen
         return
-    yield StoredObject(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
+    yield StoredObject(key, status.st_size, _modified(status.st_mtime))
+
+
+def _modified(seconds: float) -> datetime:
+    """Return a file's time, which anybody may set, within the years that ``datetime`` knows."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError):
+        return datetime.max.replace(tzinfo=UTC) if seconds > 0 else datetime.min.replace(tzinfo=UTC)
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from pipeline.stores.file_private import make_directory, write_file
+
 
 @dataclass(frozen=True, slots=True)
 class FileRecords:
@@ -50,8 +52,8 @@ class FileRecords:
                 return None
             written = self.incoming / secrets.token_hex(16)
             try:
-                written.write_bytes(content)
-                path.parent.mkdir(parents=True, exist_ok=True)
+                write_file(written, content)
+                make_directory(path.parent)
                 written.replace(path)
             finally:
                 written.unlink(missing_ok=True)
@@ -72,9 +74,9 @@ class FileRecords:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        self.incoming.mkdir(parents=True, exist_ok=True)
+        make_directory(self.incoming)
         # A description of its own for each use: threads exclude one another as processes do.
-        lock = os.open(self.incoming / "once.lock", os.O_CREAT | os.O_RDWR, 0o666)
+        lock = os.open(self.incoming / "once.lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

@@ -230,7 +230,7 @@ class S3Store:
         return {name: value for name, value in chosen.items() if value}
 
     def _translated(self, what: str) -> AbstractContextManager[None]:
-        return translated(self._place(what), self._clients.region_name)
+        return translated(self._place(what), self._clients.region_name, self._clients.renew)
 
     def _place(self, what: str) -> str:
         return f"bucket={self.bucket}, {what}"

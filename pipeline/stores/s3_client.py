@@ -62,6 +62,13 @@ class ClientPerProcess:
         if client is not None:
             client.close()
 
+    def renew(self) -> None:
+        """Let the next call make a new client, which finds its credentials anew: files, roles, metadata.
+
+        Requests under way go on with the old one; its connections are closed when nobody holds it any more.
+        """
+        self._clients.pop(os.getpid(), None)
+
     def region_name(self) -> str:
         """Return the region that this process's client asks in, or say that there is none. Never fails."""
         client = self._clients.get(os.getpid())

@@ -30,6 +30,30 @@ KEY_TAKEN_CODES = frozenset({"PreconditionFailed", "412", "NoSuchUpload"})
 ``NoSuchUpload`` is the second answer to a CompleteMultipartUpload whose first answer was lost.
 """
 
+THROTTLING_CODES = frozenset(
+    {
+        "429",
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
+        "KMS.LimitExceededException",
+        "KMS.ThrottlingException",
+        "LimitExceededException",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequests",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
+    }
+)
+"""All spellings of "slow down". Source: botocore 1.44.5, ``retries/standard.py``."""
+
 _CAUSE_LENGTH = 300
 
 
@@ -41,6 +65,8 @@ class Meaning:
     fact: str
     remedy: str
     """What a person can do about it; may name ``{client_region}`` and ``{bucket_region}``."""
+    renews: bool = False
+    """Whether credentials are to be found anew before the next request."""
 
 
 _MISSING = Meaning(PayloadMissingError, "payload missing", "released, expired, or never written")
@@ -61,6 +87,17 @@ _CREDENTIALS = Meaning(
     StoreDeniedError,
     "store refuses our credentials",
     "give this process valid credentials (environment, profile or role), and check its clock",
+    renews=True,
+)
+_STALE = Meaning(
+    StoreUnavailableError,
+    "store does not accept our credentials now",
+    "they are read anew before the next try; if this goes on, give this process valid credentials "
+    "(environment, profile or role)",
+    renews=True,
+)
+_SKEWED = Meaning(
+    StoreUnavailableError, "store does not accept our clock", "set the clock of this machine; try again later"
 )
 _REGION = Meaning(
     StoreDeniedError,
@@ -101,13 +138,18 @@ CODES: Mapping[str, Meaning] = {
     "NotSignedUp": _FORBIDDEN,
     "InvalidObjectState": _FORBIDDEN,
     "403": _FORBIDDEN,
-    "400": _FORBIDDEN,
-    "InvalidAccessKeyId": _CREDENTIALS,
     "SignatureDoesNotMatch": _CREDENTIALS,
-    "ExpiredToken": _CREDENTIALS,
-    "InvalidToken": _CREDENTIALS,
-    "TokenRefreshRequired": _CREDENTIALS,
-    "RequestTimeTooSkewed": _CREDENTIALS,
+    "ExpiredToken": _STALE,
+    "ExpiredTokenException": _STALE,
+    "InvalidAccessKeyId": _STALE,
+    "InvalidClientTokenId": _STALE,
+    "InvalidToken": _STALE,
+    "RequestExpired": _STALE,
+    "TokenRefreshRequired": _STALE,
+    "UnrecognizedClientException": _STALE,
+    "400": _STALE,
+    "RequestTimeTooSkewed": _SKEWED,
+    "RequestInTheFuture": _SKEWED,
     "PermanentRedirect": _REGION,
     "301": _REGION,
     "AuthorizationHeaderMalformed": _REGION,
@@ -119,7 +161,6 @@ CODES: Mapping[str, Meaning] = {
     "KMS.InvalidStateException": _KMS,
     "KMS.KMSInvalidStateException": _KMS,
     "KMS.NotFoundException": _KMS,
-    "KMS.ThrottlingException": _UNAVAILABLE,
     "EntityTooLarge": _CONFIGURATION,
     "InvalidBucketName": _CONFIGURATION,
     "KeyTooLongError": _CONFIGURATION,
@@ -134,13 +175,13 @@ CODES: Mapping[str, Meaning] = {
     "OperationAborted": _UNAVAILABLE,
     "RequestTimeout": _UNAVAILABLE,
     "ServiceUnavailable": _UNAVAILABLE,
-    "SlowDown": _UNAVAILABLE,
-    "Throttling": _UNAVAILABLE,
-    "ThrottlingException": _UNAVAILABLE,
     "500": _UNAVAILABLE,
     "503": _UNAVAILABLE,
+    **dict.fromkeys(THROTTLING_CODES, _UNAVAILABLE),
 }
-"""S3's error codes."""
+"""S3's error codes, and those of STS and KMS that come through it. AWS refuses a new key
+until all of it knows the key, and an old one until this process has read the new one: both pass. Sources: S3
+API Reference, "Error responses"; IAM User Guide, "Changes that I make are not always immediately visible"."""
 
 CLASSES: Mapping[type[Exception], Meaning] = {
     boto.NoCredentialsError: _CREDENTIALS,
@@ -196,12 +237,15 @@ hiccup.
 
 
 @contextmanager
-def translated(place: str, client_region: Callable[[], str]) -> Iterator[None]:
+def translated(
+    place: str, client_region: Callable[[], str], renew: Callable[[], None] = lambda: None
+) -> Iterator[None]:
     """Turn every error of the vendor's into one of ours, in any process.
 
     Args:
         place: where it happened, such as ``bucket=…, key=…``.
         client_region: asked only once something has failed; must not fail itself.
+        renew: called if credentials were not accepted; must not fail itself.
 
     Raises:
         PayloadMissingError, PayloadCorruptError, StoreDeniedError, StoreUnavailableError: as the table says.
@@ -209,7 +253,10 @@ def translated(place: str, client_region: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except VENDOR_ERRORS as exc:
-        raise explain(exc, place, client_region()) from exc
+        error = explain(exc, place, client_region())
+        if meaning_of(exc).renews:
+            renew()
+        raise error from exc
 
 
 def explain(exc: Exception, place: str, client_region: str) -> PipelineError:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from pipeline.store import deadline
 from pipeline.stores.s3_errors import code_of
+from pipeline.stores.s3_reading import cut_off
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -51,7 +53,7 @@ class S3Records:
                 if code_of(exc) in NOT_SO_CODES:
                     return None
                 raise
-            with closing(answer["Body"]) as body:
+            with closing(answer["Body"]) as body, cut_off(body, deadline()):
                 return body.read(), answer["ETag"]
 
     def write(self, key: str, content: bytes, tag: str | None) -> str | None:

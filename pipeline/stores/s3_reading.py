@@ -6,16 +6,20 @@ botocore repeats a request that fails, but nothing once its body has begun to ar
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
+from math import inf
+from threading import Timer
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 from urllib3.exceptions import HTTPError
 
 from pipeline.errors import PayloadCorruptError, StoreUnavailableError
+from pipeline.store import deadline
 from pipeline.stores.s3_errors import answer_of, code_of
 
 if TYPE_CHECKING:
@@ -43,6 +47,9 @@ more than this. Measured on ministack, 128 MiB: 64 KiB at a time take 223 ms, 25
 READS_COUNT = 5
 """How often reading one range may begin, each time where it broke off, before it has failed."""
 
+SLOWEST_BYTES_PER_SECOND = 1024**2
+"""A payload is given a second more than its reader would wait for each so many bytes of it."""
+
 _BROKEN = (HTTPClientError, IncompleteReadError, HTTPError)
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)\Z", re.ASCII)
 
@@ -59,7 +66,8 @@ def read_object(client: "S3Client", bucket: str, key: str, size_bytes: int) -> b
     # BytesIO gives its memory away as bytes, uncopied, once no view of it is left.
     buffer = BytesIO(bytes(size_bytes))
     with buffer.getbuffer() as view:
-        read = partial(_Reading(client, bucket, key, size_bytes).read, view, step)
+        until = deadline() + size_bytes / SLOWEST_BYTES_PER_SECOND
+        read = partial(_Reading(client, bucket, key, size_bytes, until).read, view, step)
         in_parallel(read, range(0, max(size_bytes, 1), step))
     return buffer.getvalue()
 
@@ -82,6 +90,8 @@ class _Reading:
     bucket: str
     key: str
     size_bytes: int
+    until: float
+    """When all of it must be here."""
 
     def read(self, view: memoryview, step: int, start: int) -> None:
         """Fill ``view`` from ``start`` on, for ``step`` bytes or to its end."""
@@ -90,16 +100,16 @@ class _Reading:
         for _ in range(READS_COUNT):
             body, begins, etag = self._open(start, stop, etag)
             try:
-                for count in _pour(body, start - begins, view[start:stop]):
-                    start += count
+                with cut_off(body, self.until):
+                    for count in _pour(body, start - begins, view[start:stop]):
+                        start += count
             except _BROKEN as exc:
                 broken = exc
             if start == stop:
                 return
-        raise StoreUnavailableError(
-            f"store unavailable [bucket={self.bucket}, key={self.key}]: {READS_COUNT} connections broke, "
-            f"the last at byte {start} of {self.size_bytes}; try again later"
-        ) from broken
+            if monotonic() >= self.until:
+                break
+        raise self._gave_up(start) from broken
 
     def _open(self, start: int, stop: int, etag: str) -> "tuple[StreamingBody, int, str]":
         """Return a body, the byte of the object that it begins with, and the object's ETag."""
@@ -120,11 +130,42 @@ class _Reading:
             raise self._another_size(total)
         return answer["Body"], begins, answer.get("ETag", "")
 
+    def _gave_up(self, start: int) -> StoreUnavailableError:
+        is_slow = monotonic() >= self.until
+        why = "it sends too slowly" if is_slow else f"{READS_COUNT} connections broke"
+        return StoreUnavailableError(
+            f"store unavailable [bucket={self.bucket}, key={self.key}]: {why}, "
+            f"the last at byte {start} of {self.size_bytes}; try again later"
+        )
+
     def _another_size(self, actual: object) -> PayloadCorruptError:
         return PayloadCorruptError(
             f"payload corrupt [bucket={self.bucket}, key={self.key}]: the object has {actual} bytes, and "
             f"the claim says {self.size_bytes}; somebody wrote to the bucket, or the claim was forged"
         )
+
+
+@contextmanager
+def cut_off(body: "StreamingBody", until: float) -> Iterator[None]:
+    """Let a body's connection end at a time: one that sends a byte a second is never silent.
+
+    Source: urllib3 2.3, ``HTTPResponse.shutdown``, which is there for other threads to call.
+    """
+    if until == inf:
+        yield
+        return
+    timer = Timer(max(until - monotonic(), 0), _shut, [body])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _shut(body: "StreamingBody") -> None:
+    with suppress(ValueError, RuntimeError, OSError):  # it has been read meanwhile
+        body._raw_stream.shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def _pour(body: "StreamingBody", skip_bytes: int, view: memoryview) -> Iterator[int]:

@@ -11,7 +11,10 @@ from pipeline import log_lines, serializer, timechain
 from pipeline.claimcheck import ClaimCheck
 from pipeline.errors import ClaimError, StoreError, StoreUnavailableError
 from pipeline.metrics import HEARTBEAT_FAILURES, MESSAGES_UNSETTLED, Metric, Recorder
+from pipeline.options import Options
 from pipeline.publication.reuse import reuses
+from pipeline.store import Store
+from pipeline.stores.memory import MemoryStore
 from pipeline.transport import Transport
 from pipeline.transport.heartbeat import Heartbeat
 from pipeline.worker.bound import has_copied_serializer
@@ -46,10 +49,11 @@ class ClaimCheckStep(bootsteps.Step):
         app = worker.app
         try:
             claimcheck = serializer.installed()
-            _check_configuration(app, publish=claimcheck.options.publish)
+            _check_configuration(app, claimcheck.options)
             timechain.check_tasks(app)
             health = health_of(worker, claimcheck.recorder)
             _check_store(claimcheck)
+            _warn_of_memory(claimcheck.store, timechain.scheme_of(app))
         except (ValueError, StoreError, ClaimError) as exc:
             raise SystemExit(f"claimcheck: {exc}") from exc
         reuses.open()
@@ -89,15 +93,36 @@ def _count(recorder: Recorder, metric: Metric, queue: str, _code: str) -> None:
     recorder.record(metric, queue=queue)
 
 
-def _check_configuration(app: Any, *, publish: bool) -> None:
+def _check_configuration(app: Any, options: Options) -> None:
     writes, reads = app.conf.task_serializer, app.conf.accept_content
-    if serializer.NAME not in reads or (publish and writes != serializer.NAME):
+    if serializer.NAME not in reads or (options.publish and writes != serializer.NAME):
         raise ValueError(
             f"task_serializer is {writes!r} and accept_content {reads!r}, without {serializer.NAME!r}: "
             "call pipeline.install(app, …) after the app has read its configuration"
         )
-    if publish:
+    if options.signing_key and not options.accept_unsigned:
+        _check_signed(app)
+    elif options.publish:
         _warn_of_others(app.tasks.values())
+
+
+def _check_signed(app: Any) -> None:
+    """Check that nothing unsigned is accepted, and that no task is published unsigned.
+
+    Raises:
+        ValueError: something is; names it.
+    """
+    if set(app.conf.accept_content) != {serializer.NAME}:
+        raise ValueError(
+            f"accept_content is {app.conf.accept_content!r}, and with a signing_key nothing unsigned may be "
+            "accepted: leave it as pipeline.install sets it, or install with accept_unsigned=True"
+        )
+    unsigned = sorted(it.name for it in app.tasks.values() if it.serializer != serializer.NAME)
+    if unsigned:
+        raise ValueError(
+            f"unsigned, and with a signing_key accepted by no worker: {', '.join(unsigned)}; remove their "
+            f"serializer= or set it to {serializer.NAME!r}, or install with accept_unsigned=True"
+        )
 
 
 def _warn_of_others(tasks: Iterable[Any]) -> None:
@@ -109,6 +134,16 @@ def _warn_of_others(tasks: Iterable[Any]) -> None:
             "call it earlier, or give them serializer=%r",
             ", ".join(sorted(others)),
             serializer.NAME,
+        )
+
+
+def _warn_of_memory(store: Store, transport: str) -> None:
+    """Say that payloads stay in one process although messages leave it."""
+    if isinstance(store, MemoryStore) and transport != "memory":
+        logger.warning(
+            "claimcheck: a payload in a memory:// store is for its own process alone, and messages leave it "
+            "through %s: a task whose payload another process has put there fails; use s3:// or file://",
+            transport,
         )
 
 

@@ -422,3 +422,12 @@ class TestRemoteControl:
         assert ill(checks) == ["queues", "remote control"]
         assert "InvalidClientTokenId" in checks["remote control"]["detail"]
         assert "credentials" in checks["remote control"]["mend"]
+
+
+def test_a_misnamed_setting_is_found(house):
+    """A setting that nothing reads is a finding, which names the one that is read."""
+    house.shop.app.conf.transport_options = {"visibility_timeout": 1_800}
+    code, checks = examine()
+
+    assert (code, ill(checks)) == (1, ["setting transport_options"])
+    assert checks["setting transport_options"]["mend"] == "rename it to broker_transport_options"

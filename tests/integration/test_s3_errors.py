@@ -8,6 +8,7 @@ import proxy as doubles
 import pytest
 from botocore import exceptions as boto
 from botocore.exceptions import ClientError
+from botocore.retries.standard import ThrottledRetryableChecker
 from urllib3.exceptions import SSLError
 
 from pipeline.errors import (
@@ -85,11 +86,13 @@ def test_every_code_has_its_error(code):
         (PayloadMissingError, ["NoSuchKey", "404"]),
         (
             StoreDeniedError,
-            ["NoSuchBucket", "AccessDenied", "403", "InvalidAccessKeyId", "ExpiredToken", "301"],
+            ["NoSuchBucket", "AccessDenied", "403", "301"],
         ),
         (StoreDeniedError, ["SignatureDoesNotMatch", "PermanentRedirect", "AuthorizationHeaderMalformed"]),
         (StoreDeniedError, ["IllegalLocationConstraintException", "KMS.DisabledException"]),
         (StoreUnavailableError, ["SlowDown", "InternalError", "503", "KMS.ThrottlingException"]),
+        (StoreUnavailableError, ["InvalidAccessKeyId", "ExpiredToken", "RequestTimeTooSkewed"]),
+        (StoreUnavailableError, ThrottledRetryableChecker._THROTTLED_ERROR_CODES),
         (StoreUnavailableError, ["ConditionalRequestConflict", "NoSuchUpload", "NeverHeardOf", "", None]),
     ],
 )
@@ -198,9 +201,7 @@ def test_missing_bucket(aws, call):
     ("code", "words"),
     [
         ("AccessDenied", "s3:ListBucket"),
-        ("InvalidAccessKeyId", "valid credentials"),
         ("SignatureDoesNotMatch", "valid credentials"),
-        ("ExpiredToken", "valid credentials"),
         ("KMS.DisabledException", "kms_key_id"),
     ],
 )

@@ -33,6 +33,7 @@ STOREYS = [
 
 VENDORS = {
     "celery": {
+        "operations",
         "deferred",
         "serializer",
         "publisher",

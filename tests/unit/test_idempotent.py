@@ -26,7 +26,6 @@ from pipeline.once import Record, record_key, records_of
 from pipeline.operations import sweep
 from pipeline.operations.sweep import Swept
 from pipeline.stores.memory import MemoryStore
-from pipeline.testing import CountingStore
 
 KEY = record_key("claims", "charge", '"one"')
 DAY = timedelta(days=1)
@@ -210,9 +209,9 @@ def test_the_wrong_order_is_refused(app):
 def test_a_store_without_records_is_refused(app, claimcheck):
     """A store that cannot write on condition is refused by name, and nothing runs."""
     charge, runs = counting(app)
-    object.__setattr__(claimcheck, "store", CountingStore(claimcheck.store))
+    object.__setattr__(claimcheck, "store", object())
 
-    with delivered(charge), pytest.raises(ValueError, match=r"CountingStore has no records\(\)"):
+    with delivered(charge), pytest.raises(ValueError, match=r"object has no records\(\)"):
         charge.run()
     assert runs == []
 

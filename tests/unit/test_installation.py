@@ -51,7 +51,18 @@ def test_results_are_accepted_where_the_app_lists_them(app):
 @pytest.mark.parametrize(
     ("conf", "options", "expected"),
     [
-        ({}, {"treshold_bytes": 1}, "unknown option treshold_bytes: expected one of alias, threshold_bytes"),
+        (
+            {},
+            {"treshold_bytes": 1},
+            r"unknown option treshold_bytes \(did you mean threshold_bytes\?\): expected one of alias, thres",
+        ),
+        (
+            {},
+            {"encryption": "AES256"},
+            r"unknown option encryption \(did you mean server_side_encryption\?\)",
+        ),
+        ({}, {"key_id": "k"}, r"unknown option key_id \(did you mean kms_key_id\?\)"),
+        ({}, {"nothing_like_it": 1}, "unknown option nothing_like_it: expected one of alias"),
         ({}, {"threshold_bytes": -1}, "threshold_bytes=-1"),
         ({}, {"codec": "yaml"}, "codec='yaml'"),
         ({"task_protocol": 1}, {}, "task_protocol=1"),

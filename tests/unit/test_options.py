@@ -1,8 +1,10 @@
 """Options are checked when they are set."""
 
+from typing import get_type_hints
+
 import pytest
 
-from pipeline.options import Options
+from pipeline.options import Options, OptionValues
 
 
 @pytest.mark.parametrize(
@@ -15,13 +17,50 @@ from pipeline.options import Options
         ({"payload_limit_bytes": 0}, "payload_limit_bytes=0"),
         ({"store_retry_seconds": 0}, "store_retry_seconds=0"),
         ({"signing_key": b"short"}, "secrets.token_bytes"),
+        (
+            {"signing_key": "a secret that is a text"},
+            "signing_key is a str: expected bytes, such as text.encode",
+        ),
+        ({"signing_key": bytearray(32)}, "signing_key is a bytearray: expected bytes"),
         ({"alias": "Not an alias"}, "alias='Not an alias'"),
+        ({"payload_ttl_seconds": 10**12}, "payload_ttl_seconds=1000000000000: .* to 3155760000"),
+        ({"store_retry_seconds": float("nan")}, "store_retry_seconds=nan"),
+        ({"store_retry_seconds": float("inf")}, "store_retry_seconds=inf"),
+        ({"accept_unsigned": True}, "without a signing_key has no effect"),
+        ({"signing_key": bytes(16), "publish": False}, "publish=False writes unsigned messages"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(options, expected):
     """A wrong option raises ValueError that names it, its value and what was expected."""
     with pytest.raises(ValueError, match=expected):
         Options(**options)
+
+
+@pytest.mark.parametrize("name", Options.__dataclass_fields__)
+@pytest.mark.parametrize("value", ["", "text", b"", -1, 1.5, True, [], {}, object(), float("nan"), 10**400])
+def test_any_value_is_taken_or_refused_in_a_sentence(name, value):
+    """Whatever somebody gives for an option, it is taken, or a ValueError names the option."""
+    said = name
+    try:
+        Options(**{name: value})
+    except ValueError as exc:
+        said = str(exc)
+
+    assert said.startswith(name)
+
+
+def test_a_refused_key_is_not_shown():
+    """What is wrong with a signing key is said without the key."""
+    with pytest.raises(ValueError, match="signing_key") as caught:
+        Options(signing_key="hunter2")
+
+    assert "hunter2" not in str(caught.value)
+
+
+def test_type_checkers_know_every_option():
+    """The types of ``install``'s keyword arguments are those of the options, name by name."""
+    assert get_type_hints(OptionValues) == get_type_hints(Options)
+    assert OptionValues.__optional_keys__ == Options.__dataclass_fields__.keys()
 
 
 def test_the_defaults_are_consistent():

@@ -1,0 +1,78 @@
+"""What lies under a store's prefix and is none of ours: no name and no date of it ends a sweep."""
+
+import os
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pipeline.claim import new_key
+from pipeline.operations import sweep
+from pipeline.operations.sweep import Swept
+from pipeline.stores.file import FileStore
+from pipeline.stores.memory import MemoryStore
+from pipeline.stores.s3 import S3Store
+
+DIGITS = "0" * 40
+FOREIGN = [
+    f"claims/v1/2026/99/99/{DIGITS}",
+    f"claims/v1/2026/02/30/{DIGITS}",
+    f"claims/v1/0000/01/01/{DIGITS}",
+    f"claims/v1/2026/1/1/{DIGITS}",
+    f"claims/v1/2026/01/01/{DIGITS}.tmp",
+    f"claims/v1/2026/01/01/{'Z' * 40}",
+    f"claims/v1/٢٠٢٦/01/01/{DIGITS}",
+    "claims/v1/notes & <more>.txt",
+    "claims/v1/a b+c%2Fd",
+    "claims/v1/😀",
+    "claims/once/v1/" + DIGITS,
+]
+
+
+@pytest.fixture(params=["memory", "file", "moto", "ministack"])
+def store(request, tmp_path, monkeypatch):
+    """Each kind of store."""
+    if request.param == "memory":
+        return MemoryStore("claims")
+    if request.param == "file":
+        return FileStore(tmp_path, "claims")
+    from shops import entered
+
+    return S3Store(entered(request.getfixturevalue(request.param), monkeypatch).bucket(), "claims")
+
+
+def test_foreign_objects_are_counted_and_skipped(store):
+    """A name that we could not have made is foreign: the sweep goes on, and finds its orphan."""
+    for key in FOREIGN:
+        store.put(key, b"x", {})
+    store.put(ours := new_key("claims", datetime.now(UTC) - timedelta(days=30)), b"payload", {})
+    swept = Swept()
+    found = list(sweep.orphans(store, timedelta(0), set(), swept))
+
+    assert [each.key for each in found] == [ours]
+    assert (swept.objects, swept.foreign) == (len(FOREIGN) + 1, len(FOREIGN))
+
+
+@pytest.mark.parametrize("year", [1, 1969, 9999, 60_000, 250_000])
+def test_a_file_of_any_date_is_listed(tmp_path, year):
+    """A file's date is anybody's to set: before or beyond what a date can be, it is listed all the same."""
+    store = FileStore(tmp_path, "claims")
+    store.put(key := new_key("claims"), b"payload", {})
+    seconds = (year - 1970) * 365.2425 * 86_400
+    try:
+        os.utime(tmp_path / key, (seconds, seconds))
+    except OverflowError:
+        pytest.skip("no file of this system can be so old or new")
+
+    assert [each.key for each in store.list()] == [key]
+    list(sweep.orphans(store, timedelta(days=1), set(), Swept()))
+
+
+def test_a_file_with_an_undecodable_name_is_listed(tmp_path):
+    """A name that is no text in any encoding is foreign too."""
+    store = FileStore(tmp_path, "claims")
+    store.put("claims/a", b"x", {})
+    (tmp_path / "claims" / os.fsdecode(b"\xff\xfe")).write_bytes(b"x")
+    swept = Swept()
+
+    assert list(sweep.orphans(store, timedelta(0), set(), swept)) == []
+    assert swept.foreign == 2
