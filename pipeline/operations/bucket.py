@@ -13,7 +13,8 @@ from botocore.exceptions import ClientError
 
 from pipeline.errors import StoreError
 from pipeline.stores.s3 import S3Store
-from pipeline.stores.s3_errors import CODES, code_of, meaning_of, translated
+from pipeline.stores.s3_errors import code_of, meaning_of, translated
+from pipeline.stores.s3_meanings import CODES
 
 _NO_RULES = "NoSuchLifecycleConfiguration"
 

@@ -1,6 +1,6 @@
 """Payloads in S3: one request for a small one, parts in parallel for a large one, nothing overwritten.
 
-How objects are read is in ``s3_reading.py``, what S3's errors mean in ``s3_errors.py``, and how a process
+How objects are read is in ``s3_reading.py``, what S3's errors mean in ``s3_meanings.py``, and how a process
 gets its client in ``s3_client.py``. Endpoint, credentials and region come from boto3's own chain:
 ``AWS_ENDPOINT_URL``, profiles, roles.
 """

@@ -18,7 +18,8 @@ from pipeline.errors import (
     StoreUnavailableError,
 )
 from pipeline.stores.s3 import S3Store
-from pipeline.stores.s3_errors import CLASSES, CODES, KEY_TAKEN_CODES, explain, meaning_of
+from pipeline.stores.s3_errors import KEY_TAKEN_CODES, explain, meaning_of
+from pipeline.stores.s3_meanings import CLASSES, CODES
 from pipeline.stores.s3_reading import READS_COUNT
 
 KIB, MIB = 1024, 1024**2
