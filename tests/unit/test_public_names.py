@@ -58,7 +58,7 @@ def test_every_double_is_public():
     ours = {
         name
         for name, each in vars(testing).items()
-        if isinstance(each, type) and each.__module__ == testing.__name__
+        if isinstance(each, type) and each.__module__ == testing.__name__ and not name.startswith("_")
     }
 
     assert {f"pipeline.testing.{name}" for name in ours} <= set(listed("names"))
