@@ -6,6 +6,7 @@ asking, and would find nothing as long as nothing has come.
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, MutableMapping, MutableSequence, Sequence
+from datetime import timedelta
 from typing import Any, Self
 
 
@@ -97,3 +98,22 @@ class LazyDict(MutableMapping[str, Any]):
     def __ior__(self, other: Any) -> Self:
         self.loaded.update(other)
         return self
+
+
+def as_json(value: Any) -> Any:
+    """Return arguments as those keep them who write JSON: result backends and monitors.
+
+    Kombu's JSON has no sets, no timedeltas and no keys but text, numbers, bools and ``None``, and cannot
+    read a dict that looks like a value of a registered type. Lists and texts stand for these.
+    """
+    if isinstance(value, dict):
+        if value.keys() == {"__type__", "__value__"}:
+            return str(value)
+        return dict(zip(map(_json_key, value), map(as_json, value.values()), strict=True))
+    if isinstance(value, list | tuple | set | frozenset):
+        return list(map(as_json, value))
+    return str(value) if isinstance(value, timedelta) else value
+
+
+def _json_key(key: Any) -> Any:
+    return key if isinstance(key, str | int | float | None) else str(key)

@@ -18,7 +18,7 @@ from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from celery.states import READY_STATES
 
 from pipeline import facts, log_lines
-from pipeline.arguments import LazyDict, LazyList
+from pipeline.arguments import LazyDict, LazyList, as_json
 from pipeline.claim import Claim, Inline
 from pipeline.errors import PayloadReleasedError, PipelineError, StoreUnavailableError
 from pipeline.publication import SHARED
@@ -110,14 +110,14 @@ class Deferred:
         return outcome
 
     def stored(self) -> tuple[list[Any], dict[str, Any]]:
-        """Return what others may keep of the arguments: themselves, unless the store would have to be asked.
+        """Return what others may keep of the arguments, as JSON has them, unless the store had to be asked.
 
         Never raises: it runs where Celery reports on a task, in the main process as well.
         """
         if self.loaded or self.claim is None:
             with suppress(PipelineError, Reject, Ignore):
                 args, kwargs = self.load()
-                return list(args), dict(kwargs)
+                return as_json(list(args)), as_json(dict(kwargs))
         return [f"<args and kwargs: {self!r}>"], {}
 
     def __repr__(self) -> str:

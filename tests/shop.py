@@ -85,6 +85,11 @@ def total(numbers):
 
 
 @task()
+def weighed(*args, **kwargs):
+    return len(args) + len(kwargs)
+
+
+@task()
 def double(number):
     return 2 * number
 

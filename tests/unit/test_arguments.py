@@ -3,11 +3,14 @@
 import copy
 import json
 from collections.abc import MutableMapping, MutableSequence
+from datetime import date, timedelta
 from operator import delitem, eq, ior, setitem
 
 import pytest
+from kombu.utils import json as kombu_json
 
 from pipeline import serializer
+from pipeline.codec import NESTING
 from pipeline.deferred import DeferredArgs, DeferredKwargs
 
 NO_LINKS = dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))
@@ -123,3 +126,24 @@ def test_args_are_a_list_with_pickle_too(claimcheck):
     args.append(3)
 
     assert list(args) == [1, 2, 3]
+
+
+def test_what_json_lacks_is_described_to_those_who_write_json(claimcheck):
+    """Arguments reach backends and monitors as JSON that can be read, whatever they are, and however deep."""
+    deep = 1
+    for _ in range(NESTING - 2):
+        deep = [deep]
+    args = [
+        {(1, 2): {3}, b"b": timedelta(1), None: date(2026, 1, 2)},
+        {"__type__": "nope", "__value__": 1},
+        deep,
+    ]
+    decoded, kwargs, _ = serializer.decode(serializer.encode((args, {"a": frozenset()}, NO_LINKS)))
+    list(decoded)
+
+    back = kombu_json.loads(kombu_json.dumps([decoded, kwargs]))
+    assert back[0][:2] == [
+        {"(1, 2)": [3], "b'b'": "1 day, 0:00:00", "null": date(2026, 1, 2)},
+        "{'__type__': 'nope', '__value__': 1}",
+    ]
+    assert back[1] == {"a": []}
