@@ -26,6 +26,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from pipeline.errors import ClaimError
 
@@ -115,6 +116,21 @@ def write(message: Message, signing_key: bytes | None = None) -> bytes:
     """Return the wire form of ``message``, signed if there is a key."""
     content = _encode(message)
     return _encode(_Wire(VERSION, content, _sign(content, signing_key)))
+
+
+def size_bytes(message: Message, signing_key: bytes | None = None) -> int:
+    """Return the size of what :func:`write` returns, without a copy of the payload."""
+    bare, data_bytes = message, 0
+    if isinstance(message.payload, Inline):
+        data_bytes = len(message.payload.data)
+        bare = replace(message, payload=replace(message.payload, data=b""))
+    content_bytes = len(_encode(bare)) + _added_bytes(data_bytes)
+    return len(_encode(_Wire(VERSION, b"", _sign(b"", signing_key)))) + _added_bytes(content_bytes)
+
+
+def _added_bytes(size: int) -> int:
+    """Return how much a binary of that size adds to an empty one. Source: MessagePack specification, bin."""
+    return size + (0 if size < 2**8 else 1 if size < 2**16 else 3)
 
 
 def read(body: bytes, signing_key: bytes | None = None, *, accept_unsigned: bool = False) -> Message:

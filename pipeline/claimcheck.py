@@ -69,12 +69,6 @@ class ClaimCheck:
         packed, data = compression.compress(raw)
         return Inline(data=data, codec=codec, compression=packed, expanded_bytes=len(raw))
 
-    def fits(self, body_bytes: int, headers: Mapping[str, Any], threshold_bytes: int) -> bool:
-        """Say whether a body may travel inline; the one place where that is decided."""
-        if threshold_bytes == 0:
-            return False
-        return self.wire.size_bytes(body_bytes, headers) <= threshold_bytes
-
     def offload(self, sealed: Inline, publication: Publication) -> Claim:
         """Put a payload away, in the calling process, and return the claim for it.
 

@@ -5,6 +5,7 @@ from typing import Any, Unpack
 
 from celery.utils.imports import symbol_by_name
 from kombu.connection import resolve_aliases
+from kombu.utils import json
 
 from pipeline import serializer, timechain
 from pipeline.claimcheck import ClaimCheck
@@ -106,7 +107,7 @@ def _check_formats(app: Any) -> None:
 
 def _wire(app: Any, transport: str, options: Options) -> Wire:
     whole = bool(app.conf.broker_transport_options.get("sqs_base64_encoding"))
-    return Wire.of(transport, options.reserve_bytes, whole=whole)
+    return Wire.of(transport, options.reserve_bytes, whole=whole, dumps=json.dumps)
 
 
 def _default_sink(store: str | Store) -> MetricSink:

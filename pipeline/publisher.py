@@ -23,9 +23,11 @@ from pipeline.facts import BROADCAST, QUEUE_NAME
 from pipeline.publication import Publication, id_text, publishing
 from pipeline.publication.reuse import reuses
 from pipeline.transport import refused
+from pipeline.transport.addressing import check_labels
 from pipeline.transport.collecting import Producer, ProducerPool, collecting, producers
 from pipeline.transport.delay import remaining_seconds
 from pipeline.transport.sending import Batch
+from pipeline.wire import Envelope
 
 if TYPE_CHECKING:
     from celery.app.amqp import AMQP
@@ -87,15 +89,18 @@ class PublisherMixin(AMQP):
 
     def _create_task_sender(self) -> Sender:
         send: Sender = super()._create_task_sender()
-        tracing.note_broker(timechain.scheme_of(self.app))
+        scheme = timechain.scheme_of(self.app)
+        tracing.note_broker(scheme)
 
         def send_task_message(producer: Any, name: str, message: Any, **options: Any) -> Any:
+            if scheme == "sqs":
+                check_labels(options)
             options = _returned(message.headers, options)
             publication = Publication(
                 task=name,
                 task_id=message.headers.get("id", ""),
                 queue=_queue_name(self.queues.values(), options),
-                headers=message.headers,
+                envelope=self._envelope(message, options),
                 wait_seconds=remaining_seconds(message.headers),
             )
             options["headers"] = tracing.chosen(message.headers, options.get("headers"))
@@ -115,6 +120,15 @@ class PublisherMixin(AMQP):
             return sent
 
         return send_task_message
+
+    def _envelope(self, message: task_message, options: Mapping[str, Any]) -> Envelope:
+        route = [options.get(name) for name in ("exchange", "routing_key", "queue")]
+        return Envelope(
+            headers=message.headers,
+            properties=message.properties,
+            route=[_name(each) for each in route if each],
+            is_compressed=bool(options.get("compression") or self.app.conf.task_compression),
+        )
 
     @property
     def producer_pool(self) -> ProducerPool:
@@ -159,6 +173,10 @@ def _is_led_to(queue: Queue, routing_key: str) -> bool:
     kind = STANDARD_EXCHANGE_TYPES[queue.exchange.type](None)
     binding = kind.prepare_bind(queue.name, queue.exchange.name, queue.routing_key, None)
     return bool(kind.lookup([binding], queue.exchange.name, routing_key, None))
+
+
+def _name(entity: object) -> str:
+    return str(getattr(entity, "name", entity))
 
 
 def _returned(headers: Mapping[str, Any], options: dict[str, Any]) -> dict[str, Any]:

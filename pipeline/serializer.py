@@ -38,8 +38,8 @@ from pipeline.timelimit import heeded
 NAME = "claimcheck"
 CONTENT_TYPE = wire_form.CONTENT_TYPE
 
-CLAIM_BYTES = 512
-"""A claim in its wire form, rounded up."""
+CLAIM_BYTES = 768
+"""A claim in its wire form and what monitors are shown of it, rounded up."""
 
 KOMBU_TYPES = TypedValues(
     default=json.JSONEncoder().default,
@@ -123,14 +123,11 @@ class _Encoding:
 
     def task(self, body: Any) -> bytes:
         args, kwargs, embed = body
-        # Their text is not to be weighed: what is shown in its place is written once it is known.
-        self.publication.headers.update(argsrepr="", kwargsrepr=SEE_ARGS)
         message = self._message([args, kwargs, []], embed)
-        encoded = self._write(message)
-        if self._fits(len(encoded)):
+        if self._fits(message.payload, self._size_bytes(message)):
             self.record(metrics.BODIES_INLINE)
-            return self._send(message, encoded)
-        if not self._fits(len(message.embed) + CLAIM_BYTES):
+            return self._send(message)
+        if not self._fits(message.payload, len(message.embed) + CLAIM_BYTES):
             bare, detached = links.detach(embed)
             if detached:  # else the payload is what it was: encoding it again would be for nothing
                 message = self._message([args, kwargs, detached], bare)
@@ -138,9 +135,9 @@ class _Encoding:
 
     def value(self, value: Any) -> bytes:
         message = Message(shape="value", payload=self.claimcheck.seal(value))
-        encoded = self._write(message)
-        if len(encoded) <= self.claimcheck.options.result_threshold_bytes or _is_eager_call(value):
-            return encoded
+        options = self.claimcheck.options
+        if self._size_bytes(message) <= options.result_threshold_bytes or _is_eager_call(value):
+            return self._write(message)
         return self._offload(message)
 
     def record(self, metric: Metric, value: float = 1) -> None:
@@ -155,15 +152,18 @@ class _Encoding:
     def _write(self, message: Message) -> bytes:
         return wire_form.write(message, self.claimcheck.options.signing_key)
 
-    def _fits(self, body_bytes: int) -> bool:
+    def _size_bytes(self, message: Message) -> int:
+        return wire_form.size_bytes(message, self.claimcheck.options.signing_key)
+
+    def _fits(self, payload: Inline | Claim, body_bytes: int) -> bool:
+        """Say whether a body may travel inline; the one place where that is decided."""
         threshold = self.claimcheck.options.threshold_bytes
-        return self.claimcheck.fits(body_bytes, self.publication.headers, threshold)
+        return threshold > 0 and self._weight(payload, body_bytes) <= threshold
 
     def _offload(self, message: Message) -> bytes:
         sealed = cast("Inline", message.payload)
         claim = self._reuse(sealed) or self._put(sealed)
-        message = msgspec.structs.replace(message, payload=claim)
-        return self._send(message, self._write(message))
+        return self._send(msgspec.structs.replace(message, payload=claim))
 
     def _put(self, sealed: Inline) -> Claim:
         claim = self.claimcheck.offload(sealed, self.publication)
@@ -189,34 +189,41 @@ class _Encoding:
         self.record(metrics.PAYLOADS_REUSED)
         return running.claim
 
-    def _send(self, message: Message, encoded: bytes) -> bytes:
-        wire_bytes = self._check_broker_limit(len(encoded))
+    def _send(self, message: Message) -> bytes:
+        encoded = self._write(message)
+        wire_bytes = self._weight(message.payload, len(encoded))
+        self._check_broker_limit(wire_bytes)
         self.record(metrics.PAYLOAD_BYTES, message.payload.expanded_bytes)
         self.record(metrics.WIRE_BYTES, wire_bytes)
-        self._describe(message.payload, wire_bytes)
         return encoded
 
-    def _check_broker_limit(self, body_bytes: int) -> int:
-        """A message can be too big although its payload is away: headers weigh too."""
-        wire_bytes = self.claimcheck.wire.size_bytes(body_bytes, self.publication.headers)
+    def _weight(self, payload: Inline | Claim, body_bytes: int) -> int:
+        """Return what the message weighs on the wire, what monitors are shown of it included."""
+        self._describe(payload)
+        wire_bytes = self.claimcheck.wire.size_bytes(body_bytes, self.publication.envelope)
+        self.publication.headers[NAME]["wire_bytes"] = wire_bytes
+        return wire_bytes
+
+    def _check_broker_limit(self, wire_bytes: int) -> None:
+        """A message can be too big although its payload is away: all that travels beside it counts."""
         limit = self.claimcheck.options.broker_limit_bytes
         if wire_bytes > limit:
             raise PayloadTooLargeError(
-                f"message too large: {wire_bytes} bytes on the wire with its payload offloaded, and "
-                f"broker_limit_bytes is {limit}; its headers or signatures are too big"
+                f"message too large: {wire_bytes} bytes on the wire, payload aside, broker_limit_bytes is "
+                f"{limit}; its headers, properties, message attributes or signatures are too big"
             )
-        return wire_bytes
 
-    def _describe(self, payload: Inline | Claim, wire_bytes: int) -> None:
+    def _describe(self, payload: Inline | Claim) -> None:
         """Tell monitors what travels, in place of the arguments: Celery shows and logs what stands here."""
         headers = self.publication.headers
         headers[NAME] = {
             "payload_bytes": payload.expanded_bytes,
-            "wire_bytes": wire_bytes,
+            "wire_bytes": self.claimcheck.options.broker_limit_bytes,  # no number is longer that is sent
             "key": payload.key if isinstance(payload, Claim) else None,
         }
         where = f"in {payload.key}" if isinstance(payload, Claim) else "inline"
-        headers["argsrepr"] = f"<args and kwargs: {size(payload.expanded_bytes)} {where}>"
+        shown = f"<args and kwargs: {size(payload.expanded_bytes)} {where}>"
+        headers.update(argsrepr=shown, kwargsrepr=SEE_ARGS)
 
 
 def decode(body: bytes | memoryview | str) -> Any:

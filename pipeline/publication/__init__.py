@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.claim import Claim
+from pipeline.wire import Envelope
 
 SHARED = "claimcheck-shared"
 """Header of a message that went to several queues at once: its payload is not for one of them to release."""
@@ -25,8 +26,8 @@ class Publication:
     task: str = ""
     task_id: str = ""
     queue: str = ""
-    headers: dict[str, Any] = field(default_factory=dict)
-    """The message's own headers: the encoder may still write to them."""
+    envelope: Envelope = field(default_factory=Envelope)
+    """What travels beside its body."""
     wait_seconds: float = 0.0
     """How long it is until the task may run: its ETA."""
     claims: list[Claim] = field(default_factory=list)
@@ -37,6 +38,11 @@ class Publication:
     """Whether an earlier try to send it may have arrived: Celery and Kombu try again, and may encode anew."""
     reuse: bytes | None = None
     """Mark of the attempt whose payload it takes over instead; see ``reuse.py``."""
+
+    @property
+    def headers(self) -> dict[str, Any]:
+        """The message's own headers."""
+        return self.envelope.headers
 
 
 def id_text(value: object) -> str:

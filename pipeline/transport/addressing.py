@@ -34,7 +34,26 @@ _PASSING = re.compile(
 """Names of queues that live as long as one process, as Celery and Kombu make them, and of our own DLQs:
 remote control and its replies, event listeners, broadcasts, results over RPC."""
 
+_LABELS = ("MessageGroupId", "MessageDeduplicationId")
+_LABEL = re.compile(r"[!-~]{1,128}\Z")
+"""Letters, digits and punctuation of ASCII. Source: SQS API Reference, SendMessage."""
+
 _IDENTITY = ("id", "task", "retries", "eta", "replaced_task_nesting", "claimcheck-resent")
+
+
+def check_labels(options: Mapping[str, Any]) -> None:
+    """Check what a publisher names a message group or a repetition by, before anything is stored or sent.
+
+    Raises:
+        ValueError: SQS would reject it.
+    """
+    for name in _LABELS:
+        label = options.get(name, "-")
+        if not isinstance(label, str) or not _LABEL.match(label):
+            raise ValueError(
+                f"{name}={label!r}: expected 1 to 128 letters, digits or punctuation marks of ASCII; leave "
+                "it out where there is none"
+            )
 
 
 def deduplication_id(message: Mapping[str, Any]) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from http import HTTPStatus
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from kombu.exceptions import ChannelError, EncodeError, KombuError
 from kombu.transport.SQS.exceptions import AccessDeniedQueueException
 
@@ -52,15 +52,16 @@ def may_pass(exc: ClientError) -> bool:
 def refused(exc: BaseException) -> bool:
     """Say whether a failed publish is certain not to have reached the queue.
 
-    That is so when nothing was sent, or when the broker answered the first time of asking that it is the
-    caller's mistake. After a timeout, a lost connection or a server error the message may be there, and so
-    it may when a refusal was the answer to a repetition.
+    That is so when nothing was sent, as when botocore itself rejects parameters, or when the broker answered
+    the first time of asking that it is the caller's mistake. After a timeout, a lost connection or a server
+    error the message may be there, and so it may when a refusal was the answer to a repetition.
     """
     if isinstance(exc, (EncodeError, NotRoutedError)):
         return True
-    answer = next((cause for cause in _causes(exc) if isinstance(cause, ClientError)), None)
-    if answer is None:
-        return False
+    known = (cause for cause in _causes(exc) if isinstance(cause, ClientError | ParamValidationError))
+    answer = next(known, None)
+    if not isinstance(answer, ClientError):
+        return answer is not None
     metadata = answer.response.get("ResponseMetadata", {})
     status, repeated = metadata.get("HTTPStatusCode", 0), metadata.get("RetryAttempts", 0)
     return not repeated and HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR

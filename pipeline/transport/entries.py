@@ -6,11 +6,12 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 
 from pipeline.publication import Publication
 from pipeline.transport.addressing import FIFO
 from pipeline.transport.answers import FAILURES, code, refused
+from pipeline.wire import attributes_bytes
 
 
 @dataclass(eq=False)
@@ -48,11 +49,10 @@ class Entry:
 
     @cached_property
     def size_bytes(self) -> int:
-        """Size as SQS counts it. Source: SQS Developer Guide, "Amazon SQS message quotas"."""
-        attributes: dict[str, dict[str, str | bytes]] = self.options.get("MessageAttributes") or {}
-        parts = [self.options["MessageBody"], *attributes]
-        parts += [part for attribute in attributes.values() for part in attribute.values()]
-        return sum(len(part.encode() if isinstance(part, str) else part) for part in parts)
+        """Size as SQS counts it."""
+        return len(self.options["MessageBody"].encode()) + attributes_bytes(
+            self.options.get("MessageAttributes")
+        )
 
     @property
     def sequence(self) -> tuple[str, str] | None:
@@ -118,7 +118,7 @@ def _failure(refusal: dict[str, Any] | None, *, is_first: bool) -> Failure:
 def _is_passing(exc: Exception) -> bool:
     """Say whether a call that failed as a whole may succeed soon."""
     if not isinstance(exc, ClientError):
-        return True
+        return not isinstance(exc, ParamValidationError)
     status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return status >= HTTPStatus.INTERNAL_SERVER_ERROR or _is_throttled(code(exc))
 
@@ -127,6 +127,6 @@ def _is_throttled(why: str) -> bool:
     return "Throttl" in why
 
 
-def is_too_long(why: str) -> bool:
-    """Say whether a broker takes less in one call than we were told."""
-    return why.endswith("BatchRequestTooLong")
+def is_for_one(why: str) -> bool:
+    """Say whether fewer entries may be taken: one is invalid, or the broker takes less than we know."""
+    return why.endswith("BatchRequestTooLong") or why == ParamValidationError.__name__

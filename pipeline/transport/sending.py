@@ -16,7 +16,7 @@ from kombu.exceptions import OperationalError
 
 from pipeline import log_lines
 from pipeline.publication import Publication
-from pipeline.transport.entries import Entry, is_too_long, send
+from pipeline.transport.entries import Entry, is_for_one, send
 from pipeline.transport.held import BATCH
 
 logger = log_lines.logger(__name__)
@@ -164,7 +164,7 @@ class Batch:
         if not entries:
             return []
         failures = send(entries)
-        if len(entries) > 1 and any(is_too_long(each.code) for each in failures.values()):
+        if len(entries) > 1 and any(is_for_one(each.code) for each in failures.values()):
             half = len(entries) // 2
             return self._attempt(entries[:half]) + self._attempt(entries[half:])
         for entry in entries:

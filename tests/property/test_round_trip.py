@@ -23,7 +23,7 @@ from pipeline.options import Options
 from pipeline.publication import Publication
 from pipeline.stores.memory import MemoryStore
 from pipeline.testing import CountingStore
-from pipeline.wire import Wire
+from pipeline.wire import Envelope, Wire
 
 NO_LINKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
@@ -158,7 +158,7 @@ def test_a_body_is_inline_or_offloaded_and_never_both(claimcheck, size, seed):
     body = serializer.encode(([noise], {}, NO_LINKS))
     payload = wire_form.read(body).payload
     puts = claimcheck.store.calls.get("put", 0) - before.get("put", 0)
-    weight = claimcheck.wire.size_bytes(len(body), {})
+    weight = claimcheck.wire.size_bytes(len(body), Envelope())
 
     assert isinstance(payload, (Claim, Inline))
     assert puts == isinstance(payload, Claim)

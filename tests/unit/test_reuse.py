@@ -23,6 +23,7 @@ from pipeline.metrics import Recorder
 from pipeline.options import DAY_SECONDS, REUSE_SECONDS, Options
 from pipeline.publication import Publication, publishing, reuse
 from pipeline.publication.reuse import Reuses
+from pipeline.wire import Envelope
 
 NO_LINKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 MARK = reuse.mark("id", 0, "claims/v1/2026/01/01/0")
@@ -65,7 +66,9 @@ def running(body, *, task_id="id", retries=0):
 
 def publish(args, *, task_id="id", retries=1):
     """Encode what a retry would publish, and return the publication and the payload of the message."""
-    publication = Publication(task="t", task_id=task_id, headers={"id": task_id, "retries": retries})
+    publication = Publication(
+        task="t", task_id=task_id, envelope=Envelope(headers={"id": task_id, "retries": retries})
+    )
     with publishing(publication):
         return publication, wire_form.read(serializer.encode((list(args), {}, NO_LINKS))).payload
 

@@ -22,6 +22,7 @@ from pipeline.errors import (
 )
 from pipeline.publication import Publication, publishing
 from pipeline.testing import FaultyStore
+from pipeline.wire import Envelope
 
 NO_LINKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 SECRET = "top secret text"
@@ -78,9 +79,9 @@ def test_headers_count_towards_the_threshold(claimcheck, noise):
     small = noise[:100_000]
     heavy = {"stamps": "x" * 140_000}
 
-    with publishing(Publication(headers={})):
+    with publishing(Publication(envelope=Envelope(headers={}))):
         assert isinstance(payload_of(serializer.encode(task_body(small))), Inline)
-    with publishing(Publication(headers=heavy)):
+    with publishing(Publication(envelope=Envelope(headers=heavy))):
         assert isinstance(payload_of(serializer.encode(task_body(small))), Claim)
 
 
@@ -239,7 +240,7 @@ def test_an_eager_call_stores_nothing(eager, store, noise):
 def test_what_monitors_show_of_an_offloaded_task(claimcheck, noise):
     """The headers of an offloaded task tell its size and key, and nothing of its arguments' text."""
     headers = {"argsrepr": repr(SECRET), "kwargsrepr": repr(SECRET)}
-    with publishing(Publication(headers=headers)):
+    with publishing(Publication(envelope=Envelope(headers=headers))):
         body = serializer.encode(task_body(SECRET + noise.hex()))
 
     assert SECRET not in repr(headers)
@@ -259,7 +260,7 @@ def test_a_payload_over_the_limit_is_refused(claimcheck, store):
 def test_headers_over_the_broker_s_limit_are_refused(claimcheck):
     """A message that no offloading can make small enough is refused before it is sent."""
     with (
-        publishing(Publication(headers={"stamps": "x" * 1_100_000})),
+        publishing(Publication(envelope=Envelope(headers={"stamps": "x" * 1_100_000}))),
         pytest.raises(PayloadTooLargeError, match="broker_limit_bytes is 1048576"),
     ):
         serializer.encode(task_body())

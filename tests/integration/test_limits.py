@@ -1,0 +1,211 @@
+"""Exactly at the limits: what fits travels inline, one byte more is offloaded, and SQS takes both."""
+
+import random
+from types import SimpleNamespace
+
+import pytest
+from celery import group
+from celery.signals import before_task_publish
+from kombu.exceptions import EncodeError, OperationalError
+from shops import entered
+
+import pipeline
+from pipeline.options import SQS_MESSAGE_LIMIT_BYTES
+from pipeline.transport import BatchSendError
+from pipeline.wire import FRAME_BYTES, attributes_bytes
+
+pytestmark = [pytest.mark.aws]
+
+NOISE = random.Random(17).randbytes(1_000_000)
+LIMIT = SQS_MESSAGE_LIMIT_BYTES
+ATTRIBUTES = {"tenant": {"DataType": "String", "StringValue": "\U0001f600" * 100}}
+KINDS = {
+    "plain": {},
+    "group": {"MessageGroupId": "tenant-" + "7" * 100},
+    "attributes": {"message_attributes": ATTRIBUTES},
+    "correlation": {"correlation_id": "c" * 5_000},
+    "astral": {"headers": {"note": "\U0001f600" * 500}, "shadow": "\U0001f600" * 50},
+    "expires": {"expires": 3_600, "priority": 3, "reply_to": "someone"},
+    "later": {"countdown": 600},
+    "compressed": {"compression": "bzip2"},
+}
+
+
+@pytest.fixture
+def aws(ministack, monkeypatch):
+    """The stand-in that enforces SQS's limit, as AWS does."""
+    return entered(ministack, monkeypatch)
+
+
+@pytest.fixture
+def shop_with(shop_of, aws, proxy):
+    """Return a function that makes a shop with options, and no reserve."""
+    store = f"s3://{aws.bucket()}/claims"
+    return lambda **options: shop_of(store=store, options={"reserve_bytes": 0, **options})
+
+
+@pytest.fixture
+def calls(proxy):
+    """Return a function that counts the calls of the store, those with a message, and those with several."""
+    names = ("PutObject", "SendMessage", "SendMessageBatch")
+    return lambda: tuple(proxy.operations[name] for name in names)
+
+
+@pytest.fixture
+def seen():
+    """Return what becomes of the headers of the last message."""
+    noted = SimpleNamespace(headers={})
+
+    def note(headers, **_):
+        noted.headers = headers
+
+    before_task_publish.connect(note)
+    yield noted
+    before_task_publish.disconnect(note)
+
+
+def publish(shop, size, **options):
+    shop.digest_bytes.apply_async((NOISE[:size],), **options)
+
+
+def received(shop, aws):
+    """Take the only message, and return its size as SQS counts it."""
+    sqs, url = aws.client("sqs"), aws.url_of(shop.queue)
+    (message,) = sqs.receive_message(QueueUrl=url, MessageAttributeNames=["All"])["Messages"]
+    sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return len(message["Body"]) + attributes_bytes(message.get("MessageAttributes"))
+
+
+def exactly(shop, seen, limit, **options):
+    """Return a function that publishes a message which weighs so many bytes less or more than a limit."""
+    options["headers"] = {**options.get("headers", {}), "pad": "x" * 8}
+    size = limit // 10 * 6
+    publish(shop, size, **options)
+    missing = limit - seen.headers["claimcheck"]["wire_bytes"]
+
+    def send(more):
+        options["headers"]["pad"] = "x" * (8 + missing % 4 + more)
+        publish(shop, size + missing // 4 * 3, **options)
+        return seen.headers["claimcheck"]
+
+    return send
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in {"later", "compressed"}])
+def test_the_weight_is_what_sqs_counts(shop_with, aws, seen, kind):
+    """Headers, properties, attributes and astral characters count; the frame alone is an estimate."""
+    shop = shop_with()
+    for size in (0, 1, 100, 90_000):
+        publish(shop, size, **KINDS[kind])
+        computed, actual = seen.headers["claimcheck"]["wire_bytes"], received(shop, aws)
+
+        assert actual <= computed <= actual + FRAME_BYTES
+
+
+@pytest.mark.parametrize(
+    "limits", [{"threshold_bytes": LIMIT}, {"threshold_bytes": 200_000}], ids=["broker", "threshold"]
+)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "compressed"])
+def test_one_message_at_the_limit(shop_with, aws, calls, seen, limits, kind):
+    """Up to the limit it travels inline, one byte above it is offloaded, and SQS takes all of them."""
+    shop = shop_with(**limits)
+    limit = limits["threshold_bytes"]
+    send = exactly(shop, seen, limit, **KINDS[kind])
+
+    assert [send(more)["wire_bytes"] for more in (-1, 0)] == [limit - 1, limit]
+    assert calls()[0] == 0
+    assert send(1)["key"]
+    assert calls()[0] == 1
+    assert sum(aws.depth(shop.queue)) == 4
+
+
+@pytest.mark.parametrize("fifo", [False, True], ids=["standard", "fifo"])
+def test_a_call_at_the_limit(shop_with, aws, calls, seen, fifo):
+    """Two messages that weigh a mebibyte together are one call; with one byte more they are two."""
+    shop = shop_with(threshold_bytes=LIMIT)
+    options = {"queue": f"{shop.queue}.fifo"} if fifo else {}
+    numbers = iter(range(100))
+
+    def both(more):
+        with pipeline.batch():
+            for pad in (0, more):
+                own = {"MessageGroupId": f"{next(numbers):02}"} if fifo else {}
+                publish(shop, 380_000, headers={"pad": "x" * pad}, **options, **own)
+
+    both(0)
+    sqs, url = aws.client("sqs"), aws.url_of(options.get("queue", shop.queue))
+    messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+    missing = LIMIT - sum(len(message["Body"]) for message in messages)
+    assert calls() == (0, 0, 1)
+    both(missing)
+    assert calls() == (0, 0, 2)
+    both(missing + 1)
+
+    assert calls() == (0, 2, 2)
+    assert sum(aws.depth(options.get("queue", shop.queue))) == 6
+
+
+def test_a_message_that_kombu_compresses_is_taken(shop_with, aws, calls):
+    """``compression=`` makes the largest inline bodies heavier, and that was counted."""
+    shop = shop_with(threshold_bytes=LIMIT)
+    for size in range(774_000, 787_000, 1_000):
+        publish(shop, size, compression="bzip2")
+
+    assert 0 < calls()[0] < 13
+    assert sum(aws.depth(shop.queue)) == 13
+
+
+def test_what_travels_beside_the_largest_body_offloads_it(shop_with, aws, calls):
+    """A long ``correlation_id`` beside the largest inline body is no error of SQS."""
+    shop = shop_with(threshold_bytes=LIMIT, reserve_bytes=4_096)
+    publish(shop, 780_000)
+    publish(shop, 780_000, correlation_id="c" * 5_000)
+
+    assert calls() == (1, 2, 0)
+
+
+def test_attributes_above_the_limit_are_the_publisher_s_error(shop_with, calls, shop_of):
+    """A message that no offloading makes small enough is never sent, and its payload is released."""
+    shop = shop_with()
+    attributes = {"big": {"DataType": "String", "StringValue": "x" * LIMIT}}
+    with pytest.raises(EncodeError, match="message attributes or signatures are too big"):
+        publish(shop, 10, message_attributes=attributes)
+
+    assert calls()[1:] == (0, 0)
+    assert not shop.objects()
+
+
+@pytest.mark.parametrize("label", ["", "two words", "\u00e9", "x" * 129, 42])
+@pytest.mark.parametrize("name", ["MessageGroupId", "MessageDeduplicationId"])
+def test_a_label_that_sqs_rejects_is_the_publisher_s_error(shop_with, calls, name, label):
+    """An empty message group is named in one sentence, and nothing is stored or sent."""
+    shop = shop_with(threshold_bytes=0)
+    with pytest.raises(ValueError, match=f"{name}=.*expected 1 to 128"):
+        publish(shop, 10, **{name: label})
+
+    assert calls() == (0, 0, 0)
+
+
+def test_parameters_that_botocore_rejects_release_the_payload(shop_with, calls):
+    """Nothing was sent, so nobody needs the payload."""
+    shop = shop_with(threshold_bytes=0)
+    with pytest.raises(OperationalError, match="StringValue"):
+        publish(
+            shop, 10, message_attributes={"tenant": {"DataType": "String", "StringValue": 7}}, retry=False
+        )
+
+    assert calls() == (1, 0, 0)
+    assert not shop.objects()
+
+
+def test_one_invalid_message_of_a_batch_fails_alone(shop_with, aws):
+    """A call that botocore rejects for one message is split: the others are sent, the error names it."""
+    shop = shop_with(threshold_bytes=0)
+    wrong = {"tenant": {"DataType": "String", "StringValue": 7}}
+    tasks = [shop.double.s(number) for number in range(9)]
+    with pytest.raises(BatchSendError) as caught:
+        group([*tasks, shop.double.s(9).set(message_attributes=wrong)]).apply_async()
+
+    assert [(each.code, each.is_certain) for each in caught.value.failed] == [("ParamValidationError", True)]
+    assert aws.depth(shop.queue).waiting == 9
+    assert len(shop.objects()) == 9
