@@ -9,7 +9,7 @@ rehydrated.
 Source: celery 5.7.0, ``app/amqp.py`` (``as_task_v2``) and ``canvas.py`` (``Signature``).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 _COMPOSITES = {"chain": ("tasks",), "group": ("tasks",), "chord": ("header", "body")}
@@ -40,6 +40,16 @@ def attach(embed: dict[str, Any], links: Sequence[Any]) -> None:
 def is_bare(embed: dict[str, Any]) -> bool:
     """Say whether any signature in ``embed`` waits for its arguments."""
     return any(map(_is_bare, _leaves(embed)))
+
+
+def is_embed(value: Any) -> bool:
+    """Say whether a value is what a task carries for later."""
+    return isinstance(value, Mapping) and value.keys() == {
+        "callbacks",
+        "errbacks",
+        "chain",
+        "chord",
+    }
 
 
 def _is_bare(signature: dict[str, Any]) -> bool:

@@ -19,6 +19,7 @@ STOREYS = [
     ["tracing"],
     ["claimcheck", "stores", "cloudwatch", "emf", "otel"],
     ["attempt", "links", "deferred", "timechain", "testing"],
+    ["encoding"],
     ["serializer", "transport"],
     ["remedies"],
     ["queues"],

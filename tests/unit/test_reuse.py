@@ -15,7 +15,7 @@ from greenlet import GreenletExit
 
 import pipeline
 from pipeline import claim as wire_form
-from pipeline import metrics, serializer
+from pipeline import encoding, metrics, serializer
 from pipeline.claim import Claim, Message
 from pipeline.deferred import retried
 from pipeline.errors import ClaimError
@@ -39,7 +39,7 @@ def reuses(monkeypatch):
     """Notes of this test alone, taken from now on."""
     opened = Reuses()
     opened.open()
-    monkeypatch.setattr(serializer, "reuses", opened)
+    monkeypatch.setattr(encoding, "reuses", opened)
     yield opened
     for descriptor in (opened._reader, opened._writer):
         os.close(descriptor)
@@ -136,7 +136,7 @@ def test_a_payload_that_nobody_has_read_is_not_reused(claimcheck, reuses):
 
 def test_where_nobody_takes_notes_a_retry_has_its_own(claimcheck, monkeypatch):
     """Without a worker's main process that knows, nothing is reused."""
-    monkeypatch.setattr(serializer, "reuses", Reuses())
+    monkeypatch.setattr(encoding, "reuses", Reuses())
     body, claim = first(claimcheck, 1)
     with running(body) as args:
         publication, again = publish(list(args))

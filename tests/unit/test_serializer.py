@@ -13,6 +13,7 @@ from pipeline import claim as wire_form
 from pipeline import serializer
 from pipeline.claim import Claim, Inline, Message
 from pipeline.deferred import DeferredArgs, DeferredKwargs, deferred_in
+from pipeline.encoding import CLAIM_BYTES
 from pipeline.errors import (
     ClaimError,
     PayloadCorruptError,
@@ -52,7 +53,7 @@ def test_a_large_body_is_offloaded(claimcheck, store, noise):
     args, _, _ = serializer.decode(body)
 
     assert isinstance(payload_of(body), Claim)
-    assert len(body) < serializer.CLAIM_BYTES + 64
+    assert len(body) < CLAIM_BYTES + 64
     assert list(args) == [noise]
     assert store.calls == {"put": 1, "get": 1}
 
