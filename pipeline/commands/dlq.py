@@ -1,13 +1,13 @@
 """``pipeline dlq``: list, show, redrive, purge."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from pipeline.commands.failure import FINDINGS
-from pipeline.commands.frame import app_of, guarded, leave, progress, show
+from pipeline.commands.frame import app_of, guarded, leave, progress, readable, show
 from pipeline.errors import PipelineError
 from pipeline.operations.deadletters import DeadLetterQueue, DeadLetters
 from pipeline.operations.letters import Letter, verdict
@@ -89,7 +89,9 @@ def show_command(  # noqa: PLR0913 - one for each option
             for letter in letters.read(dead, limit, task_id):
                 entries.append(_explained(letter, app) | (_arguments(letter) if arguments else {}))
                 entries[-1]["queue"] = dead.queue.name
-    text = [(name, value) for entry in entries for name, value in [("", ""), *entry.items()]][1:]
+    _check_found(task_id, len(entries), found)
+    lines = [[("", ""), *entry.items()] for entry in entries]
+    text = [(name, readable(name, value)) for each in lines for name, value in each][1:]
     show({"messages": entries}, text or [("no messages", "")], as_json=as_json)
 
 
@@ -107,7 +109,8 @@ def _explained(letter: Letter, app: Any) -> dict[str, Any]:
         "size_bytes": len(letter.received.body),
         "store": claim.store if claim else None,
         "key": letter.key,
-        "payload_bytes": claim.size_bytes if claim else None,
+        "payload_bytes": claim.expanded_bytes if claim else None,
+        "stored_bytes": claim.size_bytes if claim else None,
         "payload_there": lies is not None if claim else None,
         "result": _result(app, letter.task_id),
         "error": error or None,
@@ -134,26 +137,45 @@ def _arguments(letter: Letter) -> dict[str, Any]:
     return {"args": args, "kwargs": kwargs}
 
 
+def _check_found(task_id: str | None, matched: int, found: Sequence[DeadLetterQueue]) -> None:
+    """Say that there is no message of a task.
+
+    Raises:
+        ValueError: one task was asked for, and no queue has shown a message of it.
+    """
+    if task_id is not None and not matched:
+        names = ", ".join(dead.queue.name for dead in found) or "any dead-letter queue"
+        raise ValueError(
+            f"no message of task {task_id!r} in {names}: check the id, and see pipeline dlq show; what "
+            "somebody else holds is shown again after its visibility timeout"
+        )
+
+
 @command.command("redrive")
 @queue_argument
 @limit_option
 @task_option
+@click.option("--only-runnable", is_flag=True, help="Keep what dlq show has an error for.")
 @click.pass_context
 @guarded
-def redrive_command(
-    context: click.Context, *, queue: str | None, limit: int | None, task_id: str | None, as_json: bool
+def redrive_command(  # noqa: PLR0913 - one for each option
+    context: click.Context,
+    *,
+    queue: str | None,
+    limit: int | None,
+    task_id: str | None,
+    only_runnable: bool,
+    as_json: bool,
 ) -> None:
     """Send messages back to the queue that they came from, as they are; their payloads stay.
 
     Exits with 1 if some had to stay; the reasons are printed.
     """
-    _each(
-        context,
-        queue,
-        "redrive",
-        lambda letters, dead: letters.redrive(dead, limit, task_id),
-        as_json=as_json,
-    )
+    with _opened(context, queue) as (_, letters, found):
+        outcomes = _each(
+            found, "redrive", lambda dead: letters.redrive(dead, limit, task_id, only_runnable=only_runnable)
+        )
+    _report(outcomes, task_id, found, as_json=as_json)
 
 
 @command.command("purge")
@@ -180,32 +202,48 @@ def purge_command(  # noqa: PLR0913 - one for each option
     same queue names. If a copy of a message may be alive elsewhere (a redrive that broke off), use
     --keep-payloads. Exits with 1 if something had to stay.
     """
-    if not yes:
-        click.confirm(
-            f"Delete messages of {queue or 'every dead-letter queue'} for good?", abort=True, err=True
+    with _opened(context, queue) as (_, letters, found):
+        if not yes:
+            _confirm({dead.queue.name: _count(letters, dead, limit, task_id) for dead in found})
+        outcomes = _each(
+            found, "purge", lambda dead: letters.purge(dead, limit, task_id, release=not keep_payloads)
         )
-    _each(
-        context,
-        queue,
-        "purge",
-        lambda letters, dead: letters.purge(dead, limit, task_id, release=not keep_payloads),
-        as_json=as_json,
-    )
+    _report(outcomes, task_id, found, as_json=as_json)
+
+
+def _count(letters: DeadLetters, dead: DeadLetterQueue, limit: int | None, task_id: str | None) -> int:
+    """Return about how many messages were asked for: by SQS's own count, or those of one task."""
+    if task_id is not None:
+        return sum(1 for _ in letters.read(dead, limit, task_id))
+    return dead.queue.depth if limit is None else min(limit, dead.queue.depth)
+
+
+def _confirm(counts: Mapping[str, int]) -> None:
+    """Ask whether so many messages are to be deleted.
+
+    Raises:
+        ValueError: they are not.
+    """
+    each = ", ".join(f"{count:,} of {name}" for name, count in counts.items())
+    if not click.confirm(f"Delete about {sum(counts.values()):,} messages for good ({each})?", err=True):
+        raise ValueError("not confirmed: nothing was deleted")
 
 
 def _each(
-    context: click.Context,
-    queue: str | None,
-    text: str,
-    work: Callable[[DeadLetters, DeadLetterQueue], Outcome],
-    *,
-    as_json: bool,
-) -> None:
+    found: Iterable[DeadLetterQueue], text: str, work: Callable[[DeadLetterQueue], Outcome]
+) -> list[Outcome]:
     outcomes: list[Outcome] = []
-    with _opened(context, queue) as (_, letters, found), progress(f"{text}: queues") as advance:
+    with progress(f"{text}: queues") as advance:
         for dead in found:
-            outcomes.append(work(letters, dead))
+            outcomes.append(work(dead))
             advance(1)
+    return outcomes
+
+
+def _report(
+    outcomes: Sequence[Outcome], task_id: str | None, found: Sequence[DeadLetterQueue], *, as_json: bool
+) -> None:
+    _check_found(task_id, sum(outcome.matched for outcome in outcomes), found)
     names = ("queue", "moved", "deleted", "released", "released_bytes", "kept")
     entries = [{name: getattr(outcome, name) for name in names} for outcome in outcomes]
     shown = [entry | {"kept": sum(entry["kept"].values())} for entry in entries]
@@ -219,5 +257,5 @@ def _each(
 def _rows(entries: Iterable[dict[str, Any]], names: tuple[str, ...]) -> list[list[Any]]:
     return [
         [name.replace("_", " ") for name in names],
-        *([entry[name] for name in names] for entry in entries),
+        *([readable(name, entry[name]) for name in names] for entry in entries),
     ]

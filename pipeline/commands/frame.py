@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,13 +20,15 @@ from pipeline.claimcheck import ClaimCheck
 from pipeline.commands.failure import Failure
 from pipeline.errors import PipelineError
 from pipeline.queues import QueueError
+from pipeline.sizes import size
 
 as_json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
 )
 
+_NUMBER = re.compile(r"-|[\d,.]+( bytes?| [KMGT]iB)?")
 
-BROKEN_OFF = "broken off, or not confirmed: what was not done yet stays as it was; run it again"
+BROKEN_OFF = "broken off: what was not done yet stays as it was; run it again"
 
 
 def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -135,9 +138,14 @@ def table(rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join("  ".join(row).rstrip() for row in zip(*columns, strict=True))
 
 
+def readable(name: str, value: Any) -> Any:
+    """Return a named value as people read it: bytes with a unit."""
+    return size(value) if name.endswith("_bytes") and isinstance(value, int) else value
+
+
 def _aligned(column: Sequence[str]) -> list[str]:
     wide = max(map(len, column))
-    numbers = column[1:] and all(cell == "-" or cell.replace(",", "").isdigit() for cell in column[1:])
+    numbers = column[1:] and all(_NUMBER.fullmatch(cell) for cell in column[1:])
     return [cell.rjust(wide) if numbers else cell.ljust(wide) for cell in column]
 
 

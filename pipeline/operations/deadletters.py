@@ -91,7 +91,22 @@ class DeadLetters:
     def _letter(self, dead: DeadLetterQueue, received: Received) -> Letter:
         return letters.read(self._queues.channel, self._app.conf.accept_content, dead.queue.name, received)
 
-    def redrive(self, dead: DeadLetterQueue, limit: int | None = None, task_id: str | None = None) -> Outcome:
+    def error_of(self, letter: Letter) -> str:
+        """Return why a worker could not run a letter's task now; empty if it can.
+
+        Raises:
+            StoreError: the store refuses us or does not answer.
+        """
+        return letters.verdict(letter, self._app.tasks)[1]
+
+    def redrive(
+        self,
+        dead: DeadLetterQueue,
+        limit: int | None = None,
+        task_id: str | None = None,
+        *,
+        only_runnable: bool = False,
+    ) -> Outcome:
         """Send messages back to where they came from; their payloads stay.
 
         A message whose delete is not confirmed may be there twice, as the send came first; it is counted as
@@ -100,15 +115,18 @@ class DeadLetters:
         Raises:
             QueueError: SQS refuses us or does not answer; what was not sent is still there.
         """
-        outcome, bodies, seen = Outcome(dead.queue.name), set[int](), 0
+        outcome, bodies = Outcome(dead.queue.name), set[int]()
         with held(dead.queue) as holding:
-            for seen, letter in enumerate(self._chosen(dead, holding, limit, task_id), 1):  # noqa: B007
+            for letter in self._chosen(dead, holding, limit, task_id):
+                outcome.matched += 1
                 body = hash(letter.received.body)
                 source = self._source(dead, letter)
                 if source is None:
                     outcome.keep("it does not say which queue of the app it came from")
                 elif source.is_fifo and _is_fresh(letter):
                     outcome.keep("a FIFO queue would drop it as a duplicate until it is 5 minutes old")
+                elif only_runnable and (error := self.error_of(letter)):
+                    outcome.keep(f"no worker could run it: {error}")
                 elif body in bodies:
                     outcome.keep("a copy of what was just sent: it has failed again, or was there twice")
                 elif not holding.has(letter.received.message_id):
@@ -117,7 +135,7 @@ class DeadLetters:
                     bodies.add(body)
                     _move(source, letter.received, holding, outcome)
         if limit is None and task_id is None:
-            _keep_unseen(outcome, dead, seen)
+            _keep_unseen(outcome, dead, outcome.matched)
         return outcome
 
     def _source(self, dead: DeadLetterQueue, letter: Letter) -> Queue | None:
@@ -154,6 +172,7 @@ class DeadLetters:
                 payloads.note(letter)
                 if task_id not in {None, letter.task_id}:
                     continue
+                outcome.matched += 1
                 if _is_foreign(dead, letter):
                     outcome.keep("it came from a queue that is not among the app's")
                 else:

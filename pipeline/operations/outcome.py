@@ -8,6 +8,8 @@ class Outcome:
     """What a redrive or a purge has done to one dead-letter queue."""
 
     queue: str
+    matched: int = 0
+    """Messages that were asked for."""
     moved: int = 0
     deleted: int = 0
     released: int = 0

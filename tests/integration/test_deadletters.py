@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from base64 import b64encode
 from datetime import UTC, datetime
 
@@ -323,15 +324,56 @@ def test_a_mended_message_runs(shop, letters):
 
 
 def test_purge_asks_first(shop, letters):
-    """Without --yes, purge asks; no is no, and so is nobody who could answer."""
-    shop.digest.delay(ROWS)
+    """Without --yes, purge says how many it would delete; no is no, and so is nobody who could answer."""
+    tasks = [shop.digest.delay(ROWS) for _ in range(2)]
     letters.bury()
-    refused = CliRunner().invoke(main, ["-A", "shop", "dlq", "purge"], input="n\n")
+    words = ["-A", "shop", "dlq", "purge"]
+    every = CliRunner().invoke(main, words, input="n\n")
+    one = CliRunner().invoke(main, [*words, "--task-id", tasks[0].id], input="n\n")
     code, said = run("purge", input="")
 
-    assert refused.exit_code == code == 2
-    assert said["error"].startswith("broken off, or not confirmed")
+    assert every.exit_code == one.exit_code == code == 2
+    assert f"Delete about 2 messages for good (2 of {letters.dead_name})? [y/N]" in every.stderr
+    assert f"Delete about 1 messages for good (1 of {letters.dead_name})? [y/N]" in one.stderr
+    assert every.stderr.endswith("Error: not confirmed: nothing was deleted\n")
+    assert said["error"].startswith("broken off: ")
+    assert letters.depth(letters.dead_url) == 2
+
+
+@pytest.mark.parametrize("words", [("show",), ("redrive",), ("purge", "--yes"), ("purge",)])
+def test_a_task_that_is_not_there_is_an_error(shop, letters, words):
+    """An id of which no message is there is an error with the queues that were looked at."""
+    shop.digest.delay(ROWS)
+    letters.bury()
+    code, said = run(*words, "--task-id", "of-nobody", input="y\n")
+
+    assert code == 2
+    assert said["error"].startswith(f"no message of task 'of-nobody' in {letters.dead_name}: check the id")
     assert letters.depth(letters.dead_url) == 1
+
+
+def test_redrive_only_what_can_run(shop, letters):
+    """With --only-runnable a message whose task no worker could run stays, and the reason is printed."""
+    shop.digest.delay(ROWS)
+    bad = shop.app.send_task("shop.of_tomorrow", [ROWS])
+    letters.bury()
+    code, said = outcome("redrive", "--only-runnable")
+
+    assert (code, said["moved"]) == (1, 1)
+    assert said["kept"] == {"no worker could run it: task unknown to this app: shop.of_tomorrow": 1}
+    assert [shown["task_id"] for shown in run("show")[1]["messages"]] == [bad.id]
+    assert letters.depth(letters.url) == 1
+
+
+def test_people_read_sizes_with_units(shop, letters):
+    """Without --json, sizes have units; with it they are numbers of bytes."""
+    shop.digest.delay("x" * 2_000_000)
+    letters.bury()
+    shown = CliRunner().invoke(main, ["-A", "shop", "dlq", "show"]).stdout
+    [told] = run("show")[1]["messages"]
+
+    assert re.search(r"^payload_bytes +1\.9 MiB$", shown, re.MULTILINE)
+    assert 2_000_000 < told["payload_bytes"] < 2_000_100
 
 
 def test_purge_deletes_and_then_releases(shop, letters):
@@ -439,7 +481,7 @@ def test_people_get_tables(shop, letters):
 
     assert "no messages" in empty.stdout
     assert listed.stdout.splitlines()[0].split() == ["queue", "messages", "oldest", "sources"]
-    assert moved.stdout.splitlines()[1].split() == [letters.dead_name, "1", "0", "0", "0", "0"]
+    assert moved.stdout.splitlines()[1].split() == [letters.dead_name, "1", "0", "0", "0", "bytes", "0"]
 
 
 def test_a_shared_dead_letter_queue_gives_back_to_the_right_queue(shop_of, moto_aws):
@@ -512,15 +554,13 @@ def test_purge_leaves_other_apps_messages(shop_of, ministack, monkeypatch):
 
 @pytest.mark.parametrize(("words", "done"), [(("redrive",), "moved"), (("purge", "--yes"), "deleted")])
 def test_what_somebody_else_holds_is_told(shop, letters, words, done):
-    """A message that SQS did not show is counted as kept, unless only some were asked for."""
+    """A message that SQS did not show is counted as kept."""
     for _ in range(2):
         shop.digest.delay(ROWS)
     letters.bury()
     letters.sqs.receive_message(QueueUrl=letters.dead_url, VisibilityTimeout=600)
-    some = outcome(*words, "--task-id", "nobody's")
     code, said = outcome(*words)
 
-    assert (some[0], some[1]["kept"]) == (0, {})
     assert (code, said[done]) == (1, 1)
     assert said["kept"] == {"SQS did not show it: somebody else holds it": 1}
 
