@@ -34,7 +34,7 @@ class Commands(click.Group):
 def main(app: str | None, queues: str | None) -> None:
     """Claim check for Celery on SQS: large task arguments go to S3, a small claim travels.
 
-    Every command but local needs -A. Exit codes: 0 well, 1 findings, 2 error.
+    Every command but local needs -A. Exit codes: 0 nothing found or done, 1 findings, 2 error.
     """
 
 

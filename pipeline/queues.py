@@ -25,12 +25,12 @@ class QueueError(Exception):
 
     Args:
         said: what happened.
-        mend: what to do.
+        fix: what to do.
     """
 
-    def __init__(self, said: str, mend: str = "") -> None:
-        super().__init__(f"{said}; {mend}" if mend else said)
-        self.mend = mend
+    def __init__(self, said: str, fix: str = "") -> None:
+        super().__init__(f"{said}; {fix}" if fix else said)
+        self.fix = fix
 
 
 @dataclass(frozen=True, slots=True)

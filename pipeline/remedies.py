@@ -22,6 +22,11 @@ from pipeline.transport.answers import code, may_pass
 
 LATER = "try again later"
 
+CREDENTIALS = (
+    "give this process credentials: aws configure, AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+    "or a role"
+)
+
 DENIALS = frozenset({"AccessDenied", "AccessDeniedException"})
 """Codes that mean: you are known, and not allowed. Source: SQS API Reference, "Common error types"."""
 
@@ -42,7 +47,7 @@ _STRANGERS = frozenset(
 )
 """Codes that mean: who are you? Source: the same, and AWS's own "Common Errors"."""
 
-_NOBODY = (
+NOBODY = (
     NoCredentialsError,
     PartialCredentialsError,
     CredentialRetrievalError,
@@ -74,13 +79,13 @@ def of_answer(exc: ClientError, call: str) -> str:
         return "check credentials, region and clock"
     if name in DENIALS or status == HTTPStatus.FORBIDDEN:
         return f"allow sqs:{call} there, as deploy/iam-worker.json does"
-    return "mend what it names: a queue, the region, or another setting"
+    return "fix what it names: a queue, the region, or another setting"
 
 
 def of_silence(exc: BotoCoreError) -> str:
     """Say what to do where SQS was not asked, or did not answer."""
-    if isinstance(exc, _NOBODY):
-        return "give this process credentials: aws configure, or a role"
+    if isinstance(exc, NOBODY):
+        return CREDENTIALS
     if isinstance(exc, _UNFIT):
-        return "mend the setting that it names: region, endpoint, profile or queue"
+        return "fix the setting that it names: region, endpoint, profile or queue"
     return LATER

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -99,6 +100,13 @@ def app_of(context: click.Context) -> tuple[Any, ClaimCheck]:
     app = _loaded(name)
     _add_queues(app, params.get("queues") or "")
     return app, serializer.installed()
+
+
+def program(context: click.Context) -> str:
+    """Return the command with the app and the queues that it was called with, to be pasted into a shell."""
+    params = context.find_root().params
+    words = [("-A", params["app"]), ("-Q", params.get("queues"))]
+    return shlex.join(["pipeline", *(word for pair in words if pair[1] for word in pair)])
 
 
 def _loaded(name: str) -> Any:

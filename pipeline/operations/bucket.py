@@ -1,9 +1,12 @@
 """The bucket itself, as doctor and provision need it; payloads go through the ``Store`` protocol alone.
 
-The library never writes a bucket's lifecycle: PutBucketLifecycleConfiguration replaces everybody's rules.
+PutBucketLifecycleConfiguration replaces everybody's rules, so the library only writes the lifecycle of a
+bucket that it has just made.
 """
 
-from collections.abc import Iterator, Mapping
+import json
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -12,9 +15,13 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from pipeline.errors import StoreError
+from pipeline.options import DAY_SECONDS
 from pipeline.stores.s3 import S3Store
 from pipeline.stores.s3_errors import code_of, meaning_of, translated
 from pipeline.stores.s3_meanings import CODES
+
+Rule = dict[str, Any]
+"""A lifecycle rule as S3's API has it."""
 
 _NO_RULES = "NoSuchLifecycleConfiguration"
 
@@ -24,7 +31,7 @@ class Bucket:
 
     def __init__(self, store: S3Store) -> None:
         self.name = store.bucket
-        self._prefix = f"{store.prefix}/" if store.prefix else ""
+        self.prefix = f"{store.prefix}/" if store.prefix else ""
         self._client: Any = store._clients.get()  # noqa: SLF001 - endpoint, region and credentials are the store's
         self._region = store._clients.region_name  # noqa: SLF001 - as above
 
@@ -54,20 +61,21 @@ class Bucket:
         with self._asked():
             self._client.create_bucket(Bucket=self.name, **where)
 
-    def expiries(self) -> tuple[list[int], list[int]]:
+    def expiries(self, rules: Iterable[Rule]) -> tuple[list[int], list[int]]:
         """Return after how many days payloads expire: by rules for all of our prefix, and for parts of it."""
         whole, parts = list[int](), list[int]()
-        for rule in self._rules():
+        for rule in rules:
             days, (prefix, is_for_all) = rule.get("Expiration", {}).get("Days"), _scope(rule)
             if rule.get("Status") != "Enabled" or days is None:
                 continue
-            if is_for_all and self._prefix.startswith(prefix):
+            if is_for_all and self.prefix.startswith(prefix):
                 whole.append(days)
-            elif self._prefix.startswith(prefix) or prefix.startswith(self._prefix):
+            elif self.prefix.startswith(prefix) or prefix.startswith(self.prefix):
                 parts.append(days)
         return whole, parts
 
-    def _rules(self) -> list[dict[str, Any]]:
+    def rules(self) -> list[Rule]:
+        """Return the rules of the bucket's lifecycle."""
         with self._asked():
             try:
                 answer = self._client.get_bucket_lifecycle_configuration(Bucket=self.name)
@@ -77,14 +85,44 @@ class Bucket:
                 raise
         return list(answer.get("Rules", ()))
 
+    def with_rules(self, *added: Rule) -> list[Rule]:
+        """Return the bucket's rules and these, which replace those of the same ID."""
+        names = {rule["ID"] for rule in added}
+        return [*(rule for rule in self.rules() if rule.get("ID") not in names), *added]
+
+    def put_rules(self, rules: Sequence[Rule]) -> None:
+        """Make these the only rules of the bucket: for one that nobody else has had time to give any."""
+        with self._asked():
+            self._client.put_bucket_lifecycle_configuration(
+                Bucket=self.name, LifecycleConfiguration={"Rules": list(rules)}
+            )
+
+    def lifecycle_command(self, rules: Sequence[Rule]) -> str:
+        """Return the command that makes these the only rules of the bucket."""
+        rules_text = json.dumps({"Rules": rules}, default=datetime.isoformat)
+        words = ("--bucket", self.name, "--lifecycle-configuration", rules_text)
+        return shlex.join(("aws", "s3api", "put-bucket-lifecycle-configuration", *words))
+
     def skew_seconds(self) -> float:
         """Return how far our clock is ahead of S3's; its answers state whole seconds."""
         with self._asked():
-            answer = self._client.list_objects_v2(Bucket=self.name, Prefix=self._prefix, MaxKeys=1)
+            answer = self._client.list_objects_v2(Bucket=self.name, Prefix=self.prefix, MaxKeys=1)
         stated = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
         if not stated:
             return 0.0
         return (datetime.now(UTC) - parsedate_to_datetime(stated)).total_seconds()
+
+
+def payloads_rule(bucket: Bucket, ttl_seconds: int) -> Rule:
+    """Return the rule of ``deploy/bucket.yaml`` that ends payloads; a test compares them."""
+    return {
+        "ID": "payloads",
+        "Status": "Enabled",
+        "Filter": {"Prefix": bucket.prefix},
+        "Expiration": {"Days": -(-ttl_seconds // DAY_SECONDS)},
+        "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
+        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
+    }
 
 
 def is_about(error: StoreError, *codes: str) -> bool:

@@ -1,5 +1,7 @@
 """Makes what an app needs and what is not there: for development. What exists is never touched.
 
+A bucket that is made gets the lifecycle rule for payloads.
+
 In production, buckets and queues come from ``deploy/``: with encryption, a lifecycle rule and alarms.
 """
 
@@ -7,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipeline.errors import StoreError
-from pipeline.operations.bucket import Bucket
+from pipeline.operations.bucket import Bucket, payloads_rule
 from pipeline.queues import Queues
 from pipeline.store import Store
 from pipeline.stores.s3 import S3Store
@@ -27,30 +29,39 @@ class Made:
     """Of a bucket: whether a lifecycle rule ends all payloads; None if that could not be read."""
 
 
-def provision(store: Store, queues: Queues) -> Iterator[Made]:
+def provision(store: Store, queues: Queues, ttl_seconds: int) -> Iterator[Made]:
     """Make bucket, queues and dead-letter queues, and yield each. Safe to repeat and to break off.
+
+    Args:
+        store: where payloads go.
+        queues: those of the app, entered.
+        ttl_seconds: age at which a new bucket expires payloads.
 
     Raises:
         StoreError, QueueError: something could not be looked at or made.
         ValueError: predefined queues are not ours to make.
     """
     if isinstance(store, S3Store):
-        yield make_bucket(Bucket(store))
+        yield make_bucket(Bucket(store), ttl_seconds)
     for name in queues.names():
         yield from make_queue(queues, name)
 
 
-def make_bucket(bucket: Bucket) -> Made:
-    """Make the bucket if nobody has it."""
+def make_bucket(bucket: Bucket, ttl_seconds: int) -> Made:
+    """Make the bucket, with its lifecycle rule, if nobody has it."""
     if bucket.exists():
         return Made("bucket", bucket.name, created=False, has_rule=_has_rule(bucket))
     bucket.create()
-    return Made("bucket", bucket.name, created=True, has_rule=False)
+    try:
+        bucket.put_rules([payloads_rule(bucket, ttl_seconds)])
+    except StoreError as exc:
+        return Made("bucket", bucket.name, created=True, note=f"no lifecycle rule: {exc}", has_rule=False)
+    return Made("bucket", bucket.name, created=True, has_rule=True)
 
 
 def _has_rule(bucket: Bucket) -> bool | None:
     try:
-        whole, _ = bucket.expiries()
+        whole, _ = bucket.expiries(bucket.rules())
     except StoreError:
         return None
     return bool(whole)

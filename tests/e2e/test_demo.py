@@ -160,6 +160,18 @@ def test_another_shell_can_send_to_a_kept_system(kept):
     assert float(sent.stdout) > 0
 
 
+def test_the_doctor_finds_nothing_wrong_with_a_kept_system(kept):
+    """In the demo's own AWS every check of ``pipeline doctor`` passes."""
+    shell, said = kept
+    script = "\n".join(re.findall(r"^(?:export|cd) .*$", said, re.MULTILINE))
+    script += f"\n{sys.executable} -m pipeline -A tasks.app doctor --json"
+    done = subprocess.run(["sh", "-ec", script], env=shell, capture_output=True, text=True, check=False)
+    checks = json.loads(done.stdout)["checks"]
+
+    assert [check for check in checks if not check["ok"]] == []
+    assert done.returncode == 0
+
+
 def test_flower_watches_a_kept_system(kept):
     """``--keep`` prints Flower's address with its password; it knows the workers, and keeps others out."""
     said = re.search(r"^Flower: (\S+) \(user (\S+), password (\S+)\)", kept[1], re.MULTILINE)

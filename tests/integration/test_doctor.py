@@ -1,6 +1,7 @@
-"""The doctor: each thing that can be wrong is found by its own check, with its mend."""
+"""The doctor: each thing that can be wrong is found by its own check, with its fix."""
 
 import json
+import shlex
 from datetime import datetime, timedelta
 
 import pytest
@@ -30,7 +31,7 @@ def sooner(prefix):
 
 
 def ill(checks):
-    return sorted(name for name, check in checks.items() if check["well"] is False)
+    return sorted(name for name, check in checks.items() if check["ok"] is False)
 
 
 class House:
@@ -66,7 +67,7 @@ def test_a_healthy_house(house):
     code, checks = examine()
 
     assert (code, ill(checks)) == (0, [])
-    assert all(check["well"] and not check["mend"] for check in checks.values())
+    assert all(check["ok"] and not check["fix"] for check in checks.values())
     assert house.shop.objects() == []
 
 
@@ -85,7 +86,7 @@ def test_each_permission_is_checked(house, proxy, operation, action):
     code, checks = examine()
 
     assert (code, ill(checks)) == (1, [action])
-    assert f"allow {action}" in checks[action]["mend"]
+    assert f"allow {action}" in checks[action]["fix"]
 
 
 def test_wrong_credentials_are_one_finding(house, proxy):
@@ -98,6 +99,18 @@ def test_wrong_credentials_are_one_finding(house, proxy):
     assert ill(checks) == ["credentials"]
 
 
+def test_missing_credentials_are_one_finding(shop_of, moto_aws, monkeypatch):
+    """A process without credentials has them to find, and neither network nor permissions."""
+    shop_of(store=f"s3://{moto_aws.bucket()}/claims", broker="memory://", options={"store_retry_seconds": 1})
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    code, checks = examine()
+
+    assert (code, ill(checks)) == (1, ["credentials"])
+    assert checks["credentials"]["fix"].startswith("give this process credentials: aws configure")
+    assert not {"store", "bucket", "s3:PutObject"} & checks.keys()
+
+
 def test_a_store_that_does_not_answer_is_one_finding(shop_of, moto_aws, monkeypatch):
     """Where nobody answers, nothing is known of credentials, bucket and permissions, and nothing is said."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
@@ -107,7 +120,7 @@ def test_a_store_that_does_not_answer_is_one_finding(shop_of, moto_aws, monkeypa
     code, checks = examine()
 
     assert (code, ill(checks)) == (1, [f"dead letters of {shop.queue}", "store"])
-    assert checks["store"]["mend"] == "check endpoint, region and network"
+    assert checks["store"]["fix"].startswith("no answer from there: check network, proxy, region")
     assert not {"credentials", "bucket", "s3:PutObject"} & checks.keys()
 
 
@@ -131,7 +144,7 @@ def test_each_permission_of_a_queue_is_checked(house, proxy, call):
 
     assert (code, ill(checks)) == (1, [name])
     assert checks[name]["detail"] == f"denied: sqs:{call}"
-    assert checks[name]["mend"] == f"allow sqs:{call} as in deploy/iam-worker.json"
+    assert checks[name]["fix"] == f"allow sqs:{call} as in deploy/iam-worker.json"
 
 
 def test_permissions_are_tried_without_doing_anything(shop_of, aws):
@@ -143,7 +156,7 @@ def test_permissions_are_tried_without_doing_anything(shop_of, aws):
         aws.client("sqs").send_message(QueueUrl=url, MessageBody="x", **group)
     checks = examine()[1]
 
-    assert all(checks[f"permissions of {name}"]["well"] for name in (shop.queue, "orders.fifo"))
+    assert all(checks[f"permissions of {name}"]["ok"] for name in (shop.queue, "orders.fifo"))
     assert [aws.depth(url) for url in urls] == [(1, 0, 0), (1, 0, 0)]
     for url in urls:
         [message] = aws.client("sqs").receive_message(QueueUrl=url, AttributeNames=["All"])["Messages"]
@@ -164,11 +177,12 @@ def test_a_bucket_that_is_not_there(shop_of, moto_aws):
 
     assert code == 1
     assert ill(checks)[0] == "bucket"
-    assert checks["clock"]["well"] is None
+    assert checks["bucket"]["command"] == "pipeline -A shop provision"
+    assert checks["clock"]["ok"] is None
 
 
 @pytest.mark.parametrize(
-    ("rules", "well"),
+    ("rules", "ok"),
     [
         ([{**RULE, "Filter": {"Prefix": ""}}], True),
         ([{**RULE, "Expiration": {"Days": 7}}], False),
@@ -185,11 +199,11 @@ def test_a_bucket_that_is_not_there(shop_of, moto_aws):
         ([sooner("claims/")], False),
     ],
 )
-def test_the_lifecycle_rule_must_cover_and_wait(house, rules, well):
+def test_the_lifecycle_rule_must_cover_and_wait(house, rules, ok):
     """A rule must be enabled, cover the prefix, and be no sooner than the payloads' TTL, as every other."""
     house.rules(*rules)
 
-    assert examine()[1]["lifecycle rule"]["well"] is well
+    assert examine()[1]["lifecycle rule"]["ok"] is ok
 
 
 def test_no_lifecycle_rule_is_a_finding(house):
@@ -204,7 +218,7 @@ def test_a_lifecycle_rule_that_may_not_be_read_is_unknown(house, proxy):
     proxy.fail("GetBucketLifecycleConfiguration", status=403)
     code, checks = examine()
 
-    assert (code, checks["lifecycle rule"]["well"]) == (0, None)
+    assert (code, checks["lifecycle rule"]["ok"]) == (0, None)
 
 
 def test_a_wrong_clock_is_found(house, monkeypatch):
@@ -238,7 +252,7 @@ def test_a_queue_needs_dead_letters(house):
 
     assert "does not exist" in gone["detail"]
     assert none["detail"] == "no redrive policy"
-    assert house.url in none["mend"]
+    assert house.url in none["command"]
 
 
 def test_dead_letters_must_outlive_their_queue(house):
@@ -253,8 +267,9 @@ def test_a_queue_that_keeps_as_long_as_sqs_can_is_to_keep_less(house):
     house.change(MessageRetentionPeriod=str(14 * 86_400))
     check = examine()[1][f"retention of {house.queue}"]
 
-    assert not check["well"]
-    assert f"--queue-url {house.url} --attributes MessageRetentionPeriod=345600" in check["mend"]
+    assert not check["ok"]
+    assert f"--queue-url {house.url} " in check["command"]
+    assert '{"MessageRetentionPeriod": "345600"}' in check["command"]
 
 
 def test_fifo_dead_letters_start_anew(shop_of, moto_aws):
@@ -265,7 +280,7 @@ def test_fifo_dead_letters_start_anew(shop_of, moto_aws):
     moto_aws.queue(shop.queue, FifoQueue="true", RedrivePolicy=policy)
     checks = examine()[1]
 
-    assert checks["dead letters of orders.fifo"]["well"]
+    assert checks["dead letters of orders.fifo"]["ok"]
     assert "retention of orders.fifo" not in checks
 
 
@@ -276,7 +291,7 @@ def test_times_are_those_of_the_real_queue(house):
     object.__setattr__(serializer.installed().options, "payload_ttl_seconds", 28 * 86_400)
     after = examine()[1]
 
-    assert before[f"times of {house.queue}"]["well"]
+    assert before[f"times of {house.queue}"]["ok"]
     assert "payload_ttl_seconds" in after[f"times of {house.queue}"]["detail"]
 
 
@@ -288,7 +303,7 @@ def test_times_of_fifo_queues_count_twice(shop_of, moto_aws):
     moto_aws.queue("orders.fifo", FifoQueue="true", MessageRetentionPeriod=10 * 86_400)
     checks = examine()[1]
 
-    assert checks[f"times of {shop.queue}"]["well"]
+    assert checks[f"times of {shop.queue}"]["ok"]
     assert "twice for FIFO" in checks["times of orders.fifo"]["detail"]
 
 
@@ -309,7 +324,7 @@ def test_sqs_that_refuses_is_a_finding(house, proxy):
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "mend"),
+    ("status", "code", "fix"),
     [
         (403, "AccessDenied", "allow sqs:GetQueueUrl there"),
         (400, "com.amazonaws.sqs#AccessDeniedException", "allow sqs:GetQueueUrl there"),
@@ -317,39 +332,39 @@ def test_sqs_that_refuses_is_a_finding(house, proxy):
         (400, "AWS.SimpleQueueService.RequestThrottled", "try again later"),
         (429, "TooManyRequests", "try again later"),
         (403, "InvalidClientTokenId", "check credentials"),
-        (400, "InvalidAddress", "mend what it names"),
+        (400, "InvalidAddress", "fix what it names"),
     ],
 )
-def test_what_sqs_answers_has_its_own_mend(house, proxy, monkeypatch, status, code, mend):
+def test_what_sqs_answers_has_its_own_fix(house, proxy, monkeypatch, status, code, fix):
     """What to do depends on what SQS says: nobody is told to allow what is allowed."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     proxy.fail("GetQueueUrl", status=status, content=json.dumps({"__type": code}).encode())
     check = examine()[1]["queues"]
 
-    assert check["mend"].startswith(mend)
-    assert check["detail"].endswith(check["mend"])
+    assert check["fix"].startswith(fix)
+    assert check["detail"].endswith(check["fix"])
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "mend"),
+    ("name", "value", "fix"),
     [
         ("AWS_ACCESS_KEY_ID", None, "give this process credentials"),
         ("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:9", "try again later"),
     ],
 )
-def test_what_keeps_us_from_asking_has_its_own_mend(house, monkeypatch, name, value, mend):
-    """Without credentials, and where nobody answers, the mend says so."""
+def test_what_keeps_us_from_asking_has_its_own_fix(house, monkeypatch, name, value, fix):
+    """Without credentials, and where nobody answers, the fix says so."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
 
-    assert examine()[1]["queues"]["mend"].startswith(mend)
+    assert examine()[1]["queues"]["fix"].startswith(fix)
 
 
-def test_a_setting_that_botocore_refuses_is_to_be_mended(house):
+def test_a_setting_that_botocore_refuses_is_to_be_fixed(house):
     """Where a setting led nowhere, to try again would be of no use."""
     house.shop.app.conf.broker_transport_options["region"] = "no region"
 
-    assert examine()[1]["queues"]["mend"].startswith("mend the setting that it names")
+    assert examine()[1]["queues"]["fix"].startswith("fix the setting that it names")
 
 
 def test_other_brokers_and_stores_are_checked_as_far_as_they_can_be(shop_of):
@@ -357,19 +372,89 @@ def test_other_brokers_and_stores_are_checked_as_far_as_they_can_be(shop_of):
     shop_of(broker="memory://", store="memory://doctor")
     code, checks = examine()
 
-    assert (code, checks["queues"]["well"]) == (0, None)
-    assert checks["s3:PutObject"]["well"]
+    assert (code, checks["queues"]["ok"]) == (0, None)
+    assert [name for name in checks if name.startswith("store: ")] == [
+        "store: list", "store: put", "store: get", "store: delete"
+    ]  # fmt: skip
+    assert not {"credentials", "bucket", "s3:PutObject"} & checks.keys()
 
 
-def test_people_get_marks_and_mends(house):
-    """Without --json each check has a mark, and each finding its mend below the table."""
+def test_people_get_marks_and_fixes(house):
+    """Without --json each check has a mark, and each finding its fix below the table."""
     house.s3.delete_bucket_lifecycle(Bucket=house.bucket)
     result = CliRunner().invoke(main, ["-A", "shop", "doctor"])
 
     assert result.exit_code == 1
     assert "✓  credentials" in result.stdout
     assert "✗  lifecycle rule" in result.stdout
-    assert "to mend lifecycle rule:" in result.stdout
+    assert "to fix lifecycle rule:" in result.stdout
+
+
+def paste(command, aws):
+    """Run a command line as a shell and AWS's own program would, which need not be installed."""
+    for words in map(shlex.split, command.split(" && ")):
+        program, service, call, *options = words
+        given = {
+            name.removeprefix("--").title().replace("-", ""): text
+            for name, text in zip(options[::2], options[1::2], strict=True)
+        }
+        parameters = {
+            name: json.loads(text) if text.startswith("{") else text for name, text in given.items()
+        }
+        assert program == "aws"
+        client = aws.client(service.removesuffix("api"))
+        getattr(client, call.replace("-", "_"))(**parameters)
+
+
+def fix(checks, name, aws):
+    paste(checks[name]["command"], aws)
+    return examine()[1][name]
+
+
+def test_the_command_for_a_lifecycle_rule_can_be_pasted(house, moto_aws):
+    """It adds the rule for payloads, and keeps every other rule of the bucket."""
+    theirs = {**RULE, "ID": "theirs", "Filter": {"Prefix": "other/"}, "Expiration": {"Days": 1}}
+    too_short = {**RULE, "Expiration": {"Days": 2}}
+    house.rules(theirs, too_short)
+    checks = examine()[1]
+    fixed = fix(checks, "lifecycle rule", moto_aws)
+    kept = house.s3.get_bucket_lifecycle_configuration(Bucket=house.bucket)["Rules"]
+
+    assert checks["lifecycle rule"]["detail"] == "expires after 2 days"
+    assert (fixed["ok"], fixed["detail"]) == (True, "expires after 35 days")
+    assert [rule["ID"] for rule in kept] == ["theirs", "payloads"]
+
+
+def test_a_rule_of_others_has_no_command(house):
+    """Where another rule ends payloads sooner, what to do is said in words, and nobody's rule is replaced."""
+    house.rules(RULE, sooner("claims/"))
+    check = examine()[1]["lifecycle rule"]
+
+    assert (check["ok"], check["command"]) == (False, "")
+    assert check["fix"].startswith("another rule ends payloads sooner: give it 35 days")
+
+
+def test_the_commands_for_a_queue_can_be_pasted(house, moto_aws):
+    """A missing dead-letter queue is made and named, and retentions are set."""
+    name = house.queue
+    house.change(RedrivePolicy="")
+    house.sqs.delete_queue(QueueUrl=house.dead_url)
+    dead = fix(examine()[1], f"dead letters of {name}", moto_aws)
+    house.sqs.set_queue_attributes(
+        QueueUrl=moto_aws.url_of(f"{name}-dlq"), Attributes={"MessageRetentionPeriod": "60"}
+    )
+    retention = fix(examine()[1], f"retention of {name}", moto_aws)
+
+    assert (dead["ok"], dead["detail"]) == (True, f"{name}-dlq after 5 receives")
+    assert (retention["ok"], retention["detail"]) == (True, "4 days, then 14")
+
+
+def test_a_fifo_queue_gets_fifo_dead_letters(shop_of, moto_aws):
+    """The command for a FIFO queue makes a dead-letter queue that SQS takes for it."""
+    shop_of(store=f"s3://{moto_aws.bucket()}/claims", conf={"task_default_queue": "orders.fifo"})
+    moto_aws.queue("orders.fifo", FifoQueue="true")
+
+    assert fix(examine()[1], "dead letters of orders.fifo", moto_aws)["detail"].startswith("orders-dlq.fifo ")
 
 
 def test_errors_without_a_cause_are_about_no_code():
@@ -393,25 +478,25 @@ class TestRemoteControl:
         return House(shop, moto_aws)
 
     def test_workers_are_counted(self, watched):
-        """Without a worker nobody knows; with one it is well, and no queue for answers is left."""
+        """Without a worker nobody knows; with one it is fine, and no queue for answers is left."""
         _, alone = examine()
         watched.shop.worker(pool="threads")
         _, answered = examine()
         watched.shop.app.pool.force_close_all()
 
-        assert alone["remote control"]["well"] is None
+        assert alone["remote control"]["ok"] is None
         assert answered["remote control"]["detail"] == "workers that answer: 1"
-        assert answered["remote control"]["well"] is True
+        assert answered["remote control"]["ok"] is True
 
     def test_what_is_denied_is_found(self, watched, proxy):
-        """Without permission for SNS, the sentence says so, and the mend leads on."""
+        """Without permission for SNS, the sentence says so, and the fix leads on."""
         proxy.fail("CreateTopic", status=403, content=DENIED)
         code, checks = examine()
 
         assert code == 1
         assert ill(checks) == ["remote control"]
         assert "sns:CreateTopic" in checks["remote control"]["detail"]
-        assert "docs/monitoring.md" in checks["remote control"]["mend"]
+        assert "docs/monitoring.md" in checks["remote control"]["fix"]
 
     def test_sqs_that_knows_us_not_is_found(self, watched, proxy):
         """Credentials that SQS refuses are findings, and every other check is made and told."""
@@ -421,7 +506,7 @@ class TestRemoteControl:
         assert code == 1
         assert ill(checks) == ["queues", "remote control"]
         assert "InvalidClientTokenId" in checks["remote control"]["detail"]
-        assert "credentials" in checks["remote control"]["mend"]
+        assert "credentials" in checks["remote control"]["fix"]
 
 
 def test_a_misnamed_setting_is_found(house):
@@ -430,4 +515,4 @@ def test_a_misnamed_setting_is_found(house):
     code, checks = examine()
 
     assert (code, ill(checks)) == (1, ["setting transport_options"])
-    assert checks["setting transport_options"]["mend"] == "rename it to broker_transport_options"
+    assert checks["setting transport_options"]["fix"] == "rename it to broker_transport_options"
