@@ -1,14 +1,17 @@
-"""Sessions of botocore that read its data files once for the whole process.
+"""Sessions of botocore that read its data files once, and clients whose credentials are renewed.
 
 Each session has a loader of its own, and parses 1.5 MB of JSON before it makes its first client: 70 ms of
 CPU for every connection that Kombu opens. With one loader for all it is 9 ms.
 Source: botocore 1.44, ``session.py`` (``_register_data_loader``), ``loaders.py``; measured.
 """
 
+from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 import botocore.session
+from botocore.credentials import RefreshableCredentials
 
 
 def session() -> Any:
@@ -22,3 +25,42 @@ def session() -> Any:
 def _loader() -> Any:
     """Return what reads data files and remembers them: safe in threads and after a fork, as it only adds."""
     return botocore.session.Session().get_component("data_loader")
+
+
+def renew_when_refused(client: Any, is_expired: Callable[[str], bool]) -> None:
+    """Let a client get its credentials anew, and ask once more, when AWS does not accept them any more.
+
+    botocore renews credentials by the clock alone: not those that were revoked, that are kept in a file which
+    somebody has rewritten, or whose end a wrong clock has missed. The new request is signed anew.
+    Source: botocore 1.44, ``endpoint.py`` (``_send_request``, ``_needs_retry``), ``credentials.py``.
+
+    Args:
+        client: boto3's, of any service.
+        is_expired: says whether an error code is about the credentials.
+    """
+
+    def ask_again(response: Any = None, attempts: int = 0, **_: Any) -> int | None:
+        answer = response[1] if response else {}
+        is_first_refusal = attempts == 1 and is_expired(str(answer.get("Error", {}).get("Code", "")))
+        return 0 if is_first_refusal and renew(client) else None
+
+    client.meta.events.register_first("needs-retry", ask_again)
+
+
+def renew(client: Any) -> bool:
+    """Make a client's credentials be read again from where they came from, and say whether they are others.
+
+    Those that were given to the client by its maker stay as they are.
+    """
+    credentials: Any = client._request_signer._credentials  # noqa: SLF001 - where botocore keeps them
+    if isinstance(credentials, RefreshableCredentials):
+        # Whoever asks for them next fetches new ones.
+        credentials._expiry_time = datetime.now(UTC)  # type: ignore[attr-defined]  # noqa: SLF001
+        return True
+    if getattr(credentials, "method", "explicit") == "explicit":
+        return False
+    found = session().get_credentials()
+    if found is None or found.get_frozen_credentials() == credentials.get_frozen_credentials():
+        return False
+    credentials.access_key, credentials.secret_key, credentials.token = found.get_frozen_credentials()[:3]
+    return True

@@ -14,10 +14,8 @@ from typing import Any, Self
 from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
 
-from pipeline import remedies
 from pipeline.transport import addressing
-from pipeline.transport.answers import code
-from pipeline.transport.listeners import is_absent
+from pipeline.transport.sqs_errors import ABSENT, code, meaning_of, remedy
 
 
 class QueueError(Exception):
@@ -197,7 +195,7 @@ class Queues:
             try:
                 answer: dict[str, Any] = getattr(client, xform_name(call))(**parameters)
             except ClientError as exc:
-                if is_absent(exc):
+                if meaning_of(exc) is ABSENT:
                     return None
                 raise
         return answer
@@ -258,7 +256,7 @@ def asked(who: str, call: str) -> Iterator[None]:
         yield
     except ClientError as exc:
         said = f"SQS answered {code(exc)} to {call} [queue={who}]"
-        raise QueueError(said, remedies.of_answer(exc, call)) from exc
+        raise QueueError(said, remedy(exc, call)) from exc
     except BotoCoreError as exc:
         said = f"SQS did not answer {call} [queue={who}]: {exc}"
-        raise QueueError(said, remedies.of_silence(exc)) from exc
+        raise QueueError(said, remedy(exc, call)) from exc

@@ -19,7 +19,7 @@ from pipeline.operations.queue_checks import check_queues
 from pipeline.operations.store_checks import check_store
 from pipeline.options import DAY_SECONDS
 from pipeline.stores.s3 import S3Store
-from pipeline.transport import answers
+from pipeline.transport import sqs_errors
 from pipeline.transport.fanout import fans_out
 
 SKEW_LIMIT_SECONDS = 60
@@ -102,7 +102,7 @@ def check_remote_control(app: Any) -> Iterator[Check]:
         answered: dict[str, Any] = next(filter(None, asked), {})
     except KombuError as exc:
         yield Check(name, False, str(exc), fix)  # noqa: FBT003
-    except answers.FAILURES as exc:  # Kombu's channel lets them through when it connects
-        yield Check(name, False, f"no worker could be asked: AWS answered {answers.code(exc)}", fix)  # noqa: FBT003
+    except sqs_errors.FAILURES as exc:  # Kombu's channel lets them through when it connects
+        yield Check(name, False, f"no worker could be asked: AWS answered {sqs_errors.code(exc)}", fix)  # noqa: FBT003
     else:
         yield Check(name, bool(answered) or None, f"workers that answer: {len(answered)}", "start a worker")

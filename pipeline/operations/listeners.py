@@ -16,9 +16,8 @@ from botocore.parsers import ResponseParserError
 
 from pipeline.queues import Queues
 from pipeline.transport.addressing import LISTENER
-from pipeline.transport.answers import code
-from pipeline.transport.listeners import RENEWED, is_absent
-from pipeline.transport.topics import ABSENT_TOPIC
+from pipeline.transport.listeners import RENEWED
+from pipeline.transport.sqs_errors import ABSENT, code, meaning_of
 
 STALE_SECONDS = 900
 """Since when nobody must have renewed a queue: seven times in a row."""
@@ -72,13 +71,13 @@ class _Sweep:
             try:
                 topics.update(self._look(url))
             except ClientError as exc:
-                if not is_absent(exc):  # else its listener has just removed it
+                if meaning_of(exc) is not ABSENT:  # else its listener has just removed it
                     raise
         for topic in topics:
             try:
                 self._unsubscribe(topic)
             except ClientError as exc:
-                if code(exc) not in ABSENT_TOPIC:
+                if meaning_of(exc) is not ABSENT:
                     raise
 
     def _urls(self) -> Iterator[str]:
@@ -118,7 +117,7 @@ class _Sweep:
         try:
             self._sqs.get_queue_url(QueueName=name)
         except ClientError as exc:
-            return is_absent(exc)
+            return meaning_of(exc) is ABSENT
         return False
 
 

@@ -6,15 +6,13 @@ It was not tried on AWS itself whether SQS looks at the permission first; stand-
 """
 
 from collections.abc import Iterator
-from http import HTTPStatus
 from typing import Any
 
 from botocore import xform_name
 from botocore.exceptions import ClientError
 
 from pipeline.queues import Queue, asked
-from pipeline.remedies import DENIALS
-from pipeline.transport.answers import code
+from pipeline.transport.sqs_errors import DENIED, meaning_of
 
 _PROBES: dict[str, dict[str, Any]] = {
     "ReceiveMessage": {"MaxNumberOfMessages": 11},  # ten at most
@@ -40,8 +38,7 @@ def _is_denied(queue: Queue, call: str, parameters: dict[str, Any]) -> bool:
     try:
         getattr(queue.client, xform_name(call))(QueueUrl=queue.url, **parameters)
     except ClientError as exc:
-        status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if meaning_of(exc).is_transient:
             raise
-        return status == HTTPStatus.FORBIDDEN or code(exc).rpartition(".")[2] in DENIALS
+        return meaning_of(exc) is DENIED
     return False

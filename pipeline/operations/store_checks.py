@@ -5,13 +5,13 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from pipeline import remedies
 from pipeline.claim import new_key
 from pipeline.errors import PayloadMissingError, StoreError, StoreUnavailableError
 from pipeline.operations.bucket import is_about
 from pipeline.operations.check import Check
 from pipeline.store import Store
 from pipeline.stores.s3 import S3Store
+from pipeline.transport.sqs_errors import NO_CREDENTIALS, NOT_FETCHED, meaning_of
 
 CREDENTIALS = ("InvalidAccessKeyId", "SignatureDoesNotMatch")
 """Codes of S3's that stand for what it says of wrong credentials."""
@@ -70,8 +70,10 @@ def _fix_of_silence(error: StoreError) -> str:
 
 
 def _fix_of_credentials(error: StoreError | None) -> str:
-    if error is not None and isinstance(error.__cause__, remedies.NOBODY):
-        return remedies.CREDENTIALS
+    if error is not None and error.__cause__ is not None:
+        meaning = meaning_of(error.__cause__)  # of what botocore itself raises, whatever the service
+        if meaning in {NO_CREDENTIALS, NOT_FETCHED}:
+            return meaning.remedy
     return "S3 does not accept them: check key, secret, session token and clock, or renew them"
 
 

@@ -10,7 +10,7 @@ from blake3 import blake3
 from botocore.exceptions import ClientError
 
 from pipeline import log_lines
-from pipeline.transport.answers import code, may_pass
+from pipeline.transport.sqs_errors import PRESENT, code, meaning_of
 
 logger = log_lines.logger(__name__)
 
@@ -157,7 +157,7 @@ def dead_letter_queue(
         url = _created(client, dead, attributes, tags)
         answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
     except ClientError as exc:
-        if may_pass(exc):
+        if meaning_of(exc).is_transient:
             raise
         logger.warning("dead-letter queue not made", extra={"queue": dead, "code": code(exc)})
         return None
@@ -171,7 +171,7 @@ def _created(client: Any, name: str, attributes: Mapping[str, str], tags: Mappin
     try:
         url = client.create_queue(QueueName=name, Attributes=wanted, **options)["QueueUrl"]
     except ClientError as exc:
-        if code(exc) not in {"QueueAlreadyExists", "QueueNameExists"}:
+        if meaning_of(exc) is not PRESENT:
             raise
         url = client.get_queue_url(QueueName=name)["QueueUrl"]
     return str(url)

@@ -1,22 +1,12 @@
-"""What SQS answered, and what may be concluded from it."""
+"""What we raise when SQS does not do what it was asked for, and when that is certain."""
 
 from collections.abc import Iterator
 from http import HTTPStatus
 
-from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from kombu.exceptions import ChannelError, EncodeError, KombuError
 from kombu.transport.SQS.exceptions import AccessDeniedQueueException
 
-FAILURES = (ClientError, BotoCoreError, OSError)
-"""What a call of SQS may raise: an answer that says no, or no answer."""
-
-_STALE = frozenset({"ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight"})
-"""Codes that mean: this receipt handle will never work again. Real SQS says ``InvalidParameterValue``, "The
-receipt handle has expired". Source: SQS API Reference, DeleteMessage and ChangeMessageVisibility."""
-
-
-_PASSING = frozenset({"QueueDeletedRecently", "RequestThrottled", "Throttling", "ThrottlingException"})
-"""Codes that mean: not now. Source: SQS API Reference, CreateQueue and "Common error types"."""
+from pipeline.transport.sqs_errors import FAILURES, meaning_of
 
 
 class NotSettledError(ChannelError):
@@ -31,24 +21,6 @@ class DeleteDeniedError(NotSettledError, AccessDeniedQueueException):
     """This process may not delete messages. It is Kombu's own error for that as well."""
 
 
-def is_stale(code: str) -> bool:
-    """Say whether a code means that the receipt handle is of no use any more; old ones carry a prefix."""
-    return code.rpartition(".")[2] in _STALE
-
-
-def code(exc: BaseException) -> str:
-    """Return SQS's code of a failure, or the name of the error if there was no answer."""
-    if isinstance(exc, ClientError):
-        return str(exc.response.get("Error", {}).get("Code", "an error"))
-    return type(exc).__name__
-
-
-def may_pass(exc: ClientError) -> bool:
-    """Say whether the same call may be answered otherwise a minute later: SQS is busy, or out of order."""
-    status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return status >= HTTPStatus.INTERNAL_SERVER_ERROR or code(exc).rpartition(".")[2] in _PASSING
-
-
 def refused(exc: BaseException) -> bool:
     """Say whether a failed publish is certain not to have reached the queue.
 
@@ -58,13 +30,12 @@ def refused(exc: BaseException) -> bool:
     """
     if isinstance(exc, (EncodeError, NotRoutedError)):
         return True
-    known = (cause for cause in _causes(exc) if isinstance(cause, ClientError | ParamValidationError))
-    answer = next(known, None)
-    if not isinstance(answer, ClientError):
-        return answer is not None
-    metadata = answer.response.get("ResponseMetadata", {})
+    failure = next((cause for cause in _causes(exc) if isinstance(cause, FAILURES)), None)
+    if failure is None:
+        return False
+    metadata = (getattr(failure, "response", None) or {}).get("ResponseMetadata", {})
     status, repeated = metadata.get("HTTPStatusCode", 0), metadata.get("RetryAttempts", 0)
-    return not repeated and HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+    return not repeated and status < HTTPStatus.INTERNAL_SERVER_ERROR and meaning_of(failure).is_certain
 
 
 def _causes(exc: BaseException | None) -> Iterator[BaseException]:

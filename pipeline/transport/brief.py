@@ -9,6 +9,7 @@ from typing import Any
 from botocore.config import Config
 
 from pipeline import aws
+from pipeline.transport.sqs_errors import is_expired
 
 TIMEOUT_SECONDS = 5
 _CONFIG = Config(
@@ -46,5 +47,6 @@ def brief(client: Any, config: Config = _CONFIG) -> Any:
         aws_session_token=now.token,
         config=client.meta.config.merge(config),
     )
+    aws.renew_when_refused(made, is_expired)
     made._request_signer._credentials = signer._credentials  # noqa: SLF001
     return made

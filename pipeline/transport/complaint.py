@@ -3,7 +3,7 @@
 import logging
 
 from pipeline import log_lines
-from pipeline.transport.answers import code
+from pipeline.transport.sqs_errors import code
 
 logger = log_lines.logger(__name__)
 

@@ -6,11 +6,12 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from botocore.exceptions import ClientError, ParamValidationError
+from botocore.exceptions import ParamValidationError
 
 from pipeline.publication import Publication
 from pipeline.transport.addressing import FIFO
-from pipeline.transport.answers import FAILURES, code, refused
+from pipeline.transport.answers import refused
+from pipeline.transport.sqs_errors import FAILURES, TOO_LONG, code, meaning_of, meaning_of_code
 from pipeline.wire import attributes_bytes
 
 
@@ -84,7 +85,7 @@ def send(entries: list[Entry]) -> dict[Entry, Failure]:
             return {}
         answer = client.send_message_batch(QueueUrl=url, Entries=_numbered(entries))
     except FAILURES as exc:
-        return dict.fromkeys(entries, Failure(code(exc), refused(exc), _is_passing(exc)))
+        return dict.fromkeys(entries, Failure(code(exc), refused(exc), meaning_of(exc).is_transient))
     return _unconfirmed(entries, answer)
 
 
@@ -110,23 +111,12 @@ def _failure(refusal: dict[str, Any] | None, *, is_first: bool) -> Failure:
     """Judge one entry of an answer. Of one that the answer does not name nothing is known."""
     if refusal is None:
         return Failure("no answer", is_certain=False, is_passing=True)
-    why, is_ours = str(refusal.get("Code", "an error")), bool(refusal.get("SenderFault"))
-    is_certain = is_first and (is_ours or _is_throttled(why))
-    return Failure(why, is_certain, is_passing=not is_ours or _is_throttled(why))
-
-
-def _is_passing(exc: Exception) -> bool:
-    """Say whether a call that failed as a whole may succeed soon."""
-    if not isinstance(exc, ClientError):
-        return not isinstance(exc, ParamValidationError)
-    status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return status >= HTTPStatus.INTERNAL_SERVER_ERROR or _is_throttled(code(exc))
-
-
-def _is_throttled(why: str) -> bool:
-    return "Throttl" in why
+    why = str(refusal.get("Code", "an error"))
+    is_ours = bool(refusal.get("SenderFault"))
+    meaning = meaning_of_code(why, HTTPStatus.BAD_REQUEST if is_ours else HTTPStatus.INTERNAL_SERVER_ERROR)
+    return Failure(why, is_first and meaning.is_certain, meaning.is_transient)
 
 
 def is_for_one(why: str) -> bool:
     """Say whether fewer entries may be taken: one is invalid, or the broker takes less than we know."""
-    return why.endswith("BatchRequestTooLong") or why == ParamValidationError.__name__
+    return meaning_of_code(why) is TOO_LONG or why == ParamValidationError.__name__

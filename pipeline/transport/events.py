@@ -22,8 +22,8 @@ from kombu.utils.json import dumps
 from kombu.utils.uuid import uuid
 
 from pipeline import log_lines
-from pipeline.transport.answers import FAILURES
 from pipeline.transport.complaint import complain
+from pipeline.transport.sqs_errors import FAILURES
 from pipeline.transport.topics import LIMIT_BYTES, Topic
 
 logger = log_lines.logger(__name__)

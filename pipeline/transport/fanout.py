@@ -16,11 +16,12 @@ from kombu.utils.objects import cached_property
 from pipeline import log_lines
 from pipeline.publication import current
 from pipeline.transport import addressing, control
-from pipeline.transport.answers import FAILURES, NotRoutedError, code
+from pipeline.transport.answers import NotRoutedError
 from pipeline.transport.complaint import complain
 from pipeline.transport.events import Event
-from pipeline.transport.listeners import Listeners, is_absent
+from pipeline.transport.listeners import Listeners
 from pipeline.transport.publishing import PublishingChannel
+from pipeline.transport.sqs_errors import ABSENT, FAILURES, code, meaning_of
 from pipeline.transport.topics import Topic
 
 logger = log_lines.logger(__name__)
@@ -133,7 +134,7 @@ class FanoutChannel(PublishingChannel):
             super()._put(queue, message, **kwargs)
         except FAILURES as exc:
             self.connection.reply_urls.pop(queue, None)
-            if not is_absent(exc):  # else whoever asked has gone
+            if meaning_of(exc) is not ABSENT:  # else whoever asked has gone
                 complain("reply not sent", exc)
 
     def canonical_queue_name(self, queue_name: str) -> str:

@@ -13,10 +13,10 @@ from time import monotonic, sleep
 from typing import ClassVar
 
 from pipeline import log_lines
-from pipeline.transport.answers import FAILURES, code, is_stale
 from pipeline.transport.brief import BriefClients
 from pipeline.transport.held import Delivery, Held, batches, entries, failures
 from pipeline.transport.redelivery import return_to_queue
+from pipeline.transport.sqs_errors import FAILURES, STALE, code, meaning_of_code
 
 logger = log_lines.logger(__name__)
 
@@ -111,7 +111,7 @@ class Heartbeat:
             return_to_queue(delivery)
         elif failure is None:
             delivery.extended(since, _remaining(delivery, since))
-        elif is_stale(failure):
+        elif meaning_of_code(failure) is STALE:
             # Not if it is being deleted, or was just now: then that call says what became of it.
             if self._held.get(delivery.tag) is delivery and not delivery.message.settling:
                 self._let_go(delivery, failure)

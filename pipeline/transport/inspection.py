@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from pipeline import log_lines
 from pipeline.transport.addressing import is_passing
-from pipeline.transport.answers import FAILURES, code
+from pipeline.transport.sqs_errors import FAILURES, code
 
 logger = log_lines.logger(__name__)
 

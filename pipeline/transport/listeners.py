@@ -23,8 +23,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from pipeline import log_lines
-from pipeline.transport.answers import FAILURES, code
 from pipeline.transport.complaint import complain
+from pipeline.transport.sqs_errors import ABSENT, FAILURES, code, meaning_of
 from pipeline.transport.topics import Topic
 
 logger = log_lines.logger(__name__)
@@ -38,15 +38,8 @@ RENEW_SECONDS = 120.0
 RENEWED, OWNER = "claimcheck-renewed", "claimcheck-owner"
 """Tags: when the listener was last seen alive, in seconds since 1970; and who it is."""
 
-_ABSENT = frozenset({"QueueDoesNotExist", "NonExistentQueue"})
-
 Clients = Callable[[], tuple[Any, Any]]
 """Makes clients of SQS and SNS with short time-outs."""
-
-
-def is_absent(exc: BaseException) -> bool:
-    """Say whether SQS's answer is that there is no such queue."""
-    return code(exc).rpartition(".")[2] in _ABSENT
 
 
 def retention_seconds(message_ttl_seconds: float | None) -> int:
@@ -115,7 +108,7 @@ class Listener:
         try:
             self.sqs.tag_queue(QueueUrl=self.url, Tags={RENEWED: _now()})
         except ClientError as exc:
-            if not is_absent(exc):
+            if meaning_of(exc) is not ABSENT:
                 raise
             self._lost()
             return

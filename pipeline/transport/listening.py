@@ -20,13 +20,13 @@ from kombu.transport.SQS.exceptions import UndefinedQueueException
 from kombu.utils.objects import cached_property
 
 from pipeline.transport import addressing, control
-from pipeline.transport.answers import FAILURES, code
 from pipeline.transport.brief import brief
 from pipeline.transport.complaint import complain
 from pipeline.transport.events import Audience
 from pipeline.transport.fanout import FanoutChannel
 from pipeline.transport.held import BATCH
-from pipeline.transport.listeners import Clients, Listener, is_absent, retention_seconds
+from pipeline.transport.listeners import Clients, Listener, retention_seconds
+from pipeline.transport.sqs_errors import ABSENT, FAILURES, code, meaning_of
 
 PAUSE_SECONDS = 2.0
 """How often a worker looks whether its mailbox could be made by now."""
@@ -188,7 +188,7 @@ class ListeningChannel(FanoutChannel):
 
     def _goes_on(self, queue: str, exc: Exception) -> bool:
         """Say whether to wait until a listener's queue is there again."""
-        if control.is_reply_queue(queue) and is_absent(exc):
+        if control.is_reply_queue(queue) and meaning_of(exc) is ABSENT:
             self._end(queue)
             self.connection.new_reply_id()
         if not control.is_mailbox(queue):

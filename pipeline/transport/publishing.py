@@ -15,6 +15,7 @@ from pipeline.transport.answers import refused
 from pipeline.transport.assumed import keep_fresh
 from pipeline.transport.collecting import Collector, parcel_of
 from pipeline.transport.delay import delay_seconds
+from pipeline.transport.sqs_errors import is_expired
 
 
 class PublishingChannel(SQSChannel):
@@ -104,6 +105,7 @@ class PublishingChannel(SQSChannel):
             config=chosen.merge(config) if config is not None else chosen,
             **endpoint,
         )
+        aws.renew_when_refused(client, is_expired)
         if session_token:
             self._keep_fresh(client)
         return client

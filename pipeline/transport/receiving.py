@@ -8,6 +8,7 @@ Source: kombu 5.7.0, ``asynchronous/aws/connection.py`` (``_on_list_ready``), ``
 (``_on_messages_ready``, ``_get_bulk``); seen on workers whose connections were refused.
 """
 
+import json
 import random
 from collections.abc import Callable, Mapping
 from queue import Empty
@@ -18,13 +19,12 @@ from botocore.exceptions import ClientError
 from kombu.asynchronous.aws.sqs.connection import AsyncSQSConnection
 from kombu.utils.objects import cached_property
 
-from pipeline import log_lines
+from pipeline import aws, log_lines
 from pipeline.transport.addressing import LISTENER
-from pipeline.transport.answers import FAILURES, code
 from pipeline.transport.brief import brief
 from pipeline.transport.curl import Client, Connection
-from pipeline.transport.listeners import is_absent
 from pipeline.transport.listening import ListeningChannel
+from pipeline.transport.sqs_errors import ABSENT, FAILURES, code, is_expired, meaning_of
 
 logger = log_lines.logger(__name__)
 
@@ -101,8 +101,20 @@ class Receiver(AsyncSQSConnection):
         if isinstance(answer, Mapping):
             self._setbacks.clear(parent)
             return answer
-        self._setbacks.add(parent, response.status, f"SQS answered {response.status}")
+        refusal = _code_of(response)
+        if is_expired(refusal):
+            aws.renew(self.sqs_connection)
+        self._setbacks.add(parent, response.status, f"SQS answered {refusal or response.status}")
         return {}
+
+
+def _code_of(response: Any) -> str:
+    """Return the code of an answer that Kombu does not read; an empty text if there is none."""
+    try:
+        answer = json.loads(response.read())
+    except (TypeError, ValueError):
+        return ""
+    return str(answer.get("__type", "")).rpartition("#")[2] if isinstance(answer, dict) else ""
 
 
 class RefusedError(Empty):
@@ -172,7 +184,7 @@ class ReceivingChannel(ListeningChannel):
         try:
             answer = super()._receive_message(queue, *args, **kwargs)
         except ClientError as exc:
-            if self._listeners.get(queue) is not None or is_absent(exc):
+            if self._listeners.get(queue) is not None or meaning_of(exc) is ABSENT:
                 raise
             raise RefusedError(exc) from exc
         self._setbacks.clear(queue)

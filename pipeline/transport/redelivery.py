@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline import log_lines
-from pipeline.transport.answers import FAILURES, code
 from pipeline.transport.envelope import receive_count
 from pipeline.transport.held import Delivery, entries
+from pipeline.transport.sqs_errors import FAILURES, code
 
 logger = log_lines.logger(__name__)
 

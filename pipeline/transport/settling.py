@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from pipeline import log_lines
-from pipeline.transport.answers import code, is_stale
 from pipeline.transport.held import BATCH, Delivery, Held, entries, failures
+from pipeline.transport.sqs_errors import STALE, code, meaning_of_code
 
 logger = log_lines.logger(__name__)
 
@@ -138,7 +138,7 @@ class Settler:
             answer = batch[0].client.delete_message_batch(QueueUrl=batch[0].queue_url, Entries=entries(batch))
             return failures(batch, answer)
         except Exception as exc:  # noqa: BLE001 - whatever it was, it is no confirmation
-            if not is_stale(code(exc)):
+            if meaning_of_code(code(exc)) is not STALE:
                 return {it.receipt_handle: code(exc) for it in batch}
         # The answer is about the call, and does not say which of the handles is stale, or whether one is.
         answers = ((it.receipt_handle, _delete_one(it)) for it in batch)
@@ -146,7 +146,8 @@ class Settler:
 
     def _conclude(self, waiting: _Waiting, failure: str | None) -> None:
         delivery = waiting.delivery
-        if failure not in {None, LATE} and not is_stale(str(failure)) and not waiting.is_hopeless:
+        is_final = failure in {None, LATE} or meaning_of_code(str(failure)) is STALE
+        if not is_final and not waiting.is_hopeless:
             self._try_again(waiting)
             return
         self._held.pop(delivery.tag)

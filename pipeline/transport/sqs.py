@@ -15,7 +15,7 @@ from kombu.transport.SQS import Channel as SQSChannel
 from kombu.utils.uuid import uuid
 
 from pipeline import log_lines
-from pipeline.transport.answers import FAILURES, DeleteDeniedError, NotSettledError, code
+from pipeline.transport.answers import DeleteDeniedError, NotSettledError
 from pipeline.transport.envelope import LIMIT, Envelope, receive_count, received
 from pipeline.transport.events import GATHER_SECONDS, Outbox
 from pipeline.transport.fanout import fans_out
@@ -27,6 +27,7 @@ from pipeline.transport.listeners import Listeners
 from pipeline.transport.message import Message
 from pipeline.transport.redelivery import redelivery_seconds, return_batch, return_to_queue
 from pipeline.transport.settling import Settler
+from pipeline.transport.sqs_errors import DENIED, FAILURES, code, meaning_of
 from pipeline.transport.topics import Topic
 
 logger = log_lines.logger(__name__)
@@ -132,7 +133,7 @@ class Channel(HoldingChannel):
                 QueueUrl=delivery.queue_url, ReceiptHandle=delivery.receipt_handle
             )
         except ClientError as exc:
-            refusal = DeleteDeniedError if code(exc) == "AccessDenied" else NotSettledError
+            refusal = DeleteDeniedError if meaning_of(exc) is DENIED else NotSettledError
             raise refusal(
                 f"message not settled [queue={delivery.queue}]: SQS answered {code(exc)} to DeleteMessage; "
                 "it will be delivered again, and its payload stays"

@@ -10,13 +10,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from pipeline.transport.answers import code
+from pipeline.transport.sqs_errors import ABSENT, meaning_of
 
 LIMIT_BYTES = 262_144
 """Largest message. Source: SNS API Reference, Publish."""
-
-ABSENT_TOPIC = frozenset({"NotFound", "NotFoundException"})
-"""Codes that mean that there is no such topic: the old protocol's, and the model's."""
 
 
 class Topic:
@@ -67,7 +64,7 @@ class Topic:
         try:
             return call(self.arn)
         except ClientError as exc:
-            if self._is_given or code(exc) not in ABSENT_TOPIC:
+            if self._is_given or meaning_of(exc) is not ABSENT:
                 raise
             self._arn = ""  # somebody has deleted it: make it anew, once
             return call(self.arn)

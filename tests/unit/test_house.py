@@ -21,7 +21,6 @@ STOREYS = [
     ["attempt", "links", "deferred", "timechain", "testing"],
     ["encoding"],
     ["serializer", "transport"],
-    ["remedies"],
     ["queues"],
     ["publisher", "worker", "results", "idempotency"],
     ["installation", "entry_point"],
@@ -49,7 +48,7 @@ VENDORS = {
     "kombu": {"operations", "publisher", "serializer", "transport", "installation", "idempotency", "worker"},
     "billiard": {"worker"},
     "boto3": {"stores", "cloudwatch"},
-    "botocore": {"aws", "operations", "queues", "remedies", "stores", "cloudwatch", "transport"},
+    "botocore": {"aws", "operations", "queues", "stores", "cloudwatch", "transport"},
     "moto": {"local"},
     "opentelemetry": {"otel", "tracing"},
 }

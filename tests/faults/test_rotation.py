@@ -1,0 +1,78 @@
+"""Credentials that SQS accepts no more: they are read anew, and nothing is lost meanwhile."""
+
+from uuid import uuid4
+
+import pytest
+from kombu import Connection, Producer, Queue
+from test_deletes import channel, refusal  # noqa: F401 - a fixture among them
+from workers import eventually
+
+from pipeline.transport import Transport
+
+pytestmark = pytest.mark.aws
+
+
+@pytest.fixture
+def rotated(moto_aws, proxy, tmp_path, monkeypatch):
+    """A function that gives this process new credentials in a file, and makes the old ones be refused."""
+    file = tmp_path / "credentials"
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+
+    def write(key):
+        file.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = secret\n")
+
+    def rotate():
+        write("NEWKEY")
+        old = lambda it: "Credential=OLDKEY/" in it.headers.get("authorization", "")  # noqa: E731
+        proxy.fail(old, 403, content=refusal("InvalidClientTokenId"))
+
+    write("OLDKEY")
+    return rotate
+
+
+def test_rotated_credentials_are_read_again(rotated, proxy, moto_aws):
+    """A call that is refused for its credentials is made once more with those that the file has now."""
+    name = f"queue-{uuid4().hex[:8]}"
+    with Connection("sqs://", transport=Transport) as connection:
+        producer, queue = Producer(connection.channel()), Queue(name)
+        producer.publish({}, routing_key=name, declare=[queue], serializer="json")
+        rotated()
+        for _ in range(2):
+            producer.publish({}, routing_key=name, serializer="json")
+
+    assert moto_aws.depth(name).waiting == 3
+    assert len([it for it in proxy.seen("SendMessage") if it.status == 403]) == 1
+
+
+@pytest.mark.worker
+@pytest.mark.parametrize("pool", ["threads", "gevent"])
+def test_a_worker_outlives_a_rotation(shop_of, rotated, moto_aws, tmp_path, pool):
+    """It receives, extends and deletes with the new credentials, with an event loop and without one."""
+    options = {"visibility_timeout": 6, "wait_time_seconds": 1, "polling_interval": 0}
+    shop = shop_of(store=f"file://{tmp_path}/payloads", conf={"broker_transport_options": options})
+    shop.worker(pool=pool)
+    held = shop.hold.delay("x")
+    eventually(shop.notes)
+    rotated()
+    shop.note("go on")
+
+    assert held.get(timeout=30) == 1
+    assert shop.echo.delay("y").get(timeout=30) == "y"
+    eventually(lambda: not any(moto_aws.depth(shop.queue)))
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["ExpiredToken", "InvalidAccessKeyId", "RequestTimeTooSkewed", "KmsThrottled", "Throttling"],
+)
+def test_a_delete_that_may_pass_is_tried_again(channel, proxy, moto_aws, code):  # noqa: F811
+    """Credentials, clock and load are no verdict on a message: its acknowledgement settles later."""
+    proxy.fail("DeleteMessageBatch", 403 if code == "ExpiredToken" else 400, times=5, content=refusal(code))
+    for message in channel.got:
+        message.ack()
+
+    assert channel._settler.flush(20)
+    assert [message.unsettled for message in channel.got] == [False] * 3
+    assert sum(moto_aws.depth(channel.queue)) == 0
