@@ -4,6 +4,7 @@ from importlib import import_module
 
 import click
 
+from pipeline import aws_logs
 from pipeline.commands.failure import Failure
 from pipeline.local import environment, serve
 
@@ -31,11 +32,12 @@ class Commands(click.Group):
 @click.option("-A", "--app", metavar="APP", help="The Celery app, named as for celery -A: tasks.app")
 @click.option("-Q", "--queues", metavar="NAME,...", help="More queues than the app itself names: bulk,mail")
 @click.version_option(package_name="celery-claimcheck-pipeline")
-def main(app: str | None, queues: str | None) -> None:
+def main(app: str | None, queues: str | None) -> None:  # noqa: ARG001 - the commands read them
     """Claim check for Celery on SQS: large task arguments go to S3, a small claim travels.
 
     Every command but local needs -A. Exit codes: 0 nothing found or done, 1 findings, 2 error.
     """
+    aws_logs.keep_secrets_out()
 
 
 @main.command("local")

@@ -3,11 +3,12 @@
 from inspect import signature
 from typing import Any, Unpack
 
+from celery.signals import after_setup_logger
 from celery.utils.imports import symbol_by_name
 from kombu.connection import resolve_aliases
 from kombu.utils import json
 
-from pipeline import serializer, timechain
+from pipeline import aws_logs, serializer, timechain
 from pipeline.claimcheck import ClaimCheck
 from pipeline.cloudwatch import CloudWatchSink
 from pipeline.codec import Codec
@@ -18,6 +19,7 @@ from pipeline.store import Store
 from pipeline.stores import store_from_url
 from pipeline.transport.control import Mailbox
 from pipeline.transport.fanout import EVENT_EXCHANGE
+from pipeline.transport.transport_options import check_transport_options
 from pipeline.wire import Wire
 from pipeline.worker.bound import follow_serializer
 from pipeline.worker.steps import ClaimCheckStep
@@ -61,6 +63,8 @@ def install(
     chosen = _options(options)
     transport = timechain.scheme_of(app)
     _check_formats(app)
+    if transport == "sqs":
+        check_transport_options(app.conf.broker_transport_options)
     timechain.check_app(app, chosen, transport)
     encryption = {
         "server_side_encryption": server_side_encryption,
@@ -140,6 +144,7 @@ def _configure(app: Any, transport: str, *, publish: bool) -> None:
     app.__dict__.pop("amqp", None)  # Celery caches it; nothing may have been made with the old class
     _configure_monitoring(app, transport)
     app.steps["worker"].add(ClaimCheckStep)
+    after_setup_logger.connect(aws_logs.keep_secrets_out)  # in beat, and in children that are spawned, too
 
 
 def _configure_monitoring(app: Any, transport: str) -> None:

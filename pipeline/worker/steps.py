@@ -7,7 +7,7 @@ from typing import Any
 from celery import Task, bootsteps, signals
 from celery.utils.imports import symbol_by_name
 
-from pipeline import log_lines, serializer, timechain
+from pipeline import aws_logs, log_lines, serializer, timechain
 from pipeline.claimcheck import ClaimCheck
 from pipeline.errors import ClaimError, StoreError, StoreUnavailableError
 from pipeline.metrics import HEARTBEAT_FAILURES, MESSAGES_UNSETTLED, Metric, Recorder
@@ -60,6 +60,7 @@ class ClaimCheckStep(bootsteps.Step):
         self._releaser = Releaser(claimcheck)
         _follow_requests(app, self._releaser)
         hide_results(app.tasks.values())
+        aws_logs.keep_secrets_out()
         drop_untrue_lines()
         consumer = symbol_by_name(worker.consumer_cls)
         mixed = type("Consumer", (ConsumerMixin, consumer), {"recorder": claimcheck.recorder})

@@ -1,0 +1,67 @@
+"""What the transport options may be: checked where an app is configured, before anything is made with them.
+
+SQS refuses most of these values too, but late: in a worker's event loop, or when the first queue is made.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class _Range(NamedTuple):
+    """The numbers that an option may be."""
+
+    least: float
+    most: float
+    unit: str
+    is_whole: bool = True
+
+
+_HIDDEN_LIMIT = 43_200
+
+_NUMBERS: Mapping[str, _Range] = {
+    "visibility_timeout": _Range(1, _HIDDEN_LIMIT, "seconds"),
+    "wait_time_seconds": _Range(0, 20, "seconds"),
+    "polling_interval": _Range(0, math.inf, "seconds", is_whole=False),
+    "max_receive_count": _Range(1, 1_000, "deliveries"),
+    "redelivery_floor_seconds": _Range(0, _HIDDEN_LIMIT, "seconds"),
+    "redelivery_step_seconds": _Range(0, _HIDDEN_LIMIT, "seconds"),
+    "redelivery_limit_seconds": _Range(0, _HIDDEN_LIMIT, "seconds"),
+    "health_seconds": _Range(0, math.inf, "seconds", is_whole=False),
+    "eta_in_worker_seconds": _Range(0, math.inf, "seconds"),
+    "event_gather_seconds": _Range(0, math.inf, "seconds", is_whole=False),
+    "sts_token_timeout": _Range(900, _HIDDEN_LIMIT, "seconds"),
+    "sts_token_buffer_time": _Range(0, _HIDDEN_LIMIT, "seconds"),
+}
+"""Source of the limits: SQS API Reference, SetQueueAttributes (VisibilityTimeout, RedrivePolicy),
+ReceiveMessage, ChangeMessageVisibility; STS API Reference, AssumeRole. A visibility timeout of 0 is one of
+SQS's, but then two workers have every message."""
+
+_SWITCHES = ("visibility_heartbeat", "dead_letter_queues", "supports_fanout", "sqs_base64_encoding")
+
+
+def check_transport_options(options: Mapping[str, Any]) -> None:
+    """Check the options of our SQS transport, and Kombu's that it leans on; others are not looked at.
+
+    Raises:
+        ValueError: one of them cannot work; says which, and what it may be.
+    """
+    for name, allowed in _NUMBERS.items():
+        if options.get(name) not in {None, ""}:
+            _check_number(name, options[name], allowed)
+    for name in _SWITCHES:
+        if not isinstance(options.get(name, True), bool):
+            raise _error(name, options[name], "True or False")
+
+
+def _check_number(name: str, value: Any, allowed: _Range) -> None:
+    kind = int if allowed.is_whole else int | float
+    is_number = isinstance(value, kind) and not isinstance(value, bool)
+    if not is_number or not allowed.least <= value <= allowed.most:
+        what = "a whole number" if allowed.is_whole else "a number"
+        span = f"from {allowed.least:,} " + ("on" if allowed.most == math.inf else f"to {allowed.most:,}")
+        raise _error(name, value, f"{what} of {allowed.unit} {span}")
+
+
+def _error(name: str, value: Any, expected: str) -> ValueError:
+    return ValueError(f"broker_transport_options[{name!r}] is {value!r}: it must be {expected}")

@@ -1,0 +1,36 @@
+"""What a worker prints with ``-l DEBUG``: neither what tasks are given nor the keys to AWS."""
+
+import base64
+import json
+
+import pytest
+
+pytestmark = [pytest.mark.aws, pytest.mark.worker]
+
+ASKED = """
+import logging
+
+from shop import app
+
+logging.getLogger("botocore").setLevel(logging.DEBUG)
+"""
+"""A shop that asks for botocore's own lines."""
+
+
+@pytest.mark.parametrize("is_asked", [False, True], ids=["by itself", "asked"])
+def test_debug_prints_neither_arguments_nor_tokens(shop_of, moto_aws, monkeypatch, tmp_path, is_asked):
+    """The libraries of AWS log from INFO on, unless the application has chosen a level for them."""
+    (tmp_path / "curious.py").write_text(ASKED)
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "the-session-token")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims")
+    worker = shop.worker(app="curious" if is_asked else "shop", options=("-l", "DEBUG"))
+    assert shop.pass_on.delay("the-argument").get(timeout=30)
+    worker.stop()
+    text = worker.text()
+
+    body = base64.b64encode(json.dumps(["the-argument"]).encode())
+    assert ("the-session-token" in text) is is_asked
+    assert "the-argument" not in text
+    assert (body.decode()[4:16] in text) is is_asked
+    assert "DEBUG" in text
