@@ -7,7 +7,7 @@ channel whose client keeps it. Source: celery 5.7.0, ``canvas.py`` (``group._app
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
@@ -27,7 +27,8 @@ def collecting(batch: Batch | None, publication: Publication) -> Iterator[Parcel
     parcel = None if batch is None else Parcel(publication, batch.add)
     token = _parcel.set(parcel)
     try:
-        yield parcel
+        with nullcontext() if batch is None else batch.publishing():
+            yield parcel
     finally:
         _parcel.reset(token)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
+from time import monotonic
 from typing import Any, NamedTuple
 
 from botocore.exceptions import ParamValidationError
@@ -42,6 +43,8 @@ class Entry:
     """Why it has failed, as far as it has."""
     is_certain: bool = True
     """Whether no attempt so far can have put it on the queue without our knowledge."""
+    since: float = field(default_factory=monotonic)
+    """When it was collected."""
 
     @property
     def url(self) -> str:

@@ -1,21 +1,24 @@
 """Sends messages that are published together in few calls, and reads the answer for each of them.
 
-A :class:`Batch` collects what Kombu would send one by one, a call for each queue as soon as one is full and
-the rest at the end. SQS may take some entries of a call and refuse others, so every entry has an end of its
-own: confirmed, certainly not sent, or unclear. Runs in the process, and in the thread, that publishes.
+A :class:`Batch` collects what Kombu would send one by one: a call for each queue as soon as one is full or
+has waited for 100 ms, and the rest at the end. SQS may take some entries of a call and refuse others, so
+every entry has an end of its own: confirmed, certainly not sent, or unclear. Runs in the process and in the
+thread that publishes, and in a second thread while that one is busy with something else.
 """
 
 import os
 import random
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from time import sleep
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from time import monotonic, sleep
 from typing import Any, NamedTuple
 
 from kombu.exceptions import OperationalError
 
 from pipeline import log_lines
 from pipeline.publication import Publication
+from pipeline.transport import lingering
 from pipeline.transport.entries import Entry, is_for_one, send
 from pipeline.transport.held import BATCH
 
@@ -53,7 +56,7 @@ class BatchSendError(OperationalError):
 
 
 class Batch:
-    """Collects messages and sends them, in one thread.
+    """Collects messages of one thread, and sends them.
 
     Args:
         limit_bytes: most that one call may weigh.
@@ -65,6 +68,9 @@ class Batch:
         self._give_up = give_up
         self._owner = _thread()
         self._is_open = True
+        self._lock = threading.RLock()
+        self._watch: lingering.Watch | None = None
+        self._is_refused = False
         self._waiting: dict[str, list[Entry]] = {}
         self._failed: list[Entry] = []
         self._given_up: list[Failed] = []
@@ -79,20 +85,43 @@ class Batch:
         """
         return self._is_open and self._owner == _thread()
 
+    @contextmanager
+    def publishing(self) -> Iterator[None]:
+        """Send nothing in a ``with`` block: it may add several messages that share a payload."""
+        with self._lock:
+            yield
+
     def add(self, entry: Entry) -> None:
         """Collect a message. Does no I/O, for Kombu would repeat it if that failed."""
-        self._waiting.setdefault(entry.url, []).append(entry)
+        with self._lock:
+            self._waiting.setdefault(entry.url, []).append(entry)
+        self._watch = self._watch or lingering.Watch(self.send_due)
 
     def send_full(self, urls: Iterable[str]) -> None:
-        """Send the calls that no further message fits into.
+        """Send the calls that no further message fits into, and those that have waited long enough.
 
         Raises:
-            BatchSendError: nothing of one call was sent; names all that has failed so far.
+            BatchSendError: nothing of a call was sent, now or since the last time; names all that has failed.
         """
-        for url in urls:
-            while call := self._next_call(url):
-                if not self._send(call):
-                    self._raise_failed()
+        with self._lock:
+            for url in urls:
+                self._send_ready(url)
+            if self._is_refused:
+                self._raise_failed()
+
+    def send_due(self) -> None:
+        """Send what has waited long enough, in the second thread; nothing while the first one publishes.
+
+        The first one looks itself when it has published. What fails is raised there.
+        """
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            with suppress(Exception):  # each entry has noted it
+                for url in list(self._waiting):
+                    self._send_ready(url)
+        finally:
+            self._lock.release()
 
     def close(self, leaving: BaseException | None = None) -> None:
         """Send what is left and collect no more.
@@ -105,10 +134,13 @@ class Batch:
             BatchSendError: some messages were not sent, and that was not raised yet.
         """
         self._is_open = False
+        if self._owner[0] != os.getpid():  # a child that was forked in the block: its parent sends
+            return
+        if self._watch is not None:
+            self._watch.stop()
         try:
-            for url in list(self._waiting):
-                while call := self._next_call(url, is_last=True):
-                    self._send(call)
+            with self._lock:
+                self._send_rest()
         except BaseException as exc:
             self._interrupted(exc)
             raise
@@ -116,11 +148,21 @@ class Batch:
             self._raise_failed()
         self._log_failed()
 
+    def _send_ready(self, url: str) -> None:
+        while not self._is_refused and (call := self._next_call(url)):
+            self._send(call)
+
+    def _send_rest(self) -> None:
+        for url in list(self._waiting):
+            while call := self._next_call(url, is_last=True):
+                self._send(call)
+
     def _next_call(self, url: str, *, is_last: bool = False) -> list[Entry]:
         """Take as many messages as one call carries; none if others may still join them."""
         waiting = self._waiting.get(url, [])
         count = self._fitting(waiting)
-        if count == len(waiting) < BATCH and not is_last:
+        is_due = waiting and monotonic() - waiting[0].since >= lingering.SECONDS
+        if count == len(waiting) < BATCH and not (is_last or is_due):
             return []
         self._waiting[url] = waiting[count:]
         return waiting[:count]
@@ -139,8 +181,8 @@ class Batch:
                 sequences.add(entry.sequence)
         return min(len(entries), BATCH)
 
-    def _send(self, call: list[Entry]) -> bool:
-        """Send one call, more than once if need be, and say whether anything of it was sent."""
+    def _send(self, call: list[Entry]) -> None:
+        """Send one call, more than once if need be, and note whether nothing of it was sent."""
         left = [entry for entry in call if entry.sequence not in self._broken]
         for entry in call:
             if entry not in left:
@@ -157,7 +199,7 @@ class Batch:
         finally:
             failed = [entry for entry in call if entry.code]
             self._fail(failed)
-        return len(failed) < len(call)
+            self._is_refused |= len(failed) == len(call)
 
     def _attempt(self, entries: list[Entry]) -> list[Entry]:
         """Send entries once, and return those to send again."""
@@ -181,11 +223,12 @@ class Batch:
 
     def _interrupted(self, exc: BaseException) -> None:
         """Account for what nobody will send any more."""
-        for entry in [entry for waiting in self._waiting.values() for entry in waiting]:
-            entry.fails(type(exc).__name__, is_certain=True)
-            self._failed.append(entry)
-        self._waiting.clear()
-        self._log_failed()
+        with self._lock:
+            for entry in [entry for waiting in self._waiting.values() for entry in waiting]:
+                entry.fails(type(exc).__name__, is_certain=True)
+                self._failed.append(entry)
+            self._waiting.clear()
+            self._log_failed()
 
     def _raise_failed(self) -> None:
         if self._conclude():
@@ -197,7 +240,7 @@ class Batch:
 
     def _conclude(self) -> bool:
         """Give up the payloads of what has failed since the last time, and say whether anything has."""
-        failed, self._failed = self._failed, []
+        failed, self._failed, self._is_refused = self._failed, [], False
         self._given_up += [_named(entry) for entry in failed]
         parcels = {id(entry.parcel): entry.parcel for entry in failed}.values()
         over = [parcel for parcel in parcels if all(entry.code for entry in parcel.entries)]

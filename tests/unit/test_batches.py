@@ -3,15 +3,18 @@
 import inspect
 import os
 import pickle
+import threading
 from types import SimpleNamespace
 
 import pytest
 from kombu.transport.SQS import Channel
+from workers import eventually
 
 from pipeline import metrics, publisher
 from pipeline.claimcheck import ClaimCheck
 from pipeline.metrics import Recorder
 from pipeline.publication import Publication
+from pipeline.transport import lingering
 from pipeline.transport.collecting import Collector, collecting, parcel_of
 from pipeline.transport.entries import Entry, Parcel
 from pipeline.transport.sending import Batch, BatchSendError, Failed
@@ -38,6 +41,12 @@ class Queues:
         self.calls.append([each["MessageBody"] for each in messages])
         if self.error is not None:
             raise self.error
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch):
+    """Let messages wait until something else sends them, unless a test says otherwise."""
+    monkeypatch.setattr(lingering, "SECONDS", 3_600)
 
 
 @pytest.fixture
@@ -243,3 +252,85 @@ def test_put_can_be_borrowed():
     assert "super()" not in source
     assert "c = self.sqs(" in source
     assert "c.send_message(" in source
+
+
+def elsewhere(call):
+    """Call a function in another thread, and wait for its end."""
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+
+
+def test_a_message_does_not_wait_for_the_end(batch, monkeypatch):
+    """While the publisher is busy with something else, a second thread sends what has waited long enough."""
+    monkeypatch.setattr(lingering, "SECONDS", 0.01)
+    queues = Queues()
+    batch.add(Entry(Parcel(Publication(), batch.add), queues, {"QueueUrl": URL, "MessageBody": "1"}))
+    eventually(lambda: queues.calls)
+    batch.close()
+
+    assert queues.calls == [["1"]]
+
+
+def test_the_publisher_sends_what_has_waited(batch, monkeypatch):
+    """A call that is not full is sent with its next message, once its first one has waited long enough."""
+    queues = Queues()
+    put(batch, queues, "1", "2")
+    assert queues.calls == []
+    monkeypatch.setattr(lingering, "SECONDS", 0)
+    put(batch, queues, "3")
+
+    assert queues.calls == [["1", "2", "3"]]
+
+
+def test_nothing_is_sent_in_the_middle_of_a_publication(batch, monkeypatch):
+    """What one publication adds shares a payload, and is judged once all of it is there."""
+    monkeypatch.setattr(lingering, "SECONDS", 0)
+    queues = Queues()
+    with collecting(batch, Publication()) as parcel:
+        parcel.add(queues, {"QueueUrl": URL, "MessageBody": "1"})
+        elsewhere(batch.send_due)
+        assert queues.calls == []
+    elsewhere(batch.send_due)
+
+    assert queues.calls == [["1"]]
+
+
+def test_what_failed_meanwhile_is_raised_next(batch, gone, monkeypatch):
+    """A call that was refused in the second thread stops the publisher as one of its own does."""
+    monkeypatch.setattr(lingering, "SECONDS", 0)
+    parcel = Parcel(Publication("t", "id-1"), batch.add)
+    parcel.add(Queues(ConnectionError()), {"QueueUrl": URL, "MessageBody": "1"})
+    elsewhere(batch.send_due)
+    assert gone == ([], [])
+    with pytest.raises(BatchSendError):
+        put(batch, Queues(), "id-2", url=f"{URL}2")
+
+    assert gone == ([], ["id-1"])
+
+
+def test_a_child_that_leaves_the_block_sends_nothing(batch, monkeypatch):
+    """What was collected before a fork is the parent's to send."""
+    queues = Queues()
+    put(batch, queues, "1")
+    with monkeypatch.context() as child:
+        child.setattr(os, "getpid", lambda: -1)
+        batch.close()
+    assert queues.calls == []
+    batch.close()
+
+    assert queues.calls == [["1"]]
+
+
+def test_no_thread_can_be_had(batch, monkeypatch):
+    """Without a second thread messages wait for the next one, and none is lost."""
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    queues = Queues()
+    put(batch, queues, "1")
+    batch.close()
+
+    assert queues.calls == [["1"]]
+
+
+def no_thread(_):
+    raise RuntimeError("can't start new thread")
