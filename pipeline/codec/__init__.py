@@ -14,11 +14,15 @@ from typing import Any
 
 from pipeline.codec import pickling
 from pipeline.codec.extensions import NESTING, TypedValues
-from pipeline.codec.reader import EMBED_LIMIT_BYTES, Reader
+from pipeline.codec.reader import Reader
+from pipeline.codec.unwritable import culprit
 from pipeline.codec.writer import Writer
-from pipeline.errors import ClaimError, PayloadCorruptError, PayloadEncodeError
+from pipeline.errors import ClaimError, PayloadCorruptError, PayloadError
 
-__all__ = ["EMBED_LIMIT_BYTES", "NESTING", "Codec", "TypedValues"]
+__all__ = ["NESTING", "Codec", "TypedValues"]
+
+_NO_EMBED = "callbacks, chain and chord have keys of text alone, no sets, and 768 KiB at most"
+_EMBED_REMEDY = "pass it as an argument of their tasks"
 
 MSGPACK = "msgpack"
 PICKLE = "pickle"
@@ -76,27 +80,27 @@ class Codec:
         encoded = self._writer.write(dict(embed))
         try:
             self.decode_embed(encoded)
-        except PayloadCorruptError as exc:
-            raise PayloadEncodeError(
-                f"embed not serialisable [{exc}]: callbacks, chain and chord travel with text as keys, and "
-                "without sets"
-            ) from exc
+        except PayloadCorruptError:
+            raise culprit(embed, self._is_embeddable, _NO_EMBED, _EMBED_REMEDY).error() from None
         return encoded
 
-    def decode_embed(self, data: bytes, limit_bytes: int = EMBED_LIMIT_BYTES) -> dict[str, Any]:
+    def _is_embeddable(self, value: Any) -> bool:
+        try:
+            self.decode_embed(self._writer.write({"": value}))
+        except PayloadError:
+            return False
+        return True
+
+    def decode_embed(self, data: bytes) -> dict[str, Any]:
         """Return the ``embed`` of a task, in any process: bounded, as the main process of a worker reads it.
 
-        Maps have keys of text alone, whose hashes nobody can make collide, there are no sets, and
-        extensions nest a few levels deep, so that no nesting exhausts the stack.
+        Maps have keys of text alone, whose hashes nobody can make collide, and there are no sets; nesting
+        and size are bounded, so that nothing exhausts the stack or takes more than some 16 MiB.
 
         Raises:
-            PayloadCorruptError: the bytes do not hold such a map, or are more than ``limit_bytes``.
+            PayloadCorruptError: the bytes do not hold such a map.
             MemoryError: as in :meth:`decode`.
         """
-        if len(data) > limit_bytes:
-            raise PayloadCorruptError(
-                f"embed too large [{len(data)} bytes]: the limit is {limit_bytes} bytes"
-            )
         with _readable("embed", MSGPACK):
             embed = self._reader.read_embed(data)
         if not isinstance(embed, dict):

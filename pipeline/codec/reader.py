@@ -7,8 +7,15 @@ import ormsgpack
 
 from pipeline.codec.extensions import NAMES, OURS, PLAIN_NAMES, TYPED, TypedValues
 
-EMBED_LIMIT_BYTES = 262_144
-"""A larger ``embed`` is not decoded: 256 KiB of empty lists already take 16 MiB."""
+EMBED_LIMIT_BYTES = 786_432
+"""A larger ``embed`` is not decoded: as much as 1 MiB of base64 holds."""
+
+EMBED_CONTAINERS = 65_536
+"""An ``embed`` is not decoded that may hold more lists and dicts: of a byte, each makes 64 or more. Together
+the two limits bound what is decoded to some 16 MiB."""
+
+_HEADS = bytes([*range(0x80, 0xA0), *range(0xDC, 0xE0)])
+"""First bytes of lists and dicts in MessagePack; text that is not ASCII holds some too."""
 
 EMBED_EXTENSIONS = 4
 """How deep extensions nest inside each other in an ``embed``."""
@@ -32,10 +39,12 @@ class Reader:
         return self._value(code, name, content, NAMES)
 
     def read_embed(self, data: bytes, extensions: int = EMBED_EXTENSIONS) -> Any:
-        """Read a value whose dicts have text as keys alone, whose sets are none and whose nesting is bounded.
+        """Read a value whose dicts have text as keys alone, whose sets are none, and which is bounded.
 
-        ormsgpack, unlike msgspec, refuses other keys before it computes their hashes.
+        ormsgpack, unlike msgspec, raises for other keys before it computes their hashes.
         """
+        if len(data) > EMBED_LIMIT_BYTES or len(data) - len(data.translate(None, _HEADS)) > EMBED_CONTAINERS:
+            raise ValueError("too large")
 
         def restore(code: int, data: bytes) -> Any:
             if not extensions:

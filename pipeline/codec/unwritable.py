@@ -1,6 +1,7 @@
 """A value that cannot be written: where it is, what it is, why, and what its publisher can do."""
 
 import re
+from collections.abc import Callable
 from dataclasses import is_dataclass
 from typing import Any
 
@@ -44,6 +45,27 @@ def step(container: Any, position: int) -> str:
         return f"[{position}]"
     key = list(container)[position]
     return f"[{key!r}]" if type(key) is str and _WORD.match(key) else f"[key {position}]"
+
+
+def culprit(value: Any, is_writable: Callable[[Any], bool], why: str, remedy: str) -> Unwritable:
+    """Return the error for a value of which some part cannot be written: for the innermost such part."""
+    steps: list[str] = []
+    for _ in range(_SHOWN):
+        children = _children(value)
+        position = next((at for at, child in enumerate(children) if not is_writable(child)), None)
+        if position is None:
+            break
+        steps.insert(0, step(value, position))
+        value = children[position]
+    found = Unwritable(value, why, remedy)
+    found.steps = steps
+    return found
+
+
+def _children(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return list(value) if isinstance(value, (list, tuple)) else []
 
 
 def unknown(value: Any) -> Unwritable:

@@ -1,6 +1,7 @@
 """Values to bytes: ormsgpack writes what it writes faithfully, and the rest is rewritten for it."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -23,6 +24,8 @@ _OPTIONS = (  # not OPT_NON_STR_KEYS: with it, keys that are dates, UUIDs or Enu
     | ormsgpack.OPT_PASSTHROUGH_SUBCLASS  # their contents need not be where the base class keeps its own
     | ormsgpack.OPT_PASSTHROUGH_UUID
 )
+
+_ANY_KEYS = _OPTIONS | ormsgpack.OPT_NON_STR_KEYS
 
 _PIECE = 255
 """How many levels ormsgpack writes at once; pinned in ``test_codec.py``."""
@@ -67,17 +70,18 @@ class Writer:
 
         ormsgpack writes all of it if its keys are text, its text is valid Unicode and it nests less deep
         than ``_PIECE``; what ormsgpack does not know it hands to :meth:`_foreign`. Otherwise
-        :meth:`_rewritten` makes of the value one that ormsgpack can write.
+        :meth:`_rewritten` makes of the value one that ormsgpack can write, or only of its foreign parts if
+        MessagePack has all its keys.
 
         Raises:
             PayloadEncodeError: some part of ``value`` cannot be written; names its path and type.
         """
-        try:
+        with suppress(ormsgpack.MsgpackEncodeError):
             return ormsgpack.packb(value, lambda foreign: self._foreign(foreign, _PIECE), _OPTIONS)
-        except ormsgpack.MsgpackEncodeError:
-            return self._write_rewritten(value)
-
-    def _write_rewritten(self, value: Any) -> bytes:
+        with suppress(ormsgpack.MsgpackEncodeError):
+            packed = ormsgpack.packb(value, lambda foreign: self._rewritten(foreign, _PIECE), _ANY_KEYS)
+            if _has_native_keys(value):
+                return packed
         try:
             return _packed(self._rewritten(value, 0))
         except Unwritable as exc:
@@ -105,7 +109,7 @@ class Writer:
         children: list[Any] = []
         for child in value.values() if kind is dict else value:
             try:
-                children.append(self._rewritten(child, below))
+                children.append(child if _is_native(child) else self._rewritten(child, below))
             except Unwritable as exc:
                 exc.steps.append(step(value, len(children)))
                 raise
@@ -116,7 +120,7 @@ class Writer:
         written: list[Any] = []
         for key in keys:
             try:
-                written.append(self._hashable(key, depth))
+                written.append(key if _is_native(key) else self._hashable(key, depth))
             except Unwritable as exc:
                 exc.steps.append(f"[key {len(written)}]")
                 raise
@@ -169,7 +173,7 @@ class Writer:
         folded = isinstance(value, (datetime, time)) and value.fold
         if folded:
             written = _ours("fold", written)
-        if folded or (isinstance(value, _KOMBU) and type(value) not in _EXACT):
+        if folded or (type(value) not in _EXACT and isinstance(value, _KOMBU)):
             self._check(value, written, _is_same)
         return written
 
@@ -184,11 +188,25 @@ def _plain(value: Any) -> Any:
 
 def _is_native(value: Any) -> bool:
     """Say whether MessagePack has such a value, which is no list and no dict."""
-    if type(value) is str:
+    kind = type(value)
+    if kind is str:
         return value.isascii() or _is_unicode(value)
-    if type(value) is int:
-        return -(2**63) <= value < 2**64
-    return type(value) in _ATOMS
+    if kind is int:
+        return bool(-(2**63) <= value < 2**64)
+    return kind in _ATOMS
+
+
+def _has_native_keys(value: Any) -> bool:
+    """Say whether MessagePack has the keys of all dicts in a value, which does not contain itself."""
+    unseen = [value] if type(value) in _CONTAINERS else []
+    while unseen:
+        seen = unseen.pop()
+        if type(seen) is dict:
+            if not _KEYS.issuperset(map(type, seen)):
+                return False
+            seen = seen.values()
+        unseen.extend([child for child in seen if type(child) in _CONTAINERS])
+    return True
 
 
 def _is_unicode(text: str) -> bool:

@@ -346,11 +346,22 @@ def test_an_embed_comes_back_equal():
     assert codec.decode_embed(codec.encode_embed(EMBED)) == EMBED
 
 
-@pytest.mark.parametrize("args", [[{1: 2}], [{(1, 2): 3}], [object()]])
-def test_an_embed_with_other_keys_than_text_is_not_written(args):
-    """What decode_embed would not read, encode_embed raises for, so that the publisher can detach it."""
-    with pytest.raises(PayloadEncodeError):
-        codec.encode_embed(EMBED | {"chord": {"args": args}})
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [({1: 2}, "dict"), ({(1, 2): 3}, "dict"), ({4}, "set"), (object(), "object"), ([[]] * 70_000, "list")],
+)
+def test_an_embed_with_other_keys_than_text_is_not_written(value, kind):
+    """What decode_embed would not read is not written, and the error names path and type."""
+    with pytest.raises(PayloadEncodeError, match=rf"path=\['chord'\]\['args'\]\[1\], type=builtins.{kind}"):
+        codec.encode_embed(EMBED | {"chord": {"args": ["a", value]}})
+
+
+def test_an_embed_may_hold_thousands_of_links():
+    """A chain is as long as a message allows, also in other scripts than Latin."""
+    link = {"task": "tasks.資料を処理する", "args": 1, "kwargs": 1, "options": {"task_id": "x" * 36}}
+    embed = EMBED | {"chain": [link] * 4_000}
+
+    assert codec.decode_embed(codec.encode_embed(embed)) == embed
 
 
 def bomb(extensions, lists):
@@ -372,9 +383,10 @@ def bomb(extensions, lists):
         b"\x81\xa1a" + bomb(100, 1000),
         b"\x81\xa1a" + bomb(30, 1),
         b"\x81\xa1a" + b"\x91" * 5000 + b"\x01",
-        b"\x81\xa1a\xc6" + (300_000).to_bytes(4) + bytes(300_000),
+        b"\x81\xa1a\xc6" + (1_100_000).to_bytes(4) + bytes(1_100_000),
+        b"\x81\xa1a\xdd" + (70_000).to_bytes(4) + b"\x90" * 70_000,
     ],
-    ids=["int key", "tuple key", "list", "extension", "bomb", "extensions", "deep", "large"],
+    ids=["int key", "tuple key", "list", "extension", "bomb", "extensions", "deep", "large", "lists"],
 )
 def test_a_hostile_embed_is_corrupt(data):
     """An embed that could cost the main process much is not decoded: other keys, depth, size."""
