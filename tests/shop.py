@@ -32,10 +32,11 @@ app.conf.update(
 )
 app.conf.update(json.loads(os.environ.get("SHOP_CONF", "{}")))
 if "SHOP_STORE" in os.environ:
+    options = json.loads(os.environ.get("SHOP_OPTIONS", "{}"))
+    if "SHOP_SIGNING_KEY" in os.environ:
+        options["signing_key"] = os.environ["SHOP_SIGNING_KEY"].encode()
     sink = None if "SHOP_METRICS" in os.environ else NullSink()  # a client of CloudWatch is 0.3 s of CPU
-    pipeline.install(
-        app, os.environ["SHOP_STORE"], metrics=sink, **json.loads(os.environ.get("SHOP_OPTIONS", "{}"))
-    )
+    pipeline.install(app, os.environ["SHOP_STORE"], metrics=sink, **options)
 if "SHOP_EXCHANGES" in os.environ:
     default, media = app.conf.task_default_queue, Exchange("media", type="topic")
     both = [Queue(f"{default}-{side}", media, routing_key="media.#") for side in ("left", "right")]

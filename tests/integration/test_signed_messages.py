@@ -1,0 +1,137 @@
+"""A worker with a signing key runs what is signed and nothing else, and answers its monitors as ever."""
+
+import threading
+
+import pytest
+from shops import entered, open_shops
+from workers import eventually
+
+from pipeline import claim as wire_form
+from pipeline import serializer
+from pipeline.claim import Message
+from pipeline.errors import ClaimError
+
+pytestmark = [pytest.mark.aws, pytest.mark.worker]
+
+KEY = "the key of this shop, and of nobody else"
+CONF = {
+    "broker_transport_options": {
+        "visibility_timeout": 30,
+        "wait_time_seconds": 1,
+        "polling_interval": 0.1,
+        "max_receive_count": 1,
+        "redelivery_floor_seconds": 0,
+        "redelivery_step_seconds": 1,
+    },
+    "result_serializer": "claimcheck",
+    "worker_enable_remote_control": True,
+    "worker_send_task_events": True,
+}
+NO_LINKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+
+def dead(shop):
+    return sum(shop.aws.depth(f"{shop.queue}-dlq"))
+
+
+def send(shop, key):
+    """Publish a task as somebody does who has another key, or none, and return its result."""
+    claimcheck = serializer.installed()
+    codec, embed = claimcheck.codec.encode(NO_LINKS)
+    message = Message(
+        shape="task", payload=claimcheck.seal([["x", 0], {}, []]), embed=embed, embed_codec=codec
+    )
+    task_id = f"forged-{key}"
+    headers = shop.app.amqp.create_task_message(task_id, "shop.nap", (), {}).headers
+    with shop.app.producer_or_acquire() as producer:
+        producer.publish(
+            wire_form.write(message, key), routing_key=shop.queue, exchange="", headers=headers,
+            content_type=serializer.CONTENT_TYPE, content_encoding="binary",
+        )  # fmt: skip
+    return shop.app.AsyncResult(task_id)
+
+
+class TestWorker:
+    """One worker with a key, for all of these tests."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def running(cls, moto, tmp_path_factory):
+        """A shop with a key, and a worker for all tests here that refuse."""
+        with pytest.MonkeyPatch.context() as patch, open_shops(tmp_path_factory.mktemp("shop")) as make:
+            aws = entered(moto, patch)
+            patch.setenv("SHOP_SIGNING_KEY", KEY)
+            shop = make(store=f"s3://{aws.bucket()}/claims", conf=CONF)
+            shop.aws = aws
+            shop.running = shop.worker(pool="threads")
+            yield shop
+
+    @pytest.fixture
+    def shop(self, running, moto, monkeypatch):
+        entered(moto, monkeypatch, empty=False)
+        running.clear()
+        return running
+
+    @pytest.mark.parametrize("payload", ["x", b"\0\1" * 200_000])
+    def test_what_is_signed_runs(self, shop, payload):
+        """A signed task runs, inline or offloaded, and its signed result comes back."""
+        assert shop.echo.delay(payload).get(timeout=30) == payload
+
+    @pytest.mark.parametrize("content", ["json", "yaml"])
+    def test_what_has_another_content_type_does_not(self, shop, content):
+        """Plain JSON, as anybody can write it, runs nothing, is not deleted, and ends in the DLQ."""
+        before = dead(shop)
+        shop.nap.apply_async(("x", 0), serializer=content)
+
+        eventually(lambda: dead(shop) == before + 1, 60)
+        assert shop.notes() == []
+        assert "message refused, it is no task that this worker can read: ContentDisallowed" in (
+            shop.running.text()
+        )
+
+    @pytest.mark.parametrize("key", [None, b"the key of somebody else"])
+    def test_what_is_not_signed_by_us_does_not(self, shop, key):
+        """A claim without our signature runs nothing, is a recorded FAILURE, and ends in the DLQ."""
+        before = dead(shop)
+        with pytest.raises(ClaimError, match="claim refused: it carries"):
+            send(shop, key).get(timeout=30)
+
+        eventually(lambda: dead(shop) == before + 1, 60)
+        assert shop.notes() == []
+
+    def test_commands_are_answered(self, shop):
+        """Remote control is JSON of its own, and goes on with a key."""
+        inspect = shop.app.control.inspect(timeout=20, limit=1)
+
+        assert "pong" in repr(inspect.ping())
+        assert "shop.echo" in repr(inspect.registered())
+
+    def test_events_are_heard(self, shop):
+        """So are events: a monitor hears of a signed task."""
+        heard = []
+        with shop.app.connection_for_read() as connection:
+            receiver = shop.app.events.Receiver(connection, handlers={"*": heard.append})
+            listening = threading.Thread(
+                target=receiver.capture, kwargs={"limit": None, "timeout": 30}, daemon=True
+            )
+            listening.start()
+            eventually(lambda: heard, 30)
+            result = shop.echo.delay("x")
+            eventually(lambda: [event for event in heard if event.get("uuid") == result.id], 30)
+            receiver.should_stop = True
+            listening.join(30)
+
+
+def test_the_grace_mode_runs_everything(shop_of, moto, monkeypatch):
+    """While a key is rolled out, a worker that has it runs plain JSON, unsigned claims and signed ones."""
+    aws = entered(moto, monkeypatch, empty=False)
+    monkeypatch.setenv("SHOP_SIGNING_KEY", KEY)
+    options = {"accept_unsigned": True}
+    shop = shop_of(store=f"s3://{aws.bucket()}/claims", options=options, conf=CONF)
+    shop.worker(pool="threads")
+
+    assert shop.nap.apply_async(("x", 0), serializer="json").get(timeout=30) == 1
+    assert send(shop, None).get(timeout=30) == 1
+    assert shop.nap.delay("x", 0).get(timeout=30) == 1
+    with pytest.raises(ClaimError, match="a wrong signature"):
+        send(shop, b"the key of somebody else").get(timeout=30)
