@@ -20,7 +20,7 @@ from time import monotonic, sleep
 from pipeline import log_lines, once
 from pipeline.claim import Inline
 from pipeline.claimcheck import ClaimCheck
-from pipeline.errors import PipelineError, TaskInProgressError
+from pipeline.errors import FramesDropped, PipelineError, TaskInProgressError
 from pipeline.once import Record, Records
 
 logger = log_lines.logger(__name__)
@@ -116,6 +116,10 @@ class Attempt:
             self._warn("record not removed, so the call cannot run again before it expires: %s", exc)
 
     def _read(self) -> tuple[Record, str] | None:
+        with FramesDropped():
+            return self._found()
+
+    def _found(self) -> tuple[Record, str] | None:
         found = self.claimcheck.patiently(lambda: self.records.read(self.key))
         if found is None:
             return None
@@ -125,6 +129,10 @@ class Attempt:
         return record, tag
 
     def _write(self, record: Record, tag: str | None) -> str | None:
+        with FramesDropped():
+            return self._written(record, tag)
+
+    def _written(self, record: Record, tag: str | None) -> str | None:
         content = once.write(record, self.key, self.claimcheck.options.signing_key)
         return self.claimcheck.patiently(lambda: self.records.write(self.key, content, tag))
 

@@ -20,7 +20,7 @@ from celery.states import READY_STATES
 from pipeline import facts, log_lines
 from pipeline.arguments import LazyDict, LazyList, as_json
 from pipeline.claim import Claim, Inline
-from pipeline.errors import PayloadReleasedError, PipelineError, StoreUnavailableError
+from pipeline.errors import FramesDropped, PayloadReleasedError, PipelineError, StoreUnavailableError
 from pipeline.publication import SHARED
 from pipeline.publication.reuse import reuses
 from pipeline.sizes import size
@@ -90,7 +90,8 @@ class Deferred:
 
     def _try(self) -> None:
         try:
-            args, kwargs = heeded(self._read)
+            with FramesDropped():
+                args, kwargs = heeded(self._read)
             self._value = list(args), dict(kwargs)
         except PipelineError as exc:
             self._error = exc

@@ -13,7 +13,10 @@ def encode(body: Any) -> bytes:
     """See :func:`pipeline.serializer.encode`."""
     from pipeline import serializer  # noqa: PLC0415
 
-    return serializer.encode(body)
+    try:
+        return serializer.encode(body)
+    finally:
+        del body  # error trackers show what is in a frame
 
 
 def decode(body: bytes) -> Any:

@@ -86,3 +86,28 @@ class StoreUnavailableError(StoreError):
     """The store did not answer, or asked us to come back later."""
 
     retryable: ClassVar[bool] = True
+
+
+class FramesDropped:
+    """Lets our errors leave a ``with`` block without the frames in it, and their causes without any.
+
+    Error trackers show the local variables of each frame: ours and botocore's hold payloads, keys and signed
+    requests there. What happened is in the error's message. No generator, as ``contextlib`` puts frames back.
+    """
+
+    def __enter__(self) -> None:
+        """Enter the block."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Leave it."""
+        if isinstance(error, PipelineError):
+            _drop_frames(error)
+
+
+def _drop_frames(error: BaseException) -> None:
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is not None and (each.__traceback__ is not None or each is error):
+            each.__traceback__ = None  # what has none was here before: causes may be shared
+            waiting += [each.__cause__, each.__context__]

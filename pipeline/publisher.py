@@ -114,6 +114,8 @@ class PublisherMixin(AMQP):
                     if not is_collected and (publication.claims or publication.reuse):
                         _abandon(publication, exc)
                     raise
+                finally:
+                    del message  # error trackers show what is in a frame
             _orphan(publication, publication.claims[:-1])
             if into is not None and parcel is not None:
                 into.send_full({entry.url for entry in parcel.entries})

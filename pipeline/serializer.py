@@ -6,6 +6,7 @@ raises, whatever it is given.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from celery.local import PromiseProxy
@@ -19,6 +20,7 @@ from pipeline.codec import TypedValues
 from pipeline.deferred import Deferred
 from pipeline.errors import (
     ClaimError,
+    FramesDropped,
     PayloadCorruptError,
     PayloadMissingError,
     PayloadReleasedError,
@@ -70,7 +72,11 @@ def encode(body: Any) -> bytes:
     Raises:
         PipelineError: the body cannot be serialised, is too large, or could not be stored.
     """
-    return encoding.Encoding(installed(), current()).of(body)
+    try:
+        with FramesDropped():
+            return encoding.Encoding(installed(), current()).of(body)
+    finally:
+        del body  # error trackers show what is in a frame
 
 
 def decode(body: bytes | memoryview | str) -> Any:
@@ -82,12 +88,13 @@ def decode(body: bytes | memoryview | str) -> Any:
     """
     data = body.encode() if isinstance(body, str) else bytes(body)
     try:
-        claimcheck = installed()
-        chosen = claimcheck.options
-        message = wire_form.read(data, chosen.signing_key, accept_unsigned=chosen.accept_unsigned)
-        if message.shape == "value":
-            return _value(claimcheck, message)
-        return _task(claimcheck, message, data)
+        with FramesDropped():
+            claimcheck = installed()
+            chosen = claimcheck.options
+            message = wire_form.read(data, chosen.signing_key, accept_unsigned=chosen.accept_unsigned)
+            if message.shape == "value":
+                return _value(claimcheck, message)
+            return _task(claimcheck, message, data)
     except PipelineError as exc:
         return _unreadable(exc, data)
 
@@ -95,7 +102,12 @@ def decode(body: bytes | memoryview | str) -> Any:
 def _value(claimcheck: ClaimCheck, message: Message) -> Any:
     if isinstance(message.payload, Inline):
         return claimcheck.rehydrate(message.payload)
-    return PromiseProxy(lambda: heeded(lambda: _rehydrate(claimcheck, message.payload)))
+    return PromiseProxy(partial(_read_value, claimcheck, message.payload))
+
+
+def _read_value(claimcheck: ClaimCheck, payload: Inline | Claim) -> Any:
+    with FramesDropped():
+        return heeded(lambda: _rehydrate(claimcheck, payload))
 
 
 def _task(claimcheck: ClaimCheck, message: Message, data: bytes) -> deferred.Body:

@@ -12,7 +12,7 @@ from pipeline.store import StoredObject
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    payload: bytes
+    payload: bytes = field(repr=False)
     modified: datetime
     tag: str = ""
     """Names this content, if it is a record's."""
