@@ -23,8 +23,8 @@ _LAYERS_ELSEWHERE = 1
 class Envelope:
     """What travels beside a body, as far as it is known before the body is encoded."""
 
-    headers: dict[str, Any] = field(default_factory=dict)
-    """The message's own: the encoder may still write to them."""
+    headers: dict[str, Any] = field(default_factory=dict, repr=False)
+    """The message's own: the encoder may still write to them. Until it has, they show a task's arguments."""
     properties: Mapping[str, Any] = field(default_factory=dict)
     """As Kombu gets them: message attributes and a message group among them."""
     route: Sequence[str] = ()
