@@ -7,7 +7,7 @@ import click
 
 from pipeline.claim import check_key
 from pipeline.commands.failure import FINDINGS
-from pipeline.commands.frame import app_of, guarded, leave, show
+from pipeline.commands.frame import app_of, guarded, leave, readable, show
 from pipeline.errors import ClaimError
 from pipeline.operations.letters import stored
 from pipeline.store import Store
@@ -29,7 +29,7 @@ def show_command(context: click.Context, key: str, *, as_json: bool) -> None:
     """
     _, claimcheck = app_of(context)
     shown = _shown(claimcheck.store, key)
-    show(shown, list(shown.items()), as_json=as_json)
+    show(shown, [(name, readable(name, value)) for name, value in shown.items()], as_json=as_json)
     leave(0 if shown["there"] else FINDINGS)
 
 

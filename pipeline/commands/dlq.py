@@ -91,8 +91,8 @@ def show_command(  # noqa: PLR0913 - one for each option
                 entries[-1]["queue"] = dead.queue.name
     _check_found(task_id, len(entries), found)
     lines = [[("", ""), *entry.items()] for entry in entries]
-    text = [(name, readable(name, value)) for each in lines for name, value in each][1:]
-    show({"messages": entries}, text or [("no messages", "")], as_json=as_json)
+    rows = [[name, readable(name, each)] for line in lines for name, each in line][1:]
+    show({"messages": entries}, rows or [["no messages"]], as_json=as_json)
 
 
 def _explained(letter: Letter, app: Any) -> dict[str, Any]:

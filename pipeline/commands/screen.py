@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from pipeline.operations.snapshot import Snapshot
 from pipeline.operations.watch import Depth, totals
+from pipeline.sizes import size
 
 NARROWEST = 60
 """Columns below which nothing fits any more."""
@@ -188,15 +189,6 @@ def signed(number: float) -> str:
 
 def _rate(number: float) -> str:
     return f"{number:.1f}" if number < 1_000 else count(number)  # noqa: PLR2004 - a digit more than fits
-
-
-def size(size_bytes: float) -> str:
-    """Return a size in decimal units, as S3 bills it."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size_bytes < 1_000:  # noqa: PLR2004 - the step of the units
-            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
-        size_bytes /= 1_000
-    return f"{size_bytes:,.1f} TB"
 
 
 def duration(seconds: float | None) -> str:

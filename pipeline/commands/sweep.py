@@ -8,7 +8,7 @@ import click
 
 from pipeline.claimcheck import ClaimCheck
 from pipeline.commands.failure import ERROR, FINDINGS
-from pipeline.commands.frame import app_of, guarded, leave, progress, show
+from pipeline.commands.frame import app_of, guarded, leave, progress, readable, show
 from pipeline.metrics import ORPHANS_FOUND
 from pipeline.operations import listeners, sweep
 from pipeline.operations.deadletters import DeadLetters, Named
@@ -118,7 +118,7 @@ def _report(swept: Swept, heard: Heard, age: timedelta, named: Named, *, as_json
         ("unread queues", ", ".join(named.unread)),
         *counts.items(),
     ]
-    show(value, [(name.replace("_", " "), count) for name, count in rows], as_json=as_json)
+    show(value, [(name.replace("_", " "), readable(name, each)) for name, each in rows], as_json=as_json)
 
 
 def _exit_code(swept: Swept, heard: Heard, *, do_delete: bool) -> int:

@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from pipeline.sizes import size
 from tasks.demo import journal
 from tasks.demo.proof import Check
 from tasks.demo.workload import Sent
 
-WIDTH = 100
+WIDTH = 110
 """Columns, where the output is no terminal."""
 NOT_KNOWN = "-"
-MEGABYTE = 1_000_000
 LEGEND = (
     "Seconds; upload is all that delay() took, encoding and sending too; run includes storing the result."
 )
@@ -69,9 +69,9 @@ def _cells(sent: Sent, run: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         sent.kind.task.name,
         sent.queue,
-        _bytes(sent.payload_bytes),
+        size(sent.payload_bytes),
         "offloaded" if sent.key else "inline",
-        _bytes(sent.wire_bytes),
+        size(sent.wire_bytes),
         _seconds(sent.upload_seconds),
         _seconds(run.get("rehydrate_seconds")),
         _seconds(run.get("run_seconds")),
@@ -80,14 +80,10 @@ def _cells(sent: Sent, run: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _total(sent: Sequence[Sent]) -> str:
-    size = _bytes(sum(each.payload_bytes for each in sent))
-    wire = _bytes(sum(each.wire_bytes for each in sent))
+    payloads = size(sum(each.payload_bytes for each in sent))
+    wire = size(sum(each.wire_bytes for each in sent))
     offloaded = sum(each.key is not None for each in sent)
-    return f"{len(sent)} tasks, {offloaded} of them offloaded: {size} of arguments, {wire} over SQS"
-
-
-def _bytes(size: int) -> str:
-    return f"{size / 1e6:.3g} MB" if size >= MEGABYTE else f"{size / 1e3:.3g} kB"
+    return f"{len(sent)} tasks, {offloaded} of them offloaded: {payloads} of arguments, {wire} over SQS"
 
 
 def _seconds(seconds: float | None) -> str:

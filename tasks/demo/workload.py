@@ -10,6 +10,7 @@ from celery import signals
 from celery.result import AsyncResult
 
 from pipeline.results import forget
+from pipeline.sizes import size
 from tasks.archives import unpack
 from tasks.reports import summarise
 from tasks.samples import CSV_SCHEMA, sample_archive, sample_csv, sample_report
@@ -59,7 +60,7 @@ KINDS = {
     "archive": Kind(
         unpack,
         lambda size, seed: (sample_archive(size, seed),),
-        lambda found: f"{len(found['members'])} files, {found['expanded_bytes'] / 1e6:.1f} MB",
+        lambda found: f"{len(found['members'])} files, {size(found['expanded_bytes'])}",
     ),
 }
 
