@@ -6,9 +6,11 @@ The message body is MessagePack, so that any language can read it::
 
     version     1
     message     a binary that holds a map:
-                {"shape":   "task" | "value",
-                 "embed":   binary: callbacks, errbacks, chain and chord of a task,
+                {"shape":   "task" | "value" | "meta" | "part" | "result",
+                 "embed":   binary: callbacks, errbacks, chain and chord of a task, or what Celery writes
+                            around a result: a map, a list, or nil,
                  "embed_codec": how that is encoded,
+                 "shared":  whether another message names the payload as well, and releases it,
                  "payload": {"type": "inline", "data", "codec", "compression", "expanded_bytes"}
                           | {"type": "claim", "store", "key", "size_bytes", "digest",
                              "codec", "compression", "expanded_bytes", "created"}}
@@ -39,7 +41,11 @@ CONTENT_TYPE = "application/x-claimcheck"
 SIZE_LIMIT_BYTES = 5 * 1024**4
 """No claim may state a larger size. Source: Amazon S3 user guide, largest object (5 TiB)."""
 
-_KEY = re.compile(r"v1/\d{4}/\d{2}/\d{2}/[0-9a-f]{40}\Z", re.ASCII)
+PAYLOADS = "v1/"
+RESULTS = "results/"
+"""Where payloads of tasks and of results lie below the prefix: results have a lifetime of their own."""
+
+_KEY = re.compile(r"(results/)?v1/\d{4}/\d{2}/\d{2}/[0-9a-f]{40}\Z", re.ASCII)
 
 Size = Annotated[int, msgspec.Meta(ge=0, le=SIZE_LIMIT_BYTES)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_.-]*\Z")]
@@ -81,12 +87,15 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, tag="claim"):
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One message body: a payload, inline or claimed, and what Celery needs beside it."""
 
-    shape: Literal["task", "value"]
-    """``task``: the payload is ``[args, kwargs, links]``; ``value``: it is the body itself."""
+    shape: Literal["task", "value", "meta", "part", "result"]
+    """``task``: the payload is ``[args, kwargs, links]``; ``value``: it is the body itself. The others are
+    what result backends keep: a result in a map, at the end of a list (a part of a chord), or alone."""
     payload: Inline | Claim
     embed: bytes = b""
-    """Callbacks, errbacks, chain and chord of a task: read before the payload is."""
+    """Callbacks, errbacks, chain and chord of a task, or what is around a result. Read before the payload."""
     embed_codec: Name = "msgpack"
+    shared: bool = False
+    """Whether another message names the payload as well, and is the one to release it with."""
 
     def __repr__(self) -> str:
         """Say what kind it is, and nothing of the arguments in it."""
@@ -183,6 +192,16 @@ def new_key(prefix: str, due: datetime | None = None) -> str:
     return _join(prefix, f"v1/{day}/{secrets.token_hex(20)}")
 
 
+def new_result_key(prefix: str) -> str:
+    """Return a new key for a result: ``<prefix>/results/v1/YYYY/MM/DD/<40 hex digits>``, with today's day."""
+    return new_key(_join(prefix, RESULTS.rstrip("/")))
+
+
+def is_result(key: str, prefix: str) -> bool:
+    """Say whether a key of our grammar is a result's."""
+    return key.startswith(_join(prefix, RESULTS))
+
+
 def day_of(key: str) -> datetime:
     """Return the day in a key that :func:`new_key` has made: its midnight, in UTC."""
     year, month, day = map(int, key.split("/")[-4:-1])
@@ -190,7 +209,7 @@ def day_of(key: str) -> datetime:
 
 
 def check_key(key: str, prefix: str) -> None:
-    """Refuse a key that :func:`new_key` could not have made for ``prefix``.
+    """Refuse a key that :func:`new_key` or :func:`new_result_key` could not have made for ``prefix``.
 
     Raises:
         ClaimError: the key lies under another prefix or does not follow the grammar.
@@ -198,7 +217,8 @@ def check_key(key: str, prefix: str) -> None:
     head = _join(prefix, "")
     if not key.startswith(head) or not _KEY.match(key[len(head) :]) or not _has_day(key):
         raise ClaimError(
-            f"claim refused [key={key[:120]!r}]: expected {head}v1/YYYY/MM/DD/<40 hex digits>; "
+            f"claim refused [key={key[:120]!r}]: expected {head}v1/YYYY/MM/DD/<40 hex digits> or "
+            f"{head}{RESULTS}v1/…; "
             "producer and worker must be given the same store"
         )
 

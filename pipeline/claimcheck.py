@@ -69,8 +69,13 @@ class ClaimCheck:
         packed, data = compression.compress(raw)
         return Inline(data=data, codec=codec, compression=packed, expanded_bytes=len(raw))
 
-    def offload(self, sealed: Inline, publication: Publication) -> Claim:
+    def offload(self, sealed: Inline, publication: Publication, key: str | None = None) -> Claim:
         """Put a payload away, in the calling process, and return the claim for it.
+
+        Args:
+            sealed: the payload.
+            publication: what it is for.
+            key: where it goes; by default a new key, under the day on which the task may run.
 
         Raises:
             PayloadExpiresError: the task's ETA is so far ahead that its payload would be gone.
@@ -78,7 +83,8 @@ class ClaimCheck:
             StoreDeniedError: the store refuses us.
         """
         self._check_wait(publication.wait_seconds)
-        claim = self._claim(sealed, publication.wait_seconds)
+        due = datetime.now(UTC) + timedelta(seconds=publication.wait_seconds)
+        claim = self._claim(sealed, key or new_key(self.store.prefix, due))
         attributes = self.attributes(claim, publication.task_id, publication.task, publication.queue)
         with tracing.span("claimcheck offload", attributes):
             self._put(claim, sealed.data, publication)
@@ -115,17 +121,16 @@ class ClaimCheck:
                 "the bucket's lifecycle rule with it, or send the task later"
             )
 
-    def _claim(self, sealed: Inline, wait_seconds: float) -> Claim:
-        now = datetime.now(UTC)
+    def _claim(self, sealed: Inline, key: str) -> Claim:
         return Claim(
             store=self.options.alias,
-            key=new_key(self.store.prefix, now + timedelta(seconds=wait_seconds)),
+            key=key,
             size_bytes=len(sealed.data),
             digest=_digest(sealed.data),
             codec=sealed.codec,
             compression=sealed.compression,
             expanded_bytes=sealed.expanded_bytes,
-            created=now,
+            created=datetime.now(UTC),
         )
 
     def is_reusable(self, claim: Claim, sealed: Inline, wait_seconds: float = 0.0) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 from celery import current_task
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
-from celery.states import READY_STATES
+from celery.states import READY_STATES, SUCCESS
 
 from pipeline import facts, log_lines
 from pipeline.arguments import LazyDict, LazyList, as_json
@@ -231,6 +231,8 @@ def has_ended() -> bool:
         meta = current_task.backend.get_task_meta(current_task.request.id)
     except Exception:  # noqa: BLE001 - no backend, or one that does not answer: then nobody knows
         return False
+    if meta["status"] == SUCCESS:  # its result may be large: it is not looked at
+        return True
     return meta["status"] in READY_STATES and not isinstance(meta["result"], PipelineError)
 
 

@@ -7,13 +7,12 @@ its :class:`~pipeline.publication.Publication`.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
-from types import NoneType
 from typing import Any, cast
 
 import msgspec
 
 from pipeline import claim as wire_form
-from pipeline import deferred, links, metrics
+from pipeline import deferred, links, metrics, results
 from pipeline.claim import Claim, Inline, Message
 from pipeline.claimcheck import ClaimCheck
 from pipeline.errors import PayloadTooLargeError
@@ -60,11 +59,11 @@ class Encoding:
         return self._offload(message)
 
     def _value(self, value: Any) -> bytes:
-        message = Message(shape="value", payload=self.claimcheck.seal(value))
-        options = self.claimcheck.options
-        if self._size_bytes(message) <= options.result_threshold_bytes or _is_eager_call(value):
-            return self._write(message)
-        return self._offload(message)
+        """Offload a result if it is large; any other value stays here: nobody would release it."""
+        found = results.split(value)
+        if found is None:
+            return self._write(Message(shape="value", payload=self.claimcheck.seal(value)))
+        return self._write(found.outgoing.message(self.claimcheck, found.around))
 
     def _record(self, metric: Metric, value: float = 1) -> None:
         labels = {"queue": self.publication.queue, "task": self.publication.task}
@@ -154,15 +153,3 @@ class Encoding:
 
 def _is_task(body: Any) -> bool:
     return isinstance(body, (tuple, list)) and len(body) == 3 and links.is_embed(body[2])  # noqa: PLR2004
-
-
-def _is_eager_call(value: Any) -> bool:
-    """Say whether a value is a task's arguments that go no further than this process.
-
-    With ``task_always_eager``, Celery encodes a pair of them and decodes it at once. No task's message is
-    such a pair. Source: celery 5.7.0, ``app/task.py``, ``apply_async``.
-    """
-    if not isinstance(value, tuple) or len(value) != 2:  # noqa: PLR2004
-        return False
-    args, kwargs = value
-    return isinstance(args, (list, tuple, NoneType)) and isinstance(kwargs, (Mapping, NoneType))

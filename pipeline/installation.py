@@ -8,7 +8,7 @@ from celery.utils.imports import symbol_by_name
 from kombu.connection import resolve_aliases
 from kombu.utils import json
 
-from pipeline import aws_logs, serializer, timechain
+from pipeline import aws_logs, backend, serializer, timechain
 from pipeline.claimcheck import ClaimCheck
 from pipeline.cloudwatch import CloudWatchSink
 from pipeline.codec import Codec
@@ -142,6 +142,7 @@ def _configure(app: Any, transport: str, *, publish: bool) -> None:
     if not issubclass(base, PublisherMixin):  # it is, if the app was installed before
         app.amqp_cls = type("AMQP", (PublisherMixin, base), {})
     app.__dict__.pop("amqp", None)  # Celery caches it; nothing may have been made with the old class
+    backend.extend(app)
     _configure_monitoring(app, transport)
     app.steps["worker"].add(ClaimCheckStep)
     after_setup_logger.connect(aws_logs.keep_secrets_out)  # in beat, and in children that are spawned, too

@@ -39,7 +39,7 @@ class Options:
     """A task body heavier than this on the wire is offloaded; 0 offloads every one. The default suits
     brokers that stop at 256 KiB; S3 becomes cheaper than SQS from 448 KiB on (docs/costs.md)."""
     result_threshold_bytes: int = 262_144
-    """The same for results and other values, before the result backend wraps them."""
+    """An encoded result larger than this is offloaded; 0 offloads every one."""
     broker_limit_bytes: int = SQS_MESSAGE_LIMIT_BYTES
     """Largest message that the broker takes; 262,144 for brokers that stop there."""
     payload_limit_bytes: int = 1_073_741_824

@@ -13,7 +13,7 @@ from celery.local import PromiseProxy
 from kombu.utils import json
 
 from pipeline import claim as wire_form
-from pipeline import deferred, encoding, links, metrics
+from pipeline import deferred, encoding, links, metrics, results
 from pipeline.claim import Claim, Inline, Message
 from pipeline.claimcheck import ClaimCheck
 from pipeline.codec import TypedValues
@@ -92,9 +92,11 @@ def decode(body: bytes | memoryview | str) -> Any:
             claimcheck = installed()
             chosen = claimcheck.options
             message = wire_form.read(data, chosen.signing_key, accept_unsigned=chosen.accept_unsigned)
+            if message.shape == "task":
+                return _task(claimcheck, message, data)
             if message.shape == "value":
                 return _value(claimcheck, message)
-            return _task(claimcheck, message, data)
+            return results.read(claimcheck, message)
     except PipelineError as exc:
         return _unreadable(exc, data)
 

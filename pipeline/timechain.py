@@ -12,6 +12,7 @@ A payload that expires before its message turns a redelivery into a loss.
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from math import inf
 from typing import Any
 
@@ -58,6 +59,21 @@ def longest_wait_seconds(app: Any, options: Options, transport: str) -> float:
     if transport != "sqs":
         return inf
     return options.payload_ttl_seconds - _needed_seconds(app.conf)
+
+
+def result_seconds(conf: Any, payload_ttl_seconds: int) -> int:
+    """Return for how long the payload of a result is needed.
+
+    Celery keeps the results of a chord's header for the longer of two times. Source: celery 5.7.0,
+    ``backends/base.py``, ``_chord_result_expires``.
+
+    Args:
+        conf: the app's configuration.
+        payload_ttl_seconds: what counts where results never expire.
+    """
+    expires = [conf.result_expires, conf.result_chord_expires or conf.result_expires]
+    seconds = [each.total_seconds() if isinstance(each, timedelta) else each for each in expires]
+    return max(map(int, seconds)) if all(seconds) else payload_ttl_seconds
 
 
 def named_seconds(waiting_seconds: int, dead_seconds: int, *, is_fifo: bool) -> int:

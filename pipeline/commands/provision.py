@@ -3,7 +3,8 @@
 import click
 
 from pipeline.commands.frame import app_of, guarded, show
-from pipeline.operations.bucket import Bucket, payloads_rule
+from pipeline.operations.bucket import Bucket
+from pipeline.operations.lifetimes import lifetimes
 from pipeline.operations.provision import Made, provision
 from pipeline.queues import Queues
 from pipeline.stores.s3 import S3Store
@@ -15,26 +16,26 @@ from pipeline.stores.s3 import S3Store
 def command(context: click.Context, *, as_json: bool) -> None:
     """Make the bucket, queues and dead-letter queues that the app names and that do not exist.
 
-    For development: production has deploy/. A bucket that is made gets a lifecycle rule for payloads. What
-    exists is never touched: for a bucket without such a rule, the command that adds it is printed.
+    For development: production has deploy/. A bucket that is made gets lifecycle rules. What exists
+    is never touched: for a bucket without such rules, the command that adds them is printed.
     """
     app, claimcheck = app_of(context)
-    store, ttl_seconds = claimcheck.store, claimcheck.options.payload_ttl_seconds
+    store, times = claimcheck.store, list(lifetimes(app, claimcheck))
     with Queues(app) as queues:
-        made = list(provision(store, queues, ttl_seconds))
+        made = list(provision(store, queues, times))
     names = ("kind", "name", "created", "note")
     entries = [{name: getattr(each, name) for name in names} for each in made]
     command = None
     if isinstance(store, S3Store) and _lacks_rule(made):
         bucket = Bucket(store)
-        command = bucket.lifecycle_command(bucket.with_rules(payloads_rule(bucket, ttl_seconds)))
+        command = bucket.lifecycle_command(bucket.completed(times))
     show(
         {"made": entries, "lifecycle_command": command},
         [names, *(tuple(entry.values()) for entry in entries)],
         as_json=as_json,
     )
     if command and not as_json:
-        click.echo(f"\nThe bucket has no lifecycle rule for payloads; this adds one:\n{command}")
+        click.echo(f"\nThe bucket lacks a lifecycle rule for payloads or results; this adds them:\n{command}")
 
 
 def _lacks_rule(made: list[Made]) -> bool:

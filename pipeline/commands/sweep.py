@@ -13,7 +13,7 @@ from pipeline.metrics import ORPHANS_FOUND
 from pipeline.operations import listeners, sweep
 from pipeline.operations.deadletters import DeadLetters, Named
 from pipeline.operations.listeners import Heard
-from pipeline.operations.sweep import Swept
+from pipeline.operations.sweep import Ages, Swept
 from pipeline.queues import Queues
 
 _AGE = re.compile(r"(\d{1,6})([smhd])\Z")
@@ -61,21 +61,32 @@ def command(
     """
     app, claimcheck = app_of(context)
     with Queues(app) as queues:
-        least = sweep.least_age(app, queues, claimcheck.options.payload_ttl_seconds)
-        age = older_than if older_than is not None else least + sweep.MARGIN
-        if age < least and not force_age:
+        least = Ages(
+            sweep.least_age(queues),
+            sweep.least_result_age(app, claimcheck.options.payload_ttl_seconds),
+        )
+        ages = _chosen(older_than, least)
+        longest = max(least.payloads, least.results)
+        is_young = older_than is not None and older_than < longest
+        if is_young and not force_age:
             raise ValueError(
-                f"--older-than is below {least / timedelta(days=1):g} days, queue retention plus dead-letter "
-                "queue retention or result_expires: a message or a result may still name such a payload; "
-                "raise it, or add --force-age if you know that none does"
+                f"--older-than is below {longest / timedelta(days=1):g} days, queue retention plus "
+                "dead-letter queue retention or result_expires: a message or a result may still name such a "
+                "payload; raise it, or add --force-age if you know that none does"
             )
         named = DeadLetters(app, queues).named()
-        if named.unread and (age < least or (do_delete and not force_age)):
+        if named.unread and (is_young or (do_delete and not force_age)):
             raise ValueError(_not_read(named, is_forced=force_age))
         heard = listeners.sweep(queues, do_delete=do_delete)
-    swept = _run(claimcheck, age, named, do_delete=do_delete)
-    _report(swept, heard, age, named, as_json=as_json)
+    swept = _run(claimcheck, ages, named, do_delete=do_delete)
+    _report(swept, heard, ages, named, as_json=as_json)
     leave(_exit_code(swept, heard, do_delete=do_delete))
+
+
+def _chosen(older_than: timedelta | None, least: Ages) -> Ages:
+    if older_than is None:
+        return Ages(least.payloads + sweep.MARGIN, least.results + sweep.MARGIN)
+    return Ages(older_than, older_than)
 
 
 def _not_read(named: Named, *, is_forced: bool) -> str:
@@ -87,9 +98,9 @@ def _not_read(named: Named, *, is_forced: bool) -> str:
     )
 
 
-def _run(claimcheck: ClaimCheck, age: timedelta, named: Named, *, do_delete: bool) -> Swept:
+def _run(claimcheck: ClaimCheck, ages: Ages, named: Named, *, do_delete: bool) -> Swept:
     swept, store = Swept(), claimcheck.store
-    found = sweep.orphans(store, age, named.keys, swept)
+    found = sweep.orphans(store, ages, named.keys, swept)
     with progress("orphans") as advance:
         for count in sweep.delete(store, found, swept) if do_delete else (1 for _ in found):
             advance(count)
@@ -97,7 +108,7 @@ def _run(claimcheck: ClaimCheck, age: timedelta, named: Named, *, do_delete: boo
     return swept
 
 
-def _report(swept: Swept, heard: Heard, age: timedelta, named: Named, *, as_json: bool) -> None:
+def _report(swept: Swept, heard: Heard, ages: Ages, named: Named, *, as_json: bool) -> None:
     counts = {
         "objects": swept.objects,
         "foreign": swept.foreign,
@@ -112,9 +123,15 @@ def _report(swept: Swept, heard: Heard, age: timedelta, named: Named, *, as_json
         "removed_listeners": heard.removed,
         "listeners_error": heard.error,
     }
-    value = {"older_than_seconds": age.total_seconds(), "unread_queues": named.unread, **counts}
+    value = {
+        "older_than_seconds": ages.payloads.total_seconds(),
+        "results_older_than_seconds": ages.results.total_seconds(),
+        "unread_queues": named.unread,
+        **counts,
+    }
     rows = [
-        ("older than", f"{age / timedelta(days=1):g} days"),
+        ("older than", f"{ages.payloads / timedelta(days=1):g} days"),
+        ("results older than", f"{ages.results / timedelta(days=1):g} days"),
         ("unread queues", ", ".join(named.unread)),
         *counts.items(),
     ]

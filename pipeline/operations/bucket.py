@@ -15,13 +15,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from pipeline.errors import StoreError
-from pipeline.options import DAY_SECONDS
+from pipeline.operations.lifetimes import Lifetime, Rule
 from pipeline.stores.s3 import S3Store
 from pipeline.stores.s3_errors import code_of, meaning_of, translated
 from pipeline.stores.s3_meanings import CODES
-
-Rule = dict[str, Any]
-"""A lifecycle rule as S3's API has it."""
 
 _NO_RULES = "NoSuchLifecycleConfiguration"
 
@@ -61,16 +58,17 @@ class Bucket:
         with self._asked():
             self._client.create_bucket(Bucket=self.name, **where)
 
-    def expiries(self, rules: Iterable[Rule]) -> tuple[list[int], list[int]]:
-        """Return after how many days payloads expire: by rules for all of our prefix, and for parts of it."""
+    def expiries(self, rules: Iterable[Rule], folder: str) -> tuple[list[int], list[int]]:
+        """Return after how many days objects expire: by rules for all of a folder of ours, and for parts."""
+        ours = self.prefix + folder
         whole, parts = list[int](), list[int]()
         for rule in rules:
             days, (prefix, is_for_all) = rule.get("Expiration", {}).get("Days"), _scope(rule)
             if rule.get("Status") != "Enabled" or days is None:
                 continue
-            if is_for_all and self.prefix.startswith(prefix):
+            if is_for_all and ours.startswith(prefix):
                 whole.append(days)
-            elif self.prefix.startswith(prefix) or prefix.startswith(self.prefix):
+            elif ours.startswith(prefix) or prefix.startswith(ours):
                 parts.append(days)
         return whole, parts
 
@@ -85,10 +83,13 @@ class Bucket:
                 raise
         return list(answer.get("Rules", ()))
 
-    def with_rules(self, *added: Rule) -> list[Rule]:
-        """Return the bucket's rules and these, which replace those of the same ID."""
-        names = {rule["ID"] for rule in added}
-        return [*(rule for rule in self.rules() if rule.get("ID") not in names), *added]
+    def completed(self, lifetimes: Iterable[Lifetime]) -> list[Rule]:
+        """Return the bucket's rules and those that it lacks, which replace the ones of the same ID."""
+        rules = self.rules()
+        lacking = [each for each in lifetimes if not each.is_kept(*self.expiries(rules, each.folder))]
+        names = {each.name for each in lacking}
+        added = [each.rule(self.prefix) for each in lacking]
+        return [*(rule for rule in rules if rule.get("ID") not in names), *added]
 
     def put_rules(self, rules: Sequence[Rule]) -> None:
         """Make these the only rules of the bucket: for one that nobody else has had time to give any."""
@@ -111,18 +112,6 @@ class Bucket:
         if not stated:
             return 0.0
         return (datetime.now(UTC) - parsedate_to_datetime(stated)).total_seconds()
-
-
-def payloads_rule(bucket: Bucket, ttl_seconds: int) -> Rule:
-    """Return the rule of ``deploy/bucket.yaml`` that ends payloads; a test compares them."""
-    return {
-        "ID": "payloads",
-        "Status": "Enabled",
-        "Filter": {"Prefix": bucket.prefix},
-        "Expiration": {"Days": -(-ttl_seconds // DAY_SECONDS)},
-        "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
-        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
-    }
 
 
 def is_about(error: StoreError, *codes: str) -> bool:

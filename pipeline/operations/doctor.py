@@ -4,7 +4,7 @@ Nothing is changed but one small object under the prefix, and a queue for worker
 again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kombu.exceptions import KombuError
@@ -12,12 +12,12 @@ from kombu.exceptions import KombuError
 from pipeline import serializer, timechain
 from pipeline.claimcheck import ClaimCheck
 from pipeline.errors import StoreError
-from pipeline.operations.bucket import Bucket, payloads_rule
+from pipeline.operations.bucket import Bucket
 from pipeline.operations.check import Check
+from pipeline.operations.lifetimes import Lifetime, lifetimes
 from pipeline.operations.misnamed import misnamed
 from pipeline.operations.queue_checks import check_queues
 from pipeline.operations.store_checks import check_store
-from pipeline.options import DAY_SECONDS
 from pipeline.stores.s3 import S3Store
 from pipeline.transport import sqs_errors
 from pipeline.transport.fanout import fans_out
@@ -40,7 +40,9 @@ def examine(app: Any, claimcheck: ClaimCheck, program: str) -> Iterator[Check]:
     yield from check_settings(app, claimcheck)
     yield from check_store(claimcheck.store, program)
     if isinstance(claimcheck.store, S3Store):
-        yield from check_bucket(Bucket(claimcheck.store), claimcheck.options.payload_ttl_seconds)
+        bucket, every = Bucket(claimcheck.store), list(lifetimes(app, claimcheck))
+        yield from (_check_lifecycle(bucket, each, every) for each in every if each.is_used)
+        yield check_clock(bucket)
     yield from check_queues(app, claimcheck, program)
     yield from check_remote_control(app)
 
@@ -57,34 +59,32 @@ def check_settings(app: Any, claimcheck: ClaimCheck) -> Iterator[Check]:
     yield Check("accept_content", serializer.NAME in reads, ", ".join(reads), fix)
 
 
-def check_bucket(bucket: Bucket, ttl_seconds: int) -> Iterator[Check]:
-    """Check lifecycle rule and clock."""
-    try:
-        yield _check_lifecycle(bucket, ttl_seconds)
-    except StoreError as exc:
-        yield Check("lifecycle rule", None, str(exc), "allow s3:GetLifecycleConfiguration, to know")
+def check_clock(bucket: Bucket) -> Check:
+    """Check how far this machine's clock is from S3's."""
     try:
         skew = bucket.skew_seconds()
     except StoreError as exc:
-        yield Check("clock", None, str(exc), "fix the store first")
-    else:
-        is_ok = abs(skew) <= SKEW_LIMIT_SECONDS
-        yield Check("clock", is_ok, f"{skew:+.0f} s", "set this machine's clock:", "sudo chronyc makestep")
+        return Check("clock", None, str(exc), "fix the store first")
+    is_ok = abs(skew) <= SKEW_LIMIT_SECONDS
+    return Check("clock", is_ok, f"{skew:+.0f} s", "set this machine's clock:", "sudo chronyc makestep")
 
 
-def _check_lifecycle(bucket: Bucket, ttl_seconds: int) -> Check:
-    whole, parts = bucket.expiries(bucket.rules())
-    soonest, wanted = min(whole + parts, default=None), ttl_seconds / DAY_SECONDS
-    said = "no rule" if soonest is None else f"expires after {soonest} days"
-    if whole and soonest is not None and soonest >= wanted:
-        return Check("lifecycle rule", True, said)  # noqa: FBT003
-    added = bucket.with_rules(payloads_rule(bucket, ttl_seconds))
-    whole, parts = bucket.expiries(added)
-    if min(whole + parts) >= wanted:
-        fix = f"add a rule for {wanted:g} days; this keeps the bucket's other rules:"
-        return Check("lifecycle rule", False, said, fix, bucket.lifecycle_command(added))  # noqa: FBT003
-    fix = f"another rule ends payloads sooner: give it {wanted:g} days, or a prefix that is not theirs"
-    return Check("lifecycle rule", False, said, fix)  # noqa: FBT003
+def _check_lifecycle(bucket: Bucket, lifetime: Lifetime, every: Sequence[Lifetime]) -> Check:
+    name = lifetime.check
+    try:
+        whole, parts = bucket.expiries(bucket.rules(), lifetime.folder)
+        soonest = min(whole + parts, default=None)
+        said = "no rule" if soonest is None else f"expires after {soonest} days"
+        if lifetime.is_kept(whole, parts):
+            return Check(name, True, said)  # noqa: FBT003
+        added = bucket.completed(every)
+    except StoreError as exc:
+        return Check(name, None, str(exc), "allow s3:GetLifecycleConfiguration, to know")
+    if lifetime.is_kept(*bucket.expiries(added, lifetime.folder)):
+        fix = f"add a rule for {lifetime.days} days; this keeps the bucket's other rules:"
+        return Check(name, False, said, fix, bucket.lifecycle_command(added))  # noqa: FBT003
+    fix = f"another rule ends {lifetime.name} sooner: give it {lifetime.days} days, or a prefix of its own"
+    return Check(name, False, said, fix)  # noqa: FBT003
 
 
 def check_remote_control(app: Any) -> Iterator[Check]:

@@ -5,11 +5,12 @@ A bucket that is made gets the lifecycle rule for payloads.
 In production, buckets and queues come from ``deploy/``: with encryption, a lifecycle rule and alarms.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import StoreError
-from pipeline.operations.bucket import Bucket, payloads_rule
+from pipeline.operations.bucket import Bucket
+from pipeline.operations.lifetimes import Lifetime
 from pipeline.queues import Queues
 from pipeline.store import Store
 from pipeline.stores.s3 import S3Store
@@ -26,45 +27,45 @@ class Made:
     """Whether we have made it just now."""
     note: str = ""
     has_rule: bool | None = None
-    """Of a bucket: whether a lifecycle rule ends all payloads; None if that could not be read."""
+    """Of a bucket: whether rules end all payloads and results; None if that could not be read."""
 
 
-def provision(store: Store, queues: Queues, ttl_seconds: int) -> Iterator[Made]:
+def provision(store: Store, queues: Queues, lifetimes: Sequence[Lifetime]) -> Iterator[Made]:
     """Make bucket, queues and dead-letter queues, and yield each. Safe to repeat and to break off.
 
     Args:
         store: where payloads go.
         queues: those of the app, entered.
-        ttl_seconds: age at which a new bucket expires payloads.
+        lifetimes: what a new bucket expires, and when.
 
     Raises:
         StoreError, QueueError: something could not be looked at or made.
         ValueError: predefined queues are not ours to make.
     """
     if isinstance(store, S3Store):
-        yield make_bucket(Bucket(store), ttl_seconds)
+        yield make_bucket(Bucket(store), lifetimes)
     for name in queues.names():
         yield from make_queue(queues, name)
 
 
-def make_bucket(bucket: Bucket, ttl_seconds: int) -> Made:
-    """Make the bucket, with its lifecycle rule, if nobody has it."""
+def make_bucket(bucket: Bucket, lifetimes: Sequence[Lifetime]) -> Made:
+    """Make the bucket, with its lifecycle rules, if nobody has it."""
     if bucket.exists():
-        return Made("bucket", bucket.name, created=False, has_rule=_has_rule(bucket))
+        return Made("bucket", bucket.name, created=False, has_rule=_has_rules(bucket, lifetimes))
     bucket.create()
     try:
-        bucket.put_rules([payloads_rule(bucket, ttl_seconds)])
+        bucket.put_rules([each.rule(bucket.prefix) for each in lifetimes])
     except StoreError as exc:
         return Made("bucket", bucket.name, created=True, note=f"no lifecycle rule: {exc}", has_rule=False)
     return Made("bucket", bucket.name, created=True, has_rule=True)
 
 
-def _has_rule(bucket: Bucket) -> bool | None:
+def _has_rules(bucket: Bucket, lifetimes: Sequence[Lifetime]) -> bool | None:
     try:
-        whole, _ = bucket.expiries(bucket.rules())
+        rules = bucket.rules()
     except StoreError:
         return None
-    return bool(whole)
+    return all(bucket.expiries(rules, each.folder)[0] for each in lifetimes)
 
 
 def make_queue(queues: Queues, name: str) -> Iterator[Made]:

@@ -7,7 +7,8 @@ dead-letter queue. So the age alone must speak for them::
     queue retention + dead-letter queue retention     a message is redriven on its last day, and waits again
       + one day                                       a retry names the payload of the attempt before it
       after the day in its key                        that of its task's ETA
-    result_expires                                    payloads of results lie under the same prefix
+
+The payload of a result is an orphan when it is older than ``result_expires``.
 
 A FIFO queue starts a message's clock anew when it is dead-lettered, so its retention counts twice.
 
@@ -21,12 +22,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pipeline.claim import check_key, day_of
+from pipeline.claim import check_key, day_of, is_result
 from pipeline.errors import ClaimError
 from pipeline.options import REUSE_SECONDS, SQS_RETENTION_LIMIT_SECONDS
 from pipeline.queues import Queue, Queues
 from pipeline.store import Store, StoredObject
-from pipeline.timechain import named_seconds
+from pipeline.timechain import named_seconds, result_seconds
 
 MARGIN = timedelta(days=1)
 """Added to the least age unless one is asked for: clocks differ, and of an ETA a key tells only the day."""
@@ -54,14 +55,19 @@ class Swept:
     """Keys that the store would not delete."""
 
 
-def least_age(app: Any, queues: Queues, payload_ttl_seconds: int) -> timedelta:
-    """Return the age beyond which no message of the app's queues and no result can name a payload."""
-    seconds = [_results_seconds(app.conf.result_expires, payload_ttl_seconds)]
+def least_age(queues: Queues) -> timedelta:
+    """Return the age beyond which no message of the app's queues can name a payload."""
+    seconds = list[int]()
     for name in queues.names():
         queue = queues.find(name)
         dead = queues.dead_letters_of(queue) if queue else None
         seconds.append(REUSE_SECONDS + (_messages_seconds(queue, dead) if queue else _unknown_seconds(name)))
     return timedelta(seconds=max(seconds))
+
+
+def least_result_age(app: Any, payload_ttl_seconds: int) -> timedelta:
+    """Return the age beyond which no result can name a payload; the lifecycle rule's if none expires."""
+    return timedelta(seconds=result_seconds(app.conf, payload_ttl_seconds))
 
 
 def _messages_seconds(queue: Queue, dead: Queue | None) -> int:
@@ -77,20 +83,23 @@ def _unknown_seconds(name: str) -> int:
     return named_seconds(longest, longest, is_fifo=name.endswith(".fifo"))
 
 
-def _results_seconds(expires: timedelta | float | None, payload_ttl_seconds: int) -> int:
-    if not expires:  # for ever: then the bucket's lifecycle rule is their end
-        return payload_ttl_seconds
-    return int(expires.total_seconds() if isinstance(expires, timedelta) else expires)
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """How old orphans are."""
+
+    payloads: timedelta
+    results: timedelta
 
 
-def orphans(store: Store, age: timedelta, named: set[str], swept: Swept) -> Iterator[StoredObject]:
+def orphans(store: Store, ages: Ages, named: set[str], swept: Swept) -> Iterator[StoredObject]:
     """Yield orphans as the listing shows them, and count everything seen in ``swept``.
 
     Raises:
         StoreError: the store refuses us or does not answer.
     """
-    newest = datetime.now(UTC) - age
+    now = datetime.now(UTC)
     for found in store.list():
+        newest = now - (ages.results if is_result(found.key, store.prefix) else ages.payloads)
         swept.objects += 1
         if not _is_ours(found.key, store.prefix):
             swept.foreign += 1

@@ -3,6 +3,7 @@
 from urllib.parse import urlsplit
 
 from pipeline import serializer
+from pipeline.operations.lifetimes import lifetimes
 from pipeline.operations.provision import provision
 from pipeline.queues import Queues
 from settings import QUEUES, CelerySettings, ClaimCheckSettings
@@ -14,7 +15,7 @@ def make() -> None:
 
     claimcheck = serializer.installed()
     with Queues(app) as queues:
-        for _ in provision(claimcheck.store, queues, claimcheck.options.payload_ttl_seconds):
+        for _ in provision(claimcheck.store, queues, list(lifetimes(app, claimcheck))):
             pass
     # Celery's backend makes its own table when it is first used: once here, not in two workers at a time.
     app.backend.client  # noqa: B018

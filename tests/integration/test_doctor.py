@@ -17,6 +17,8 @@ ARN = "arn:aws:sqs:eu-west-1:123456789012:"
 DENIED = b"<ErrorResponse><Error><Type>Sender</Type><Code>AuthorizationError</Code></Error></ErrorResponse>"
 RULE = {"ID": "payloads", "Status": "Enabled", "Filter": {"Prefix": "claims/"}, "Expiration": {"Days": 35}}
 
+RESULTS = {**RULE, "ID": "results", "Filter": {"Prefix": "claims/results/"}, "Expiration": {"Days": 1}}
+
 
 def examine():
     """Run the command in this process, and return its exit code and its checks by name."""
@@ -204,6 +206,25 @@ def test_the_lifecycle_rule_must_cover_and_wait(house, rules, ok):
     house.rules(*rules)
 
     assert examine()[1]["lifecycle rule"]["ok"] is ok
+
+
+@pytest.mark.parametrize(
+    ("rules", "expires", "ok"),
+    [
+        ([RULE, RESULTS], 86_400, True),
+        ([RULE, RESULTS], 2 * 86_400, False),
+        ([RULE], 86_400, False),
+        ([RULE], 35 * 86_400, True),
+        ([RULE], None, True),
+        ([sooner("claims/v1/")], None, False),
+    ],
+)
+def test_results_expire_as_celery_says(house, rules, expires, ok):
+    """Large results are not to go before ``result_expires``, nor to stay for days after it."""
+    house.shop.app.conf.update(result_serializer="claimcheck", result_expires=expires)
+    house.rules(*rules)
+
+    assert examine()[1]["lifecycle of results"]["ok"] is ok
 
 
 def test_no_lifecycle_rule_is_a_finding(house):

@@ -19,7 +19,7 @@ from pipeline.commands import frame
 from pipeline.errors import StoreDeniedError
 from pipeline.operations import listeners, messages, sweep
 from pipeline.operations.deadletters import DeadLetters
-from pipeline.operations.sweep import Swept
+from pipeline.operations.sweep import Ages, Swept
 from pipeline.queues import Queue, Queues
 from pipeline.stores.memory import MemoryStore
 from pipeline.transport.addressing import LISTENER
@@ -64,6 +64,11 @@ def dead_letter(shop, task):
     shop.sqs.delete_message(QueueUrl=shop.url, ReceiptHandle=message["ReceiptHandle"])
 
 
+def aged(days):
+    """Return so many days for whatever lies in a store."""
+    return Ages(days * DAY, days * DAY)
+
+
 @dataclass(frozen=True)
 class Aged(MemoryStore):
     """A store whose payloads are ten days older than they are."""
@@ -80,11 +85,11 @@ def test_orphans_are_old_and_unnamed():
     for key in (*keys, "claims/notes.txt"):
         store.put(key, b"12345", {})
     swept = Swept()
-    found = list(sweep.orphans(store, 9 * DAY, {keys[0]}, swept))
+    found = list(sweep.orphans(store, aged(9), {keys[0]}, swept))
 
     assert {each.key for each in found} == set(keys[1:])
     assert (swept.objects, swept.foreign, swept.named, swept.orphans, swept.orphan_bytes) == (4, 1, 1, 2, 10)
-    assert list(sweep.orphans(store, 11 * DAY, set(), Swept())) == []
+    assert list(sweep.orphans(store, aged(11), set(), Swept())) == []
 
 
 def test_deletes_come_in_batches(monkeypatch):
@@ -93,7 +98,7 @@ def test_deletes_come_in_batches(monkeypatch):
     store, swept = MemoryStore("claims"), Swept()
     for _ in range(5):
         store.put(new_key("claims"), b"1", {})
-    deleting = sweep.delete(store, sweep.orphans(store, 0 * DAY, set(), swept), swept)
+    deleting = sweep.delete(store, sweep.orphans(store, aged(0), set(), swept), swept)
     next(deleting)
 
     assert len(list(store.list())) == 3
@@ -111,26 +116,46 @@ def test_what_a_store_keeps_is_told():
     store, swept = Stubborn("claims"), Swept()
     store.put(key := new_key("claims"), b"1", {})
 
-    assert list(sweep.delete(store, sweep.orphans(store, 0 * DAY, set(), swept), swept)) == [1]
+    assert list(sweep.delete(store, sweep.orphans(store, aged(0), set(), swept), swept)) == [1]
     assert (swept.failed, swept.deleted) == ([key], 0)
 
 
 def test_the_least_age_is_that_of_the_longest_chain(queued):
-    """Retention of queue and dead-letter queue add up; a result that never expires counts as the TTL."""
+    """Retention of queue and dead-letter queue add up, and a retry may name a payload that is a day older."""
     with Queues(queued.app) as queues:
-        assert sweep.least_age(queued.app, queues, 35 * 86_400) == 19 * DAY
+        assert sweep.least_age(queues) == 19 * DAY
 
-        queued.app.conf.result_expires = None
-        assert sweep.least_age(queued.app, queues, 35 * 86_400) == 35 * DAY
+
+@pytest.mark.parametrize(
+    ("expires", "chord_expires", "days"),
+    [(86_400, None, 1), (2 * DAY, 86_400, 2), (86_400, 3 * DAY, 3), (None, None, 35), (0, 86_400, 35)],
+)
+def test_a_result_s_least_age_is_when_it_expires(queued, expires, chord_expires, days):
+    """Payloads of results live as long as Celery keeps results; for ever counts as the payloads' TTL."""
+    queued.app.conf.update(result_expires=expires, result_chord_expires=chord_expires)
+
+    assert sweep.least_result_age(queued.app, 35 * 86_400) == days * DAY
+
+
+def test_results_have_an_age_of_their_own():
+    """A result is an orphan when it has expired, while payloads of that age may be in use."""
+    store = Aged("claims")
+    today = datetime.now(UTC) - 30 * DAY
+    result, payload = new_key("claims/results", today), new_key("claims", today)
+    for key in (result, payload):
+        store.put(key, b"1", {})
+
+    assert [each.key for each in sweep.orphans(store, Ages(19 * DAY, 2 * DAY), set(), Swept())] == [result]
+    assert [each.key for each in sweep.orphans(store, Ages(2 * DAY, 19 * DAY), set(), Swept())] == [payload]
 
 
 def test_a_queue_that_is_not_there_counts_as_the_longest(shop):
     """Of a queue that does not exist today nothing is known, so SQS's own limits count."""
     with Queues(shop.app) as queues:
-        assert sweep.least_age(shop.app, queues, 1) == 29 * DAY
+        assert sweep.least_age(queues) == 29 * DAY
 
         shop.app.amqp.queues.select_add("orders.fifo")
-        assert sweep.least_age(shop.app, queues, 1) == 43 * DAY
+        assert sweep.least_age(queues) == 43 * DAY
 
 
 def test_too_small_an_age_is_refused(queued):

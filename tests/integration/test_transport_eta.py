@@ -10,7 +10,7 @@ from workers import eventually
 from pipeline import serializer
 from pipeline.claim import day_of
 from pipeline.errors import PayloadExpiresError
-from pipeline.operations.sweep import Swept, orphans
+from pipeline.operations.sweep import Ages, Swept, orphans
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
@@ -158,5 +158,5 @@ def test_a_payload_lies_under_the_day_it_is_due(shop):
     aged = Swept()
 
     assert (due - day_of(key)).days in {0, -1}
-    assert list(orphans(serializer.installed().store, timedelta(days=-1), set(), aged)) == []
+    assert list(orphans(serializer.installed().store, Ages(timedelta(-1), timedelta(-1)), set(), aged)) == []
     assert aged.young == 1

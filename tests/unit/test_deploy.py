@@ -12,9 +12,11 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from celery import Celery
 from flower.options import default_options
 
 from pipeline import local, timechain
+from pipeline.claim import RESULTS
 from pipeline.options import DAY_SECONDS, SQS_RETENTION_LIMIT_SECONDS, Options
 from pipeline.stores import store_from_url
 from settings import QUEUES, CelerySettings, ClaimCheckSettings
@@ -284,14 +286,18 @@ def test_templates_are_valid(started):
 
 
 def test_payloads_expire_when_the_options_say():
-    """The lifecycle rule expires what lies below the store's prefix, at the age that the options state."""
-    [rule] = resources_of("bucket.yaml")["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    """Rules expire what lies below the store's prefix at the age that the options state, results sooner."""
+    rules = resources_of("bucket.yaml")["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    payloads, results = rules
 
-    assert rule["Status"] == "Enabled"
-    assert rule["Prefix"] == f"{STORE.prefix}/"
-    assert rule["ExpirationInDays"] * DAY_SECONDS == Options().payload_ttl_seconds
-    assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
-    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+    assert payloads["Prefix"] == f"{STORE.prefix}/"
+    assert payloads["ExpirationInDays"] * DAY_SECONDS == Options().payload_ttl_seconds
+    assert results["Prefix"] == f"{STORE.prefix}/{RESULTS}"
+    assert results["ExpirationInDays"] * DAY_SECONDS == timechain.result_seconds(Celery("settings").conf, 0)
+    for rule in rules:
+        assert rule["Status"] == "Enabled"
+        assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
+        assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
 
 
 def test_the_bucket_is_private():

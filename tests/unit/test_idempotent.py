@@ -502,5 +502,5 @@ def test_the_sweep_leaves_records_alone(claimcheck):
     attempt_of(claimcheck).begin()
     swept = Swept()
 
-    assert list(sweep.orphans(claimcheck.store, timedelta(0), set(), swept)) == []
+    assert list(sweep.orphans(claimcheck.store, sweep.Ages(timedelta(0), timedelta(0)), set(), swept)) == []
     assert (swept.objects, swept.foreign, swept.orphans) == (1, 1, 0)

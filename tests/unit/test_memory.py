@@ -8,6 +8,7 @@ import pytest
 from pipeline import claim as wire_form
 from pipeline import serializer
 from pipeline.claim import Claim, Inline, Message, size_bytes
+from pipeline.results import Outgoing
 
 NO_LINKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 NOISE = random.Random(4).randbytes(20_000_000)
@@ -29,7 +30,9 @@ def store():
     return WatchedStore()
 
 
-@pytest.mark.parametrize("body", [([NOISE], {}, NO_LINKS), {"result": NOISE}], ids=["task", "value"])
+@pytest.mark.parametrize(
+    "body", [([NOISE], {}, NO_LINKS), {"result": Outgoing(NOISE)}], ids=["task", "result"]
+)
 def test_a_body_is_once_in_memory_while_it_is_uploaded(claimcheck, store, body):
     """Beside the caller's own value there is one encoded copy, and no message written only to be weighed."""
     tracemalloc.start()

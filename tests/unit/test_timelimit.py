@@ -10,6 +10,7 @@ from celery.exceptions import Reject, SoftTimeLimitExceeded
 from kombu.utils import json
 
 from pipeline import serializer
+from pipeline.results import Outgoing
 from pipeline.timelimit import heeded
 
 NO_LINKS = dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))
@@ -84,7 +85,7 @@ def test_a_limit_while_a_payload_is_decoded_is_no_corruption(claimcheck, slow):
 
 def test_a_limit_while_a_result_is_read_is_the_task_s(claimcheck, store, slow, noise):
     """A task that looks at another one's large result gets its own time limit, as from any other line."""
-    value = serializer.decode(serializer.encode({"result": [noise, slow]}))
+    value = serializer.decode(serializer.encode({"result": Outgoing([noise, slow])}))
 
     with pytest.raises(SoftTimeLimitExceeded):
         value["result"]

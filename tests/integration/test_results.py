@@ -1,0 +1,166 @@
+"""Large results, on every result backend that keeps bytes: offloaded once, and released when forgotten."""
+
+import random
+from uuid import uuid4
+
+import pytest
+from celery import chord, group
+from celery.contrib.testing.worker import start_worker
+from shops import entered, open_shops
+from workers import eventually
+
+from pipeline import serializer
+from pipeline.errors import PayloadMissingError
+from pipeline.results import forget
+
+pytestmark = [
+    pytest.mark.worker,
+    # Celery's backends leave their connections to the garbage collector.
+    pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning"),
+]
+
+NOISE = random.Random(1).randbytes(5_000)
+CONF = {"result_serializer": "claimcheck"}
+OPTIONS = {"result_threshold_bytes": 2_000}
+
+BACKENDS = {
+    "redis": lambda request, *_: {"result_backend": redis(request)},
+    "cache": lambda *_: {"result_backend": "cache+memory://"},
+    "file": lambda _request, _environment, path: {"result_backend": f"file://{path}"},
+    "database": lambda _request, _environment, path: {
+        "result_backend": f"db+sqlite:///{path}/results.sqlite"
+    },
+    "rpc": lambda *_: {"result_backend": "rpc://"},
+    "s3": lambda request, environment, _: s3(stand_in(request, environment)),
+    "dynamodb": lambda request, environment, _: dynamodb(stand_in(request, environment)),
+}
+JOINING = sorted(BACKENDS.keys() - {"rpc"})
+"""Those that know chords."""
+
+
+def redis(request):
+    server = request.getfixturevalue("redis_server")
+    server.reset()
+    return server.url
+
+
+def stand_in(request, environment):
+    return entered(request.getfixturevalue("moto"), environment)
+
+
+def s3(aws):
+    access = {"s3_access_key_id": "test", "s3_secret_access_key": "test"}
+    return {"result_backend": "s3://", "s3_bucket": aws.bucket(), "s3_endpoint_url": aws.url, **access}
+
+
+def dynamodb(aws):
+    host = aws.url.removeprefix("http://")
+    return {"result_backend": f"dynamodb://test:test@{host}/results"}
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def running(request, tmp_path_factory):
+    """A shop with one result backend, and a worker in this process."""
+    path = tmp_path_factory.mktemp("results")
+    with pytest.MonkeyPatch.context() as environment, open_shops(path) as shop_of:
+        conf = CONF | BACKENDS[request.param](request, environment, path)
+        shop = shop_of(broker="memory://", store=f"memory://{uuid4().hex}", options=OPTIONS, conf=conf)
+        with start_worker(shop.app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
+            yield shop
+
+
+@pytest.fixture
+def shop(running, monkeypatch):
+    """The shop, without what earlier tests left."""
+    for name, value in running.environment.items():
+        monkeypatch.setenv(name, value)
+    running.clear()
+    return running
+
+
+def joining(test):
+    return pytest.mark.parametrize("running", JOINING, indirect=True)(test)
+
+
+def test_a_large_result_is_one_object_until_it_is_forgotten(shop):
+    """A result above the threshold lies in the store once, under its own prefix; ``forget`` releases it."""
+    small, large = shop.echo.delay("small"), shop.echo.delay(NOISE)
+
+    assert (small.get(timeout=30), large.get(timeout=30)) == ("small", NOISE)
+    assert type(large.get()) is bytes
+    assert [key.split("v1/")[0] for key in shop.objects()] == ["results/"]
+
+    for result in (large, large, small):
+        forget(result)
+    assert shop.objects() == []
+    assert shop.app.AsyncResult(large.id).state == "PENDING"
+
+
+@joining
+def test_a_chord_stores_each_result_once(shop):
+    """A chord's header results are one object each; forgetting the chord releases those and the body's."""
+    result = chord([shop.echo.s(NOISE + bytes([i])) for i in range(3)])(shop.echo.s())
+
+    assert result.get(timeout=30) == [NOISE + bytes([i]) for i in range(3)]
+    eventually(lambda: len(shop.objects()) == 4)
+    result.forget()
+    assert shop.objects() == []
+
+
+@joining
+def test_a_forgotten_group_leaves_nothing(shop):
+    """Forgetting a group releases the results of all its members, and of those in groups of groups."""
+    members = group(shop.echo.s(NOISE), shop.echo.s("small"), shop.fail.s(1))
+    result = group(members, shop.echo.s(NOISE))()
+    eventually(result.ready)
+    assert len(shop.objects()) == 2
+
+    forget(result)
+    assert shop.objects() == []
+
+
+@pytest.mark.parametrize("running", ["redis"], indirect=True)
+@pytest.mark.parametrize("body", ["echo", "fail"])
+def test_parts_of_ignored_results_go_with_the_body(shop, body):
+    """Where a header's results are ignored, their only copies are released once the body has taken them."""
+    header = [shop.echo.s(NOISE + bytes([i])).set(ignore_result=True) for i in range(3)]
+    result = chord(header)(shop.module.app.tasks[f"shop.{body}"].s())
+
+    eventually(result.ready)
+    eventually(lambda: len(shop.objects()) == (body == "echo"))
+    result.forget()
+    assert shop.objects() == []
+
+
+@pytest.mark.parametrize("running", ["redis"], indirect=True)
+def test_parts_of_a_failed_chord_go(shop):
+    """Where one of the header's tasks fails, the other parts are released."""
+    header = [
+        task.set(ignore_result=True) for task in (shop.echo.s(NOISE), shop.fail.s(1), shop.echo.s(NOISE))
+    ]
+    result = chord(header)(shop.echo.s())
+
+    eventually(lambda: result.state == "FAILURE")
+    eventually(lambda: shop.objects() == [])
+
+
+@joining
+def test_a_failed_chord_can_be_forgotten(shop):
+    """The results of a header of which one has failed are released with the chord."""
+    result = chord([shop.echo.s(NOISE), shop.fail.s(1)])(shop.echo.s())
+
+    eventually(lambda: result.state == "FAILURE")
+    eventually(lambda: len(shop.objects()) == 1)
+    result.forget()
+    assert shop.objects() == []
+
+
+def test_a_task_whose_payload_is_gone_has_ended_all_the_same(shop):
+    """The state stays known when the payload has expired; only who asks for the result gets an error."""
+    result = shop.echo.delay(NOISE)
+    eventually(result.ready)
+    serializer.installed().store.delete(shop.objects())
+
+    assert result.state == "SUCCESS"
+    with pytest.raises(PayloadMissingError):
+        result.get()
