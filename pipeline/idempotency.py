@@ -165,7 +165,7 @@ class _Rule:
             value = self._value(task, args, kwargs)
             if value is None or value == "":
                 raise ValueError(f"the key of this call of {task.name} is empty: calls cannot be told apart")
-            return str(dumps(value, sort_keys=True))  # type: ignore[no-untyped-call]
+            return str(dumps(_told_apart(value)))  # type: ignore[no-untyped-call]
         except TypeError as exc:
             raise ValueError(f"the key of this call of {task.name} is no plain value: {exc}") from None
 
@@ -178,6 +178,21 @@ class _Rule:
             return call.arguments[self.key]
         is_bound = bool(args) and args[0] is task  # ``bind=True``: no argument of the caller's
         return self.key(*args[is_bound:], **kwargs)
+
+
+def _told_apart(value: Any) -> Any:
+    """Return a value whose JSON is the same for equal values alone, whatever the order of dicts and sets.
+
+    JSON makes text of other keys, so ``{1: 2}`` and ``{"1": 2}`` would be one call, and it has no sets.
+    """
+    if isinstance(value, Mapping):
+        pairs = [[_told_apart(key), _told_apart(child)] for key, child in value.items()]
+        return {"dict": sorted(pairs, key=dumps)}
+    if isinstance(value, set | frozenset):
+        return {type(value).__name__: sorted(map(_told_apart, value), key=dumps)}
+    if isinstance(value, list | tuple):
+        return [_told_apart(child) for child in value]
+    return {"timedelta": str(value)} if isinstance(value, timedelta) else value
 
 
 def _longest_run_seconds(task: Task) -> float:

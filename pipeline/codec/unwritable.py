@@ -85,10 +85,10 @@ def too_deep(value: Any) -> Unwritable:
 
 def _remedy(value: Any) -> str:
     register = "or register the type with kombu.utils.json.register_type"
-    if hasattr(value, "model_dump"):
+    if hasattr(type(value), "model_dump"):
         return f"declare the task with pydantic=True and annotate the argument, {register}"
     if is_dataclass(value):
         return f"pass dataclasses.asdict(), {register}"
-    if hasattr(value, "__attrs_attrs__"):
+    if hasattr(type(value), "__attrs_attrs__"):
         return f"pass attrs.asdict(), {register}"
     return f"pass a plain value, {register}"

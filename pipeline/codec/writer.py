@@ -157,7 +157,7 @@ class Writer:
         return plain
 
     def _unregistered(self, value: Any, depth: int) -> Any:
-        kind = type(value)
+        kind = value.__class__  # of a proxy, that of what it stands for
         if isinstance(value, _PLAIN_KINDS):
             return _plain(value)
         if kind in {set, frozenset}:
@@ -183,7 +183,10 @@ def _plain(value: Any) -> Any:
         return _ours("int", value.to_bytes(value.bit_length() // 8 + 1, signed=True))
     if type(value) is str:
         return _ours("text", value.encode("utf-8", "surrogatepass"))
-    return next(plainly(value) for kind, plainly in _PLAIN.items() if isinstance(value, kind))
+    kind = next(kind for kind in _PLAIN_KINDS if isinstance(value, kind))
+    if issubclass(type(value), kind):
+        return _PLAIN[kind](value)
+    return value[:] if kind is bytes else kind(value)  # a proxy, as that of a large result is
 
 
 def _is_native(value: Any) -> bool:

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import attrs
 import ormsgpack
 import pytest
+from celery.local import PromiseProxy
 from celery.utils.functional import regen
 from kombu.utils import json
 from pydantic import BaseModel
@@ -460,3 +461,11 @@ def test_a_model_with_nanoseconds_or_folds_is_the_same_instant():
         sent = FrozenLike(2026, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Oslo"), fold=fold)
         back = codec.decode(*codec.encode(sent))
         assert (back.timestamp(), back.fold) == (sent.timestamp(), fold)
+
+
+@pytest.mark.parametrize("value", ["text", b"bytes", 5, 2**70, 0.5, [1, {2: 3}], {"a": 1}, {1: 2}, {3, (4,)}])
+def test_what_a_proxy_stands_for_is_sent(value):
+    """A large result is a proxy, and may be passed on to another task as it is."""
+    back = codec.decode(*codec.encode({"result": PromiseProxy(lambda: value)}))["result"]
+
+    assert (type(back), back) == (type(value), value)

@@ -1,4 +1,4 @@
-"""docs/types.md is the specification: each row of its tables is sent, and arrives as the row says."""
+"""The tables of docs/types.md and docs/upgrade.md are the specification: each row is sent, and arrives so."""
 
 import enum
 from collections import OrderedDict, defaultdict, deque, namedtuple
@@ -21,7 +21,8 @@ from pipeline.codec import Codec
 from pipeline.errors import PayloadEncodeError
 from pipeline.serializer import KOMBU_TYPES
 
-PAGE = (Path(__file__).parents[2] / "docs" / "types.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = (DOCS / "types.md").read_text() + (DOCS / "upgrade.md").read_text()
 
 codec = Codec(KOMBU_TYPES)
 Point = namedtuple("Point", "x y")
@@ -103,8 +104,8 @@ NAMES = {
 
 
 def rows(name):
-    """Return the cells of a table of the page, without its head."""
-    shown = PAGE.partition(f"<!-- {name} -->\n")[2].partition(f"<!-- /{name} -->")[0]
+    """Return the cells of a table of the pages, without its head."""
+    shown = PAGES.partition(f"<!-- {name} -->\n")[2].partition(f"<!-- /{name} -->")[0]
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in shown.splitlines()[2:]]
     assert cells
     return [pytest.param(*values, id=kind) for kind, *values in cells]
@@ -131,7 +132,7 @@ def kinds(value):
     if isinstance(value, dict):
         return type(value), {key: (kinds(key), kinds(child)) for key, child in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value), [kinds(child) for child in value]
+        return type(value), list(map(kinds, value))
     if isinstance(value, (set, frozenset)):
         return type(value), {child: kinds(child) for child in value}
     if isinstance(value, Money):
@@ -186,3 +187,32 @@ def test_json_agrees_where_the_page_says_so(sent, arrives, verdict):
         assert through_json == evaluated(arrives)
     elif through_json == value:
         assert verdict == "equal"
+
+
+def outcome(way, value):
+    """Return what arrives, or what becomes of it instead."""
+    try:
+        written = way["dumps"](value)
+    except (TypeError, PayloadEncodeError):
+        return "refused"
+    try:
+        return way["loads"](written)
+    except ValueError:
+        return "cannot be read"
+
+
+WAYS = {
+    "json": {"dumps": json.dumps, "loads": json.loads},
+    "ours": {"dumps": codec.encode, "loads": lambda written: codec.decode(*written)},
+}
+
+
+@pytest.mark.parametrize(("sent", "with_json", "now"), rows("json"))
+def test_what_differs_from_json_is_on_the_page(sent, with_json, now):
+    """An app that comes from json reads what its tasks got before, and what they get now."""
+    value = evaluated(sent)
+    for way, cell in (("json", with_json), ("ours", now)):
+        found = outcome(WAYS[way], value)
+        expected = value if cell == "the same" else evaluated(cell) if "`" in cell else cell
+        assert found == expected
+        assert kinds(found) == kinds(expected)
