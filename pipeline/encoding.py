@@ -143,7 +143,7 @@ class Encoding:
         headers = self.publication.headers
         headers[NAME] = {
             "payload_bytes": payload.expanded_bytes,
-            "wire_bytes": self.claimcheck.options.broker_limit_bytes,  # no number is longer that is sent
+            "wire_bytes": self.claimcheck.options.broker_limit_bytes,  # the longest number that is sent
             "key": payload.key if isinstance(payload, Claim) else None,
         }
         where = f"in {payload.key}" if isinstance(payload, Claim) else "inline"

@@ -38,6 +38,18 @@ def test_any_id_and_name_can_be_offloaded(shop_of, aws, text):
     assert set(metadata) == {"task", "task-id", "digest"}
 
 
+@pytest.mark.parametrize("text", ODD, ids=NAMES)
+@pytest.mark.parametrize("store", ["file", "memory"])
+def test_other_stores_take_any_id_and_name(shop_of, tmp_path, store, text):
+    """A store without metadata has no trouble with them either."""
+    urls = {"file": f"file://{tmp_path}/claims", "memory": "memory://odd"}
+    shop = shop_of(broker="memory://", store=urls[store])
+    shop.app.send_task(f"import {text}", (NOISE,), task_id=f"id {text}")
+
+    assert len(shop.objects()) == 1
+    shop.clear()
+
+
 @pytest.mark.parametrize("text", ["import\n42", "\u00e9", "\U0001f600"])
 def test_a_request_that_cannot_be_sent_is_not_repeated(moto_aws, text):
     """What the client itself rejects does not go away by waiting, so the error is not retryable."""
