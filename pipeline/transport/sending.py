@@ -70,7 +70,7 @@ class Batch:
         self._is_open = True
         self._lock = threading.RLock()
         self._watch: lingering.Watch | None = None
-        self._is_refused = False
+        self._is_failing = False
         self._waiting: dict[str, list[Entry]] = {}
         self._failed: list[Entry] = []
         self._given_up: list[Failed] = []
@@ -106,7 +106,7 @@ class Batch:
         with self._lock:
             for url in urls:
                 self._send_ready(url)
-            if self._is_refused:
+            if self._is_failing:
                 self._raise_failed()
 
     def send_due(self) -> None:
@@ -149,7 +149,7 @@ class Batch:
         self._log_failed()
 
     def _send_ready(self, url: str) -> None:
-        while not self._is_refused and (call := self._next_call(url)):
+        while not self._is_failing and (call := self._next_call(url)):
             self._send(call)
 
     def _send_rest(self) -> None:
@@ -199,7 +199,7 @@ class Batch:
         finally:
             failed = [entry for entry in call if entry.code]
             self._fail(failed)
-            self._is_refused |= len(failed) == len(call)
+            self._is_failing |= len(failed) == len(call)
 
     def _attempt(self, entries: list[Entry]) -> list[Entry]:
         """Send entries once, and return those to send again."""
@@ -240,7 +240,7 @@ class Batch:
 
     def _conclude(self) -> bool:
         """Give up the payloads of what has failed since the last time, and say whether anything has."""
-        failed, self._failed, self._is_refused = self._failed, [], False
+        failed, self._failed, self._is_failing = self._failed, [], False
         self._given_up += [_named(entry) for entry in failed]
         parcels = {id(entry.parcel): entry.parcel for entry in failed}.values()
         over = [parcel for parcel in parcels if all(entry.code for entry in parcel.entries)]

@@ -4,6 +4,7 @@ import random
 from types import SimpleNamespace
 
 import pytest
+from botocore.exceptions import ClientError
 from celery import group
 from celery.signals import before_task_publish
 from kombu.exceptions import EncodeError, OperationalError
@@ -209,3 +210,16 @@ def test_one_invalid_message_of_a_batch_fails_alone(shop_with, aws):
     assert [(each.code, each.is_certain) for each in caught.value.failed] == [("ParamValidationError", True)]
     assert aws.depth(shop.queue).waiting == 9
     assert len(shop.objects()) == 9
+
+
+def test_the_stand_in_has_sqs_s_limit(aws):
+    """What is shown here would be shown by nothing if a byte too many were taken."""
+    sqs, url = aws.client("sqs"), aws.queue()
+    half = "x" * (LIMIT // 2)
+    sqs.send_message(QueueUrl=url, MessageBody="x" * LIMIT)
+
+    with pytest.raises(ClientError, match="SendMessage operation"):
+        sqs.send_message(QueueUrl=url, MessageBody="x" * (LIMIT + 1))
+    entries = [{"Id": "1", "MessageBody": half}, {"Id": "2", "MessageBody": f"{half}x"}]
+    with pytest.raises(ClientError, match="BatchRequestTooLong"):
+        sqs.send_message_batch(QueueUrl=url, Entries=entries)

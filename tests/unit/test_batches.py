@@ -297,7 +297,7 @@ def test_nothing_is_sent_in_the_middle_of_a_publication(batch, monkeypatch):
 
 
 def test_what_failed_meanwhile_is_raised_next(batch, gone, monkeypatch):
-    """A call that was refused in the second thread stops the publisher as one of its own does."""
+    """A call of the second thread of which nothing was sent stops the publisher as one of its own does."""
     monkeypatch.setattr(lingering, "SECONDS", 0)
     parcel = Parcel(Publication("t", "id-1"), batch.add)
     parcel.add(Queues(ConnectionError()), {"QueueUrl": URL, "MessageBody": "1"})
