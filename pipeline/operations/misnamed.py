@@ -4,41 +4,30 @@ Celery takes any name, since an application may keep settings of its own there. 
 one of Celery's is reported. Source: celery 5.7.0, ``app/defaults.py``, ``app/utils.py`` (``Settings``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Any
 
 from celery.app.defaults import _OLD_SETTING_KEYS, DEFAULTS
 
+from pipeline.transport.transport_options import CHECKED_NAMES
+
 TRANSPORT_OPTIONS = "broker_transport_options"
 
-OF_TRANSPORT = frozenset(
-    {
-        "dead_letter_queues",
-        "eta_in_worker_seconds",
-        "event_gather_seconds",
-        "health_seconds",
-        "is_secure",
-        "max_receive_count",
-        "polling_interval",
-        "predefined_exchanges",
-        "predefined_queues",
-        "queue_name_prefix",
-        "queue_tags",
-        "redelivery_floor_seconds",
-        "redelivery_limit_seconds",
-        "redelivery_step_seconds",
-        "region",
-        "sqs-creation-attributes",
-        "sqs_base64_encoding",
-        "sts_role_arn",
-        "supports_fanout",
-        "visibility_heartbeat",
-        "visibility_timeout",
-        "wait_time_seconds",
-    }
-)
-"""Options of the SQS transport: Kombu's and ours."""
+OF_TRANSPORT = CHECKED_NAMES | {
+    "client-config",
+    "event_exchange",
+    "fetch_message_attributes",
+    "is_secure",
+    "predefined_exchanges",
+    "predefined_queues",
+    "queue_name_prefix",
+    "queue_tags",
+    "region",
+    "sqs-creation-attributes",
+    "sts_role_arn",
+}
+"""Options of the SQS transport: Kombu's and ours. Source: kombu 5.7.0, ``transport/SQS``."""
 
 LIKENESS = 0.85
 """How much alike two names are, by difflib's ratio, if one is taken for the other mistyped."""
@@ -53,11 +42,22 @@ def misnamed(conf: Any) -> Iterator[tuple[str, str]]:
         is_celerys = given.startswith(prefix) and name not in DEFAULTS and given not in _OLD_SETTING_KEYS
         if is_celerys and (meant := _meant(name)):
             yield given, meant
+    for given in sorted(conf.broker_transport_options):
+        if given not in OF_TRANSPORT and (meant := _nearest(given, OF_TRANSPORT)):
+            yield _of_transport(given), _of_transport(meant)
 
 
 def _meant(name: str) -> str | None:
     if name in OF_TRANSPORT:
-        return f"{TRANSPORT_OPTIONS}[{name!r}]"
+        return _of_transport(name)
     # Without the first word, as in "transport_options" and "acks_late"; of several, the broker's comes first.
     shortened = [known for known in DEFAULTS if known.partition("_")[2] == name]
-    return next(iter(shortened or get_close_matches(name, DEFAULTS, 1, LIKENESS)), None)
+    return shortened[0] if shortened else _nearest(name, DEFAULTS)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    return next(iter(get_close_matches(name, known, 1, LIKENESS)), None)
+
+
+def _of_transport(name: str) -> str:
+    return f"{TRANSPORT_OPTIONS}[{name!r}]"

@@ -39,6 +39,9 @@ SQS's, but then two workers have every message."""
 
 _SWITCHES = ("visibility_heartbeat", "dead_letter_queues", "supports_fanout", "sqs_base64_encoding")
 
+CHECKED_NAMES = frozenset({*_NUMBERS, *_SWITCHES})
+"""The options whose values are checked here."""
+
 
 def check_transport_options(options: Mapping[str, Any]) -> None:
     """Check the options of our SQS transport, and Kombu's that it leans on; others are not looked at.

@@ -33,6 +33,22 @@ def test_a_misnamed_setting_is_found(given, meant):
     assert list(misnamed(app_of({given: {}}).conf)) == [(given, meant)]
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("visibility_timout", "visibility_timeout"),
+        ("predefined_queue", "predefined_queues"),
+        ("max_receive_counts", "max_receive_count"),
+        ("sqs_creation_attributes", "sqs-creation-attributes"),
+    ],
+)
+def test_a_misnamed_transport_option_is_found(given, meant):
+    """So is an option of the transport, where nothing else would say that it is not read."""
+    found = misnamed(app_of({"broker_transport_options": {given: 1, "max_retries": 3, meant: 1}}).conf)
+
+    assert list(found) == [(f"broker_transport_options[{given!r}]", f"broker_transport_options[{meant!r}]")]
+
+
 def test_settings_are_found_under_a_namespace():
     """With a namespace, as Django's, only what begins with it is Celery's business."""
     config = {
