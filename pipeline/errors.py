@@ -89,18 +89,24 @@ class StoreUnavailableError(StoreError):
 
 
 class FramesDropped:
-    """Lets our errors leave a ``with`` block without the frames in it, and their causes without any.
+    """Lets errors leave a ``with`` block without the frames in it, and their causes without any.
+
+    Args:
+        kind: the errors that this is for: our own, unless something else is said.
 
     Error trackers show the local variables of each frame: ours and botocore's hold payloads, keys and signed
     requests there. What happened is in the error's message. No generator, as ``contextlib`` puts frames back.
     """
+
+    def __init__(self, kind: type[Exception] = PipelineError) -> None:
+        self._kind = kind
 
     def __enter__(self) -> None:
         """Enter the block."""
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Leave it."""
-        if isinstance(error, PipelineError):
+        if isinstance(error, self._kind):
             _drop_frames(error)
 
 

@@ -1,7 +1,8 @@
 """The one call that puts the claim check into a Celery app."""
 
+from collections.abc import Iterable
 from inspect import signature
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 from celery.signals import after_setup_logger
 from celery.utils.imports import symbol_by_name
@@ -12,6 +13,7 @@ from pipeline import aws_logs, backend, serializer, timechain
 from pipeline.claimcheck import ClaimCheck
 from pipeline.cloudwatch import CloudWatchSink
 from pipeline.codec import Codec
+from pipeline.errors import FramesDropped
 from pipeline.metrics import MetricSink, NullSink, Recorder
 from pipeline.options import Options, OptionValues, did_you_mean
 from pipeline.publisher import PublisherMixin
@@ -58,9 +60,9 @@ def install(
     Raises:
         ValueError: something is set so that it cannot work, or so that messages could be lost.
     """
+    chosen = _options(options)
     if serializer.is_installed():
         raise ValueError("claimcheck is installed in this process already: call pipeline.install once")
-    chosen = _options(options)
     transport = timechain.scheme_of(app)
     _check_formats(app)
     if transport == "sqs":
@@ -89,14 +91,23 @@ def uninstall() -> None:
     serializer.install(None)
 
 
-def _options(options: OptionValues) -> Options:
+def _options(given: OptionValues) -> Options:
+    """Return the options, and leave none in ``given``: error trackers show what is in a frame, a key too."""
+    try:
+        with FramesDropped(ValueError):
+            _check_names(given)
+            return Options(**given)
+    finally:
+        cast("dict[str, Any]", given).clear()
+
+
+def _check_names(given: Iterable[str]) -> None:
     arguments = list(signature(install).parameters)[2:-1]  # those that have a default
-    for name in options.keys() - Options.__dataclass_fields__.keys():
-        known = [*Options.__dataclass_fields__, *arguments]
-        raise ValueError(
-            f"unknown option {name}{did_you_mean(name, known)}: expected one of {', '.join(known)}"
-        )
-    return Options(**options)
+    known = [*Options.__dataclass_fields__, *arguments]
+    for name in given:
+        if name not in known:
+            expected = ", ".join(known)
+            raise ValueError(f"unknown option {name}{did_you_mean(name, known)}: expected one of {expected}")
 
 
 def _check_formats(app: Any) -> None:

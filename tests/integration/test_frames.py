@@ -110,6 +110,20 @@ def test_a_publisher_of_too_much():
         check(published(app, ROWS), everywhere=False)
 
 
+@pytest.mark.parametrize(
+    ("options", "conf"),
+    [({"threshold_bytes": -1}, {}), ({"treshold_bytes": 1}, {}), ({}, {"task_protocol": 1})],
+)
+def test_an_installation_that_fails(options, conf):
+    """Where ``install`` raises, our frames do not show the key that it was given."""
+    app = Celery("shop", broker="memory://", set_as_current=False)
+    app.conf.update(conf)
+    with pytest.raises(ValueError, match=r"protocol|threshold_bytes") as caught:
+        pipeline.install(app, "memory://shop", signing_key=KEY, **options)
+
+    assert leaks(caught.value, KEY.decode(), OURS) == []
+
+
 class Looking(Task):
     """A task whose hook looks at its arguments, and keeps the error that it meets."""
 
