@@ -29,6 +29,7 @@ FIRST = {
     *("test_celery_suite", "test_idempotency", "test_interruptions", "test_transport_workers"),
     *("test_monitoring", "test_big", "test_brokers", "test_outage", "test_tracing"),
     *("test_transport_shutdown", "test_poison", "test_chaos", "test_receiving"),
+    "test_empty_environment",
 }
 """The files that take longest: a run that ends with one of them waits for it alone."""
 

@@ -48,7 +48,7 @@ def _of_bucket(failures: dict[str, StoreError | None], program: str) -> Iterator
     stranger = next((error for error in errors if is_about(error, *CREDENTIALS)), None)
     lost = next((error for error in errors if isinstance(error, StoreUnavailableError)), None)
     if lost and not stranger:
-        yield Check("store", False, str(lost), _fix_of_silence(lost))  # noqa: FBT003
+        yield _of_silence(lost)
         return
     yield Check("credentials", stranger is None, str(stranger or ""), _fix_of_credentials(stranger))
     if stranger:
@@ -58,15 +58,24 @@ def _of_bucket(failures: dict[str, StoreError | None], program: str) -> Iterator
     yield Check("bucket", gone is None, str(gone or ""), fix, f"{program} provision")
     if gone:
         return
+    elsewhere = next((error for error in errors if is_about(error, "PermanentRedirect")), None)
+    if elsewhere:
+        fix = "give this process the bucket's own region, as AWS_DEFAULT_REGION or in its profile"
+        yield Check("region", False, str(elsewhere), fix)  # noqa: FBT003
+        return
     for verb, error in failures.items():
         action = ACTIONS[verb]
         yield Check(action, error is None, str(error or ""), f"allow {action} as in deploy/iam-worker.json")
 
 
-def _fix_of_silence(error: StoreError) -> str:
-    if isinstance(error.__cause__, ClientError):
-        return "none here: S3 answers, and cannot serve now; try again later"
-    return "no answer from there: check network, proxy, region, and AWS_ENDPOINT_URL"
+def _of_silence(error: StoreError) -> Check:
+    """Return the check of a store that does not serve, or not at all."""
+    fix, command = "no answer from there: check network, proxy, region, and AWS_ENDPOINT_URL", ""
+    if is_about(error, "RequestTimeTooSkewed"):
+        fix, command = "set this machine's clock:", "sudo chronyc makestep"
+    elif isinstance(error.__cause__, ClientError):
+        fix = "none here: S3 answers, and cannot serve now; try again later"
+    return Check("store", False, str(error), fix, command)  # noqa: FBT003
 
 
 def _fix_of_credentials(error: StoreError | None) -> str:

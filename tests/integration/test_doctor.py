@@ -126,6 +126,27 @@ def test_a_store_that_does_not_answer_is_one_finding(shop_of, moto_aws, monkeypa
     assert not {"credentials", "bucket", "s3:PutObject"} & checks.keys()
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "name", "fix"),
+    [
+        (403, "RequestTimeTooSkewed", "store", "set this machine's clock:"),
+        (503, "SlowDown", "store", "none here: S3 answers, and cannot serve now"),
+        (301, "PermanentRedirect", "region", "give this process the bucket's own region"),
+        (403, "SignatureDoesNotMatch", "credentials", "S3 does not accept them: check key, secret"),
+    ],
+)
+def test_what_s3_answers_has_its_own_fix(house, proxy, monkeypatch, status, code, name, fix):
+    """Clock, overload, region and credentials are one finding each, and nobody is told to allow anything."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    content = f"<Error><Code>{code}</Code></Error>".encode()
+    for operation in ("PutObject", "GetObject", "DeleteObjects", "ListObjectsV2"):
+        proxy.fail(operation, status=status, content=content)
+    checks = examine()[1]
+
+    assert ill(checks) == [name]
+    assert checks[name]["fix"].startswith(fix)
+
+
 def test_a_store_that_stops_answering_is_one_finding(house, proxy):
     """A server error is not a missing permission."""
     proxy.fail("PutObject", status=503)
