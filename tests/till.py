@@ -123,4 +123,4 @@ def outer(order):
 @task()
 @idempotent
 def unencodable(order):
-    return {1, 2, 3}
+    return 1j

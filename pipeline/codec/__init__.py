@@ -81,7 +81,7 @@ class Codec:
         try:
             self.decode_embed(encoded)
         except PayloadCorruptError:
-            raise culprit(embed, self._is_embeddable, _NO_EMBED, _EMBED_REMEDY).error() from None
+            raise culprit(dict(embed), self._is_embeddable, _NO_EMBED, _EMBED_REMEDY).error() from None
         return encoded
 
     def _is_embeddable(self, value: Any) -> bool:
@@ -99,7 +99,6 @@ class Codec:
 
         Raises:
             PayloadCorruptError: the bytes do not hold such a map.
-            MemoryError: as in :meth:`decode`.
         """
         with _readable("embed", MSGPACK):
             embed = self._reader.read_embed(data)

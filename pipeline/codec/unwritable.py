@@ -70,7 +70,7 @@ def _children(value: Any) -> list[Any]:
 
 def unknown(value: Any) -> Unwritable:
     """Return the error for a value of a type that nobody registered."""
-    return Unwritable(value, "no codec knows this type", _remedy(value))
+    return Unwritable(value, "there is no codec for this type", _remedy(value))
 
 
 def unequal(value: Any) -> Unwritable:

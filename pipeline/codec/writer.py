@@ -151,7 +151,9 @@ class Writer:
         except TypeError:
             return self._unregistered(value, depth)
         except Exception as exc:
-            raise Unwritable(value, f"its encoder raised {type(exc).__name__}", "correct it") from exc
+            raise Unwritable(
+                value, f"its encoder raised {type(exc).__name__}", "correct the encoder"
+            ) from exc
         if isinstance(plain, dict) and plain.keys() == {"__type__", "__value__"}:
             return self._typed(value, plain["__type__"], plain["__value__"], depth)
         return plain
