@@ -6,7 +6,13 @@ may import Celery, or what needs Kombu's serializers. Source: kombu 5.7.0, ``ser
 
 from typing import Any
 
+from kombu.transport import TRANSPORT_ALIASES
+
 from pipeline.claim import CONTENT_TYPE
+
+ALIAS = "claimcheck-sqs"
+"""The scheme of a broker's URL that means our SQS transport, for programs that know no app of ours."""
+TRANSPORT = "pipeline.transport:Transport"
 
 
 def encode(body: Any) -> bytes:
@@ -34,5 +40,5 @@ def register() -> tuple[Any, ...]:
     Returns:
         The arguments of ``kombu.serialization.register``, after the name.
     """
-    # A transport's alias goes here: ``kombu.transport`` may be imported, it needs no serializer.
+    TRANSPORT_ALIASES.setdefault(ALIAS, TRANSPORT)
     return encode, decode, CONTENT_TYPE, "binary"

@@ -228,6 +228,16 @@ def nap(value, seconds):
     return len(value)
 
 
+@task(bind=True)
+def ordered(self, group, number):
+    """Note begin and end; every tenth is rejected once, for SQS to show it again."""
+    note(f"begun {group} {number}")
+    time.sleep(0.02)
+    if number % 10 == 5 and not self.request.delivery_info["redelivered"]:
+        raise Reject("again", requeue=True)
+    note(f"ended {group} {number}")
+
+
 @task()
 def hold(value):
     """Run until the test notes that it may go on."""

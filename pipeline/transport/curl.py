@@ -7,7 +7,7 @@ Source: kombu 5.7.0, ``asynchronous/http/curl.py`` (``CurlClient``), ``asynchron
 """
 
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from kombu.asynchronous.aws.connection import AsyncHTTPSConnection
@@ -34,7 +34,8 @@ class Client(CurlClient):
 
     def _on_hub_close(self, hub: Any) -> None:
         while self._is_awaiting():
-            self._multi.select(POLL_SECONDS)
+            if self._multi.select(POLL_SECONDS) < 0:  # curl has no socket to wait for
+                sleep(POLL_SECONDS)
             self._multi.perform()
             self._process_pending_requests()
         super()._on_hub_close(hub)

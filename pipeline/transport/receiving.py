@@ -20,7 +20,7 @@ from kombu.asynchronous.aws.sqs.connection import AsyncSQSConnection
 from kombu.utils.objects import cached_property
 
 from pipeline import aws, log_lines
-from pipeline.transport.addressing import LISTENER
+from pipeline.transport.addressing import FIFO, LISTENER
 from pipeline.transport.brief import brief
 from pipeline.transport.curl import Client, Connection
 from pipeline.transport.listening import ListeningChannel
@@ -117,6 +117,16 @@ def _code_of(response: Any) -> str:
     return str(answer.get("__type", "")).rpartition("#")[2] if isinstance(answer, dict) else ""
 
 
+def _count(queue: str, wanted: int) -> int:
+    """Return how many messages to ask for: of a FIFO queue, one.
+
+    SQS shows none of a message group while another one of it is hidden, but for those of the same answer. So
+    an answer with one message leaves the order to SQS: the next one of a group comes when this one is deleted
+    or shown again, to whatever worker. Source: SQS Developer Guide, "FIFO queue delivery logic".
+    """
+    return 1 if queue.endswith(FIFO) else wanted
+
+
 class RefusedError(Empty):
     """SQS refused to say what is on a queue: for who waits for messages there are none."""
 
@@ -151,7 +161,7 @@ class ReceivingChannel(ListeningChannel):
     def _get_async(self, queue: str, count: int = 1, callback: Callable[[int], Any] | None = None) -> Any:
         """Ask in the event loop; what cannot even be signed, without credentials, counts as not answered."""
         try:
-            return super()._get_async(queue, count, callback)
+            return super()._get_async(queue, _count(queue, count), callback)
         except FAILURES as exc:
             self._setbacks.add(self.canonical_queue_name(queue), code(exc), code(exc))
             return callback and callback(0)  # which schedules the queue again: _loop1
@@ -180,9 +190,11 @@ class ReceivingChannel(ListeningChannel):
         else:
             super()._loop1(queue, messages_fetched)
 
-    def _receive_message(self, queue: str, *args: Any, **kwargs: Any) -> Any:
+    def _receive_message(
+        self, queue: str, max_number_of_messages: int = 1, wait_time_seconds: int | None = None
+    ) -> Any:
         try:
-            answer = super()._receive_message(queue, *args, **kwargs)
+            answer = super()._receive_message(queue, _count(queue, max_number_of_messages), wait_time_seconds)
         except ClientError as exc:
             if self._listeners.get(queue) is not None or meaning_of(exc) is ABSENT:
                 raise

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from pipeline import log_lines
+from pipeline.transport.addressing import FIFO
 from pipeline.transport.held import BATCH, Delivery, Held, entries, failures
 from pipeline.transport.sqs_errors import STALE, code, meaning_of_code
 
@@ -40,7 +41,8 @@ class _Waiting:
     due: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.due = self.since + COLLECT_SECONDS
+        # The next message of a FIFO queue's group waits for this delete.
+        self.due = self.since + (0 if self.delivery.queue_url.endswith(FIFO) else COLLECT_SECONDS)
 
     def put_off(self) -> None:
         """Try again later: twice as late each time, with jitter."""

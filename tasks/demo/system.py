@@ -193,5 +193,6 @@ def _enter(aws: dict[str, str]) -> None:
         del os.environ[name]
     os.environ.update(aws)
     os.environ["CELERY_RESULT_BACKEND"] = RESULT_BACKEND
+    os.environ["CELERY_WAIT_TIME_SECONDS"] = "2"  # a worker that stops waits for its last answer
     # A proxy does not know our ports.
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"
