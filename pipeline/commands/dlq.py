@@ -204,7 +204,9 @@ def purge_command(  # noqa: PLR0913 - one for each option
     """
     with _opened(context, queue) as (_, letters, found):
         if not yes:
-            _confirm({dead.queue.name: _count(letters, dead, limit, task_id) for dead in found})
+            counts = {dead.queue.name: _count(letters, dead, limit, task_id) for dead in found}
+            _check_found(task_id, sum(counts.values()), found)
+            _confirm(counts)
         outcomes = _each(
             found, "purge", lambda dead: letters.purge(dead, limit, task_id, release=not keep_payloads)
         )

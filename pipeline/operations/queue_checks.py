@@ -32,10 +32,10 @@ def check_queues(app: Any, claimcheck: ClaimCheck, program: str) -> Iterator[Che
 
 def check_queue(app: Any, claimcheck: ClaimCheck, queues: Queues, name: str, program: str) -> Iterator[Check]:
     """Check one queue, what we may do there, its dead-letter queue, and its times."""
-    queue, said = queues.find(name), "not there"
+    queue = queues.find(name)
     if queue is None:
         fix = "make it as deploy/README.md says; for development:"
-        yield Check(f"queue {name}", False, said, fix, f"{program} provision")  # noqa: FBT003
+        yield Check(f"queue {name}", False, "not there", fix, f"{program} provision")  # noqa: FBT003
         return
     yield Check(f"queue {name}", True)  # noqa: FBT003
     yield _check_permissions(queue)
