@@ -22,6 +22,9 @@ SMALLEST_BYTES = 512
 """Below this a frame's own header eats what is gained."""
 SAMPLE_BYTES = 65_536
 """Size of each of the three slices that stand for a large payload."""
+WINDOW_LOG = 23
+"""8 MiB: the window that every decoder should support, and most that one for foreign data takes for itself.
+Source: RFC 8878, 3.1.1.1.2."""
 WORTHWHILE = 0.9
 """Compression pays when it leaves less than this share."""
 
@@ -67,6 +70,11 @@ def expand(name: str, data: bytes, expanded_bytes: int) -> bytes:
             f"payload corrupt: it does not expand to the {expanded_bytes} bytes that its claim states"
         )
     return expanded
+
+
+def foreign_stream() -> zstd.ZstdDecompressor:
+    """Return a decompressor for data of anybody's; the caller says how much it may produce."""
+    return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: WINDOW_LOG})
 
 
 def _expand_zstd(data: bytes, expanded_bytes: int) -> tuple[bytes, bool]:

@@ -28,6 +28,9 @@ from pipeline.timelimit import heeded
 
 logger = log_lines.logger(__name__)
 
+MAIN_LIMIT_BYTES = 32_768
+"""Most that a main process expands and decodes of a payload in a message, to report on its task."""
+
 
 class Deferred:
     """The payload of one delivery, read at most once, and only when somebody looks at it.
@@ -70,6 +73,11 @@ class Deferred:
         """The claim that the message carries, if its payload was offloaded."""
         return self.payload if isinstance(self.payload, Claim) else None
 
+    @property
+    def is_small(self) -> bool:
+        """Whether the payload is in the message, and small enough for a main process to read it."""
+        return isinstance(self.payload, Inline) and self.payload.expanded_bytes <= MAIN_LIMIT_BYTES
+
     def load(self) -> tuple[list[Any], dict[str, Any]]:
         """Return ``(args, kwargs)``, reading the payload the first time; a failure is remembered too.
 
@@ -111,11 +119,11 @@ class Deferred:
         return outcome
 
     def stored(self) -> tuple[list[Any], dict[str, Any]]:
-        """Return what others may keep of the arguments, as JSON has them, unless the store had to be asked.
+        """Return what others may keep of the arguments, as JSON has them, if they are here or small.
 
         Never raises: it runs where Celery reports on a task, in the main process as well.
         """
-        if self.loaded or self.claim is None:
+        if self.loaded or self.is_small:
             with suppress(PipelineError, Reject, Ignore):
                 args, kwargs = self.load()
                 return as_json(list(args)), as_json(dict(kwargs))
@@ -124,7 +132,7 @@ class Deferred:
     def __repr__(self) -> str:
         """Describe where the payload is; does not read it, and never shows it."""
         if self.claim is None:
-            return "in the message" if self.payload else "unreadable"
+            return f"{size(self.payload.expanded_bytes)} in the message" if self.payload else "unreadable"
         return f"{size(self.claim.expanded_bytes)} in {self.claim.key}"
 
 

@@ -15,7 +15,7 @@ from pipeline import claim as wire_form
 from pipeline import deferred, links, metrics, results
 from pipeline.claim import Claim, Inline, Message
 from pipeline.claimcheck import ClaimCheck
-from pipeline.errors import PayloadTooLargeError
+from pipeline.errors import PayloadEncodeError, PayloadTooLargeError
 from pipeline.metrics import Metric
 from pipeline.publication import SEE_ARGS, SHARED, Publication, reuse
 from pipeline.publication.reuse import reuses
@@ -48,15 +48,30 @@ class Encoding:
 
     def _task(self, body: Any) -> bytes:
         args, kwargs, embed = body
-        message = self._message([args, kwargs, []], embed)
+        plain, detached = self._embed(embed)
+        message = self._message([args, kwargs, detached], plain)
         if self._fits(message.payload, self._size_bytes(message)):
             self._record(metrics.BODIES_INLINE)
             return self._send(message)
-        if not self._fits(message.payload, len(message.embed) + CLAIM_BYTES):
-            bare, detached = links.detach(embed)
+        if not detached and not self._fits(message.payload, len(plain) + CLAIM_BYTES):
+            bare, detached = self._bare(embed)
             if detached:  # else the payload is what it was: encoding it again would be for nothing
                 message = self._message([args, kwargs, detached], bare)
         return self._offload(message)
+
+    def _embed(self, embed: Mapping[str, Any]) -> tuple[bytes, list[Any]]:
+        """Return the embed in bytes, and what is detached from it: what a main process is not to decode."""
+        try:
+            return self.claimcheck.codec.encode_embed(embed), []
+        except PayloadEncodeError:
+            bare, detached = self._bare(embed)
+            if not detached:
+                raise
+            return bare, detached
+
+    def _bare(self, embed: Mapping[str, Any]) -> tuple[bytes, list[Any]]:
+        bare, detached = links.detach(dict(embed))
+        return self.claimcheck.codec.encode_embed(bare), detached
 
     def _value(self, value: Any) -> bytes:
         """Offload a result if it is large; any other value stays here: nobody would release it."""
@@ -69,10 +84,8 @@ class Encoding:
         labels = {"queue": self.publication.queue, "task": self.publication.task}
         self.claimcheck.recorder.record(metric, value, **labels)
 
-    def _message(self, value: list[Any], embed: Mapping[str, Any]) -> Message:
-        codec, encoded = self.claimcheck.codec.encode(dict(embed))
-        sealed = self.claimcheck.seal(value)
-        return Message(shape="task", payload=sealed, embed=encoded, embed_codec=codec)
+    def _message(self, value: list[Any], embed: bytes) -> Message:
+        return Message(shape="task", payload=self.claimcheck.seal(value), embed=embed)
 
     def _write(self, message: Message) -> bytes:
         return wire_form.write(message, self.claimcheck.options.signing_key)

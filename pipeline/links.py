@@ -57,20 +57,29 @@ def _is_bare(signature: dict[str, Any]) -> bool:
 
 
 def _leaves(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield the signatures that are one task each, depth first, in a fixed order."""
+    """Yield the signatures that are one task each, depth first, in a fixed order; skip what is none."""
     if isinstance(value, (list, tuple)):
         for item in value:
             yield from _leaves(item)
     elif _is_signature(value):
-        nested = _COMPOSITES.get(value.get("subtask_type") or "")
+        nested = _nested(value)
         if nested is None:
             yield value
         else:
             for name in nested:
-                yield from _leaves((value["kwargs"] or {}).get(name))
-        yield from _leaves(list((value.get("options") or {}).values()))
+                yield from _leaves(_map(value["kwargs"]).get(name))
+        yield from _leaves(list(_map(value["options"]).values()))
     elif isinstance(value, dict):
         yield from _leaves(list(value.values()))
+
+
+def _nested(signature: dict[str, Any]) -> tuple[str, ...] | None:
+    kind = signature.get("subtask_type")
+    return _COMPOSITES.get(kind) if isinstance(kind, str) else None
+
+
+def _map(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _copy(value: Any) -> Any:
@@ -81,7 +90,7 @@ def _copy(value: Any) -> Any:
         return value
     copied = dict(value)
     if _is_signature(value):
-        if value.get("subtask_type") in _COMPOSITES:
+        if _nested(value) is not None:
             copied["kwargs"] = {name: _copy(item) for name, item in value["kwargs"].items()}
         copied["options"] = _copy(value.get("options") or {})
         return copied

@@ -86,12 +86,11 @@ def decode(body: bytes | memoryview | str) -> Any:
         ``(args, kwargs, embed)`` for a task, deferred; any other value itself, or a proxy for it where
         it was offloaded. What cannot be read fails when it is looked at.
     """
-    data = body.encode() if isinstance(body, str) else bytes(body)
+    data = _bytes(body)
     try:
         with FramesDropped():
             claimcheck = installed()
-            chosen = claimcheck.options
-            message = wire_form.read(data, chosen.signing_key, accept_unsigned=chosen.accept_unsigned)
+            message = _message(data)
             if message.shape == "task":
                 return _task(claimcheck, message, data)
             if message.shape == "value":
@@ -99,6 +98,23 @@ def decode(body: bytes | memoryview | str) -> Any:
             return results.read(claimcheck, message)
     except PipelineError as exc:
         return _unreadable(exc, data)
+
+
+def is_task(body: bytes | memoryview | str) -> bool:
+    """Say whether a body is of a task, or cannot be read, without decoding what it holds. Never raises."""
+    try:
+        return _message(_bytes(body)).shape == "task"
+    except PipelineError:
+        return True
+
+
+def _message(data: bytes) -> Message:
+    chosen = installed().options
+    return wire_form.read(data, chosen.signing_key, accept_unsigned=chosen.accept_unsigned)
+
+
+def _bytes(body: bytes | memoryview | str) -> bytes:
+    return body.encode() if isinstance(body, str) else bytes(body)
 
 
 def _value(claimcheck: ClaimCheck, message: Message) -> Any:
@@ -113,7 +129,7 @@ def _read_value(claimcheck: ClaimCheck, payload: Inline | Claim) -> Any:
 
 
 def _task(claimcheck: ClaimCheck, message: Message, data: bytes) -> deferred.Body:
-    embed = claimcheck.codec.decode(message.embed_codec, message.embed)
+    embed = claimcheck.codec.decode_embed(message.embed)
     if not links.is_embed(embed):
         raise ClaimError("claim refused: its embed is not that of a task")
 

@@ -96,7 +96,7 @@ def show_command(  # noqa: PLR0913 - one for each option
 
 
 def _explained(letter: Letter, app: Any) -> dict[str, Any]:
-    lies, error = verdict(letter, app.tasks)
+    lies, error = verdict(letter, app)
     claim = letter.claim
     return {
         "queue": "",

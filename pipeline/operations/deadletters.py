@@ -97,7 +97,7 @@ class DeadLetters:
         Raises:
             StoreError: the store refuses us or does not answer.
         """
-        return letters.verdict(letter, self._app.tasks)[1]
+        return letters.verdict(letter, self._app)[1]
 
     def redrive(
         self,

@@ -14,6 +14,8 @@ from pipeline.errors import ClaimError, PipelineError
 from pipeline.operations.messages import Received
 from pipeline.publication import SHARED
 from pipeline.store import Store, StoredObject
+from pipeline.validation import examine
+from pipeline.worker.lost import recorded_loss
 
 MISSING = "payload missing: released, expired, or never written"
 
@@ -101,43 +103,21 @@ def read(channel: Any, accept: Any, queue: str, received: Received) -> Letter:
     try:
         message = _message(channel, queue, received)
     except Exception as exc:  # noqa: BLE001 - anybody can write anything into a queue
-        return Letter(received, {}, "", None, f"message not read: {type(exc).__name__}", None)
-    if getattr(message, "fault", ""):
-        return Letter(received, {}, "", None, f"message not read: {message.fault}", None)
+        return Letter(received, {}, "", None, f"not read: {type(exc).__name__}", None)
     headers = message.headers if isinstance(message.headers, dict) else {}
     routing_key = str((message.delivery_info or {}).get("routing_key") or "")
-    claim, error, value = _body(message, headers, accept)
+    claim, error, value = _body(message, accept)
     return Letter(received, headers, routing_key, claim, error, value, str(message.content_type))
 
 
-def _body(message: Any, headers: Mapping[str, Any], accept: Any) -> tuple[Claim | None, str, Any]:
+def _body(message: Any, accept: Any) -> tuple[Claim | None, str, Any]:
     """Return a message's claim, why it cannot be run, and its body."""
-    if not headers.get("task"):
-        return None, "not a task: it has no header 'task'", None
-    try:
-        message.accept = prepare_accept_content(accept)  # type: ignore[no-untyped-call]
-        value = message.payload
-    except Exception as exc:  # noqa: BLE001 - as above
-        return None, f"not decoded [content_type={message.content_type}]: {type(exc).__name__}", None
-    deferred = deferred_in(value)
+    message.accept = prepare_accept_content(accept)  # type: ignore[no-untyped-call]
+    fault, call = examine(message)
+    deferred = deferred_in(call)
     if deferred is None:
-        call = _call(value)
-        return None, "" if call else "not decoded: the body is no [args, kwargs, embed]", call
-    return deferred.claim, _refusal(deferred), value
-
-
-def _call(value: Any) -> Any:
-    """Return a body as Celery unpacks it, or None if it cannot be; by its type, as a proxy would be read.
-
-    Source: celery 5.7.0, ``worker/strategy.py``.
-    """
-    if type(value) is dict and "args" in value:  # of protocol 1, below headers of protocol 2
-        value = (value["args"], value.get("kwargs", {}), {})
-    if not issubclass(type(value), list | tuple) or len(value) != 3:  # noqa: PLR2004 - as it says
-        return None
-    args, kwargs, embed = value
-    is_call = isinstance(args, list | tuple) and isinstance(kwargs, dict) and isinstance(embed, dict | None)
-    return value if is_call else None
+        return None, fault, call
+    return deferred.claim, fault or _refusal(deferred), call
 
 
 def _message(channel: Any, queue: str, received: Received) -> Any:
@@ -173,8 +153,10 @@ def stored(store: Store, key: str) -> StoredObject | None:
     return next((found for found in store.list(rest) if found.key == key), None)
 
 
-def verdict(letter: Letter, tasks: Mapping[str, Any]) -> tuple[StoredObject | None, str]:
-    """Return the payload that a letter's claim names, and the error that a worker would raise for it.
+def verdict(letter: Letter, app: Any) -> tuple[StoredObject | None, str]:
+    """Return the payload that a letter's claim names, and why the letter's task would not end if it ran now.
+
+    That is the error that a worker would raise, or what a worker has recorded if the task kills its process.
 
     Raises:
         StoreError: the store refuses us or does not answer.
@@ -182,10 +164,10 @@ def verdict(letter: Letter, tasks: Mapping[str, Any]) -> tuple[StoredObject | No
     lies = _lies(letter)
     if letter.error:
         return lies, letter.error
-    if letter.task not in tasks:
+    if letter.task not in app.tasks:
         return lies, f"task unknown to this app: {letter.task}"
     if letter.claim is None:
-        return None, ""
+        return None, recorded_loss(app, letter.task_id)
     if lies is None:
         return None, MISSING
     if lies.size_bytes != letter.claim.size_bytes:
@@ -193,7 +175,7 @@ def verdict(letter: Letter, tasks: Mapping[str, Any]) -> tuple[StoredObject | No
             lies,
             f"payload corrupt: it has {lies.size_bytes} bytes, the claim says {letter.claim.size_bytes}",
         )
-    return lies, ""
+    return lies, recorded_loss(app, letter.task_id)
 
 
 def _lies(letter: Letter) -> StoredObject | None:

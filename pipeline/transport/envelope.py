@@ -17,6 +17,9 @@ Envelope = dict[str, Any]
 LIMIT = "sqs_max_receive_count"
 """Where it says how often that queue shows a message before SQS moves it; ``None`` if it never does."""
 
+COMPRESSION = "compression"
+"""The header that says how Kombu has compressed a body."""
+
 
 class _Body(str):
     """A text that is not shown: Celery logs the delivery info whole."""
@@ -45,6 +48,13 @@ def emptied(envelope: Envelope) -> Envelope:
     """Return an envelope without all that its sender says."""
     properties = envelope["properties"]
     return {"properties": {name: properties[name] for name in ("delivery_tag", "delivery_info")}}
+
+
+def uncompressed(envelope: Envelope) -> Envelope:
+    """Return an envelope whose body Kombu takes as it is."""
+    headers = envelope.get("headers") or {}
+    kept = {name: value for name, value in headers.items() if name != COMPRESSION}
+    return {**envelope, "headers": kept}
 
 
 def receive_count(sqs_message: Mapping[str, Any]) -> int:

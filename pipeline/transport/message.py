@@ -1,11 +1,14 @@
 """Kombu's message, which says that it is acknowledged only when SQS has confirmed that it is gone."""
 
+import sys
 from typing import Any
 
 from kombu.message import ACK_STATES
+from kombu.serialization import SKIP_DECODE, TRUSTED_CONTENT
 from kombu.transport import virtual
 
-from pipeline.transport.envelope import LIMIT, Envelope, emptied, receive_count
+from pipeline.transport.envelope import COMPRESSION, LIMIT, Envelope, emptied, receive_count, uncompressed
+from pipeline.transport.expansion import ExpansionError, expand
 
 
 class Message(virtual.Message):
@@ -25,17 +28,42 @@ class Message(virtual.Message):
     """Whether nobody could make a task of it. It goes to the dead-letter queue, and is never deleted."""
 
     fault: str = ""
-    """What Kombu raised when it unpacked the message; then there is nothing in it."""
+    """Why it could not be unpacked; then nothing of its body can be had."""
 
     started: bool = False
     """Whether a pool has taken it on. Then it is not given back while this process may still settle it."""
 
     def __init__(self, payload: Envelope, channel: Any = None, **options: Any) -> None:
         try:
-            super().__init__(payload, channel, **options)
+            super().__init__(uncompressed(payload), channel, **options)
         except Exception as exc:  # noqa: BLE001 - whatever is wrong, the worker must live to refuse it
             super().__init__(emptied(payload), channel, **options)
             self.fault = type(exc).__name__
+        else:
+            self._expand((payload.get("headers") or {}).get(COMPRESSION))
+
+    def _expand(self, compression: Any) -> None:
+        """Expand the body as Kombu does, but within a limit."""
+        if not compression:
+            return
+        self.headers = {**self.headers, COMPRESSION: compression}
+        try:
+            self.body = expand(self.body or b"", compression)
+        except ExpansionError as exc:
+            self.fault, self.body = str(exc), b""
+            self.errors.append(sys.exc_info())  # what Kombu asks a message for before it decodes it
+
+    def _decode(self) -> Any:
+        """Decode the body, with nothing but a codec of text where its type has no serializer.
+
+        Kombu hands such a body to any of Python's codecs; some of those expand. Source: kombu 5.7.0,
+        ``serialization.py`` (``loads``).
+        """
+        encoding = str(self.content_encoding or "utf-8").lower()
+        is_plain = (self.content_type or "application/data") in TRUSTED_CONTENT
+        if is_plain and encoding not in SKIP_DECODE and isinstance(self.body, bytes):
+            return self.body.decode(encoding)
+        return super()._decode()
 
     @property
     def receive_count(self) -> int:

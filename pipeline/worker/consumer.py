@@ -5,17 +5,17 @@ mixin goes in front of whatever class the worker would use. Runs in the worker's
 Source: celery 5.7.0, ``worker/consumer/consumer.py`` and ``worker/strategy.py``.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from celery import signals
-from celery.exceptions import InvalidTaskError
 from celery.worker.state import active_requests, reserved_requests, scheduled_requests
 from kombu.asynchronous import set_event_loop
 
 from pipeline import log_lines
 from pipeline.metrics import MESSAGES_REFUSED, Recorder
 from pipeline.transport import Message
+from pipeline.validation import examine
 from pipeline.worker.later import put_off
 from pipeline.worker.resend import label
 
@@ -26,9 +26,11 @@ else:
 
 logger = log_lines.logger(__name__)
 
+NOT_VALID = "task not run, its message is not valid, and %s: %s"
+
 
 class ConsumerMixin(Consumer):
-    """Refuses messages that are no tasks, puts off those whose time has not come, loses none."""
+    """Rejects messages that are no tasks, puts off those whose time has not come, loses none."""
 
     recorder: Recorder
 
@@ -37,9 +39,9 @@ class ConsumerMixin(Consumer):
         handle = super().create_task_handler(*args, **options)
 
         def on_task_received(message: Any) -> None:
-            fault = _fault(message)
-            if fault is not None:
-                self.on_decode_error(message, fault)
+            if fault := examine(message).fault:
+                self._reject(message, fault)
+                signals.task_rejected.send(sender=self, message=message, exc=None)
             elif not put_off(self.app, message):
                 self._handle(handle, message)
 
@@ -50,27 +52,29 @@ class ConsumerMixin(Consumer):
             handle(message)
         except (*self.connection_errors, *self.channel_errors):
             raise
-        except Exception as exc:
-            # Celery would end the worker here, and so the next one that gets the message.
-            if message.acknowledged:
-                raise
-            self.on_decode_error(message, exc)
+        except Exception as exc:  # noqa: BLE001 - it would end the worker, and the next that gets the message
+            self.on_unprocessed(message, exc)
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
-        """Refuse a message that cannot be read: towards the dead-letter queue, where Celery deletes it."""
-        self._refuse(message)
-        logger.error(
-            "message refused, it is no task that this worker can read: %s",
-            type(exc).__name__,
-            extra=_facts(message),
-            exc_info=exc if isinstance(exc, InvalidTaskError) else None,  # others may quote the message
-        )
-        message.reject_log_error(logger, self.connection_errors)
+        """Reject a message that cannot be read: towards the dead-letter queue, where Celery deletes it."""
+        # The error's own text may quote the message.
+        self._reject(message, getattr(message, "fault", "") or type(exc).__name__)
 
-    def on_unknown_message(self, body: Any, message: Any) -> None:  # noqa: ARG002 - it is not shown
-        """Refuse a message that is not Celery's."""
-        self.on_decode_error(message, InvalidTaskError("it is not Celery's"))
-        signals.task_rejected.send(sender=self, message=message, exc=None)
+    def on_unprocessed(self, message: Any, exc: Exception) -> None:
+        """Reject a message whose task did not get to the pool, whatever was raised on the way."""
+        if message.acknowledged:
+            logger.error(
+                "handling of a message failed after it was acknowledged or rejected: %s",
+                type(exc).__name__,
+                extra=_facts(message),
+            )
+        else:
+            self.on_decode_error(message, exc)
+
+    def _reject(self, message: Any, why: str) -> None:
+        self._refuse(message)
+        logger.error(NOT_VALID, _outcome(message), why, extra=_facts(message))
+        message.reject_log_error(logger, self.connection_errors)
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002 - it is not shown
         """Refuse a task that is not registered here: a newer worker may know it."""
@@ -86,12 +90,7 @@ class ConsumerMixin(Consumer):
     def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002 - it is not shown
         """Refuse a task whose message contradicts itself."""
         self._refuse(message)
-        logger.error(
-            "task not run, its message is not valid, and %s: %s",
-            _outcome(message),
-            exc,
-            extra=_facts(message),
-        )
+        logger.error(NOT_VALID, _outcome(message), exc, extra=_facts(message))
         super().on_invalid_task(_veil(message), message, exc)
 
     def _refuse(self, message: Any) -> None:
@@ -122,22 +121,6 @@ class ConsumerMixin(Consumer):
             for channel in {request.message.channel for request in tuple(active_requests)}:
                 getattr(channel, "keep_started", bool)()
         super().on_connection_error_after_connected(exc)
-
-
-def _fault(message: Any) -> Any:
-    """Return the error that says why no task can be made of a message, or ``None``; Celery decodes, too."""
-    headers = message.headers
-    try:
-        payload = message.payload
-    except Exception as exc:  # noqa: BLE001 - whatever a foreign serializer raises
-        return exc
-    if "task" not in headers:
-        return None  # the first protocol's, or not Celery's: Celery looks
-    if not (isinstance(headers["task"], str) and isinstance(headers.get("id"), str)):
-        return InvalidTaskError("a header that should be a text is none")
-    if not isinstance(payload, Mapping | Sequence) or isinstance(payload, str | bytes):
-        return InvalidTaskError("the body is no list of arguments")
-    return None
 
 
 def _outcome(message: Any) -> str:

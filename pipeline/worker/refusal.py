@@ -18,6 +18,7 @@ from pipeline import facts, log_lines
 from pipeline.deferred import deferred_in, out_of_time
 from pipeline.errors import PipelineError
 from pipeline.transport import refused
+from pipeline.validation import RESENT
 from pipeline.worker.later import HIDDEN_SECONDS
 from pipeline.worker.resend import later, resend
 
@@ -28,7 +29,6 @@ else:
 
 logger = log_lines.logger(__name__)
 
-RESENT = "claimcheck-resent"
 RESEND_LIMIT = 20
 """How often a message is sent again before its task is recorded as failed: as SQS's maxReceiveCount does
 for messages that it still has. Each time the store was asked for ``store_retry_seconds``."""
@@ -72,7 +72,7 @@ class RefusalMixin(Request):
             self.acknowledged = self._rejected  # it is not ours any more, to be cancelled with its process
         return self._rejected
 
-    def _fail(self, error: PipelineError, exc_info: Any) -> None:
+    def _fail(self, error: Exception, exc_info: Any) -> None:
         """Record why the task cannot run, and reject its message towards the dead-letter queue.
 
         As Celery does for a ``Reject``, but with the error itself as the result, so that
@@ -124,7 +124,7 @@ class RefusalMixin(Request):
         For a call that is in progress that goes on until it has ended; for anything else it has a limit.
         """
         headers = self._message.headers
-        sent, seconds = headers.get(RESENT, 0), getattr(error, "free_in_seconds", 0.0)
+        sent, seconds = headers.get(RESENT) or 0, getattr(error, "free_in_seconds", 0.0)
         if sent >= RESEND_LIMIT:
             self._fail(error, exc_info)
             return
@@ -146,14 +146,14 @@ class RefusalMixin(Request):
 
 def refusal(exc_info: Any) -> Reject | None:
     """Return the ``Reject`` that a deferred body raised, or ``None`` for any other outcome of a task."""
-    exc = _error(exc_info)
+    exc = error_of(exc_info)
     ours = isinstance(exc, Reject) and isinstance(exc.reason, PipelineError)
     return exc if ours else None
 
 
 def is_hard_time_limit(exc_info: Any) -> bool:
     """Say whether a task was ended by its hard time limit."""
-    return isinstance(_error(exc_info), TimeLimitExceeded)
+    return isinstance(error_of(exc_info), TimeLimitExceeded)
 
 
 def hard_time_limit(seconds: float) -> Any:
@@ -164,6 +164,7 @@ def hard_time_limit(seconds: float) -> Any:
         return ExceptionInfo()
 
 
-def _error(exc_info: Any) -> BaseException:
+def error_of(exc_info: Any) -> BaseException:
+    """Return the error itself of what a pool says about a task."""
     exc: BaseException = exc_info.exception
     return exc.exc if isinstance(exc, ExceptionWithTraceback) else exc

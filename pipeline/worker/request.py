@@ -10,18 +10,17 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
-from celery import signals
-from celery.exceptions import Retry
 from kombu.utils.objects import cached_property
 
 from pipeline import links, log_lines
 from pipeline.deferred import deferred_in
-from pipeline.errors import PipelineError
+from pipeline.errors import PayloadTooLargeError, PipelineError
 from pipeline.publication import SEE_ARGS, reuse
-from pipeline.publication.reuse import is_young, reuses
-from pipeline.worker.refusal import RefusalMixin, hard_time_limit, is_hard_time_limit, refusal
+from pipeline.publication.reuse import reuses
+from pipeline.worker.lost import LostMixin
+from pipeline.worker.refusal import hard_time_limit, is_hard_time_limit, refusal
 from pipeline.worker.releaser import Releaser
-from pipeline.worker.resend import is_shared, next_attempt, origin, resend
+from pipeline.worker.resend import is_shared, origin
 from pipeline.worker.returned import shown
 
 logger = log_lines.logger(__name__)
@@ -38,7 +37,7 @@ class GivenBackError(Exception):
     """Keeps a thread from running a task whose message this worker has given back."""
 
 
-class RequestMixin(RefusalMixin):
+class RequestMixin(LostMixin):
     """Hands payloads to the releaser when, and only when, their task will not run again."""
 
     releaser: Releaser
@@ -50,6 +49,7 @@ class RequestMixin(RefusalMixin):
         self._over = False
         self._given_back = False
         self._unbegun: bool | None = None
+        self._is_recording = self._is_done_with = False
         self._starting = Lock()
         self._delivery_info |= origin(message)
         if hasattr(message, "settles_later"):  # our SQS transport's
@@ -75,10 +75,12 @@ class RequestMixin(RefusalMixin):
         may look at the arguments, and the child lives and may publish a retry.
         """
         is_limit = is_hard_time_limit(exc_info) and not return_ok
-        with self._ending(goes_on=is_limit):
+        with self._ending(goes_on=is_limit), self._recorded_first(here=not return_ok):
             reject = refusal(exc_info)
             if reject is not None:
                 self._refuse(reject, exc_info)
+            elif self._is_lost_for_good(exc_info):
+                self._lose(exc_info)
             elif not (is_limit and self._is_refused_unbegun(exc_info)):
                 super().on_failure(exc_info, send_failed_event, return_ok)
 
@@ -104,10 +106,31 @@ class RequestMixin(RefusalMixin):
             self.reject(requeue=True)  # does nothing if it was acknowledged or rejected
             if isinstance(exc, MemoryError):  # with which Celery ends the worker
                 raise
-            logger.exception("end of the task not told", extra=self._facts())
+            logger.exception("end of the task not recorded, message given back", extra=self._facts())
         finally:
             if not goes_on:
                 self._end()
+
+    @contextmanager
+    def _recorded_first(self, *, here: bool) -> Iterator[None]:
+        """Put an acknowledgement off until the block ends, if this process records a task's end in it.
+
+        Celery acknowledges first. If the record then fails, the message is gone and nobody knows of its end.
+        """
+        self._is_recording = here
+        try:
+            yield
+        finally:
+            self._is_recording = False
+        if self._is_done_with:
+            self.acknowledge()
+
+    def acknowledge(self) -> None:
+        """Acknowledge the message, at once or when its end is recorded."""
+        if self._is_recording:
+            self._is_done_with = True
+        else:
+            super().acknowledge()
 
     def _is_refused_unbegun(self, exc_info: Any) -> bool:
         """Refuse a task whose time was up while it waited for the store, and say whether it was so.
@@ -142,8 +165,8 @@ class RequestMixin(RefusalMixin):
         return self._given_back
 
     def _announce_revoked(self, *args: Any, **kwargs: Any) -> None:
-        super()._announce_revoked(*args, **kwargs)
-        self._end()
+        with self._ending():
+            super()._announce_revoked(*args, **kwargs)
 
     def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002 - Celery's name
         """Send an event without text; a task's last one says how long its payload took to come back."""
@@ -179,44 +202,6 @@ class RequestMixin(RefusalMixin):
         if not reuses.holds(reuse.mark(self.id, attempt, deferred.claim.key)):
             self.releaser.ended(self._message, deferred.claim)
 
-    def _retry_worker_lost(self, exc: Any, exc_info: Any) -> bool:
-        """Retry a task whose child was lost (``retry_on_worker_lost``), and say whether that was done.
-
-        Celery would call the task anew, and for that read and store its payload in this process. The message
-        that is here does as well, as one attempt more.
-        """
-        deferred = deferred_in(self._payload)
-        claim = deferred.claim if deferred else None
-        delay_seconds = self.task.default_retry_delay or 0
-        if claim is None or not is_young(claim, delay_seconds):
-            return bool(super()._retry_worker_lost(exc, exc_info))
-        reason = Retry(exc=exc, when=delay_seconds)
-        try:
-            resend(self._app, self._message, next_attempt(self._message.headers, reason.when))
-        except Exception:
-            logger.exception("task not retried, though its process was lost", extra=self._facts())
-            return False
-        self._rejected = True  # its payload is the retry's now
-        self._report_retry(reason, exc_info)
-        return True
-
-    def _report_retry(self, reason: Retry, exc_info: Any) -> None:
-        """Tell everybody of a retry, as Celery does for one whose child was lost."""
-        task, context = self.task, self._context
-        if self.store_errors:
-            with self._recording():
-                task.backend.mark_as_retry(self.id, reason.exc, exc_info.traceback, request=context)
-        if task.acks_late:
-            self.acknowledge()
-        self.send_event("task-retried", exception=repr(reason.exc), traceback=exc_info.traceback)
-        task.request_stack.push(context)
-        try:
-            task.on_retry(reason.exc, self.id, self.args, self.kwargs, exc_info)
-            signals.task_retry.send(sender=task, request=context, reason=reason, einfo=exc_info)
-        finally:
-            task.request_stack.pop()
-        logger.info("task retried: %s", reason, extra=self._facts())
-
     @cached_property
     def _context(self) -> Any:
         """The task's context, as the result backend wants it when a failure is reported from here."""
@@ -224,15 +209,20 @@ class RequestMixin(RefusalMixin):
         return super()._context
 
     def _attach_links(self) -> None:
-        """Complete signatures that were too big to travel: the only read of the store outside a task.
+        """Complete signatures whose arguments are in the payload: the only read of one outside a task.
 
-        It happens when a task with such links is revoked, lost or timed out; see ``links.py``.
+        It happens when a task with such links is revoked, lost or timed out; see ``links.py``. A payload in
+        the message is read if it is small: nobody may make this process expand or decode more.
         """
         embed = self._payload[2]
         deferred = deferred_in(self._payload)
         if deferred is None or not links.is_bare(embed):
             return
         try:
+            if deferred.claim is None and not deferred.is_small:
+                raise PayloadTooLargeError(
+                    f"their arguments are among {deferred!r}, too many for this process"
+                )
             deferred.load()
         except PipelineError as exc:
             embed["errbacks"] = None  # an errback without its arguments must not be called

@@ -27,6 +27,7 @@ from pipeline.worker.releaser import Releaser
 from pipeline.worker.request import RequestMixin
 from pipeline.worker.retries import MaxRetriesExceededError
 from pipeline.worker.returned import hide_results
+from pipeline.worker.slots import guard_slots
 
 logger = log_lines.logger(__name__)
 
@@ -65,6 +66,7 @@ class ClaimCheckStep(bootsteps.Step):
         consumer = symbol_by_name(worker.consumer_cls)
         mixed = type("Consumer", (ConsumerMixin, consumer), {"recorder": claimcheck.recorder})
         worker.consumer_cls = mixed
+        guard_slots(worker)
         follow_forks(app)
         if timechain.scheme_of(app) == "sqs" and not worker.options.get("heartbeat_interval"):
             worker.options["heartbeat_interval"] = HEARTBEAT_SECONDS

@@ -84,23 +84,13 @@ def test_a_retry_of_a_lost_child_does_not_wait_for_it(shop, backend, moto_aws):
     shop.eventually_empty()
 
 
-def test_a_hard_time_limit_releases_without_it(shop, backend, moto_aws):
-    """A message that was deleted leaves no payload, though nobody could record the failure."""
-    worker = used(shop, pool="prefork")
-    shop.overtime.delay(b"x")
-    backend.leave()
-    eventually(lambda: "Hard time limit" in worker.text())
-
-    shop.eventually_empty()
-    assert sum(moto_aws.depth(shop.queue)) == 0
-
-
-def test_a_hard_time_limit_on_gevent_is_recorded_later(shop, backend):
-    """Where the message is still there when the failure cannot be recorded, it comes again."""
-    worker = used(shop, pool="gevent")
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_a_hard_time_limit_is_recorded_later(shop, backend, pool):
+    """A failure that cannot be recorded leaves the message there, and it comes again."""
+    worker = used(shop, pool=pool)
     result = shop.overtime.delay(b"x")
     backend.leave()
-    eventually(lambda: "end of the task not told" in worker.text())
+    eventually(lambda: "end of the task not recorded" in worker.text())
     backend.come_back()
 
     eventually(lambda: result.state == "FAILURE", 60)

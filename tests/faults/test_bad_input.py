@@ -168,8 +168,8 @@ class TestWorker:
             claimcheck.store.put(claim.key, data(sealed.data), {})
         fields = {name: getattr(claim, name) for name in claim.__struct_fields__}
         fields.update({name: change(fields) for name, change in changes.items()})
-        codec, embed = claimcheck.codec.encode(NO_LINKS)
-        return Message(shape="task", payload=type(claim)(**fields), embed=embed, embed_codec=codec)
+        embed = claimcheck.codec.encode_embed(NO_LINKS)
+        return Message(shape="task", payload=type(claim)(**fields), embed=embed)
 
     @staticmethod
     def send(shop, body, content_type=serializer.CONTENT_TYPE):

@@ -6,6 +6,7 @@ from base64 import b64encode
 
 import pytest
 from click.testing import CliRunner
+from envelopes import Queues, headers, text, with_, without
 from workers import eventually
 
 from pipeline import serializer
@@ -36,65 +37,10 @@ def shop(shop_of, moto_aws, monkeypatch):
     )
 
 
-class Queues:
-    """The shop's queue and its dead letters, as SQS sees them."""
-
-    def __init__(self, shop, aws):
-        self.aws, self.sqs = aws, aws.client("sqs")
-        self.name = shop.queue
-        with shop.app.connection_for_write() as connection:
-            connection.default_channel._new_queue(self.name)
-
-    def url(self, suffix=""):
-        return self.aws.url_of(self.name + suffix)
-
-    def depth(self, suffix=""):
-        return sum(self.aws.depth(self.name + suffix))
-
-    def send(self, body):
-        self.sqs.send_message(QueueUrl=self.url(), MessageBody=body)
-
-    def message(self, shop):
-        """Publish a task, take its message off the queue, and return it as Kombu wrote it."""
-        shop.digest.delay([SECRET])
-        [sent] = self.sqs.receive_message(QueueUrl=self.url(), WaitTimeSeconds=1)["Messages"]
-        self.sqs.delete_message(QueueUrl=self.url(), ReceiptHandle=sent["ReceiptHandle"])
-        return json.loads(sent["Body"])
-
-
 @pytest.fixture
 def queues(shop, moto_aws):
     """The shop's queues."""
     return Queues(shop, moto_aws)
-
-
-def text(body, **headers):
-    """Return a change that replaces a message's body by JSON text, and some of its headers."""
-
-    def change(message):
-        properties = {**message["properties"], "body_encoding": None}
-        return {
-            **message, "body": body, "content-type": "application/json", "content-encoding": "utf-8",
-            "headers": {**message["headers"], **headers}, "properties": properties,
-        }  # fmt: skip
-
-    return change
-
-
-def without(name):
-    """Return a change that leaves a field out."""
-    return lambda message: {key: value for key, value in message.items() if key != name}
-
-
-def with_(**fields):
-    """Return a change that sets fields; dashes are written as underlines."""
-    named = {name.replace("_", "-"): value for name, value in fields.items()}
-    return lambda message: {**message, **named}
-
-
-def headers(**some):
-    """Return a change that sets headers."""
-    return lambda message: {**message, "headers": {**message["headers"], **some}}
 
 
 CHANGES = {
@@ -135,7 +81,7 @@ RAW = {
 
 def test_no_message_stops_a_worker_or_is_lost(shop, queues):
     """Whatever is on the queue goes to the dead letters, while tasks before and after it run."""
-    sound = queues.message(shop)
+    sound = queues.message(shop, "digest", [SECRET])
     bodies = [b64encode(json.dumps(change(sound)).encode()).decode() for change in CHANGES.values()]
     for body in [*bodies, *RAW.values()]:
         queues.send(body)
@@ -158,7 +104,7 @@ def test_no_pool_minds(shop, queues, pool, poison):
     if poison in RAW:
         queues.send(RAW[poison])
     else:
-        queues.send(json.dumps(CHANGES[poison](queues.message(shop))))
+        queues.send(json.dumps(CHANGES[poison](queues.message(shop, "digest", [SECRET]))))
     shop.worker(pool=pool)
     result = shop.echo.delay("x")
 
@@ -233,11 +179,13 @@ def test_without_dead_letters_nothing_is_deleted(shop_of, moto_aws):
         store=f"s3://{moto_aws.bucket()}/claims", conf={"broker_transport_options": options}
     )  # fmt: skip
     queues = Queues(shop, moto_aws)
-    unknown = CHANGES["no task that is known"](queues.message(shop))
+    unknown = CHANGES["no task that is known"](queues.message(shop, "digest", [SECRET]))
     queues.send("hello")
     queues.send(json.dumps(unknown))
     worker = shop.worker(pool="solo")
-    eventually(lambda: worker.text().count("message refused") + worker.text().count("Received unreg") > 4)
+    eventually(
+        lambda: worker.text().count("message is not valid") + worker.text().count("Received unreg") > 4
+    )
 
     assert queues.depth() == 2
 

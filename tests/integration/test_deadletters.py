@@ -171,12 +171,15 @@ NO_CALLS = (
     ("change", "error"),
     [
         (unknown, "task unknown to this app: shop.nobody"),
-        (other_type, "not decoded [content_type=application/x-python-serialize]: ContentDisallowed"),
+        (
+            other_type,
+            "not decoded [content_type='application/x-python-serialize']: this app does not accept it",
+        ),
         (no_task, "not a task: it has no header 'task'"),
         (lambda message: {**message, "body": b64encode(b"\x93\x01").decode()}, "claim refused"),
         (lambda _: "garbage", "not a task: it has no header 'task'"),
-        (unreadable, "message not read: AttributeError"),
-        *((json_body(body), "not decoded: the body is no [args, kwargs, embed]") for body in NO_CALLS),
+        (unreadable, "not read: AttributeError"),
+        *((json_body(body), "not a task: the body is not [args, kwargs, embed]") for body in NO_CALLS),
     ],
 )
 def test_show_says_what_a_worker_would(shop, letters, change, error):

@@ -304,7 +304,7 @@ def test_a_real_run_emits_every_metric(watched, proxy, moto_aws, monkeypatch):
     eventually(lambda: len(shop.objects()) == 1)  # the corrupt one's, which lies in front of the dead letters
     shop.sqs.send_message(QueueUrl=url, MessageBody=body)
     shop.sqs.send_message(QueueUrl=url, MessageBody="no task")
-    eventually(lambda: "message refused" in worker.text())
+    eventually(lambda: "message is not valid" in worker.text())
 
     # SQS does not extend, and then does not delete; S3 does not delete.
     failures = proxy.fail("ChangeMessageVisibilityBatch", status=400, times=2, content=FORBIDDEN)

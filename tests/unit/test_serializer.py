@@ -281,8 +281,8 @@ def test_large_links_join_the_payload(claimcheck, store, noise):
 )
 def test_a_payload_that_is_no_call_is_corrupt(claimcheck, value):
     """A payload that does not hold args, kwargs and links is refused, whoever wrote it."""
-    codec, embed = claimcheck.codec.encode(NO_LINKS)
-    message = Message(shape="task", payload=claimcheck.seal(value), embed=embed, embed_codec=codec)
+    embed = claimcheck.codec.encode_embed(NO_LINKS)
+    message = Message(shape="task", payload=claimcheck.seal(value), embed=embed)
     args, _, _ = serializer.decode(wire_form.write(message))
 
     if value == [[], {}, [[1]]]:
@@ -294,8 +294,8 @@ def test_a_payload_that_is_no_call_is_corrupt(claimcheck, value):
 
 def test_a_message_without_a_task_s_embed_is_refused(claimcheck):
     """An embed may not smuggle other fields into a task's request."""
-    codec, embed = claimcheck.codec.encode({**NO_LINKS, "id": "forged"})
-    message = Message(shape="task", payload=claimcheck.seal([[], {}, []]), embed=embed, embed_codec=codec)
+    embed = claimcheck.codec.encode_embed({**NO_LINKS, "id": "forged"})
+    message = Message(shape="task", payload=claimcheck.seal([[], {}, []]), embed=embed)
     args, _, seen = serializer.decode(wire_form.write(message))
 
     assert seen == {}

@@ -1,0 +1,44 @@
+"""Takes back a slot of the pool from a request that did not get to the pool.
+
+Celery takes a slot first, and then calls ``WorkController._process_task``. It gives the slot back if the task
+was revoked. Whatever else is raised there keeps the slot for good, and the message hidden: once all slots
+are lost the worker does nothing, and looks healthy.
+Source: celery 5.7.0, ``worker/worker.py`` (``_process_task``), ``worker/components.py`` (``Pool.create``).
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from celery.worker.state import task_ready
+
+
+def guard_slots(worker: Any) -> None:
+    """Guard the slots of a worker, in its main process. Call it before the worker has a pool."""
+    worker._process_task = partial(_process, worker, worker._process_task)  # noqa: SLF001 - as above
+
+
+def _process(worker: Any, process: Callable[[Any], None], request: Any) -> None:
+    consumer = worker.consumer
+    try:
+        process(request)
+    except (MemoryError, *consumer.connection_errors, *consumer.channel_errors):
+        raise  # these end the worker, or the connection and with it all that is reserved
+    except Exception as exc:  # noqa: BLE001 - whatever it is, the worker must go on
+        task_ready(request)
+        _forget_job(worker.pool, request)
+        try:
+            consumer.on_unprocessed(request.message, exc)
+        finally:
+            getattr(worker, "_quick_release", bool)()  # prefork alone has slots
+
+
+def _forget_job(pool: Any, request: Any) -> None:
+    """Take a job back that could not be sent to a child; a pool that stops would wait for it.
+
+    Source: billiard 4.3.2, ``pool.py`` (``apply_async`` keeps the job before it pickles it).
+    """
+    jobs = getattr(getattr(pool, "_pool", None), "_cache", {})
+    for number, job in list(jobs.items()):
+        if getattr(job, "_error_callback", None) == request.on_failure and not job.accepted():
+            jobs.pop(number, None)
