@@ -255,6 +255,12 @@ def suicide(self, value):
     return len(value)
 
 
+@task()
+def exit_process(value):
+    note("exiting")
+    os._exit(1)
+
+
 class Strict(Task):
     """A base class of the application's own, that looks at arguments before the task runs."""
 

@@ -1,0 +1,50 @@
+"""Tasks that end the process that runs them: a recorded failure in the end, and explained."""
+
+import json
+
+import pytest
+from celery.exceptions import WorkerLostError
+from click.testing import CliRunner
+from workers import eventually
+
+from pipeline.cli import main
+from pipeline.operations import messages
+
+pytestmark = [pytest.mark.aws, pytest.mark.worker]
+
+BROKER = {
+    "visibility_timeout": 30,
+    "wait_time_seconds": 1,
+    "polling_interval": 0.1,
+    "max_receive_count": 2,
+    "redelivery_floor_seconds": 0,
+    "redelivery_step_seconds": 1,
+}
+
+
+@pytest.fixture
+def shop(shop_of, moto_aws, monkeypatch):
+    """A shop whose messages are dead letters after two deliveries."""
+    monkeypatch.setattr(messages, "WAIT_SECONDS", 0)
+    store = f"s3://{moto_aws.bucket()}/claims"
+    conf = {"broker_transport_options": BROKER}
+    return shop_of(store=store, options={"threshold_bytes": 0}, conf=conf)
+
+
+def test_a_task_that_kills_its_process_is_a_failure_in_the_end(shop, moto_aws):
+    """The last delivery records FAILURE and calls errbacks; the payload stays, and dlq show says why."""
+    shop.worker(pool="prefork")
+    result = shop.exit_process.apply_async((1,), link_error=shop.errback.s())
+    with pytest.raises(
+        WorkerLostError, match=r"delivered 2 times without an end .*probably kills its worker"
+    ):
+        result.get(timeout=60)
+    eventually(lambda: sum(moto_aws.depth(f"{shop.queue}-dlq")) == 1, 60)
+    said = CliRunner().invoke(main, ["-A", "shop", "dlq", "show", "--json"])
+    [letter] = json.loads(said.stdout)["messages"]
+
+    assert shop.notes() == ["exiting", "exiting", f"errback {result.id} WorkerLostError"]
+    assert letter["error"].startswith("delivered 2 times without an end")
+    assert (letter["result"], letter["payload_there"]) == ("FAILURE", True)
+    assert len(shop.objects()) == 1
+    assert shop.echo.delay("y").get(timeout=60) == "y"
