@@ -7,16 +7,18 @@ import pytest
 
 from pipeline.claim import new_key
 from pipeline.operations import sweep
-from pipeline.operations.sweep import Swept
+from pipeline.operations.sweep import Ages, Swept
 from pipeline.stores.file import FileStore
 from pipeline.stores.memory import MemoryStore
 from pipeline.stores.s3 import S3Store
 
 DIGITS = "0" * 40
+AT_ONCE, A_DAY = (Ages(age, age) for age in (timedelta(0), timedelta(days=1)))
 FOREIGN = [
     f"claims/v1/2026/99/99/{DIGITS}",
     f"claims/v1/2026/02/30/{DIGITS}",
     f"claims/v1/0000/01/01/{DIGITS}",
+    f"claims/results/v1/2026/13/01/{DIGITS}",
     f"claims/v1/2026/1/1/{DIGITS}",
     f"claims/v1/2026/01/01/{DIGITS}.tmp",
     f"claims/v1/2026/01/01/{'Z' * 40}",
@@ -46,7 +48,7 @@ def test_foreign_objects_are_counted_and_skipped(store):
         store.put(key, b"x", {})
     store.put(ours := new_key("claims", datetime.now(UTC) - timedelta(days=30)), b"payload", {})
     swept = Swept()
-    found = list(sweep.orphans(store, timedelta(0), set(), swept))
+    found = list(sweep.orphans(store, AT_ONCE, set(), swept))
 
     assert [each.key for each in found] == [ours]
     assert (swept.objects, swept.foreign) == (len(FOREIGN) + 1, len(FOREIGN))
@@ -64,7 +66,7 @@ def test_a_file_of_any_date_is_listed(tmp_path, year):
         pytest.skip("no file of this system can be so old or new")
 
     assert [each.key for each in store.list()] == [key]
-    list(sweep.orphans(store, timedelta(days=1), set(), Swept()))
+    list(sweep.orphans(store, A_DAY, set(), Swept()))
 
 
 def test_a_file_with_an_undecodable_name_is_listed(tmp_path):
@@ -74,5 +76,5 @@ def test_a_file_with_an_undecodable_name_is_listed(tmp_path):
     (tmp_path / "claims" / os.fsdecode(b"\xff\xfe")).write_bytes(b"x")
     swept = Swept()
 
-    assert list(sweep.orphans(store, timedelta(0), set(), swept)) == []
+    assert list(sweep.orphans(store, AT_ONCE, set(), swept)) == []
     assert swept.foreign == 2
