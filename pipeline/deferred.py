@@ -20,7 +20,13 @@ from celery.states import READY_STATES, SUCCESS
 from pipeline import facts, log_lines
 from pipeline.arguments import LazyDict, LazyList, as_json
 from pipeline.claim import Claim, Inline
-from pipeline.errors import FramesDropped, PayloadReleasedError, PipelineError, StoreUnavailableError
+from pipeline.errors import (
+    FramesDropped,
+    PayloadReleasedError,
+    PipelineError,
+    RevokedWhileWaitingError,
+    StoreUnavailableError,
+)
 from pipeline.publication import SHARED
 from pipeline.publication.reuse import reuses
 from pipeline.sizes import size
@@ -202,7 +208,8 @@ def _tell(error: PipelineError, payload: Inline | Claim | None) -> None:
     if not current_task:
         return
     fields = facts.of_message(current_task.request, labels()[0]) | facts.of_payload(payload)
-    level = logging.INFO if isinstance(error, PayloadReleasedError) else logging.WARNING
+    is_over = isinstance(error, (PayloadReleasedError, RevokedWhileWaitingError))
+    level = logging.INFO if is_over else logging.WARNING
     logger.log(level, "payload not rehydrated: %s", error, extra=fields)
 
 

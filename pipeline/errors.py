@@ -5,6 +5,7 @@
     PipelineError                  retryable = False
     ├── ClaimError                 the claim cannot be honoured: unknown version, foreign key, absurd size
     ├── TaskInProgressError        another delivery runs this idempotent task; retryable = True
+    ├── RevokedWhileWaitingError   worker; the task was revoked while it waited for its ETA
     ├── PayloadError
     │   ├── PayloadEncodeError     producer; an argument cannot be serialised (names its path and type)
     │   ├── PayloadExpiresError    producer; the task's ETA is beyond payload_ttl_seconds
@@ -44,6 +45,10 @@ class TaskInProgressError(PipelineError):
 
     free_in_seconds: float = 0.0
     """When the other must have ended: no delivery before that is of use, unless the other fails."""
+
+
+class RevokedWhileWaitingError(PipelineError):
+    """The task was revoked while it waited for its ETA; see ``revocations.py``. It ends as REVOKED."""
 
 
 class PayloadError(PipelineError):

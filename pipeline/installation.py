@@ -13,13 +13,13 @@ from pipeline import aws_logs, backend, serializer, timechain
 from pipeline.claimcheck import ClaimCheck
 from pipeline.cloudwatch import CloudWatchSink
 from pipeline.codec import Codec
+from pipeline.control import ControlMixin
 from pipeline.errors import FramesDropped
 from pipeline.metrics import MetricSink, NullSink, Recorder
 from pipeline.options import Options, OptionValues, did_you_mean
 from pipeline.publisher import PublisherMixin
 from pipeline.store import Store
 from pipeline.stores import store_from_url
-from pipeline.transport.control import Mailbox
 from pipeline.transport.fanout import EVENT_EXCHANGE
 from pipeline.transport.transport_options import check_transport_options
 from pipeline.wire import Wire
@@ -162,7 +162,8 @@ def _configure(app: Any, transport: str, *, publish: bool) -> None:
 def _configure_monitoring(app: Any, transport: str) -> None:
     """Keep commands out of the claim check, and tell our transport which exchange has the events."""
     base = symbol_by_name(app.control_cls)
-    app.control_cls = type("Control", (base,), {"Mailbox": Mailbox})
+    if not issubclass(base, ControlMixin):  # as above
+        app.control_cls = type("Control", (ControlMixin, base), {})
     app.__dict__.pop("control", None)  # as above
     if transport == "sqs" and app.conf.event_exchange != EVENT_EXCHANGE:
         options = {"event_exchange": app.conf.event_exchange, **app.conf.broker_transport_options}

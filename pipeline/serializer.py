@@ -13,7 +13,7 @@ from celery.local import PromiseProxy
 from kombu.utils import json
 
 from pipeline import claim as wire_form
-from pipeline import deferred, encoding, links, metrics, results
+from pipeline import deferred, encoding, links, metrics, results, revocations
 from pipeline.claim import Claim, Inline, Message
 from pipeline.claimcheck import ClaimCheck
 from pipeline.codec import TypedValues
@@ -142,6 +142,7 @@ def _task(claimcheck: ClaimCheck, message: Message, data: bytes) -> deferred.Bod
 def _read(
     claimcheck: ClaimCheck, message: Message, embed: dict[str, Any]
 ) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    revocations.check_running(claimcheck)
     value = _rehydrate(claimcheck, message.payload)
     try:
         args, kwargs, detached = value

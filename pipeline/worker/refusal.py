@@ -16,7 +16,7 @@ from celery.worker.state import task_ready
 
 from pipeline import facts, log_lines
 from pipeline.deferred import deferred_in, out_of_time
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, RevokedWhileWaitingError
 from pipeline.transport import refused
 from pipeline.validation import RESENT
 from pipeline.worker.later import HIDDEN_SECONDS
@@ -47,6 +47,9 @@ class RefusalMixin(Request):
 
     def _refuse(self, reject: Reject, exc_info: Any) -> None:
         """Deal with a task that did not run, as its payload could not be read or its call is in progress."""
+        if isinstance(reject.reason, RevokedWhileWaitingError):
+            self._announce_revoked("revoked", terminated=False, signum=None, expired=False)
+            return
         task_ready(self)
         if not reject.requeue:
             self._fail(reject.reason, exc_info)

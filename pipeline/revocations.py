@@ -1,0 +1,93 @@
+"""Revocations that outlive workers: a task that waits for its ETA and was revoked does not run, ever.
+
+A worker keeps what was revoked in memory, for three hours, and forgets it when it ends; a message may wait in
+SQS for days. So whoever revokes a task also leaves a record in the store, ``<prefix>/revoked/v1/<40 hex
+digits>``, made of the task's id. It is looked up once by the process that is about to run a task with an ETA,
+and by no other. A record is signed as those of ``once.py`` are, and counts for ``payload_ttl_seconds``; then
+the bucket's lifecycle rule removes it. Source: celery 5.7.0, ``worker/state.py``, ``REVOKE_EXPIRES``.
+"""
+
+import secrets
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from blake3 import blake3
+from celery import current_task
+
+from pipeline import facts, log_lines, once
+from pipeline.claimcheck import ClaimCheck
+from pipeline.deferred import labels
+from pipeline.errors import PipelineError, RevokedWhileWaitingError
+from pipeline.once import Record, RecordKeeper, Records
+
+logger = log_lines.logger(__name__)
+
+SENT_AT_ONCE_COUNT = 10
+"""So many records are written side by side where a group is revoked: each is a request."""
+
+
+def revoke(claimcheck: ClaimCheck, task_ids: Iterable[str]) -> None:
+    """Leave a record for each task, in the process that revokes. Never raises: workers know of it already.
+
+    A store without records keeps none.
+    """
+    if isinstance(claimcheck.store, RecordKeeper):
+        records = claimcheck.store.records()
+        with ThreadPoolExecutor(SENT_AT_ONCE_COUNT) as pool:
+            list(pool.map(partial(_keep, claimcheck, records), task_ids))
+
+
+def _keep(claimcheck: ClaimCheck, records: Records, task_id: str) -> None:
+    expires = datetime.now(UTC) + timedelta(seconds=claimcheck.options.payload_ttl_seconds)
+    key = _key(claimcheck, task_id)
+    record = Record(owner=secrets.token_hex(16), expires=expires)
+    content = once.write(record, key, claimcheck.options.signing_key)
+    try:
+        if records.write(key, content, None) is None and (found := records.read(key)):
+            records.write(key, content, found[1])  # it was revoked before: this one counts for longer
+    except PipelineError as exc:
+        logger.warning(
+            "revocation not kept: workers that run now know of it, later ones will not: %s",
+            exc,
+            extra={"task_id": task_id},
+        )
+
+
+def check_running(claimcheck: ClaimCheck) -> None:
+    """Look whether the task that is about to run here was revoked while it waited: one GET, if it has an ETA.
+
+    Where the store does not say, the task runs: not to run it would be worse.
+
+    Raises:
+        RevokedWhileWaitingError: it was.
+    """
+    request = current_task.request if current_task else None
+    if request is None or not request.eta or not isinstance(claimcheck.store, RecordKeeper):
+        return
+    try:
+        expires = _expiry(claimcheck, request.id)
+    except PipelineError as exc:
+        logger.warning(
+            "task runs, whether it was revoked is not known: %s",
+            exc,
+            extra=facts.of_message(request, labels()[0]),
+        )
+        return
+    if expires is not None and expires > datetime.now(UTC):
+        raise RevokedWhileWaitingError(f"task revoked [task_id={request.id}]: while it waited for its ETA")
+
+
+def _expiry(claimcheck: ClaimCheck, task_id: str) -> datetime | None:
+    key, chosen = _key(claimcheck, task_id), claimcheck.options
+    found = once.records_of(claimcheck.store).read(key)
+    if found is None:
+        return None
+    record = once.read(found[0], key, chosen.signing_key, accept_unsigned=chosen.accept_unsigned)
+    return record.expires
+
+
+def _key(claimcheck: ClaimCheck, task_id: str) -> str:
+    prefix, digest = claimcheck.store.prefix, blake3(str(task_id).encode()).hexdigest(length=20)
+    return f"{prefix}/revoked/v1/{digest}" if prefix else f"revoked/v1/{digest}"

@@ -1,0 +1,55 @@
+"""A task that was revoked while it waited does not run, also if every worker was started afterwards."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from workers import eventually
+
+pytestmark = [pytest.mark.aws, pytest.mark.worker]
+
+
+def records(shop):
+    return [key for key in shop.objects() if "revoked/v1/" in key]
+
+
+def wait_over(shop, aws, result):
+    """Deliver the message of a task as if it had waited in SQS until now."""
+    sqs, url = aws.client("sqs"), aws.url_of(shop.queue)
+    [sent] = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1)["Messages"]
+    sqs.delete_message(QueueUrl=url, ReceiptHandle=sent["ReceiptHandle"])
+    message = json.loads(sent["Body"])
+    assert message["headers"]["id"] == result.id
+    message["headers"]["eta"] = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
+    sqs.send_message(QueueUrl=url, MessageBody=json.dumps(message))
+
+
+@pytest.mark.parametrize("threshold_bytes", [0, 262_144])
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_a_revoked_task_does_not_run_in_a_later_worker(shop_of, moto_aws, pool, threshold_bytes):
+    """A worker that never heard of the revocation ends the task as REVOKED, and releases its payload."""
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": threshold_bytes})
+    revoked, early = shop.nap.delay("x", 0), shop.nap.delay("y", 0)
+    early.forget()
+    revoked.revoke()
+    wait_over(shop, moto_aws, revoked)
+    shop.worker(pool=pool)
+
+    eventually(lambda: revoked.state == "REVOKED")
+    assert early.get(timeout=30) == 1
+    assert shop.notes() == ["napping"]
+    shop.eventually_empty()
+    eventually(lambda: moto_aws.depth(shop.queue) == (0, 0, 0))
+    assert len(records(shop)) == 1
+
+
+def test_a_task_that_waited_and_was_not_revoked_runs(shop, moto_aws):
+    """The records of other tasks stop none, and leave nothing of it behind."""
+    result = shop.nap.delay("x", 0)
+    shop.app.control.revoke(["some", f"{result.id}x"])
+    wait_over(shop, moto_aws, result)
+    shop.worker(pool="solo")
+
+    assert result.get(timeout=30) == 1
+    shop.eventually_empty()
+    assert len(records(shop)) == 2
