@@ -3,6 +3,16 @@
 import json
 from base64 import b64encode
 
+DEAD_SOON = {
+    "visibility_timeout": 30,
+    "wait_time_seconds": 1,
+    "polling_interval": 0.1,
+    "max_receive_count": 2,
+    "redelivery_floor_seconds": 0,
+    "redelivery_step_seconds": 1,
+}
+"""Options of the transport with which a message is a dead letter after two deliveries."""
+
 
 class Queues:
     """The shop's queue and its dead letters, as SQS sees them."""

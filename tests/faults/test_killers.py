@@ -5,6 +5,7 @@ import json
 import pytest
 from celery.exceptions import WorkerLostError
 from click.testing import CliRunner
+from envelopes import DEAD_SOON
 from workers import eventually
 
 from pipeline.cli import main
@@ -12,22 +13,13 @@ from pipeline.operations import messages
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
-BROKER = {
-    "visibility_timeout": 30,
-    "wait_time_seconds": 1,
-    "polling_interval": 0.1,
-    "max_receive_count": 2,
-    "redelivery_floor_seconds": 0,
-    "redelivery_step_seconds": 1,
-}
-
 
 @pytest.fixture
 def shop(shop_of, moto_aws, monkeypatch):
     """A shop whose messages are dead letters after two deliveries."""
     monkeypatch.setattr(messages, "WAIT_SECONDS", 0)
     store = f"s3://{moto_aws.bucket()}/claims"
-    conf = {"broker_transport_options": BROKER}
+    conf = {"broker_transport_options": DEAD_SOON}
     return shop_of(store=store, options={"threshold_bytes": 0}, conf=conf)
 
 

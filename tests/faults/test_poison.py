@@ -6,7 +6,7 @@ from base64 import b64encode
 
 import pytest
 from click.testing import CliRunner
-from envelopes import Queues, headers, text, with_, without
+from envelopes import DEAD_SOON, Queues, headers, text, with_, without
 from workers import eventually
 
 from pipeline import serializer
@@ -16,14 +16,6 @@ from pipeline.operations import messages
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
 SECRET = "confidential"
-OPTIONS = {
-    "visibility_timeout": 30,
-    "wait_time_seconds": 1,
-    "polling_interval": 0.1,
-    "max_receive_count": 2,
-    "redelivery_floor_seconds": 0,
-    "redelivery_step_seconds": 1,
-}
 
 
 @pytest.fixture
@@ -33,7 +25,7 @@ def shop(shop_of, moto_aws, monkeypatch):
     return shop_of(
         store=f"s3://{moto_aws.bucket()}/claims",
         options={"threshold_bytes": 0},
-        conf={"broker_transport_options": OPTIONS},
+        conf={"broker_transport_options": DEAD_SOON},
     )
 
 
@@ -121,7 +113,7 @@ def ignorant(shop_of, moto_aws, monkeypatch):
         return shop_of(
             store=f"s3://{moto_aws.bucket()}/claims",
             options={"threshold_bytes": 10_000, "store_retry_seconds": 1},
-            conf={"broker_transport_options": OPTIONS | broker, "task_ignore_result": ignores},
+            conf={"broker_transport_options": DEAD_SOON | broker, "task_ignore_result": ignores},
         )
 
     return make
@@ -174,7 +166,7 @@ def test_errbacks_are_called_when_no_delivery_follows(ignorant, moto_aws, name, 
 
 def test_without_dead_letters_nothing_is_deleted(shop_of, moto_aws):
     """A queue without a redrive policy keeps what no task can be made of, and shows it ever more rarely."""
-    options = {**OPTIONS, "dead_letter_queues": False, "redelivery_limit_seconds": 1}
+    options = {**DEAD_SOON, "dead_letter_queues": False, "redelivery_limit_seconds": 1}
     shop = shop_of(
         store=f"s3://{moto_aws.bucket()}/claims", conf={"broker_transport_options": options}
     )  # fmt: skip
