@@ -80,11 +80,12 @@ def _metrics(sent: Sequence[Sent]) -> Iterator[Check]:
 
 
 def _sum(cloudwatch: "CloudWatchClient", metric: Metric) -> int:
-    """Add up the series that name a task, as those of offloaded results do not; or those without names."""
+    """Add up the series that name a queue, as those of offloaded results do not; or those without names."""
     pages = cloudwatch.get_paginator("list_metrics").paginate(Namespace=NAMESPACE, MetricName=metric.name)
     # A set, because moto 5.2 lists a series once for each of its values.
     listed = {_pairs(series["Dimensions"]) for page in pages for series in page["Metrics"]}
-    return round(sum(_series_sum(cloudwatch, metric, pairs) for pairs in listed - {()} or listed))
+    of_queues = {pairs for pairs in listed if "Queue" in dict(pairs)}
+    return round(sum(_series_sum(cloudwatch, metric, pairs) for pairs in of_queues or listed))
 
 
 def _pairs(dimensions: Sequence["DimensionTypeDef"]) -> Pairs:
