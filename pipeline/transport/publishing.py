@@ -28,14 +28,15 @@ class PublishingChannel(SQSChannel):
     """Default of the transport option of that name."""
 
     def __init__(self, connection: Any, **options: Any) -> None:
-        self._transport = connection  # Kombu takes it from a channel that is closed
+        # Kombu takes the transport from a channel that is closed, and the client from the transport.
+        self._client_info, self._transport = connection.client, connection
         self._passing: set[str] = set()
         super().__init__(connection, **options)
 
     @property
     def conninfo(self) -> Any:
         """What the connection was made with; this and the next two make clients for a closed channel too."""
-        return self._transport.client
+        return self._client_info
 
     @property
     def transport_options(self) -> Any:
