@@ -310,7 +310,8 @@ def test_a_real_run_emits_every_metric(watched, proxy, moto_aws, monkeypatch):
     failures = proxy.fail("ChangeMessageVisibilityBatch", status=400, times=2, content=FORBIDDEN)
     assert shop.nap.delay("x", VISIBILITY_SECONDS).get(timeout=30) == 1
     assert failures.used == 2
-    unsettled = proxy.fail("DeleteMessageBatch", status=400, times=1, content=EXPIRED)
+    proxy.fail("DeleteMessageBatch", status=400, times=1, content=EXPIRED)
+    unsettled = proxy.fail("DeleteMessage", status=400, times=1, content=EXPIRED)
     shop.echo.delay("unsettled").get(timeout=30)
     eventually(lambda: unsettled.used)
     denied = proxy.fail("DeleteObjects", status=403, times=1, content=DENIED)
