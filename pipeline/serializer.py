@@ -6,10 +6,8 @@ raises, whatever it is given.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
-from celery.local import PromiseProxy
 from kombu.utils import json
 
 from pipeline import claim as wire_form
@@ -27,7 +25,6 @@ from pipeline.errors import (
     PipelineError,
 )
 from pipeline.publication import current
-from pipeline.timelimit import heeded
 
 NAME = encoding.NAME
 CONTENT_TYPE = wire_form.CONTENT_TYPE
@@ -83,8 +80,8 @@ def decode(body: bytes | memoryview | str) -> Any:
     """Decode a message body, in any process: no I/O, and no exception whatever the bytes.
 
     Returns:
-        ``(args, kwargs, embed)`` for a task, deferred; any other value itself, or a proxy for it where
-        it was offloaded. What cannot be read fails when it is looked at.
+        ``(args, kwargs, embed)`` for a task, deferred; what a result backend keeps, read when it is
+        looked at; any other value itself. What cannot be read fails when it is looked at.
     """
     data = _bytes(body)
     try:
@@ -118,14 +115,9 @@ def _bytes(body: bytes | memoryview | str) -> bytes:
 
 
 def _value(claimcheck: ClaimCheck, message: Message) -> Any:
-    if isinstance(message.payload, Inline):
-        return claimcheck.rehydrate(message.payload)
-    return PromiseProxy(partial(_read_value, claimcheck, message.payload))
-
-
-def _read_value(claimcheck: ClaimCheck, payload: Inline | Claim) -> Any:
-    with FramesDropped():
-        return heeded(lambda: _rehydrate(claimcheck, payload))
+    if isinstance(message.payload, Claim):
+        raise ClaimError("claim refused: a value that is no result travels in its message")
+    return claimcheck.rehydrate(message.payload)
 
 
 def _task(claimcheck: ClaimCheck, message: Message, data: bytes) -> deferred.Body:

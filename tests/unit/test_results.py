@@ -6,9 +6,11 @@ from uuid import uuid4
 import pytest
 from celery import Celery
 
+from pipeline import claim as wire_form
 from pipeline import serializer
 from pipeline.backend import extended, open_backend
-from pipeline.claim import is_result
+from pipeline.claim import Message, is_result
+from pipeline.errors import ClaimError
 from pipeline.results import Outgoing
 
 META = {"status": "SUCCESS", "traceback": None, "children": []}
@@ -27,6 +29,15 @@ def test_a_large_result_is_read_when_it_is_wanted(claimcheck, store, noise):
     assert meta["result"] == noise
     assert dict(meta) == {**META, "result": noise}
     assert store.calls == {"put": 1, "get": 1}
+
+
+def test_a_value_has_no_claim(claimcheck, noise):
+    """Only a result is offloaded beside a task: a claim for any other value is not ours."""
+    claim = through(Outgoing(noise)).stored.claim
+    read = serializer.decode(wire_form.write(Message(shape="value", payload=claim)))
+
+    with pytest.raises(ClaimError, match="a value that is no result"):
+        read["status"]
 
 
 def test_what_is_read_of_a_result_can_be_pickled(claimcheck, noise):
