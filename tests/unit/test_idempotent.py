@@ -500,7 +500,7 @@ def test_a_record_belongs_to_its_key(claimcheck, signing_key):
 
     assert once.read(content, KEY, signing_key) == record
     for wrong, key, secret in [
-        (content[:-1] + b"!", KEY, signing_key),
+        (content[:-1] + bytes([content[-1] ^ 1]), KEY, signing_key),
         (b"", KEY, signing_key),
         (b"[1, 2]", KEY, signing_key),
         (content, record_key("claims", "charge", '"two"'), signing_key),
