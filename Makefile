@@ -1,7 +1,7 @@
 # Everything that this repository can do. It needs GNU make and Python 3.11 or later, and PyPI once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test coverage chaos check bench clean
+.PHONY: help demo up test coverage chaos suites check bench clean
 
 # Tests start hundreds of processes: each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -28,6 +28,9 @@ coverage: test ## Run every test, with branch coverage, in a third more time
 
 chaos: $(READY) $(MINISTACK_READY) ## Run 5,000 tasks while processes die and calls fail; takes a quarter of an hour
 	$(PYTHON) tests/chaos.py
+
+suites: $(READY) $(MINISTACK_READY) $(SUITES_READY) ## Compare Celery's own tests over SQS with Redis; takes half an hour
+	$(PYTHON) tests/compare_suites.py
 
 check: $(READY) ## Check format, rules, types, and the tests that need no server
 	$(PYTHON) -m ruff format --check

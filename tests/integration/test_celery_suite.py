@@ -1,21 +1,17 @@
-"""A Celery user misses nothing: Celery's own integration tests pass over SQS with the claim check."""
+"""A Celery user misses nothing: Celery's own integration tests pass over SQS with the claim check.
 
-import re
+A part of them; ``make suites`` runs all, and compares with Redis.
+"""
 
 import pytest
-import suites
-from standins import AWS, environment
+from compare_suites import FAILING
+from standins import AWS
+from suites import run_celery
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
-PLUGINS = ["celery.contrib.pytest", "celery_suite", "no:randomly", "no:cacheprovider"]
-"""Ours after Celery's, whose fixtures it replaces."""
-
-FAILING = {
-    "test_trace_log_arguments": "fails over Redis, too; and we write no arguments to logs",
-    "test_revoked_by_headers_complex_canvas": "fails over Redis, too",
-}
-"""Tests of ``test_tasks.py`` that do not pass, and why; over Redis it is Celery alone that fails them."""
+CANVAS = "test_link_error or test_generator or test_chord_header_id or test_xmap or test_stamping"
+"""Tests of ``test_canvas.py`` that lean most on when and how messages are sent."""
 
 
 def opened(server):
@@ -24,38 +20,32 @@ def opened(server):
     return AWS(server.name, server.url)
 
 
-def failed(said):
-    """Return the names of the tests that failed, each in short if it is known to."""
-    names = re.findall(r"^FAILED (\S+)", said, re.MULTILINE)
-    return {next((known for known in FAILING if known in name), name) for name in names}
-
-
-def run(aws, redis_server, file, threshold_bytes):
-    """Run a file of Celery's integration tests, and return what pytest said of it."""
-    settings = environment(aws.url) | {
-        "REDIS_HOST": "127.0.0.1",
-        "REDIS_PORT": str(redis_server.port),
-        "SUITE_STORE": f"s3://{aws.bucket()}/claims",
-        "SUITE_THRESHOLD_BYTES": str(threshold_bytes),
-        "TEST_BACKEND": redis_server.url,
-        "TEST_BROKER": "sqs://",
-    }
-    options = ("-o", "addopts=", "-W", "ignore")
-    return suites.run("celery", f"t/integration/{file}", PLUGINS, *options, **settings)
+def unexpected(ran):
+    """Return the names of the tests that failed and are not known to."""
+    return {name for name in ran.ended("failed") if not any(known in name for known in FAILING)}
 
 
 def test_inspect(moto, redis_server):
     """Workers answer every question of ``inspect`` as Celery's tests want it."""
-    said = run(opened(moto), redis_server, "test_inspect.py", 262_144)
+    ran = run_celery("test_inspect.py", redis_server, opened(moto), 262_144)
 
-    assert failed(said) == set(), said[-3000:]
-    assert suites.passed(said) == 13
+    assert unexpected(ran) == set(), ran.said[-3000:]
+    assert ran.count("passed") == 13
 
 
 @pytest.mark.timeout(1_200)
 def test_tasks(moto, redis_server):
     """Tasks do what Celery's tests want with every body in the store, but for what fails without it."""
-    said = run(opened(moto), redis_server, "test_tasks.py", 0)
+    ran = run_celery("test_tasks.py", redis_server, opened(moto))
 
-    assert failed(said) == set(FAILING), said[-3000:]
-    assert suites.passed(said) >= 57
+    assert unexpected(ran) == set(), ran.said[-3000:]
+    assert ran.count("passed") >= 57
+
+
+@pytest.mark.timeout(600)
+def test_canvas(ministack, redis_server):
+    """Canvases do what Celery's tests want with every body in the store."""
+    ran = run_celery("test_canvas.py", redis_server, opened(ministack), options=("-k", CANVAS))
+
+    assert unexpected(ran) == set(), ran.said[-3000:]
+    assert ran.count("passed") >= 30

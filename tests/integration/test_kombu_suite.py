@@ -1,7 +1,5 @@
 """Our SQS transport is a drop-in: Kombu's own tests of its SQS transport pass with ours in its place."""
 
-import re
-
 import suites
 
 REPLACED = {
@@ -16,8 +14,8 @@ REPLACED = {
 
 def test_kombus_own_tests_pass():
     """All pass but those that assert the very behaviour that was replaced."""
-    said = suites.run("kombu", "t/unit/transport/SQS", ["kombu_suite"])
-    failed = re.findall(r"^FAILED \S+::(\w+)", said, re.MULTILINE)
+    ran = suites.run("kombu", "t/unit/transport/SQS", ["kombu_suite"])
+    failed = {name.rpartition("::")[2].partition("[")[0] for name in ran.ended("failed")}
 
-    assert set(failed) == set(REPLACED), said[-3000:]
-    assert suites.passed(said) >= 307
+    assert failed == set(REPLACED), ran.said[-3000:]
+    assert ran.count("passed") >= 307
