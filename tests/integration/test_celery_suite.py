@@ -10,7 +10,7 @@ from suites import run_celery
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
-CANVAS = "test_link_error or test_generator or test_chord_header_id or test_xmap or test_stamping"
+CANVAS = "test_link_error or test_generator or test_large_header or test_xmap or test_stamping"
 """Tests of ``test_canvas.py`` that lean most on when and how messages are sent."""
 
 
