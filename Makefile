@@ -26,8 +26,9 @@ test: $(READY) $(MINISTACK_READY) $(SUITES_READY) ## Run every test
 coverage: COVERAGE := --cov --cov-branch --cov-report=term-missing:skip-covered
 coverage: test ## Run every test, with branch coverage, in a third more time
 
-chaos: $(READY) $(MINISTACK_READY) ## Run 5,000 tasks while processes die and calls fail; takes a quarter of an hour
+chaos: $(READY) $(MINISTACK_READY) ## Run 5,000 tasks while processes die and calls fail, and 10,000 schedules of the model
 	$(PYTHON) tests/chaos.py
+	$(PYTHON) -m pytest tests/model -q --hypothesis-profile=chaos
 
 suites: $(READY) $(MINISTACK_READY) $(SUITES_READY) ## Compare Celery's own tests over SQS with Redis; takes half an hour
 	$(PYTHON) tests/compare_suites.py

@@ -91,13 +91,22 @@ class Ages:
     results: timedelta
 
 
-def orphans(store: Store, ages: Ages, named: set[str], swept: Swept) -> Iterator[StoredObject]:
+def orphans(
+    store: Store, ages: Ages, named: set[str], swept: Swept, now: datetime | None = None
+) -> Iterator[StoredObject]:
     """Yield orphans as the listing shows them, and count everything seen in ``swept``.
+
+    Args:
+        store: what is listed.
+        ages: payloads and results below them are left alone.
+        named: keys that dead letters name.
+        swept: what has been seen so far.
+        now: the time, if it is not the clock's.
 
     Raises:
         StoreError: the store refuses us or does not answer.
     """
-    now = datetime.now(UTC)
+    now = now or datetime.now(UTC)
     for found in store.list():
         newest = now - (ages.results if is_result(found.key, store.prefix) else ages.payloads)
         swept.objects += 1

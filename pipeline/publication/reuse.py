@@ -41,7 +41,7 @@ def mark(task_id: str, attempt: int, key: str) -> bytes:
     return _mark_of(f"{task_id} {attempt} {key}")
 
 
-def is_young(claim: Claim, wait_seconds: float = 0.0) -> bool:
+def is_young(claim: Claim, wait_seconds: float = 0.0, now: datetime | None = None) -> bool:
     """Say whether one more message may name a payload, as a retry's does: the sweep counts on it.
 
     ``created`` is as true as its message: forging it harms the forger's own payload, and no other.
@@ -50,8 +50,9 @@ def is_young(claim: Claim, wait_seconds: float = 0.0) -> bool:
         claim: that of the attempt before.
         wait_seconds: how long it is until the task may run again. The payload's key was made for an earlier
             time, and says nothing of it.
+        now: the time, if it is not the clock's.
     """
-    age_seconds = (datetime.now(UTC) - claim.created).total_seconds()
+    age_seconds = ((now or datetime.now(UTC)) - claim.created).total_seconds()
     return abs(age_seconds) + wait_seconds < REUSE_SECONDS  # in the future: clocks differ
 
 
@@ -78,6 +79,13 @@ class Reuses:
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
         self._pid = os.getpid()
+
+    def close(self) -> None:
+        """Take no more notes. Safe to call twice."""
+        for descriptor in (self._reader, self._writer):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._reader = self._writer = self._pid = -1
 
     def note(self, mark: bytes) -> bool:
         """Note, in the executing process, that a retry is about to take a payload over.

@@ -9,7 +9,7 @@ Source: SQS Developer Guide, "Amazon SQS visibility timeout": at most 12 hours f
 import math
 import threading
 from collections.abc import Callable
-from time import monotonic, sleep
+from time import sleep
 from typing import ClassVar
 
 from pipeline import log_lines
@@ -76,14 +76,14 @@ class Heartbeat:
 
     def beat(self) -> None:
         """Extend what is due, and what would be soon: one call for ten is cheaper than ten."""
-        now = monotonic()
+        now = self._held.clock()
         held = list(self._held)
         if any(it.extend_at <= now for it in held):
             for batch in batches(it for it in held if it.extend_at <= now + it.visibility_seconds / 12):
                 self._extend(batch)
 
     def _extend(self, batch: list[Delivery]) -> None:
-        since = monotonic()
+        since = self._held.clock()
         batch = [it for it in batch if _remaining(it, since) or self._let_go(it, "12 hours are over")]
         if batch:
             failed = self._call(batch, since)
@@ -117,7 +117,7 @@ class Heartbeat:
                 self._let_go(delivery, failure)
         else:
             self._tell(delivery, failure)
-            delivery.extend_at = monotonic() + min(RETRY_SECONDS, delivery.visibility_seconds / 12)
+            delivery.extend_at = self._held.clock() + min(RETRY_SECONDS, delivery.visibility_seconds / 12)
 
     def _let_go(self, delivery: Delivery, reason: str) -> bool:
         self._tell(delivery, reason)

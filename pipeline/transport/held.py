@@ -1,7 +1,7 @@
 """What this process holds of SQS's messages: delivered, and not yet settled or given back."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from time import monotonic
@@ -50,9 +50,14 @@ class Delivery:
 
 
 class Held:
-    """Deliveries by tag. Every method is one step, so any thread may call it."""
+    """Deliveries by tag. Every method is one step, so any thread may call it.
 
-    def __init__(self) -> None:
+    Args:
+        clock: the time, in seconds, that all deliveries here are measured with.
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self.clock = clock
         self._deliveries: dict[str, Delivery] = {}
 
     def add(self, delivery: Delivery) -> None:
@@ -66,6 +71,14 @@ class Held:
     def pop(self, tag: str) -> Delivery | None:
         """Hold it no longer: from here on nobody extends it."""
         return self._deliveries.pop(tag, None)
+
+    def is_late(self, delivery: Delivery) -> bool:
+        """Say whether SQS may have shown a message to others by now: a delete counts for nothing then.
+
+        "If you use an old receipt handle, the request will succeed, but the message might not be deleted."
+        Source: SQS API Reference, DeleteMessage.
+        """
+        return delivery.expires <= self.clock()
 
     def __iter__(self) -> Iterator[Delivery]:
         return iter(list(self._deliveries.values()))

@@ -7,7 +7,7 @@ Source: kombu 5.7.0, ``transport/SQS`` (``_on_messages_ready``, ``_get_bulk``); 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any
@@ -29,23 +29,24 @@ LATE_SECONDS = 0.5
 class Turns:
     """When the event loop last read nothing, as it handed messages on: on solo tasks run then."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
         self._begun = self._ended = -math.inf
 
     @contextmanager
     def busy(self) -> Iterator[None]:
         """Note that the event loop reads nothing in this block."""
-        now = monotonic()
+        now = self._clock()
         if now - self._ended > SAME_TURN_SECONDS:
             self._begun = now
         try:
             yield
         finally:
-            self._ended = monotonic()
+            self._ended = self._clock()
 
     def arrival(self, asked: float) -> float:
         """Return the earliest time at which an answer may have arrived that is read now."""
-        now = monotonic()
+        now = self._clock()
         return max(self._begun, asked) if now - self._ended < LATE_SECONDS else now
 
 
@@ -70,7 +71,7 @@ class HoldingChannel(ReceivingChannel):
         if delivery is None:
             queue, url = info.get(QUEUE_NAME) or info.get("routing_key"), info["sqs_queue"]
             handle = info["sqs_message"]["ReceiptHandle"]
-            delivery = self._take(delivery_tag, handle, queue, url, monotonic())
+            delivery = self._take(delivery_tag, handle, queue, url, self._held.clock())
         delivery.message = message
 
     def _take(self, tag: str, handle: str, queue: str | None, url: str, since: float) -> Delivery:
@@ -87,7 +88,7 @@ class HoldingChannel(ReceivingChannel):
         return self.sqs(queue=self.canonical_queue_name(queue) if queue else None)
 
     def _get_async(self, queue: str, *args: Any, **kwargs: Any) -> Any:
-        self._asked[queue] = monotonic()
+        self._asked[queue] = self._held.clock()
         return super()._get_async(queue, *args, **kwargs)
 
     def _on_messages_ready(self, queue: str, qname: str, messages: Any) -> Any:
@@ -97,7 +98,7 @@ class HoldingChannel(ReceivingChannel):
             if found:
                 self._release_messages(queue, qname, found)
             return 0
-        since = self._turns.arrival(self._asked.get(qname, monotonic()))
+        since = self._turns.arrival(self._asked.get(qname, self._held.clock()))
         if found and self._is_late(qname, queue, since):
             return len(found)  # and ask again at once: SQS shows them to whoever asks
         with self._turns.busy(), self._arriving():
@@ -107,7 +108,7 @@ class HoldingChannel(ReceivingChannel):
     def _is_late(self, queue: str, url: str, since: float) -> bool:
         """Say whether others may have what an answer brings: it lay unread for longer than SQS hides it."""
         hidden = self.connection.inspection.hidden_seconds(url, self.visibility_timeout)
-        age = monotonic() - since
+        age = self._held.clock() - since
         if queue in self._noack_queues or age < hidden:
             return False
         logger.warning("messages left to others: they were unread for %d s", age, extra={"queue": queue})
@@ -119,7 +120,7 @@ class HoldingChannel(ReceivingChannel):
 
     def _messages_to_python(self, messages: list[Any], queue: str) -> Any:
         if self._arrivals is not None:
-            self._arrive(messages, queue, self._new_queue(queue), monotonic())
+            self._arrive(messages, queue, self._new_queue(queue), self._held.clock())
         return super()._messages_to_python(messages, queue)
 
     @contextmanager

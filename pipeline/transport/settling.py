@@ -10,7 +10,6 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from time import monotonic
 
 from pipeline import log_lines
 from pipeline.transport.addressing import FIFO
@@ -28,15 +27,13 @@ BACKOFF_LIMIT_SECONDS = 5.0
 IDLE_SECONDS = 1.0
 
 LATE = "visibility timeout over"
-"""Why a delete that SQS has confirmed counts for nothing: others may have the message by now, and "if you use
-an old ReceiptHandle, the request will succeed, but the message might not be deleted". Source: SQS API
-Reference, DeleteMessage."""
+"""Why a delete that SQS has confirmed counts for nothing; see ``Held.is_late``."""
 
 
 @dataclass(eq=False)
 class _Waiting:
     delivery: Delivery
-    since: float = field(default_factory=monotonic)
+    since: float
     attempts: int = 0
     due: float = field(init=False)
 
@@ -44,15 +41,14 @@ class _Waiting:
         # The next message of a FIFO queue's group waits for this delete.
         self.due = self.since + (0 if self.delivery.queue_url.endswith(FIFO) else COLLECT_SECONDS)
 
-    def put_off(self) -> None:
+    def put_off(self, now: float) -> None:
         """Try again later: twice as late each time, with jitter."""
         longest = min(BACKOFF_SECONDS * 2**self.attempts, BACKOFF_LIMIT_SECONDS)
         self.attempts += 1
-        self.due = monotonic() + random.uniform(longest / 2, longest)  # noqa: S311 - no secret
+        self.due = now + random.uniform(longest / 2, longest)  # noqa: S311 - no secret
 
-    @property
-    def is_hopeless(self) -> bool:
-        now = monotonic()
+    def is_hopeless(self, now: float) -> bool:
+        """Say whether another try cannot succeed."""
         return now >= self.delivery.expires or now - self.since > PATIENCE_SECONDS
 
 
@@ -76,12 +72,26 @@ class Settler:
     def add(self, delivery: Delivery) -> None:
         """Take an acknowledgement; returns at once, from any thread."""
         with self._changed:
-            self._waiting.setdefault(delivery.queue_url, []).append(_Waiting(delivery))
+            waiting = _Waiting(delivery, self._held.clock())
+            self._waiting.setdefault(delivery.queue_url, []).append(waiting)
             self._unfinished += 1
+            self.start()
+            self._changed.notify_all()
+
+    def start(self) -> None:
+        """Start the thread that takes the steps, unless it runs."""
+        with self._changed:
             if not self._is_running:
                 self._thread = threading.Thread(target=self._run, name="claimcheck-settler", daemon=True)
                 self._thread.start()
-            self._changed.notify_all()
+
+    def step(self) -> bool:
+        """Delete one batch that is full or due, if there is one, and say whether there was."""
+        with self._changed:
+            batch = self._take()
+        if batch:
+            self._settle(batch)
+        return bool(batch)
 
     def flush(self, timeout_seconds: float) -> bool:
         """Send what waits now, and say whether all of it has come to an end within the timeout."""
@@ -102,11 +112,7 @@ class Settler:
 
     def _run(self) -> None:
         while (batch := self._next_batch()) is not None:
-            since = monotonic()
-            failed = self._delete([it.delivery for it in batch])
-            for it in batch:
-                late = LATE if it.delivery.expires <= since else None
-                self._conclude(it, failed.get(it.delivery.receipt_handle, late))
+            self._settle(batch)
 
     def _next_batch(self) -> list[_Waiting] | None:
         """Wait for a batch that is full or due; ``None`` ends a thread that had nothing to do."""
@@ -120,7 +126,7 @@ class Settler:
                 self._changed.wait(self._pause())
 
     def _take(self) -> list[_Waiting]:
-        now = monotonic()
+        now = self._held.clock()
         for url, waiting in self._waiting.items():
             ready = [it for it in waiting if not it.attempts or it.due <= now][:BATCH]
             is_due = any(it.due <= now for it in ready) or (self._flushers and ready)
@@ -131,7 +137,14 @@ class Settler:
 
     def _pause(self) -> float:
         dues = [it.due for waiting in self._waiting.values() for it in waiting]
-        return max(min(dues) - monotonic(), 0.001) if dues else 0.0
+        return max(min(dues) - self._held.clock(), 0.001) if dues else 0.0
+
+    def _settle(self, batch: list[_Waiting]) -> None:
+        failed = self._delete([it.delivery for it in batch])
+        for it in batch:
+            # Asked after the answer: the request may have taken its time as well.
+            late = LATE if self._held.is_late(it.delivery) else None
+            self._conclude(it, failed.get(it.delivery.receipt_handle, late))
 
     @staticmethod
     def _delete(batch: list[Delivery]) -> dict[str, str]:
@@ -149,7 +162,7 @@ class Settler:
     def _conclude(self, waiting: _Waiting, failure: str | None) -> None:
         delivery = waiting.delivery
         is_final = failure in {None, LATE} or meaning_of_code(str(failure)) is STALE
-        if not is_final and not waiting.is_hopeless:
+        if not is_final and not waiting.is_hopeless(self._held.clock()):
             self._try_again(waiting)
             return
         self._held.pop(delivery.tag)
@@ -173,7 +186,7 @@ class Settler:
             logger.exception("unsettled message not counted")
 
     def _try_again(self, waiting: _Waiting) -> None:
-        waiting.put_off()
+        waiting.put_off(self._held.clock())
         with self._changed:
             self._waiting.setdefault(waiting.delivery.queue_url, []).append(waiting)
 

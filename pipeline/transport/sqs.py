@@ -7,6 +7,7 @@ Source: kombu 5.7.0, ``transport/SQS/__init__.py``, ``Channel.basic_ack``.
 
 from collections.abc import Callable, Iterable
 from functools import cache
+from time import monotonic
 from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
@@ -140,6 +141,11 @@ class Channel(HoldingChannel):
             ) from exc
         finally:
             self._held.pop(delivery.tag)
+        if self._held.is_late(delivery):
+            raise NotSettledError(
+                f"message not settled [queue={delivery.queue}]: its visibility timeout was over before SQS "
+                "answered DeleteMessage; it may be delivered again, and its payload stays"
+            )
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002
         """Give a message back, or up; in neither case is it extended any more.
@@ -246,16 +252,19 @@ class Transport(SQS.Transport):
     connection_errors = (*SQS.Transport.connection_errors, NotSettledError)  # type: ignore[assignment]
     """Celery logs these when an acknowledgement fails, and goes on."""
 
+    clock: ClassVar[Callable[[], float]] = staticmethod(monotonic)
+    """The time, in seconds, that visibility is measured with."""
+
     on_unsettled: ClassVar[Callable[[str, str], None]] = staticmethod(lambda _queue, _code: None)
     """Called with queue and SQS's code for each message that was acknowledged and will never settle."""
 
     def __init__(self, client: Any, **options: Any) -> None:
         super().__init__(client, **options)
-        self.held = Held()
+        self.held = Held(type(self).clock)
         self.settler = Settler(self.held, lambda queue, why: type(self).on_unsettled(queue, why))
         self.heartbeat = Heartbeat(self.held)
         self.inspection = Inspection()
-        self.turns = Turns()
+        self.turns = Turns(type(self).clock)
         self.outbox = Outbox(float(client.transport_options.get("event_gather_seconds", GATHER_SECONDS)))
         self.listeners = Listeners()
         self.topics: dict[str, Topic] = {}

@@ -6,8 +6,8 @@ message says that it was acknowledged. With our SQS transport it only says so on
 
 import threading
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from time import monotonic, time_ns
 from typing import Any, Protocol
 
@@ -39,7 +39,7 @@ class Settling(Protocol):
 class _Ended:
     message: Settling
     claim: Claim
-    since: float = field(default_factory=monotonic)
+    since: float
 
 
 class Releaser:
@@ -48,10 +48,17 @@ class Releaser:
     Args:
         claimcheck: does the releasing.
         interval_seconds: how long payloads are collected before one call deletes them.
+        clock: the time, in seconds, that messages are waited for by.
     """
 
-    def __init__(self, claimcheck: ClaimCheck, interval_seconds: float = 0.5) -> None:
+    def __init__(
+        self,
+        claimcheck: ClaimCheck,
+        interval_seconds: float = 0.5,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._claimcheck = claimcheck
+        self._clock = clock
         self._interval = interval_seconds
         self._ended: deque[_Ended] = deque()
         self._settled: list[_Ended] = []
@@ -66,7 +73,7 @@ class Releaser:
 
     def ended(self, message: Settling, claim: Claim) -> None:
         """Note that an execution has ended for good; returns at once, from any thread."""
-        self._ended.append(_Ended(message, claim))
+        self._ended.append(_Ended(message, claim, self._clock()))
 
     def leave(self) -> None:
         """Release what has settled by now, and stop, on the thread: nobody waits for the store."""
@@ -87,12 +94,21 @@ class Releaser:
         While the store is unavailable its payloads are kept in mind, and tried again with the next flush.
         """
         with self._flushing:
-            waiting = [self._ended.popleft() for _ in range(len(self._ended))]
-            self._settled += [ended for ended in waiting if ended.message.acknowledged]
-            self._ended.extend(ended for ended in waiting if self._may_settle(ended))
+            for _ in range(len(self._ended)):
+                self._look_at(self._ended.popleft())
             settled, self._settled = self._settled, []
             for start in range(0, len(settled), BATCH):
                 self._settled += self._release(settled[start : start + BATCH])
+
+    def _look_at(self, ended: _Ended) -> None:
+        """Put a payload with the settled ones, or back, or forget it; its message may settle meanwhile."""
+        may_settle = self._may_settle(ended)  # asked first: what settles from here on is acknowledged below
+        if ended.message.acknowledged:
+            self._settled.append(ended)
+        elif may_settle:
+            self._ended.append(ended)
+        else:
+            logger.warning("payload kept, its message did not settle", extra=_facts(ended))
 
     def _release(self, settled: list[_Ended]) -> list[_Ended]:
         """Release payloads, and return those to try again later."""
@@ -105,7 +121,7 @@ class Releaser:
             for ended in over:
                 if ended.claim.key in orphans:
                     self._tell([ended], orphans[ended.claim.key], begun_ns)
-        now = monotonic()
+        now = self._clock()
         for ended in settled:
             if ended.claim.key not in keys:
                 self._claimcheck.recorder.record(RELEASE_LAG_SECONDS, now - ended.since)
@@ -129,14 +145,10 @@ class Releaser:
         return {**about, "messaging.system": "aws_sqs"} if "sqs_message" in _delivery(ended) else about
 
     def _may_settle(self, ended: _Ended) -> bool:
-        if ended.message.acknowledged:
+        if getattr(ended.message, "unsettled", False):  # our SQS transport's messages know
             return False
-        unsettled = getattr(ended.message, "unsettled", False)  # our SQS transport's messages know
-        settling = getattr(ended.message, "settling", False)
-        if settling or (not unsettled and monotonic() - ended.since < PATIENCE_SECONDS):
-            return True
-        logger.warning("payload kept, its message did not settle", extra=_facts(ended))
-        return False
+        is_settling: bool = getattr(ended.message, "settling", False)
+        return is_settling or self._clock() - ended.since < PATIENCE_SECONDS
 
     def _run(self) -> None:
         is_last = False

@@ -171,3 +171,7 @@ class TestThreads(Life):
 
 class TestSolo(Life):
     pool = "solo"
+
+
+class TestGevent(Life):
+    pool = "gevent"

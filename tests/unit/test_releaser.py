@@ -67,6 +67,31 @@ def test_a_message_that_never_settles_keeps_its_payload(claimcheck, releaser, mo
     assert not releaser._ended
 
 
+def test_a_message_that_settles_while_it_is_looked_at_is_released(claimcheck, releaser):
+    """A message may settle at any moment, also between two looks at it: its payload goes."""
+    looks = iter([False, True])
+
+    class Settling:
+        acknowledged = property(lambda _: next(looks, True))
+
+    releaser.ended(Settling(), offloaded(claimcheck))
+    releaser.flush()
+    releaser.flush()
+
+    assert kept(claimcheck) == set()
+
+
+def test_a_message_that_cannot_settle_is_forgotten(claimcheck, releaser, caplog):
+    """Once SQS will never confirm a delete, the payload is kept, the log says so, and no memory is held."""
+    claim = offloaded(claimcheck)
+    releaser.ended(SimpleNamespace(acknowledged=False, settling=True, unsettled=True), claim)
+    releaser.flush()
+
+    assert kept(claimcheck) == {claim.key}
+    assert "payload kept, its message did not settle" in caplog.text
+    assert not releaser._ended
+
+
 def test_releases_go_in_batches(claimcheck, releaser, store):
     """2,500 payloads that settled together cost three calls."""
     for _ in range(2_500):

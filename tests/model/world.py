@@ -1,0 +1,239 @@
+"""All there is in the model: tasks, their messages and payloads, and the rules that hold at every step."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from simulated_sqs import DEAD_RETENTION_SECONDS, RETENTION_SECONDS, SQS, Stored
+from simulated_store import PREFIX, SimulatedStore
+from simulated_worker import Run, SteppedTransport, Worker
+from stepping import Actor, Clock, Fault, pause
+
+from pipeline.claim import Claim, new_key
+from pipeline.claimcheck import ClaimCheck
+from pipeline.codec import Codec
+from pipeline.errors import StoreError
+from pipeline.metrics import PAYLOADS_ORPHANED
+from pipeline.operations import sweep
+from pipeline.options import REUSE_SECONDS, Options
+from pipeline.publication import SHARED
+from pipeline.timechain import named_seconds
+from pipeline.wire import Wire
+
+ATTEMPTS = 4
+TICK_SECONDS = 0.06
+AGE = sweep.MARGIN + timedelta(
+    seconds=REUSE_SECONDS + named_seconds(RETENTION_SECONDS, DEAD_RETENTION_SECONDS, is_fifo=False)
+)
+
+
+@dataclass(eq=False)
+class Task:
+    """One call, whatever becomes of it."""
+
+    id: str
+    plan: list[str]
+    """How its executions end, one after the other."""
+    is_early: bool
+    """Whether its messages are acknowledged before it runs."""
+    is_shared: bool
+    """Whether two queues have a copy of its message."""
+    copies: list["Copy"] = field(default_factory=list)
+    executions: int = 0
+
+
+@dataclass(eq=False)
+class Copy:
+    """One message of a task."""
+
+    task: Task
+    claim: Claim
+    attempt: int
+    number: int
+    ended: bool = False
+    """Whether an execution has ended: with a result, or with a retry that was sent."""
+    is_final: bool = False
+    """Whether one has ended for good."""
+    gone: bool = True
+    """Whether SQS has deleted it, or it was never sent."""
+
+    def __repr__(self) -> str:
+        return f"{self.task.id} attempt {self.attempt}"
+
+
+class Numbers:
+    """Counts what is counted."""
+
+    is_heard = False
+
+    def __init__(self) -> None:
+        self.counts: Counter[Any] = Counter()
+
+    def record(self, metric: Any, value: float = 1, **_: str) -> None:
+        """Add it up."""
+        self.counts[metric] += value
+
+
+class World:
+    """SQS, a store, two workers, and what must never be."""
+
+    def __init__(self) -> None:
+        self.clock = SteppedTransport.time = Clock()
+        self.sqs = SQS(self.clock, self._check_delete, self._expired)
+        self.store = SimulatedStore(self.clock, self._check_release)
+        self.numbers = Numbers()
+        self.claimcheck = ClaimCheck(
+            self.store, Codec({}, "msgpack"), Options(), Wire.of("sqs", 0, whole=False), self.numbers
+        )
+        self.copies: list[Copy] = []
+        self.tasks: list[Task] = []
+        self.is_calm = False
+        self.sweeper = Actor("sweep", self._sweep)
+        self._time = Actor("time passes", lambda: self.wait(TICK_SECONDS))
+        self._started = 0
+        self.workers = [self._new_worker(), self._new_worker()]
+
+    def _new_worker(self) -> Worker:
+        self._started += 1
+        return Worker(f"worker {self._started}", self)
+
+    def actors(self) -> list[Actor]:
+        """Return all threads that have something to do now; time has, always."""
+        found = [actor for worker in self.workers for actor in worker.actors()]
+        return [*found, self._time] if self.sweeper.is_idle else [*found, self._time, self.sweeper]
+
+    # What happens.
+
+    def publish(self, plan: list[str], *, is_early: bool, is_shared: bool) -> None:
+        """Call a task."""
+        task = Task(f"task {len(self.tasks) + 1}", plan, is_early, is_shared)
+        self.tasks.append(task)
+        claim = self.offload()
+        for _ in range(2 if is_shared else 1):
+            self.send(task, claim, 0)
+
+    def offload(self) -> Claim:
+        """Put a payload away."""
+        claim = Claim(
+            store="default", key=new_key(PREFIX, self.clock.date), size_bytes=0, digest="blake3:" + "0" * 64,
+            codec="msgpack", compression="none", expanded_bytes=0, created=self.clock.date,
+        )  # fmt: skip
+        self.store.put(claim.key)
+        return claim
+
+    def send(self, task: Task, claim: Claim, attempt: int) -> Fault:
+        """Send one message of a task, and return what the sender is told."""
+        copy = Copy(task, claim, attempt, len(self.copies))
+        self.copies.append(copy)
+        task.copies.append(copy)
+        headers = {"id": task.id, "task": "t", "copy": copy.number, "retries": attempt}
+        if task.is_shared:
+            headers[SHARED] = True
+        body = {"body": "", "headers": headers, "properties": {"delivery_tag": "", "delivery_info": {}}}
+        return self.sqs.send(json.dumps(body), copy)
+
+    def next_outcome(self, copy: Copy) -> str:
+        """Return how the execution that runs now ends."""
+        task = copy.task
+        task.executions += 1
+        if self.is_calm or copy.attempt >= ATTEMPTS:
+            return "success"
+        return task.plan[(task.executions - 1) % len(task.plan)]
+
+    def note_end(self, copy: Copy, *, is_final: bool) -> None:
+        """Note that an execution's outcome is recorded."""
+        copy.ended = True
+        copy.is_final = copy.is_final or is_final
+
+    def replace(self, worker: Worker, end: Callable[[], None]) -> None:
+        """End a worker, and start another in its place."""
+        end()
+        self.workers[self.workers.index(worker)] = self._new_worker()
+
+    def end(self) -> None:
+        """End all workers."""
+        for worker in self.workers:
+            worker.kill()
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.clock.now += seconds
+        self.sqs.expire()
+
+    def _sweep(self) -> None:
+        pause("the sweep reads dead letters")
+        named = {each.about.claim.key for each in self.sqs.messages if each.is_dead}
+        swept = sweep.Swept()
+        found = sweep.orphans(self.store, sweep.Ages(AGE, AGE), named, swept, self.clock.date)
+        with suppress(StoreError):  # the operator sweeps again
+            for _ in sweep.delete(self.store, found, swept):
+                pass
+
+    # What must hold.
+
+    def is_over(self, task: Task) -> bool:
+        """Say whether a task has ended for good and the message of that end is gone: no other end counts."""
+        if task.is_shared:
+            return all(copy.gone for copy in task.copies)
+        return any(copy.is_final and copy.gone for copy in task.copies)
+
+    def _check_delete(self, message: Stored) -> None:
+        """Rule 1: a message goes only after an end was recorded, unless it is acknowledged early."""
+        copy = message.about
+        copy.gone = True
+        assert copy.ended or copy.task.is_early, f"message lost: {copy} was deleted, and nothing has ended"
+
+    def _expired(self, message: Stored) -> None:
+        message.about.gone = True
+
+    def _check_release(self, key: str) -> None:
+        """Rule 2: a payload goes only when no message and no execution needs it any more."""
+        for each in self.sqs.messages:
+            copy = each.about
+            assert copy.claim.key != key or self.is_over(copy.task), f"payload released, {copy} is in SQS"
+        for run in self.runs():
+            assert run.needs != key or self.is_over(run.copy.task), f"payload released, {run.copy} reads it"
+
+    def runs(self) -> list[Run]:
+        """Return the executions of now."""
+        return [run for worker in self.workers for run in worker.runs]
+
+    def check_rest(self) -> None:
+        """Rule 3, and the rest of rule 1, once everything has come to rest."""
+        self._come_to_rest()
+        for task in self.tasks:
+            assert self._is_accounted_for(task), f"task lost: {task.id}"
+        left = {
+            ended.key
+            for worker in self.workers
+            for ended in worker.ended
+            if ended.message.acknowledged and ended.key in self.store.written
+        }
+        assert len(left) <= self.numbers.counts[PAYLOADS_ORPHANED], (
+            "payload leaked: its message has settled, it is neither released nor counted as an orphan"
+        )
+        self.wait(2 * AGE.total_seconds())
+        self.sweeper.finish()
+        self.sweeper.step()
+        self.sweeper.finish()
+        assert not self.store.written, "payload leaked: the sweep has left it"
+
+    def _is_accounted_for(self, task: Task) -> bool:
+        is_dead = any(each.about.task is task for each in self.sqs.messages)
+        return is_dead or task.is_early or all(copy.gone for copy in task.copies)
+
+    def _come_to_rest(self) -> None:
+        self.is_calm = True
+        for _ in range(100):
+            for actor in self.actors():
+                actor.finish()
+                actor.step()
+                actor.finish()
+            if not self.sqs.has_live() and all(worker.is_at_rest for worker in self.workers):
+                return
+            self.wait(3)
+        raise AssertionError("the workers never come to rest")
