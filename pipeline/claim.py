@@ -30,6 +30,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec.structs import replace
 
+from pipeline.aws_limits import S3_KEY_LIMIT_BYTES, S3_OBJECT_LIMIT_BYTES
 from pipeline.errors import ClaimError
 
 VERSION = 1
@@ -38,16 +39,13 @@ VERSION = 1
 CONTENT_TYPE = "application/x-claimcheck"
 """Content type of a message body in this form."""
 
-SIZE_LIMIT_BYTES = 5 * 1024**4
-"""No claim may state a larger size. Source: Amazon S3 user guide, largest object (5 TiB)."""
-
 PAYLOADS = "v1/"
 RESULTS = "results/"
 """Where payloads of tasks and of results lie below the prefix: results have a lifetime of their own."""
 
 _KEY = re.compile(r"(results/)?v1/\d{4}/\d{2}/\d{2}/[0-9a-f]{40}\Z", re.ASCII)
 
-Size = Annotated[int, msgspec.Meta(ge=0, le=SIZE_LIMIT_BYTES)]
+Size = Annotated[int, msgspec.Meta(ge=0, le=S3_OBJECT_LIMIT_BYTES)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_.-]*\Z")]
 
 
@@ -70,7 +68,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, tag="claim"):
 
     store: Name
     """Alias of a store in the reader's own configuration."""
-    key: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+    key: Annotated[str, msgspec.Meta(min_length=1, max_length=S3_KEY_LIMIT_BYTES)]
     """Full key of the object, prefix included."""
     size_bytes: Size
     """Size of the object as it lies in the store."""

@@ -9,18 +9,13 @@ import boto3
 from botocore.config import Config
 
 from pipeline import aws
+from pipeline.aws_limits import CLOUDWATCH_CALL_LIMIT_BYTES, CLOUDWATCH_DATA_COUNT
 from pipeline.metrics import Series
 from pipeline.metrics.naming import NAMESPACE, checked_namespace, dimensions
 
 if TYPE_CHECKING:  # stubs are a development dependency
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_cloudwatch.type_defs import MetricDatumTypeDef
-
-DATA_PER_CALL = 1_000
-"""Most data in one call. Source: CloudWatch API Reference, PutMetricData."""
-
-CALL_LIMIT_BYTES = 1_000_000
-"""Largest call; 1 MB before compression, read strictly. Source: as above."""
 
 _ENVELOPE_BYTES = 700
 _NUMBER_BYTES = 120
@@ -91,12 +86,12 @@ def _datum(series: Series, now: datetime) -> "MetricDatumTypeDef":
 
 def _calls(data: "Iterator[MetricDatumTypeDef]") -> "Iterator[list[MetricDatumTypeDef]]":
     call: list[MetricDatumTypeDef] = []
-    room_bytes = CALL_LIMIT_BYTES
+    room_bytes = CLOUDWATCH_CALL_LIMIT_BYTES
     for datum in data:
         size_bytes = _size_bytes(datum)
-        if call and (len(call) == DATA_PER_CALL or size_bytes > room_bytes):
+        if call and (len(call) == CLOUDWATCH_DATA_COUNT or size_bytes > room_bytes):
             yield call
-            call, room_bytes = [], CALL_LIMIT_BYTES
+            call, room_bytes = [], CLOUDWATCH_CALL_LIMIT_BYTES
         call.append(datum)
         room_bytes -= size_bytes
     if call:

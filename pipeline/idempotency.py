@@ -24,6 +24,7 @@ from kombu.utils.json import dumps
 
 from pipeline import deferred, facts, log_lines, metrics, once, serializer
 from pipeline.attempt import Attempt
+from pipeline.aws_limits import SQS_VISIBILITY_LIMIT_SECONDS
 from pipeline.claim import Inline
 from pipeline.errors import PipelineError
 from pipeline.publication.reuse import reuses
@@ -38,9 +39,8 @@ logger = log_lines.logger(__name__)
 MARGIN_SECONDS = 60.0
 """Added to a hard time limit: clocks of two machines differ, and a process needs time to die."""
 
-LONGEST_SECONDS = 43_200.0
-"""How long a call without a hard time limit may be in progress: as long as SQS can hide its message. Source:
-SQS Developer Guide, "Amazon SQS visibility timeout", 12 hours."""
+LONGEST_SECONDS = float(SQS_VISIBILITY_LIMIT_SECONDS)
+"""How long a call without a hard time limit may be in progress: as long as SQS can hide its message."""
 
 
 class GivenBack(Reject, Ignore):  # type: ignore[misc] # Celery is untyped

@@ -7,13 +7,9 @@ from difflib import get_close_matches
 from math import inf
 from typing import TypedDict
 
+from pipeline.aws_limits import SQS_FORMER_MESSAGE_LIMIT_BYTES, SQS_MESSAGE_LIMIT_BYTES
+
 DAY_SECONDS = 86_400
-
-SQS_MESSAGE_LIMIT_BYTES = 1_048_576
-"""Largest SQS message, attributes included. Source: SQS API Reference, SendMessage (since August 2025)."""
-
-SQS_RETENTION_LIMIT_SECONDS = 14 * DAY_SECONDS
-"""Longest that SQS keeps a message. Source: SQS API Reference, MessageRetentionPeriod."""
 
 REUSE_SECONDS = DAY_SECONDS
 """A retry publishes its payload again if that is younger when the retry may run, and else stores it anew. So
@@ -35,10 +31,10 @@ class Options:
 
     alias: str = "default"
     """Name of the store in claims. Producers and workers must agree on it."""
-    threshold_bytes: int = 262_144
+    threshold_bytes: int = SQS_FORMER_MESSAGE_LIMIT_BYTES
     """A task body heavier than this on the wire is offloaded; 0 offloads every one. The default suits
     brokers that stop at 256 KiB; S3 becomes cheaper than SQS from 448 KiB on (docs/costs.md)."""
-    result_threshold_bytes: int = 262_144
+    result_threshold_bytes: int = SQS_FORMER_MESSAGE_LIMIT_BYTES
     """An encoded result larger than this is offloaded; 0 offloads every one."""
     broker_limit_bytes: int = SQS_MESSAGE_LIMIT_BYTES
     """Largest message that the broker takes; 262,144 for brokers that stop there."""

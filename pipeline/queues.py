@@ -14,6 +14,7 @@ from typing import Any, Self
 from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
 
+from pipeline.aws_limits import SQS_FIFO_SUFFIX
 from pipeline.transport import addressing
 from pipeline.transport.sqs_errors import ABSENT, code, meaning_of, remedy
 
@@ -48,7 +49,7 @@ class Queue:
     @property
     def is_fifo(self) -> bool:
         """Whether the queue keeps the order of its messages."""
-        return self.name.endswith(".fifo")
+        return self.name.endswith(SQS_FIFO_SUFFIX)
 
     @property
     def depth(self) -> int:

@@ -16,17 +16,16 @@ from datetime import timedelta
 from math import inf
 from typing import Any
 
-from pipeline.options import DAY_SECONDS, REUSE_SECONDS, SQS_RETENTION_LIMIT_SECONDS, Options
+from pipeline.aws_limits import (
+    SQS_FIFO_SUFFIX,
+    SQS_RETENTION_DEFAULT_SECONDS,
+    SQS_RETENTION_LIMIT_SECONDS,
+    SQS_VISIBILITY_LIMIT_SECONDS,
+)
+from pipeline.options import REUSE_SECONDS, Options
 
 _VISIBILITY_SECONDS = {"sqs": 60, "redis": 3_600}
 """Defaults of our SQS transport, and of Kombu's for Redis. Source: kombu 5.7.0, ``transport/redis.py``."""
-
-_EXTENDED_SECONDS = 43_200
-"""For how long our SQS transport's heartbeat can hide a message. Source: SQS Developer Guide, "Amazon SQS
-visibility timeout": 12 hours from its receipt."""
-
-_RETENTION_SECONDS = 4 * DAY_SECONDS
-"""Default of a new queue. Source: SQS API Reference, MessageRetentionPeriod."""
 
 
 def check_app(app: Any, options: Options, transport: str) -> None:
@@ -106,11 +105,11 @@ def _check_limits(who: str, soft: float | None, hard: float | None, conf: Any, t
 
 
 def _check_extended(who: str, longest: float) -> None:
-    if longest >= _EXTENDED_SECONDS:
+    if longest >= SQS_VISIBILITY_LIMIT_SECONDS:
         raise ValueError(
-            f"time chain broken for {who}: time limit {longest} s is not below the {_EXTENDED_SECONDS} s for "
-            "which SQS can hide a message, so a second worker would get it while the first runs it; lower "
-            "the limit"
+            f"time chain broken for {who}: time limit {longest} s is not below the "
+            f"{SQS_VISIBILITY_LIMIT_SECONDS} s for which SQS can hide a message, so a second worker would "
+            "get it while the first runs it; lower the limit"
         )
 
 
@@ -134,7 +133,7 @@ def _check_ttl(options: Options, conf: Any) -> None:
 def _needed_seconds(conf: Any) -> int:
     """Return for how long a message may name a payload once its task may run."""
     attributes = conf.broker_transport_options.get("sqs-creation-attributes") or {}
-    retention = int(attributes.get("MessageRetentionPeriod", _RETENTION_SECONDS))
+    retention = int(attributes.get("MessageRetentionPeriod", SQS_RETENTION_DEFAULT_SECONDS))
     return REUSE_SECONDS + named_seconds(retention, SQS_RETENTION_LIMIT_SECONDS, is_fifo=_has_fifo(conf))
 
 
@@ -142,7 +141,7 @@ def _has_fifo(conf: Any) -> bool:
     """Say whether the configuration names a FIFO queue. What a task or its caller names shows later."""
     predefined = conf.broker_transport_options.get("predefined_queues")
     named = (conf.task_default_queue, conf.task_queues, conf.task_routes, predefined)
-    return any(name.endswith(".fifo") for each in named for name in _texts(each))
+    return any(name.endswith(SQS_FIFO_SUFFIX) for each in named for name in _texts(each))
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -5,10 +5,11 @@ from typing import Any
 import msgspec
 import ormsgpack
 
+from pipeline.aws_limits import SQS_MESSAGE_LIMIT_BYTES
 from pipeline.codec.extensions import NAMES, OURS, PLAIN_NAMES, TYPED, TypedValues
 
-EMBED_LIMIT_BYTES = 786_432
-"""A larger ``embed`` is not decoded: as much as 1 MiB of base64 holds."""
+EMBED_LIMIT_BYTES = SQS_MESSAGE_LIMIT_BYTES // 4 * 3
+"""A larger ``embed`` is not decoded: it holds as much as base64 in the largest message."""
 
 EMBED_CONTAINERS = 65_536
 """An ``embed`` is not decoded that may hold more lists and dicts: of a byte, each makes 64 or more. Together

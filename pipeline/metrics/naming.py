@@ -6,6 +6,7 @@ Source: CloudWatch API Reference, PutMetricData and Dimension.
 import re
 from collections.abc import Iterator
 
+from pipeline.aws_limits import CLOUDWATCH_DIMENSION_LIMIT_CHARACTERS
 from pipeline.metrics.recorder import Series
 
 NAMESPACE = "ClaimCheck"
@@ -13,9 +14,6 @@ NAMESPACE = "ClaimCheck"
 
 DIMENSIONS = ("Queue", "Task")
 """Names of the dimensions, in the order in which they are sent."""
-
-DIMENSION_LIMIT_CHARACTERS = 1_024
-"""Longest value of a dimension, which is printable ASCII."""
 
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
@@ -37,4 +35,4 @@ def dimensions(series: Series) -> Iterator[tuple[str, str]]:
         # CloudWatch refuses a whole call for one such character.
         printable = _UNPRINTABLE.sub("?", value).strip().lstrip(":")
         if printable:
-            yield name, printable[:DIMENSION_LIMIT_CHARACTERS]
+            yield name, printable[:CLOUDWATCH_DIMENSION_LIMIT_CHARACTERS]

@@ -9,16 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pipeline.aws_limits import SQS_DEDUPLICATION_SECONDS
 from pipeline.operations import letters
 from pipeline.operations.letters import Letter
 from pipeline.operations.messages import TOO_LONG, Holding, Received, held, send
 from pipeline.operations.outcome import Outcome
 from pipeline.operations.payloads import Payloads
 from pipeline.queues import Queue, Queues
-
-DEDUPLICATION = timedelta(minutes=5)
-"""A FIFO queue accepts and drops what carries a deduplication id that it has seen so lately. Source: SQS
-developer guide, "Exactly-once processing in Amazon SQS"."""
 
 SAMPLE_COUNT = 100
 """So many messages are looked at to find the oldest of a dead-letter queue."""
@@ -247,7 +244,8 @@ def _keep_unseen(outcome: Outcome, dead: DeadLetterQueue, seen: int) -> None:
 
 
 def _is_fresh(letter: Letter) -> bool:
-    return letter.sent is None or datetime.now(UTC) - letter.sent < DEDUPLICATION
+    remembered = timedelta(seconds=SQS_DEDUPLICATION_SECONDS)
+    return letter.sent is None or datetime.now(UTC) - letter.sent < remembered
 
 
 def _names(dead: DeadLetterQueue) -> set[str]:

@@ -14,6 +14,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from pipeline.aws_limits import SQS_LIST_COUNT
 from pipeline.queues import Queues
 from pipeline.transport.addressing import LISTENER
 from pipeline.transport.listeners import RENEWED
@@ -22,7 +23,7 @@ from pipeline.transport.sqs_errors import ABSENT, code, meaning_of
 STALE_SECONDS = 900
 """Since when nobody must have renewed a queue: seven times in a row."""
 
-PAGES = {"PageSize": 1_000}
+PAGES = {"PageSize": SQS_LIST_COUNT}
 """SQS names a thousand queues, and says that there are more only where it was told how many to name. Source:
 SQS API Reference, ListQueues."""
 

@@ -10,10 +10,8 @@ from typing import Any
 
 from botocore import xform_name
 
+from pipeline.aws_limits import SQS_BATCH_COUNT
 from pipeline.queues import Queue, QueueError, asked
-
-BATCH_COUNT = 10
-"""Most messages of one call. Source: SQS API Reference, ReceiveMessage."""
 
 HOLD_SECONDS = 120
 """How long a message that is being looked at stays invisible, and again whenever half of that is over; it is
@@ -103,7 +101,7 @@ class Holding:
         with asked(self._queue.name, "ReceiveMessage"):
             answer = self._queue.client.receive_message(
                 QueueUrl=self._queue.url,
-                MaxNumberOfMessages=BATCH_COUNT,
+                MaxNumberOfMessages=SQS_BATCH_COUNT,
                 VisibilityTimeout=HOLD_SECONDS,
                 WaitTimeSeconds=WAIT_SECONDS,
                 AttributeNames=["All"],
@@ -169,7 +167,8 @@ class Holding:
 
 
 def _tens(message_ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (message_ids[start : start + BATCH_COUNT] for start in range(0, len(message_ids), BATCH_COUNT))
+    starts = range(0, len(message_ids), SQS_BATCH_COUNT)
+    return (message_ids[start : start + SQS_BATCH_COUNT] for start in starts)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Permissions of a queue, tried with calls that cannot act.
 
 Each call carries a value that SQS must refuse. Who may not make it hears that, and who may hears of the
-value. Nothing is received, hidden, deleted or sent either way. Source of the limits: SQS API Reference.
+value. Nothing is received, hidden, deleted or sent either way.
 It was not tried on AWS itself whether SQS looks at the permission first; stand-ins look at none.
 """
 
@@ -11,14 +11,15 @@ from typing import Any
 from botocore import xform_name
 from botocore.exceptions import ClientError
 
+from pipeline.aws_limits import SQS_BATCH_COUNT, SQS_DELAY_LIMIT_SECONDS
 from pipeline.queues import Queue, asked
 from pipeline.transport.sqs_errors import DENIED, meaning_of
 
 _PROBES: dict[str, dict[str, Any]] = {
-    "ReceiveMessage": {"MaxNumberOfMessages": 11},  # ten at most
+    "ReceiveMessage": {"MaxNumberOfMessages": SQS_BATCH_COUNT + 1},
     "DeleteMessage": {"ReceiptHandle": "claimcheck"},
     "ChangeMessageVisibility": {"ReceiptHandle": "claimcheck", "VisibilityTimeout": 0},
-    "SendMessage": {"MessageBody": "\x01", "DelaySeconds": 901},  # no such character, and 900 at most
+    "SendMessage": {"MessageBody": "\x01", "DelaySeconds": SQS_DELAY_LIMIT_SECONDS + 1},  # no such character
 }
 
 

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline import timechain
+from pipeline.aws_limits import SQS_RETENTION_DEFAULT_SECONDS, SQS_RETENTION_LIMIT_SECONDS
 from pipeline.claimcheck import ClaimCheck
 from pipeline.operations.check import Check
 from pipeline.operations.permissions import denied
-from pipeline.options import DAY_SECONDS, SQS_RETENTION_LIMIT_SECONDS
+from pipeline.options import DAY_SECONDS
 from pipeline.queues import Queue, QueueError, Queues
 from pipeline.transport.addressing import MAX_RECEIVE_COUNT, dead_letter_name
-
-QUEUE_SECONDS = 4 * DAY_SECONDS
-"""What SQS itself gives a queue as retention. Source: SQS API Reference, CreateQueue."""
 
 
 def check_queues(app: Any, claimcheck: ClaimCheck, program: str) -> Iterator[Check]:
@@ -85,7 +83,7 @@ def _check_retention(queue: Queue, dead: Queue) -> Check:
     command = _set(dead, MessageRetentionPeriod=SQS_RETENTION_LIMIT_SECONDS)
     if kept >= SQS_RETENTION_LIMIT_SECONDS:
         fix = "SQS keeps nothing longer, so let the queue keep messages for less:"
-        command = _set(queue, MessageRetentionPeriod=QUEUE_SECONDS)
+        command = _set(queue, MessageRetentionPeriod=SQS_RETENTION_DEFAULT_SECONDS)
     return Check(f"retention of {queue.name}", kept > waiting, said, fix, command)
 
 

@@ -22,18 +22,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pipeline.aws_limits import S3_DELETE_COUNT, SQS_FIFO_SUFFIX, SQS_RETENTION_LIMIT_SECONDS
 from pipeline.claim import check_key, day_of, is_result
 from pipeline.errors import ClaimError
-from pipeline.options import REUSE_SECONDS, SQS_RETENTION_LIMIT_SECONDS
+from pipeline.options import REUSE_SECONDS
 from pipeline.queues import Queue, Queues
 from pipeline.store import Store, StoredObject
 from pipeline.timechain import named_seconds, result_seconds
 
 MARGIN = timedelta(days=1)
 """Added to the least age unless one is asked for: clocks differ, and of an ETA a key tells only the day."""
-
-BATCH_COUNT = 1_000
-"""Keys of one delete. Source: S3 API Reference, DeleteObjects."""
 
 
 @dataclass(slots=True)
@@ -80,7 +78,7 @@ def _messages_seconds(queue: Queue, dead: Queue | None) -> int:
 def _unknown_seconds(name: str) -> int:
     """Return the most for a queue that is not there today: nothing is known of yesterday."""
     longest = SQS_RETENTION_LIMIT_SECONDS
-    return named_seconds(longest, longest, is_fifo=name.endswith(".fifo"))
+    return named_seconds(longest, longest, is_fifo=name.endswith(SQS_FIFO_SUFFIX))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +129,7 @@ def delete(store: Store, found: Iterator[StoredObject], swept: Swept) -> Iterato
     batch: list[str] = []
     for orphan in found:
         batch.append(orphan.key)
-        if len(batch) == BATCH_COUNT:
+        if len(batch) == S3_DELETE_COUNT:
             yield _delete(store, batch, swept)
             batch = []
     if batch:

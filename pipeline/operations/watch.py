@@ -12,6 +12,7 @@ from itertools import islice
 from time import monotonic
 from typing import Any
 
+from pipeline.aws_limits import S3_LIST_COUNT
 from pipeline.queues import Queue, Queues
 from pipeline.store import Store
 
@@ -22,10 +23,7 @@ RATE_SECONDS = 60.0
 """A rate is that of the last minute: SQS's numbers are approximate, and settle within a minute. Source: SQS
 API Reference, GetQueueAttributes."""
 
-PAGE_OBJECTS = 1_000
-"""Keys in one ListObjectsV2. Source: S3 API Reference."""
-
-LISTED_OBJECTS = 10 * PAGE_OBJECTS
+LISTED_OBJECTS = 10 * S3_LIST_COUNT
 """How much of the store is listed: a full listing of a million payloads would be a thousand calls."""
 
 LISTING_SECONDS = 60.0
@@ -185,7 +183,7 @@ class StoreLook:
         for stored in islice(self._store.list("v1/"), LISTED_OBJECTS):
             objects, size_bytes = objects + 1, size_bytes + stored.size_bytes
             oldest = min(oldest or stored.modified, stored.modified)
-        self.calls += max(-(-objects // PAGE_OBJECTS), 1)
+        self.calls += max(-(-objects // S3_LIST_COUNT), 1)
         return Stored(objects, size_bytes, objects < LISTED_OBJECTS, oldest)
 
 

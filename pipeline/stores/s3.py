@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 from botocore.exceptions import ClientError
 
+from pipeline.aws_limits import S3_DELETE_COUNT
 from pipeline.errors import PayloadMissingError, StoreDeniedError, StoreError, StoreUnavailableError
 from pipeline.store import StoredObject
 from pipeline.stores.s3_client import ClientPerProcess
@@ -32,9 +33,6 @@ attempts of ten seconds fit the 30 that a task waits for its store (``Options.st
 
 SINGLE_PUT_LIMIT_BYTES = 16 * 1024**2
 """A larger payload goes in parts. Below that the two requests around the parts cost more than parts gain."""
-
-DELETE_LIMIT_COUNT = 1_000
-"""Keys in one DeleteObjects. Source: S3 API Reference, DeleteObjects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +179,8 @@ class S3Store:
             StoreUnavailableError: S3 does not answer; some of the keys may be gone.
         """
         left: dict[str, StoreError] = {}
-        for start in range(0, len(keys), DELETE_LIMIT_COUNT):
-            left |= self._delete_batch(keys[start : start + DELETE_LIMIT_COUNT])
+        for start in range(0, len(keys), S3_DELETE_COUNT):
+            left |= self._delete_batch(keys[start : start + S3_DELETE_COUNT])
         return left
 
     def _delete_batch(self, keys: Sequence[str]) -> dict[str, StoreError]:

@@ -10,17 +10,13 @@ from blake3 import blake3
 from botocore.exceptions import ClientError
 
 from pipeline import log_lines
+from pipeline.aws_limits import SQS_FIFO_SUFFIX, SQS_NAME_LIMIT_CHARACTERS, SQS_RETENTION_LIMIT_SECONDS
 from pipeline.transport.sqs_errors import PRESENT, code, meaning_of
 
 logger = log_lines.logger(__name__)
 
-FIFO = ".fifo"
 DEAD_LETTERS = "-dlq"
 LISTENER = "claimcheck-listener-"
-NAME_LIMIT = 80
-"""Longest name. Source: SQS API Reference, CreateQueue."""
-RETENTION_SECONDS = 1_209_600
-"""Longest that SQS keeps a message: 14 days. Source: SQS API Reference, MessageRetentionPeriod."""
 MAX_RECEIVE_COUNT = 5
 
 _SHARED = ("Fifo", "Deduplication", "Kms", "SqsManaged")
@@ -28,7 +24,8 @@ _SHARED = ("Fifo", "Deduplication", "Kms", "SqsManaged")
 needs ``DeduplicationScope``. Source: SQS API Reference, CreateQueue."""
 
 _PASSING = re.compile(
-    r"(celery-pidbox|-dlq|-dlq\.fifo)$|^(.*-)?(claimcheck-listener|celeryev|bcast|amq-gen)[-.]"
+    rf"(celery-pidbox|{DEAD_LETTERS}({re.escape(SQS_FIFO_SUFFIX)})?)$"
+    r"|^(.*-)?(claimcheck-listener|celeryev|bcast|amq-gen)[-.]"
     r"|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 )
 """Names of queues that live as long as one process, as Celery and Kombu make them, and of our own DLQs:
@@ -95,14 +92,14 @@ def listener_name(prefix: str, name: str, *, is_new: bool = False) -> str:
     """
     whole = f"{prefix}{LISTENER}{name}"
     if is_new:
-        return f"{whole[: NAME_LIMIT - 9]}-{uuid4().hex[:8]}"
-    return _shortened(whole, NAME_LIMIT)
+        return f"{whole[: SQS_NAME_LIMIT_CHARACTERS - 9]}-{uuid4().hex[:8]}"
+    return _shortened(whole, SQS_NAME_LIMIT_CHARACTERS)
 
 
 def dead_letter_name(name: str) -> str:
     """Return the name of a queue's dead-letter queue; that of a FIFO queue must be FIFO too."""
-    suffix = DEAD_LETTERS + (FIFO if name.endswith(FIFO) else "")
-    return _shortened(name.removesuffix(FIFO), NAME_LIMIT - len(suffix)) + suffix
+    suffix = DEAD_LETTERS + (SQS_FIFO_SUFFIX if name.endswith(SQS_FIFO_SUFFIX) else "")
+    return _shortened(name.removesuffix(SQS_FIFO_SUFFIX), SQS_NAME_LIMIT_CHARACTERS - len(suffix)) + suffix
 
 
 def _shortened(name: str, length: int) -> str:
@@ -113,7 +110,7 @@ def _shortened(name: str, length: int) -> str:
 def new_attributes(name: str, visibility_seconds: int) -> dict[str, str]:
     """Return what Kombu makes a queue with."""
     attributes = {"VisibilityTimeout": str(visibility_seconds)}
-    return {**attributes, "FifoQueue": "true"} if name.endswith(FIFO) else attributes
+    return {**attributes, "FifoQueue": "true"} if name.endswith(SQS_FIFO_SUFFIX) else attributes
 
 
 def creation_attributes(
@@ -166,7 +163,7 @@ def dead_letter_queue(
 
 def _created(client: Any, name: str, attributes: Mapping[str, str], tags: Mapping[str, str]) -> str:
     wanted = {key: value for key, value in attributes.items() if key.startswith(_SHARED)}
-    wanted["MessageRetentionPeriod"] = str(RETENTION_SECONDS)
+    wanted["MessageRetentionPeriod"] = str(SQS_RETENTION_LIMIT_SECONDS)
     options = {"tags": dict(tags)} if tags else {}
     try:
         url = client.create_queue(QueueName=name, Attributes=wanted, **options)["QueueUrl"]

@@ -30,7 +30,7 @@ def keep_fresh(client: Any, role_arn: str, token_seconds: int, buffer_seconds: i
     Args:
         client: safe for any thread after this as before.
         role_arn: the role, to be assumed again by the thread that needs credentials.
-        token_seconds: how long they are good. Source: STS API Reference, AssumeRole: 900 at least.
+        token_seconds: how long they are good.
         buffer_seconds: how long before their end they are renewed; ignored, as by Kombu, unless it is less.
     """
     margin = max(buffer_seconds if buffer_seconds < token_seconds else 0, MARGIN_SECONDS)

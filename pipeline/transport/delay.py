@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-LIMIT_SECONDS = 900
-"""Longest ``DelaySeconds``."""
+from pipeline.aws_limits import SQS_DELAY_LIMIT_SECONDS
+
 RETRY_SECONDS = 1
 """How long a retry stays away at least. Celery sends it first and then stores RETRY, after a look whether
 SUCCESS is there; a retry that runs to its end in between has its SUCCESS overwritten, and whoever waits for
@@ -30,7 +30,7 @@ def delay_seconds(headers: Mapping[str, Any] | None, kept_seconds: int = 0) -> i
     headers = headers or {}
     wait = math.ceil(remaining_seconds(headers))
     soonest = RETRY_SECONDS if headers.get("retries") else 0
-    return min(wait, LIMIT_SECONDS) if wait > max(kept_seconds, soonest) else soonest
+    return min(wait, SQS_DELAY_LIMIT_SECONDS) if wait > max(kept_seconds, soonest) else soonest
 
 
 def remaining_seconds(headers: Mapping[str, Any]) -> float:

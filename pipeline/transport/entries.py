@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import ParamValidationError
 
+from pipeline.aws_limits import SQS_FIFO_SUFFIX
 from pipeline.publication import Publication
-from pipeline.transport.addressing import FIFO
 from pipeline.transport.answers import refused
 from pipeline.transport.sqs_errors import FAILURES, TOO_LONG, code, meaning_of, meaning_of_code
 from pipeline.wire import attributes_bytes
@@ -61,7 +61,7 @@ class Entry:
     @property
     def sequence(self) -> tuple[str, str] | None:
         """What it must not be overtaken in: the message group of a FIFO queue."""
-        return (self.url, self.options["MessageGroupId"]) if self.url.endswith(FIFO) else None
+        return (self.url, self.options["MessageGroupId"]) if self.url.endswith(SQS_FIFO_SUFFIX) else None
 
     def fails(self, why: str, *, is_certain: bool) -> None:
         """Note that an attempt has failed."""

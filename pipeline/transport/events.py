@@ -22,9 +22,10 @@ from kombu.utils.json import dumps
 from kombu.utils.uuid import uuid
 
 from pipeline import log_lines
+from pipeline.aws_limits import SNS_MESSAGE_LIMIT_BYTES
 from pipeline.transport.complaint import complain
 from pipeline.transport.sqs_errors import FAILURES
-from pipeline.transport.topics import LIMIT_BYTES, Topic
+from pipeline.transport.topics import Topic
 
 logger = log_lines.logger(__name__)
 
@@ -203,7 +204,7 @@ class Outbox:
 
     def _publish(self, batch: list[Event]) -> None:
         topic, message = batch[0].topic, message_of(batch)
-        if len(message.encode()) > LIMIT_BYTES:
+        if len(message.encode()) > SNS_MESSAGE_LIMIT_BYTES:
             self._dropped_count += len(batch)
             logger.warning("event dropped: its %d characters are more than SNS takes", len(message))
         elif self._audience.listens(topic):

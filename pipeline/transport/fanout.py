@@ -14,6 +14,7 @@ from kombu.utils.json import dumps
 from kombu.utils.objects import cached_property
 
 from pipeline import log_lines
+from pipeline.aws_limits import SQS_FIFO_SUFFIX
 from pipeline.publication import current
 from pipeline.transport import addressing, control
 from pipeline.transport.answers import NotRoutedError
@@ -88,7 +89,7 @@ class FanoutChannel(PublishingChannel):
 
     def _put_fanout(self, exchange: str, message: dict[str, Any], routing_key: str, **kwargs: Any) -> None:
         properties = message.get("properties", {})
-        if exchange.endswith(addressing.FIFO) or properties.get("message_attributes"):
+        if exchange.endswith(SQS_FIFO_SUFFIX) or properties.get("message_attributes"):
             super()._put_fanout(exchange, message, routing_key, **kwargs)
         elif exchange == self.event_exchange:
             self._put_event(exchange, message)

@@ -13,6 +13,7 @@ from time import sleep
 from typing import ClassVar
 
 from pipeline import log_lines
+from pipeline.aws_limits import SQS_VISIBILITY_LIMIT_SECONDS
 from pipeline.transport.brief import BriefClients
 from pipeline.transport.held import Delivery, Held, batches, entries, failures
 from pipeline.transport.redelivery import return_to_queue
@@ -20,8 +21,6 @@ from pipeline.transport.sqs_errors import FAILURES, STALE, code, meaning_of_code
 
 logger = log_lines.logger(__name__)
 
-LIMIT_SECONDS = 43_200
-"""Longest time from receipt for which SQS hides a message. Source: SQS API, ChangeMessageVisibility."""
 TICK_SECONDS = 0.25
 RETRY_SECONDS = 5.0
 
@@ -138,4 +137,5 @@ class Heartbeat:
 
 
 def _remaining(delivery: Delivery, now: float) -> int:
-    return max(min(delivery.visibility_seconds, int(LIMIT_SECONDS - (now - delivery.received))), 0)
+    left = int(SQS_VISIBILITY_LIMIT_SECONDS - (now - delivery.received))
+    return max(min(delivery.visibility_seconds, left), 0)

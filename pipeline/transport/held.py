@@ -7,10 +7,8 @@ from itertools import islice
 from time import monotonic
 from typing import Any
 
+from pipeline.aws_limits import SQS_BATCH_COUNT
 from pipeline.transport.message import Message
-
-BATCH = 10
-"""Most entries of one batch call. Source: SQS API Reference, DeleteMessageBatch."""
 
 UNREAD = Message.__new__(Message)
 """Stands for a message that has arrived and that nobody has looked at yet."""
@@ -94,7 +92,7 @@ def batches(deliveries: Iterable[Delivery]) -> Iterator[list[Delivery]]:
         by_queue.setdefault(delivery.queue_url, []).append(delivery)
     for of_queue in by_queue.values():
         rest = iter(of_queue)
-        while batch := list(islice(rest, BATCH)):
+        while batch := list(islice(rest, SQS_BATCH_COUNT)):
             yield batch
 
 

@@ -23,17 +23,17 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from pipeline import log_lines
+from pipeline.aws_limits import (
+    SQS_RETENTION_LEAST_SECONDS,
+    SQS_RETENTION_LIMIT_SECONDS,
+    SQS_VISIBILITY_LIMIT_SECONDS,
+)
 from pipeline.transport.complaint import complain
 from pipeline.transport.sqs_errors import ABSENT, FAILURES, code, meaning_of
 from pipeline.transport.topics import Topic
 
 logger = log_lines.logger(__name__)
 
-RETENTION_SECONDS = 60
-"""Shortest and longest that SQS keeps messages. Source: SQS API Reference, MessageRetentionPeriod."""
-RETENTION_LIMIT_SECONDS = 1_209_600
-HIDDEN_SECONDS = 43_200
-"""Longest visibility timeout."""
 RENEW_SECONDS = 120.0
 RENEWED, OWNER = "claimcheck-renewed", "claimcheck-owner"
 """Tags: when the listener was last seen alive, in seconds since 1970; and who it is."""
@@ -44,8 +44,8 @@ Clients = Callable[[], tuple[Any, Any]]
 
 def retention_seconds(message_ttl_seconds: float | None) -> int:
     """Return how long a listener's queue keeps what nobody fetches."""
-    wanted = int(message_ttl_seconds or RETENTION_SECONDS)
-    return max(RETENTION_SECONDS, min(wanted, RETENTION_LIMIT_SECONDS))
+    wanted = int(message_ttl_seconds or SQS_RETENTION_LEAST_SECONDS)
+    return max(SQS_RETENTION_LEAST_SECONDS, min(wanted, SQS_RETENTION_LIMIT_SECONDS))
 
 
 @dataclass(eq=False)
@@ -138,7 +138,7 @@ class Listener:
     def _attributes(self) -> dict[str, str]:
         attributes = {
             "MessageRetentionPeriod": str(self.retention_seconds),
-            "VisibilityTimeout": str(HIDDEN_SECONDS),
+            "VisibilityTimeout": str(SQS_VISIBILITY_LIMIT_SECONDS),
             "SqsManagedSseEnabled": "true",
         }
         return attributes if self.topic is None else {**attributes, "Policy": _policy(self.topic.arn)}

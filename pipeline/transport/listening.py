@@ -19,12 +19,12 @@ from kombu.transport.SQS import Channel as SQSChannel
 from kombu.transport.SQS.exceptions import UndefinedQueueException
 from kombu.utils.objects import cached_property
 
+from pipeline.aws_limits import SQS_BATCH_COUNT
 from pipeline.transport import addressing, control
 from pipeline.transport.brief import brief
 from pipeline.transport.complaint import complain
 from pipeline.transport.events import Audience
 from pipeline.transport.fanout import FanoutChannel
-from pipeline.transport.held import BATCH
 from pipeline.transport.listeners import Clients, Listener, retention_seconds
 from pipeline.transport.sqs_errors import ABSENT, FAILURES, code, meaning_of
 
@@ -207,7 +207,7 @@ class ListeningChannel(FanoutChannel):
         if control.is_reply_queue(queue) and self._timeout is not None:
             seconds = min(seconds, max(math.ceil(self._timeout), 1))
         return listener.sqs.receive_message(
-            QueueUrl=listener.url, MaxNumberOfMessages=BATCH, WaitTimeSeconds=seconds
+            QueueUrl=listener.url, MaxNumberOfMessages=SQS_BATCH_COUNT, WaitTimeSeconds=seconds
         )
 
     def _schedule_queue(self, queue: str) -> None:

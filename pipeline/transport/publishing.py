@@ -9,6 +9,7 @@ from kombu.transport.SQS import Channel as SQSChannel
 from kombu.utils.objects import cached_property
 
 from pipeline import aws
+from pipeline.aws_limits import SQS_FIFO_SUFFIX, STS_SESSION_LEAST_SECONDS
 from pipeline.publication import SHARED, current
 from pipeline.transport import addressing
 from pipeline.transport.answers import refused
@@ -60,7 +61,7 @@ class PublishingChannel(SQSChannel):
 
     def _put(self, queue: str, message: dict[str, Any], **kwargs: Any) -> None:
         properties = message.setdefault("properties", {})
-        if queue.endswith(addressing.FIFO):
+        if queue.endswith(SQS_FIFO_SUFFIX):
             if content := addressing.deduplication_id(message):  # else Kombu's own, a random one
                 properties.setdefault("MessageDeduplicationId", content)
         elif delay := delay_seconds(message.get("headers"), self._kept_seconds):
@@ -118,7 +119,8 @@ class PublishingChannel(SQSChannel):
 
     def _keep_fresh(self, client: Any) -> None:
         options = self.transport_options
-        seconds, buffer_seconds = options.get("sts_token_timeout", 900), options.get("sts_token_buffer_time")
+        seconds = options.get("sts_token_timeout", STS_SESSION_LEAST_SECONDS)
+        buffer_seconds = options.get("sts_token_buffer_time")
         if role := options.get("sts_role_arn"):
             keep_fresh(client, role, seconds, buffer_seconds or 0)
 

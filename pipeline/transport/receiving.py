@@ -20,7 +20,8 @@ from kombu.asynchronous.aws.sqs.connection import AsyncSQSConnection
 from kombu.utils.objects import cached_property
 
 from pipeline import aws, log_lines
-from pipeline.transport.addressing import FIFO, LISTENER
+from pipeline.aws_limits import SQS_FIFO_SUFFIX
+from pipeline.transport.addressing import LISTENER
 from pipeline.transport.brief import brief
 from pipeline.transport.curl import Client, Connection
 from pipeline.transport.listening import ListeningChannel
@@ -124,7 +125,7 @@ def _count(queue: str, wanted: int) -> int:
     an answer with one message leaves the order to SQS: the next one of a group comes when this one is deleted
     or shown again, to whatever worker. Source: SQS Developer Guide, "FIFO queue delivery logic".
     """
-    return 1 if queue.endswith(FIFO) else wanted
+    return 1 if queue.endswith(SQS_FIFO_SUFFIX) else wanted
 
 
 class RefusedError(Empty):

@@ -17,15 +17,13 @@ from typing import Any, NamedTuple
 from kombu.exceptions import OperationalError
 
 from pipeline import log_lines
+from pipeline.aws_limits import SQS_BATCH_COUNT, SQS_MESSAGE_LIMIT_BYTES
 from pipeline.publication import Publication
 from pipeline.transport import lingering
 from pipeline.transport.entries import Entry, is_for_one, send
-from pipeline.transport.held import BATCH
 
 logger = log_lines.logger(__name__)
 
-LIMIT_BYTES = 1_048_576
-"""Largest call, all its messages together, since August 2025. Source: SQS API Reference, SendMessageBatch."""
 ATTEMPTS = 4
 BACKOFF_SECONDS = 0.1
 
@@ -64,7 +62,7 @@ class Batch:
     """
 
     def __init__(self, limit_bytes: int, give_up: GiveUp) -> None:
-        self._limit_bytes = min(limit_bytes, LIMIT_BYTES)
+        self._limit_bytes = min(limit_bytes, SQS_MESSAGE_LIMIT_BYTES)
         self._give_up = give_up
         self._owner = _thread()
         self._is_open = True
@@ -162,7 +160,7 @@ class Batch:
         waiting = self._waiting.get(url, [])
         count = self._fitting(waiting)
         is_due = waiting and monotonic() - waiting[0].since >= lingering.SECONDS
-        if count == len(waiting) < BATCH and not (is_last or is_due):
+        if count == len(waiting) < SQS_BATCH_COUNT and not (is_last or is_due):
             return []
         self._waiting[url] = waiting[count:]
         return waiting[:count]
@@ -173,13 +171,13 @@ class Batch:
         Of a FIFO queue's message group it carries one message alone: SQS may refuse that and take the next.
         """
         size_bytes, sequences = 0, set[tuple[str, str]]()
-        for count, entry in enumerate(entries[:BATCH]):
+        for count, entry in enumerate(entries[:SQS_BATCH_COUNT]):
             size_bytes += entry.size_bytes
             if count and (size_bytes > self._limit_bytes or entry.sequence in sequences):
                 return count
             if entry.sequence:
                 sequences.add(entry.sequence)
-        return min(len(entries), BATCH)
+        return min(len(entries), SQS_BATCH_COUNT)
 
     def _send(self, call: list[Entry]) -> None:
         """Send one call, more than once if need be, and note whether nothing of it was sent."""

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pipeline import log_lines
-from pipeline.transport.addressing import FIFO
-from pipeline.transport.held import BATCH, Delivery, Held, entries, failures
+from pipeline.aws_limits import SQS_BATCH_COUNT, SQS_FIFO_SUFFIX
+from pipeline.transport.held import Delivery, Held, entries, failures
 from pipeline.transport.sqs_errors import STALE, code, meaning_of_code
 
 logger = log_lines.logger(__name__)
@@ -39,7 +39,7 @@ class _Waiting:
 
     def __post_init__(self) -> None:
         # The next message of a FIFO queue's group waits for this delete.
-        self.due = self.since + (0 if self.delivery.queue_url.endswith(FIFO) else COLLECT_SECONDS)
+        self.due = self.since + (0 if self.delivery.queue_url.endswith(SQS_FIFO_SUFFIX) else COLLECT_SECONDS)
 
     def put_off(self, now: float) -> None:
         """Try again later: twice as late each time, with jitter."""
@@ -128,9 +128,9 @@ class Settler:
     def _take(self) -> list[_Waiting]:
         now = self._held.clock()
         for url, waiting in self._waiting.items():
-            ready = [it for it in waiting if not it.attempts or it.due <= now][:BATCH]
+            ready = [it for it in waiting if not it.attempts or it.due <= now][:SQS_BATCH_COUNT]
             is_due = any(it.due <= now for it in ready) or (self._flushers and ready)
-            if is_due or len(ready) == BATCH:
+            if is_due or len(ready) == SQS_BATCH_COUNT:
                 self._waiting[url] = [it for it in waiting if it not in ready]
                 return ready
         return []

@@ -12,9 +12,6 @@ from botocore.exceptions import ClientError
 
 from pipeline.transport.sqs_errors import ABSENT, meaning_of
 
-LIMIT_BYTES = 262_144
-"""Largest message. Source: SNS API Reference, Publish."""
-
 
 class Topic:
     """One topic, as far as this process knows it. Any thread may use it.

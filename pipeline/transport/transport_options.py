@@ -7,6 +7,14 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from pipeline.aws_limits import (
+    SQS_RECEIVE_COUNT_LIMIT,
+    SQS_VISIBILITY_LIMIT_SECONDS,
+    SQS_WAIT_LIMIT_SECONDS,
+    STS_SESSION_LEAST_SECONDS,
+    STS_SESSION_LIMIT_SECONDS,
+)
+
 
 class _Range(NamedTuple):
     """The numbers that an option may be."""
@@ -17,25 +25,21 @@ class _Range(NamedTuple):
     is_whole: bool = True
 
 
-_HIDDEN_LIMIT = 43_200
-
 _NUMBERS: Mapping[str, _Range] = {
-    "visibility_timeout": _Range(1, _HIDDEN_LIMIT, "seconds"),
-    "wait_time_seconds": _Range(0, 20, "seconds"),
+    "visibility_timeout": _Range(1, SQS_VISIBILITY_LIMIT_SECONDS, "seconds"),
+    "wait_time_seconds": _Range(0, SQS_WAIT_LIMIT_SECONDS, "seconds"),
     "polling_interval": _Range(0, math.inf, "seconds", is_whole=False),
-    "max_receive_count": _Range(1, 1_000, "deliveries"),
-    "redelivery_floor_seconds": _Range(0, _HIDDEN_LIMIT, "seconds"),
-    "redelivery_step_seconds": _Range(0, _HIDDEN_LIMIT, "seconds"),
-    "redelivery_limit_seconds": _Range(0, _HIDDEN_LIMIT, "seconds"),
+    "max_receive_count": _Range(1, SQS_RECEIVE_COUNT_LIMIT, "deliveries"),
+    "redelivery_floor_seconds": _Range(0, SQS_VISIBILITY_LIMIT_SECONDS, "seconds"),
+    "redelivery_step_seconds": _Range(0, SQS_VISIBILITY_LIMIT_SECONDS, "seconds"),
+    "redelivery_limit_seconds": _Range(0, SQS_VISIBILITY_LIMIT_SECONDS, "seconds"),
     "health_seconds": _Range(0, math.inf, "seconds", is_whole=False),
     "eta_in_worker_seconds": _Range(0, math.inf, "seconds"),
     "event_gather_seconds": _Range(0, math.inf, "seconds", is_whole=False),
-    "sts_token_timeout": _Range(900, _HIDDEN_LIMIT, "seconds"),
-    "sts_token_buffer_time": _Range(0, _HIDDEN_LIMIT, "seconds"),
+    "sts_token_timeout": _Range(STS_SESSION_LEAST_SECONDS, STS_SESSION_LIMIT_SECONDS, "seconds"),
+    "sts_token_buffer_time": _Range(0, STS_SESSION_LIMIT_SECONDS, "seconds"),
 }
-"""Source of the limits: SQS API Reference, SetQueueAttributes (VisibilityTimeout, RedrivePolicy),
-ReceiveMessage, ChangeMessageVisibility; STS API Reference, AssumeRole. A visibility timeout of 0 is one of
-SQS's, but then two workers have every message."""
+"""SQS allows a visibility timeout of 0, but then two workers have every message."""
 
 _SWITCHES = ("visibility_heartbeat", "dead_letter_queues", "supports_fanout", "sqs_base64_encoding")
 

@@ -8,6 +8,7 @@ with a new count, and the old one is deleted once the new one is there.
 from typing import Any
 
 from pipeline import log_lines
+from pipeline.aws_limits import SQS_FIFO_SUFFIX, SQS_VISIBILITY_LIMIT_SECONDS
 from pipeline.transport.delay import remaining_seconds
 from pipeline.worker.resend import is_broadcast, resend
 
@@ -16,9 +17,8 @@ logger = log_lines.logger(__name__)
 HELD_SECONDS = 10
 """So short a wait is left to the worker's own timer: a call of SQS for it would save nothing."""
 
-HIDDEN_SECONDS = 42_900
-"""Longest that a message is hidden here: 12 hours from its receipt, and 5 minutes less to be sure.
-Source: SQS API Reference, ChangeMessageVisibility."""
+HIDDEN_SECONDS = SQS_VISIBILITY_LIMIT_SECONDS - 300
+"""Longest that a message is hidden here: 5 minutes less than SQS allows, to be sure."""
 
 
 def put_off(app: Any, message: Any) -> bool:
@@ -30,7 +30,7 @@ def put_off(app: Any, message: Any) -> bool:
     """
     remaining = remaining_seconds(message.headers)
     queue = message.delivery_info.get("sqs_queue", "")
-    if remaining <= HELD_SECONDS or not queue or queue.endswith(".fifo") or is_broadcast(message):
+    if remaining <= HELD_SECONDS or not queue or queue.endswith(SQS_FIFO_SUFFIX) or is_broadcast(message):
         return False
     if remaining <= HIDDEN_SECONDS and message.receive_count == 1:
         return bool(message.hide(int(remaining)))

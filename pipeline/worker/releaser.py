@@ -12,6 +12,7 @@ from time import monotonic, time_ns
 from typing import Any, Protocol
 
 from pipeline import facts, log_lines, tracing
+from pipeline.aws_limits import S3_DELETE_COUNT
 from pipeline.claim import Claim
 from pipeline.claimcheck import ClaimCheck
 from pipeline.errors import StoreError
@@ -22,9 +23,6 @@ logger = log_lines.logger(__name__)
 
 PATIENCE_SECONDS = 60.0
 """A message not acknowledged by then, and not being settled, will not be: it comes again."""
-
-BATCH = 1_000
-"""Most keys of one DeleteObjects. Source: Amazon S3 API Reference."""
 
 
 class Settling(Protocol):
@@ -97,8 +95,8 @@ class Releaser:
             for _ in range(len(self._ended)):
                 self._look_at(self._ended.popleft())
             settled, self._settled = self._settled, []
-            for start in range(0, len(settled), BATCH):
-                self._settled += self._release(settled[start : start + BATCH])
+            for start in range(0, len(settled), S3_DELETE_COUNT):
+                self._settled += self._release(settled[start : start + S3_DELETE_COUNT])
 
     def _look_at(self, ended: _Ended) -> None:
         """Put a payload with the settled ones, or back, or forget it; its message may settle meanwhile."""

@@ -14,6 +14,7 @@ import boto3
 import pytest
 
 from pipeline import cloudwatch
+from pipeline.aws_limits import CLOUDWATCH_DATA_COUNT
 from pipeline.cloudwatch import CloudWatchSink
 from pipeline.metrics import (
     DATA_DROPPED,
@@ -179,7 +180,7 @@ def test_calls_stay_below_the_number_of_data(recorder, read, calls):
         recorder.record(TASKS_SUCCEEDED, task=f"t{number}")
     recorder.flush(60)
 
-    assert max(len(call["data"]) for call in calls) <= cloudwatch.DATA_PER_CALL
+    assert max(len(call["data"]) for call in calls) <= CLOUDWATCH_DATA_COUNT
     assert sum(len(call["data"]) for call in calls) == 2500
     assert read(TASKS_SUCCEEDED, Task="t0")["sum"] == read(TASKS_SUCCEEDED, Task="t2499")["sum"] == 1
 

@@ -293,8 +293,6 @@ def test_a_copy_is_kept_back(shop, letters):
 
 def test_fifo_messages_wait_out_their_deduplication(shop_of, moto_aws, monkeypatch):
     """A FIFO message is sent back under its own ids, but not while SQS would take it for a duplicate."""
-    from datetime import timedelta
-
     from pipeline.operations import deadletters
 
     store = f"s3://{moto_aws.bucket()}/claims"
@@ -304,7 +302,7 @@ def test_fifo_messages_wait_out_their_deduplication(shop_of, moto_aws, monkeypat
         QueueUrl=letters.dead_url, MessageBody="x", MessageGroupId="g", MessageDeduplicationId="d"
     )
     code, said = outcome("redrive")
-    monkeypatch.setattr(deadletters, "DEDUPLICATION", timedelta(0))
+    monkeypatch.setattr(deadletters, "SQS_DEDUPLICATION_SECONDS", 0)
 
     assert (code, said["moved"]) == (1, 0)
     assert "duplicate" in next(iter(said["kept"]))

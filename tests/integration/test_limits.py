@@ -11,7 +11,7 @@ from kombu.exceptions import EncodeError, OperationalError
 from shops import entered
 
 import pipeline
-from pipeline.options import SQS_MESSAGE_LIMIT_BYTES
+from pipeline.aws_limits import SQS_MESSAGE_LIMIT_BYTES
 from pipeline.transport import BatchSendError
 from pipeline.wire import FRAME_BYTES, attributes_bytes
 

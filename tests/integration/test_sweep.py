@@ -94,7 +94,7 @@ def test_orphans_are_old_and_unnamed():
 
 def test_deletes_come_in_batches(monkeypatch):
     """Orphans are deleted batch by batch: a sweep that is broken off has done part of its work."""
-    monkeypatch.setattr(sweep, "BATCH_COUNT", 2)
+    monkeypatch.setattr(sweep, "S3_DELETE_COUNT", 2)
     store, swept = MemoryStore("claims"), Swept()
     for _ in range(5):
         store.put(new_key("claims"), b"1", {})

@@ -16,8 +16,9 @@ from celery import Celery
 from flower.options import default_options
 
 from pipeline import local, timechain
+from pipeline.aws_limits import SQS_RETENTION_DEFAULT_SECONDS, SQS_RETENTION_LIMIT_SECONDS
 from pipeline.claim import RESULTS
-from pipeline.options import DAY_SECONDS, SQS_RETENTION_LIMIT_SECONDS, Options
+from pipeline.options import DAY_SECONDS, Options
 from pipeline.stores import store_from_url
 from settings import QUEUES, CelerySettings, ClaimCheckSettings
 
@@ -328,7 +329,7 @@ def test_queues_keep_the_time_chain(queue):
     assert live["QueueName"].endswith(f"}}{queue}")
     assert live["VisibilityTimeout"] == CELERY.visibility_timeout
     assert live["ReceiveMessageWaitTimeSeconds"] == CELERY.wait_time_seconds
-    assert live["MessageRetentionPeriod"] == timechain._RETENTION_SECONDS
+    assert live["MessageRetentionPeriod"] == SQS_RETENTION_DEFAULT_SECONDS
     assert live["RedrivePolicy"]["maxReceiveCount"] == 5
     assert f"{queue.title()}Dead" in live["RedrivePolicy"]["deadLetterTargetArn"]
     assert dead["QueueName"].endswith(f"}}{queue}-dlq")

@@ -12,7 +12,7 @@ from pipeline import errors
 ROOT = Path(__file__).parents[2]
 
 STOREYS = [
-    ["errors", "aws", "aws_logs", "sizes"],
+    ["aws_limits", "errors", "aws", "aws_logs", "sizes"],
     ["log_lines"],
     ["claim", "compression", "wire", "store", "metrics", "options"],
     ["arguments", "codec", "facts", "once", "publication", "timelimit"],
