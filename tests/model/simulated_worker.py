@@ -133,7 +133,7 @@ class Worker:
         self._threads = [
             (Actor(f"{name} receives", self._receive), world.sqs.has_visible),
             (Actor(f"{name} begins a task", self._begin), lambda: self.waiting),
-            (Actor(f"{name} releases", self.releaser.flush), lambda: self.releaser._ended),
+            (Actor(f"{name} releases", self.releaser.flush), self._owes_releases),
         ]
         self.connect()
 
@@ -201,11 +201,14 @@ class Worker:
         self.channel.qos._on_collect.cancel()
         self.reuses.close()
 
+    def _owes_releases(self) -> bool:
+        return bool(self.releaser._ended or self.releaser._settled)
+
     @property
     def is_at_rest(self) -> bool:
         """Whether nothing is left to do."""
-        owes = any(transport.settler._unfinished or len(transport.held) for transport in self.transports)
-        return not (owes or self.waiting or self.runs or self.releaser._ended or self.releaser._settled)
+        settles = any(transport.settler._unfinished or len(transport.held) for transport in self.transports)
+        return not (settles or self.waiting or self.runs or self._owes_releases())
 
 
 class Run:
