@@ -32,6 +32,7 @@ from msgspec.structs import replace
 
 from pipeline.aws_limits import S3_KEY_LIMIT_BYTES, S3_OBJECT_LIMIT_BYTES
 from pipeline.errors import ClaimError
+from pipeline.options import REUSE_SECONDS
 
 VERSION = 1
 """Wire version that this release writes, and the only one it reads."""
@@ -219,6 +220,20 @@ def check_key(key: str, prefix: str) -> None:
             f"{head}{RESULTS}v1/…; "
             "producer and worker must be given the same store"
         )
+
+
+def is_young(claim: Claim, wait_seconds: float = 0.0, now: datetime | None = None) -> bool:
+    """Say whether one more message, such as a retry's, may name a payload: the sweep counts on this limit.
+
+    ``created`` is only as trustworthy as its message. A forged one harms the forger's own payload alone.
+
+    Args:
+        claim: of the attempt before.
+        wait_seconds: time until the task may run again, which the payload's key knows nothing of.
+        now: the time, if it is not the clock's.
+    """
+    age_seconds = ((now or datetime.now(UTC)) - claim.created).total_seconds()
+    return abs(age_seconds) + wait_seconds < REUSE_SECONDS  # in the future: clocks differ
 
 
 def _has_day(key: str) -> bool:

@@ -19,7 +19,7 @@ import stamina
 from blake3 import blake3
 
 from pipeline import compression, facts, log_lines, metrics, tracing
-from pipeline.claim import Claim, Inline, check_key, new_key
+from pipeline.claim import Claim, Inline, check_key, is_young, new_key
 from pipeline.codec import Codec
 from pipeline.errors import (
     ClaimError,
@@ -33,7 +33,6 @@ from pipeline.errors import (
 from pipeline.metrics import Metric, Recorder
 from pipeline.options import DAY_SECONDS, Options
 from pipeline.publication import Publication
-from pipeline.publication.reuse import is_young
 from pipeline.store import Store, within
 from pipeline.wire import Wire
 

@@ -16,12 +16,8 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
-
-from pipeline.claim import Claim
-from pipeline.options import REUSE_SECONDS
 
 MARK_BYTES = 16
 _RECORD_BYTES = 1 + MARK_BYTES
@@ -39,21 +35,6 @@ many tasks it is known what else was told."""
 def mark(task_id: str, attempt: int, key: str) -> bytes:
     """Return what stands for one attempt (0 is the first) and its payload: 16 bytes."""
     return _mark_of(f"{task_id} {attempt} {key}")
-
-
-def is_young(claim: Claim, wait_seconds: float = 0.0, now: datetime | None = None) -> bool:
-    """Say whether one more message may name a payload, as a retry's does: the sweep counts on it.
-
-    ``created`` is as true as its message: forging it harms the forger's own payload, and no other.
-
-    Args:
-        claim: that of the attempt before.
-        wait_seconds: how long it is until the task may run again. The payload's key was made for an earlier
-            time, and says nothing of it.
-        now: the time, if it is not the clock's.
-    """
-    age_seconds = ((now or datetime.now(UTC)) - claim.created).total_seconds()
-    return abs(age_seconds) + wait_seconds < REUSE_SECONDS  # in the future: clocks differ
 
 
 class Reuses:

@@ -13,8 +13,8 @@ from celery.exceptions import Reject, Retry, WorkerLostError
 from celery.worker import state
 
 from pipeline import log_lines
+from pipeline.claim import is_young
 from pipeline.deferred import deferred_in
-from pipeline.publication.reuse import is_young
 from pipeline.worker.refusal import RefusalMixin, error_of
 from pipeline.worker.resend import next_attempt, resend
 

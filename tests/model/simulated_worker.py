@@ -15,10 +15,10 @@ from kombu import Connection
 from simulated_sqs import URL
 from stepping import Actor, Clock, Fault, pause
 
-from pipeline.claim import Claim
+from pipeline.claim import Claim, is_young
 from pipeline.errors import PayloadMissingError, StoreDeniedError, StoreError
 from pipeline.publication import reuse
-from pipeline.publication.reuse import Reuses, is_young
+from pipeline.publication.reuse import Reuses
 from pipeline.transport import Transport
 from pipeline.transport.message import Message
 from pipeline.transport.sqs import Channel

@@ -12,9 +12,10 @@ from pipeline import errors
 ROOT = Path(__file__).parents[2]
 
 STOREYS = [
-    ["aws_limits", "errors", "aws", "aws_logs", "sizes"],
+    ["aws_limits"],
+    ["aws", "aws_logs", "errors", "options", "sizes"],
     ["log_lines"],
-    ["claim", "compression", "wire", "store", "metrics", "options"],
+    ["claim", "compression", "wire", "store", "metrics"],
     ["arguments", "codec", "facts", "once", "publication", "timelimit"],
     ["tracing"],
     ["claimcheck", "stores", "cloudwatch", "emf", "otel"],
