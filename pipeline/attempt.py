@@ -25,12 +25,13 @@ from pipeline.once import Record, Records
 
 logger = log_lines.logger(__name__)
 
-PATIENCE_SECONDS = 5.0
-"""How long a delivery waits for the one that runs. Short calls end meanwhile; a retry that is delivered
-before the attempt that sent it has ended needs it; and a broker that redelivers at once is slowed down."""
+IN_PROGRESS_WAIT_SECONDS = 5.0
+"""How long a delivery waits for another one that runs the call. Short calls end within it. A retry that
+arrives before the attempt that sent it has ended needs it. It also slows down a broker that redelivers at
+once."""
 
-LOOK_SECONDS = 0.5
-"""How often it looks: one GET each time."""
+POLL_SECONDS = 0.5
+"""Interval at which the record is read meanwhile: one GET each time."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,8 +46,8 @@ class Attempt:
     """How long the call can run."""
     keep: timedelta
     """How long its result counts."""
-    facts: Mapping[str, str]
-    """What log lines carry."""
+    log_fields: Mapping[str, str]
+    """Fields of its log lines."""
     owner: str = field(default_factory=lambda: secrets.token_hex(16))
     _tag: str | None = None
     """That of the record while it is ours."""
@@ -59,14 +60,14 @@ class Attempt:
             PayloadCorruptError: the record is not one of ours.
             StoreDeniedError, StoreUnavailableError: it cannot be read or written.
         """
-        patient_until = monotonic() + PATIENCE_SECONDS
+        deadline = monotonic() + IN_PROGRESS_WAIT_SECONDS
         while True:
             record = self._look()
             if record.result is not None or self._tag:
                 return record.result
-            if monotonic() > patient_until:
+            if monotonic() > deadline:
                 raise self._busy(record)
-            sleep(LOOK_SECONDS)
+            sleep(POLL_SECONDS)
 
     def _look(self) -> Record:
         """Return the record as it is, and take it if it is free. Without a tag then, somebody was faster."""
@@ -111,7 +112,7 @@ class Attempt:
         """Remove the record, if it is still ours, so that the call may run again. Never raises."""
         try:
             if tag := self._tag or self._tag_of_ours():
-                self.claimcheck.patiently(lambda: self.records.remove(self.key, tag))
+                self.claimcheck.with_retries(lambda: self.records.remove(self.key, tag))
         except PipelineError as exc:
             self._warn("record not removed, so the call cannot run again before it expires: %s", exc)
 
@@ -120,7 +121,7 @@ class Attempt:
             return self._found()
 
     def _found(self) -> tuple[Record, str] | None:
-        found = self.claimcheck.patiently(lambda: self.records.read(self.key))
+        found = self.claimcheck.with_retries(lambda: self.records.read(self.key))
         if found is None:
             return None
         content, tag = found
@@ -134,7 +135,7 @@ class Attempt:
 
     def _written(self, record: Record, tag: str | None) -> str | None:
         content = once.write(record, self.key, self.claimcheck.options.signing_key)
-        return self.claimcheck.patiently(lambda: self.records.write(self.key, content, tag))
+        return self.claimcheck.with_retries(lambda: self.records.write(self.key, content, tag))
 
     def _warn(self, text: str, *values: object) -> None:
-        logger.warning(text, *values, extra={**self.facts, "record_key": self.key})
+        logger.warning(text, *values, extra={**self.log_fields, "record_key": self.key})

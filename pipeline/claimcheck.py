@@ -18,7 +18,7 @@ from urllib.parse import quote
 import stamina
 from blake3 import blake3
 
-from pipeline import compression, facts, log_lines, metrics, tracing
+from pipeline import compression, log_fields, log_lines, metrics, tracing
 from pipeline.claim import Claim, Inline, check_key, is_young, new_key
 from pipeline.codec import Codec
 from pipeline.errors import (
@@ -87,7 +87,7 @@ class ClaimCheck:
         attributes = self.attributes(claim, publication.task_id, publication.task, publication.queue)
         with tracing.span("claimcheck offload", attributes):
             self._put(claim, sealed.data, publication)
-        fields = facts.of_message(publication.headers, publication.queue) | facts.of_payload(claim)
+        fields = log_fields.of_message(publication.headers, publication.queue) | log_fields.of_payload(claim)
         logger.info("payload offloaded", extra=fields)
         return claim
 
@@ -95,7 +95,7 @@ class ClaimCheck:
         known = {"task": publication.task, "task-id": publication.task_id, **tracing.metadata()}
         metadata = {"digest": claim.digest} | {name: _sendable(text) for name, text in known.items()}
         with self._timed(metrics.UPLOAD_SECONDS, publication.queue, publication.task):
-            self.patiently(lambda: self.store.put(claim.key, payload, metadata))
+            self.with_retries(lambda: self.store.put(claim.key, payload, metadata))
         tracing.default(publication.headers)
 
     def attributes(self, claim: Claim, task_id: str, task: str, queue: str) -> tracing.Attributes:
@@ -171,7 +171,7 @@ class ClaimCheck:
             return payload.data
         self.check(payload)
         with self._timed(metrics.REHYDRATE_SECONDS, queue, task):
-            data = self.patiently(lambda: self.store.get(payload.key, payload.size_bytes))
+            data = self.with_retries(lambda: self.store.get(payload.key, payload.size_bytes))
             if _digest(data) != payload.digest:
                 raise PayloadCorruptError(
                     f"payload corrupt [key={payload.key}]: its digest differs from the one in the claim; "
@@ -230,7 +230,7 @@ class ClaimCheck:
             return ()
         try:
             with self._timed(metrics.RELEASE_SECONDS, "", ""):
-                left = self.patiently(lambda: self.store.delete(list(ours)))
+                left = self.with_retries(lambda: self.store.delete(list(ours)))
         except StoreUnavailableError:
             return list(ours.values())
         except StoreError as exc:
@@ -260,7 +260,7 @@ class ClaimCheck:
                 f"{self.options.payload_limit_bytes}; send less, or raise it for producers and workers"
             )
 
-    def patiently(self, call: Callable[[], T]) -> T:
+    def with_retries(self, call: Callable[[], T]) -> T:
         """Retry while the store is unavailable, and no longer than ``store_retry_seconds``."""
         seconds = self.options.store_retry_seconds
         with within(seconds):

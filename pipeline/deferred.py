@@ -17,7 +17,7 @@ from celery import current_task
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from celery.states import READY_STATES, SUCCESS
 
-from pipeline import facts, log_lines
+from pipeline import log_fields, log_lines
 from pipeline.arguments import LazyDict, LazyList, as_json
 from pipeline.claim import Claim, Inline
 from pipeline.errors import (
@@ -30,7 +30,7 @@ from pipeline.errors import (
 from pipeline.publication import SHARED
 from pipeline.publication.reuse import reuses
 from pipeline.sizes import size
-from pipeline.timelimit import heeded
+from pipeline.soft_time_limit import reraising_soft_limit
 
 logger = log_lines.logger(__name__)
 
@@ -105,7 +105,7 @@ class Deferred:
     def _try(self) -> None:
         try:
             with FramesDropped():
-                args, kwargs = heeded(self._read)
+                args, kwargs = reraising_soft_limit(self._read)
             self._value = list(args), dict(kwargs)
         except PipelineError as exc:
             self._error = exc
@@ -200,14 +200,14 @@ def labels() -> tuple[str, str]:
     """Return queue and name of the task that runs here, or empty strings."""
     if not current_task:
         return "", ""
-    return facts.queue_of(current_task.request.delivery_info), current_task.name
+    return log_fields.queue_of(current_task.request.delivery_info), current_task.name
 
 
 def _tell(error: PipelineError, payload: Inline | Claim | None) -> None:
     """Log why a task that is to run here does not."""
     if not current_task:
         return
-    fields = facts.of_message(current_task.request, labels()[0]) | facts.of_payload(payload)
+    fields = log_fields.of_message(current_task.request, labels()[0]) | log_fields.of_payload(payload)
     is_over = isinstance(error, (PayloadReleasedError, RevokedWhileWaitingError))
     level = logging.INFO if is_over else logging.WARNING
     logger.log(level, "payload not rehydrated: %s", error, extra=fields)

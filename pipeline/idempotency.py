@@ -22,13 +22,13 @@ from celery import Task, current_task
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from kombu.utils.json import dumps
 
-from pipeline import deferred, facts, log_lines, metrics, once, serializer
+from pipeline import deferred, log_fields, log_lines, metrics, once, serializer
 from pipeline.attempt import Attempt
 from pipeline.aws_limits import SQS_VISIBILITY_LIMIT_SECONDS
 from pipeline.claim import Inline
 from pipeline.errors import PipelineError
 from pipeline.publication.reuse import reuses
-from pipeline.timelimit import heeded
+from pipeline.soft_time_limit import reraising_soft_limit
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -154,7 +154,7 @@ class _Rule:
             claimcheck=claimcheck,
             records=once.records_of(claimcheck.store),
             key=once.record_key(claimcheck.store.prefix, task.name, self._text(task, args, kwargs)),
-            facts=facts.of_message(task.request, deferred.labels()[0]),
+            log_fields=log_fields.of_message(task.request, deferred.labels()[0]),
             in_progress=timedelta(seconds=self.in_progress_seconds or _longest_run_seconds(task)),
             keep=timedelta(seconds=min(self.keep_seconds or ttl_seconds, ttl_seconds)),
         )
@@ -211,9 +211,9 @@ def _run(attempt: Attempt, function: Callable[[], Any]) -> Any:
     """
     try:
         with reuses.waiting(current_task.request.id):
-            kept = heeded(attempt.begin)
+            kept = reraising_soft_limit(attempt.begin)
         if kept is not None:
-            return heeded(lambda: _kept(attempt, kept))
+            return reraising_soft_limit(lambda: _kept(attempt, kept))
     except PipelineError as exc:
         raise GivenBack(exc, requeue=exc.retryable) from exc
     except SoftTimeLimitExceeded as exc:
@@ -240,5 +240,5 @@ def _kept(attempt: Attempt, sealed: Inline) -> Any:
     queue, task = deferred.labels()
     result = attempt.claimcheck.rehydrate(sealed, queue, task)
     attempt.claimcheck.recorder.record(metrics.DUPLICATES_IGNORED, queue=queue, task=task)
-    logger.info("stored result returned, the task has run before", extra=dict(attempt.facts))
+    logger.info("stored result returned, the task has run before", extra=dict(attempt.log_fields))
     return result

@@ -9,7 +9,7 @@ from celery.utils.imports import symbol_by_name
 from kombu.connection import resolve_aliases
 from kombu.utils import json
 
-from pipeline import aws_logs, backend, serializer, timechain
+from pipeline import aws_logs, backend, serializer, time_chain
 from pipeline.claimcheck import ClaimCheck
 from pipeline.cloudwatch import CloudWatchSink
 from pipeline.codec import Codec
@@ -63,11 +63,11 @@ def install(
     chosen = _options(options)
     if serializer.is_installed():
         raise ValueError("claimcheck is installed in this process already: call pipeline.install once")
-    transport = timechain.scheme_of(app)
+    transport = time_chain.scheme_of(app)
     _check_formats(app)
     if transport == "sqs":
         check_transport_options(app.conf.broker_transport_options)
-    timechain.check_app(app, chosen, transport)
+    time_chain.check_app(app, chosen, transport)
     encryption = {
         "server_side_encryption": server_side_encryption,
         "kms_key_id": kms_key_id,
@@ -78,7 +78,7 @@ def install(
         options=chosen,
         wire=_wire(app, transport, chosen),
         recorder=Recorder(metrics or _default_sink(store)),
-        longest_wait_seconds=timechain.longest_wait_seconds(app, chosen, transport),
+        longest_wait_seconds=time_chain.longest_wait_seconds(app, chosen, transport),
     )
     _accept(app, chosen)
     _configure(app, transport, publish=chosen.publish)

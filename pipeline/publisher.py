@@ -16,10 +16,10 @@ from kombu.common import Broadcast
 from kombu.entity import Queue
 from kombu.transport.virtual.exchange import STANDARD_EXCHANGE_TYPES
 
-from pipeline import serializer, timechain, tracing
+from pipeline import serializer, time_chain, tracing
 from pipeline.claim import Claim
 from pipeline.deferred import DeferredArgs, DeferredKwargs, attempt_before
-from pipeline.facts import BROADCAST, QUEUE_NAME
+from pipeline.log_fields import BROADCAST, QUEUE_NAME
 from pipeline.publication import Publication, id_text, publishing
 from pipeline.publication.reuse import reuses
 from pipeline.transport import refused
@@ -89,7 +89,7 @@ class PublisherMixin(AMQP):
 
     def _create_task_sender(self) -> Sender:
         send: Sender = super()._create_task_sender()
-        scheme = timechain.scheme_of(self.app)
+        scheme = time_chain.scheme_of(self.app)
         tracing.note_broker(scheme)
 
         def send_task_message(producer: Any, name: str, message: Any, **options: Any) -> Any:

@@ -20,7 +20,7 @@ from pipeline.claimcheck import ClaimCheck
 from pipeline.deferred import labels
 from pipeline.errors import PayloadCorruptError
 from pipeline.publication import Publication
-from pipeline.timelimit import heeded
+from pipeline.soft_time_limit import reraising_soft_limit
 
 if TYPE_CHECKING:
     from celery.result import AsyncResult, ResultSet
@@ -149,7 +149,7 @@ class Stored:
             PipelineError: it is gone, or cannot be read.
         """
         queue, task = labels()
-        return heeded(lambda: self._claimcheck.rehydrate(self._message.payload, queue, task))
+        return reraising_soft_limit(lambda: self._claimcheck.rehydrate(self._message.payload, queue, task))
 
     def whole(self) -> Any:
         """Return what the backend encoded."""

@@ -16,7 +16,7 @@ from functools import partial
 from blake3 import blake3
 from celery import current_task
 
-from pipeline import facts, log_lines, once
+from pipeline import log_fields, log_lines, once
 from pipeline.claimcheck import ClaimCheck
 from pipeline.deferred import labels
 from pipeline.errors import PipelineError, RevokedWhileWaitingError
@@ -72,7 +72,7 @@ def check_running(claimcheck: ClaimCheck) -> None:
         logger.warning(
             "task runs, whether it was revoked is not known: %s",
             exc,
-            extra=facts.of_message(request, labels()[0]),
+            extra=log_fields.of_message(request, labels()[0]),
         )
         return
     if expires is not None and expires > datetime.now(UTC):

@@ -19,7 +19,7 @@ from time import time_ns
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from pipeline import log_lines
-from pipeline.facts import Headers
+from pipeline.log_fields import Headers
 
 if TYPE_CHECKING:
     from contextvars import Token

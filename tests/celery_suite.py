@@ -58,6 +58,6 @@ def celery_parameters():
 @pytest.fixture(scope="session", autouse=True)
 def _any_limits():
     """Start a worker although the suite has a task whose limits contradict each other."""
-    kept, steps.timechain.check_tasks = steps.timechain.check_tasks, bool
+    kept, steps.time_chain.check_tasks = steps.time_chain.check_tasks, bool
     yield
-    steps.timechain.check_tasks = kept
+    steps.time_chain.check_tasks = kept

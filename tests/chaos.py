@@ -39,7 +39,7 @@ FAULTY = 0.05
 KILL_SECONDS = 1.0
 MAIN = 0.05
 """Share of the kills that hit a worker's main process; the others hit children."""
-PATIENCE_SECONDS = 180
+STALL_TIMEOUT_SECONDS = 180
 """How long nothing may end before the producer publishes no more, and then before what is left is lost."""
 OPTIONS = {
     "visibility_timeout": 10,
@@ -220,8 +220,8 @@ class Producer:
         self.report.lost = [self._told(*each) for each in self._under_way]
 
     def _look_until_under_way(self, number):
-        """Return whether no more than so many tasks are under way, before patience runs out."""
-        while len(self._under_way) > number and self._is_patient():
+        """Return whether no more than so many tasks are under way, before the stall timeout."""
+        while len(self._under_way) > number and self._is_moving():
             self._look()
         return len(self._under_way) <= number
 
@@ -258,8 +258,8 @@ class Producer:
                 self.report.wrong.append(f"{result.id}: {expected.end} {result.state} {result.result!r:.300}")
         time.sleep(0.2)
 
-    def _is_patient(self):
-        return time.monotonic() - self._last_end < PATIENCE_SECONDS
+    def _is_moving(self):
+        return time.monotonic() - self._last_end < STALL_TIMEOUT_SECONDS
 
 
 def run(aws, tmp_path, tasks, seed, progress=lambda _number: None):

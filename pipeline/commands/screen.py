@@ -30,11 +30,11 @@ class Line:
 def lines(snapshot: Snapshot, width: int, height: int | None = None) -> list[Line]:
     """Lay a picture out in ``width`` columns, and in ``height`` rows where that can be done."""
     width = max(width, NARROWEST)
-    head = [*_wrapped(_title(snapshot), width, "bold"), *_facts(snapshot, width), *_errors(snapshot, width)]
+    head = [*_wrapped(_title(snapshot), width, "bold"), *_summary(snapshot, width), *_errors(snapshot, width)]
     if snapshot.queues is None:
         return [*head, Line("queues: no answer from SQS yet")]
-    room = None if height is None else max(height - len(head) - 4, 1)
-    return [*head, Line(""), *_table(snapshot.queues, width, room)]
+    rows = None if height is None else max(height - len(head) - 4, 1)
+    return [*head, Line(""), *_table(snapshot.queues, width, rows)]
 
 
 def _title(snapshot: Snapshot) -> str:
@@ -43,7 +43,7 @@ def _title(snapshot: Snapshot) -> str:
     return f"{snapshot.app}  {snapshot.at:%Y-%m-%d %H:%M:%S}Z  watched for {up}, every {every}"
 
 
-def _facts(snapshot: Snapshot, width: int) -> Iterator[Line]:
+def _summary(snapshot: Snapshot, width: int) -> Iterator[Line]:
     rows = {
         "backlog": _backlog(snapshot),
         "throughput": _throughput(snapshot),

@@ -9,7 +9,7 @@ from typing import Any
 
 from kombu.exceptions import KombuError
 
-from pipeline import serializer, timechain
+from pipeline import serializer, time_chain
 from pipeline.claimcheck import ClaimCheck
 from pipeline.errors import StoreError
 from pipeline.operations.bucket import Bucket
@@ -90,7 +90,7 @@ def _check_lifecycle(bucket: Bucket, lifetime: Lifetime, every: Sequence[Lifetim
 def check_remote_control(app: Any) -> Iterator[Check]:
     """Ask who is there, as every monitor does: over SNS, and back over a queue of one's own."""
     options = app.conf.broker_transport_options
-    is_over_sns = timechain.scheme_of(app) == "sqs" and fans_out(options)
+    is_over_sns = time_chain.scheme_of(app) == "sqs" and fans_out(options)
     if not (is_over_sns and app.conf.worker_enable_remote_control):
         return
     name, fix = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import ceil, inf
 from typing import Any
 
-from pipeline import serializer, timechain
+from pipeline import serializer, time_chain
 from pipeline.claim import PAYLOADS, RESULTS
 from pipeline.claimcheck import ClaimCheck
 from pipeline.options import DAY_SECONDS
@@ -55,6 +55,6 @@ def lifetimes(app: Any, claimcheck: ClaimCheck) -> Iterator[Lifetime]:
     """Yield the lifetimes of what an app has in its store: one for payloads and records, one for results."""
     ttl_seconds = claimcheck.options.payload_ttl_seconds
     yield Lifetime("payloads", "lifecycle rule", PAYLOADS, "", ceil(ttl_seconds / DAY_SECONDS), inf)
-    days = ceil(timechain.result_seconds(app.conf, ttl_seconds) / DAY_SECONDS)
+    days = ceil(time_chain.result_seconds(app.conf, ttl_seconds) / DAY_SECONDS)
     is_used = app.conf.result_serializer == serializer.NAME
     yield Lifetime("results", "lifecycle of results", RESULTS, RESULTS, days, days + 1, is_used)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline import timechain
+from pipeline import time_chain
 from pipeline.aws_limits import SQS_RETENTION_DEFAULT_SECONDS, SQS_RETENTION_LIMIT_SECONDS
 from pipeline.claimcheck import ClaimCheck
 from pipeline.operations.check import Check
@@ -88,12 +88,12 @@ def _check_retention(queue: Queue, dead: Queue) -> Check:
 
 
 def _check_times(app: Any, claimcheck: ClaimCheck, queue: Queue) -> Check:
-    """Ask ``timechain``, the one place that knows, about the queue as it really is."""
+    """Ask ``time_chain``, the one place that knows, about the queue as it really is."""
     as_it_is = _Seen(app, queue)
     visibility = queue.number("VisibilityTimeout")
     try:
-        timechain.check_app(as_it_is, claimcheck.options, "sqs")
-        timechain.check_tasks(as_it_is)
+        time_chain.check_app(as_it_is, claimcheck.options, "sqs")
+        time_chain.check_tasks(as_it_is)
     except ValueError as exc:
         fix = "change what it names, in the app or where the queue is made"
         return Check(f"times of {queue.name}", False, str(exc), fix)  # noqa: FBT003

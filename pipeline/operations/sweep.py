@@ -28,7 +28,7 @@ from pipeline.errors import ClaimError
 from pipeline.options import REUSE_SECONDS
 from pipeline.queues import Queue, Queues
 from pipeline.store import Store, StoredObject
-from pipeline.timechain import named_seconds, result_seconds
+from pipeline.time_chain import named_seconds, result_seconds
 
 MARGIN = timedelta(days=1)
 """Added to the least age unless one is asked for: clocks differ, and of an ETA a key tells only the day."""

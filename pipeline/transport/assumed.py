@@ -12,7 +12,7 @@ from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
 
 from pipeline import aws
-from pipeline.transport.brief import TIMEOUT_SECONDS
+from pipeline.transport.clients import TIMEOUT_SECONDS
 
 MARGIN_SECONDS = 60
 """So long before they expire they are renewed, if ``sts_token_buffer_time`` does not say more."""

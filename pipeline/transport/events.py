@@ -23,9 +23,9 @@ from kombu.utils.uuid import uuid
 
 from pipeline import log_lines
 from pipeline.aws_limits import SNS_MESSAGE_LIMIT_BYTES
-from pipeline.transport.complaint import complain
 from pipeline.transport.sqs_errors import FAILURES
 from pipeline.transport.topics import Topic
+from pipeline.transport.warn_once import warn_once
 
 logger = log_lines.logger(__name__)
 
@@ -214,7 +214,7 @@ class Outbox:
         """Drop a batch, and leave SNS alone for a while; what comes meanwhile waits."""
         self._dropped_count += len(batch)
         self._failures += 1
-        complain("events not published", exc)
+        warn_once("events not published", exc)
         longest = min(PAUSE_SECONDS * 2 ** min(self._failures - 1, 10), PAUSE_LIMIT_SECONDS)
         with self._changed:
             self._changed.wait_for(lambda: self._is_closing, longest * random.uniform(0.5, 1))  # noqa: S311

@@ -18,12 +18,12 @@ from pipeline.aws_limits import SQS_FIFO_SUFFIX
 from pipeline.publication import current
 from pipeline.transport import addressing, control
 from pipeline.transport.answers import NotRoutedError
-from pipeline.transport.complaint import complain
 from pipeline.transport.events import Event
 from pipeline.transport.listeners import Listeners
 from pipeline.transport.publishing import PublishingChannel
 from pipeline.transport.sqs_errors import ABSENT, FAILURES, code, meaning_of
 from pipeline.transport.topics import Topic
+from pipeline.transport.warn_once import warn_once
 
 logger = log_lines.logger(__name__)
 
@@ -105,7 +105,7 @@ class FanoutChannel(PublishingChannel):
         try:
             self.connection.outbox.add(Event(self.topic(exchange), message))
         except (*FAILURES, KombuError) as exc:
-            complain("events not published", exc)
+            warn_once("events not published", exc)
 
     def _publish_to_all(self, exchange: str, message: dict[str, Any]) -> None:
         try:
@@ -136,7 +136,7 @@ class FanoutChannel(PublishingChannel):
         except FAILURES as exc:
             self.connection.reply_urls.pop(queue, None)
             if meaning_of(exc) is not ABSENT:  # else whoever asked has gone
-                complain("reply not sent", exc)
+                warn_once("reply not sent", exc)
 
     def canonical_queue_name(self, queue_name: str) -> str:
         """Return SQS's name of a queue."""

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from pipeline import log_lines
 from pipeline.aws_limits import SQS_VISIBILITY_LIMIT_SECONDS
-from pipeline.transport.brief import BriefClients
+from pipeline.transport.clients import ShortTimeoutClients
 from pipeline.transport.held import Delivery, Held, batches, entries, failures
 from pipeline.transport.redelivery import return_to_queue
 from pipeline.transport.sqs_errors import FAILURES, STALE, code, meaning_of_code
@@ -34,7 +34,7 @@ class Heartbeat:
     def __init__(self, held: Held) -> None:
         self._held = held
         self._starting = threading.Lock()
-        self._clients = BriefClients()
+        self._clients = ShortTimeoutClients()
         self._thread: threading.Thread | None = None
         self._closing = False
 

@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any
 
 from pipeline import log_lines
-from pipeline.facts import QUEUE_NAME
+from pipeline.log_fields import QUEUE_NAME
 from pipeline.transport.heartbeat import Heartbeat
 from pipeline.transport.held import UNREAD, Delivery, Held
 from pipeline.transport.receiving import ReceivingChannel

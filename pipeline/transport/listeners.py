@@ -28,9 +28,9 @@ from pipeline.aws_limits import (
     SQS_RETENTION_LIMIT_SECONDS,
     SQS_VISIBILITY_LIMIT_SECONDS,
 )
-from pipeline.transport.complaint import complain
 from pipeline.transport.sqs_errors import ABSENT, FAILURES, code, meaning_of
 from pipeline.transport.topics import Topic
+from pipeline.transport.warn_once import warn_once
 
 logger = log_lines.logger(__name__)
 
@@ -61,7 +61,7 @@ class Listener:
     """What it is subscribed to; replies are sent to it by name instead."""
     retention_seconds: int
     tags: Mapping[str, str]
-    brief: Clients
+    short_timeout_clients: Clients
     name: str = ""
     url: str = ""
     """Empty as long as it could not be made."""
@@ -128,7 +128,7 @@ class Listener:
             return
         url, self.url = self.url, ""
         try:
-            sqs, sns = self.brief()
+            sqs, sns = self.short_timeout_clients()
             if self._subscription:
                 sns.unsubscribe(SubscriptionArn=self._subscription)
             sqs.delete_queue(QueueUrl=url)
@@ -209,6 +209,6 @@ class Listeners:
         try:
             listener.renew()
         except Exception as exc:  # noqa: BLE001 - this thread must live, and asks again
-            complain("listener's queue not renewed", exc)
+            warn_once("listener's queue not renewed", exc)
         if self._closed.is_set() or self.get(listener.queue) is not listener:
             listener.remove()  # it was removed meanwhile

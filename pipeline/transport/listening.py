@@ -21,12 +21,12 @@ from kombu.utils.objects import cached_property
 
 from pipeline.aws_limits import SQS_BATCH_COUNT
 from pipeline.transport import addressing, control
-from pipeline.transport.brief import brief
-from pipeline.transport.complaint import complain
+from pipeline.transport.clients import short_timeout_client
 from pipeline.transport.events import Audience
 from pipeline.transport.fanout import FanoutChannel
 from pipeline.transport.listeners import Clients, Listener, retention_seconds
 from pipeline.transport.sqs_errors import ABSENT, FAILURES, code, meaning_of
+from pipeline.transport.warn_once import warn_once
 
 PAUSE_SECONDS = 2.0
 """How often a worker looks whether its mailbox could be made by now."""
@@ -97,7 +97,7 @@ class ListeningChannel(FanoutChannel):
     @staticmethod
     def _not_made(queue: str, exc: Exception) -> None:
         if control.is_mailbox(queue):
-            complain("remote control does not work", exc)
+            warn_once("remote control does not work", exc)
             return
         raise OperationalError(
             f"nobody can listen on queue {queue}: AWS answered {code(exc)}; allow what docs/monitoring.md "
@@ -115,7 +115,7 @@ class ListeningChannel(FanoutChannel):
             topic=topic,
             retention_seconds=retention_seconds(ttl / 1_000),
             tags=self.transport_options.get("queue_tags") or {},
-            brief=self._brief_clients,
+            short_timeout_clients=self._short_timeout_clients,
         )
         return self._given(listener, exchange) if self.predefined_queues else listener
 
@@ -135,13 +135,13 @@ class ListeningChannel(FanoutChannel):
         raise UndefinedQueueException(f"{listener.queue} is not in predefined_queues, nor is {exchange}")
 
     @cached_property
-    def _brief_clients(self) -> Clients:
+    def _short_timeout_clients(self) -> Clients:
         """Return clients that wait for nothing, made now: a closed channel cannot say any more who we are."""
         if self.predefined_queues:
             return _no_clients
         access = (self.region, self.conninfo.userid, self.conninfo.password)
         sns = self._new_boto_client("sns", *access, config=self.release_client_config)
-        sqs = brief(self.sqs(), self.release_client_config)
+        sqs = short_timeout_client(self.sqs(), self.release_client_config)
         return lambda: (sqs, sns)
 
     def basic_cancel(self, consumer_tag: str) -> None:
@@ -193,7 +193,7 @@ class ListeningChannel(FanoutChannel):
             self.connection.new_reply_id()
         if not control.is_mailbox(queue):
             return False
-        complain("nothing received for remote control", exc)
+        warn_once("nothing received for remote control", exc)
         sleep(PAUSE_SECONDS)
         return True
 
@@ -244,7 +244,7 @@ class ListeningChannel(FanoutChannel):
         try:
             client.delete_message_batch(QueueUrl=self._new_queue(queue), Entries=entries)
         except FAILURES as exc:
-            complain("messages without acknowledgement not deleted", exc)
+            warn_once("messages without acknowledgement not deleted", exc)
 
     def _delete_message(self, queue_name: str, message: Any) -> None:
         """Do nothing: :meth:`_forget` has done it."""

@@ -22,7 +22,7 @@ from kombu.utils.objects import cached_property
 from pipeline import aws, log_lines
 from pipeline.aws_limits import SQS_FIFO_SUFFIX
 from pipeline.transport.addressing import LISTENER
-from pipeline.transport.brief import brief
+from pipeline.transport.clients import short_timeout_client
 from pipeline.transport.curl import Client, Connection
 from pipeline.transport.listening import ListeningChannel
 from pipeline.transport.sqs_errors import ABSENT, FAILURES, code, is_expired, meaning_of
@@ -43,8 +43,8 @@ class Setbacks:
     def add(self, queue: str, status: object, what: str) -> None:
         """Count a failure, and log what it was."""
         attempt = self._counts[queue] = self._counts.get(queue, 0) + 1
-        facts = {"queue": queue, "status": status, "attempt": attempt}
-        logger.warning("nothing received: %s, attempt %d", what, attempt, extra=facts)
+        fields = {"queue": queue, "status": status, "attempt": attempt}
+        logger.warning("nothing received: %s, attempt %d", what, attempt, extra=fields)
 
     def clear(self, queue: str) -> None:
         """Note that SQS has answered."""
@@ -177,11 +177,11 @@ class ReceivingChannel(ListeningChannel):
             for place, it in enumerate(messages)
         ]
         try:
-            client = brief(self.sqs(queue=self.canonical_queue_name(qname)))
+            client = short_timeout_client(self.sqs(queue=self.canonical_queue_name(qname)))
             client.change_message_visibility_batch(QueueUrl=queue, Entries=entries)
         except FAILURES as exc:
-            facts = {"queue": qname, "code": code(exc)}
-            logger.warning("messages not given back, they come after their visibility timeout", extra=facts)
+            fields = {"queue": qname, "code": code(exc)}
+            logger.warning("messages not given back, they come after their visibility timeout", extra=fields)
 
     def _loop1(self, queue: str, messages_fetched: int | None = None) -> None:
         if self.closed:

@@ -20,8 +20,8 @@ logger = log_lines.logger(__name__)
 
 COLLECT_SECONDS = 0.05
 """How long an acknowledgement waits for others."""
-PATIENCE_SECONDS = 900.0
-"""How long a delete is tried, if the receipt handle lives as long."""
+DELETE_TIMEOUT_SECONDS = 900.0
+"""How long a delete is retried while its receipt handle is valid."""
 BACKOFF_SECONDS = 0.1
 BACKOFF_LIMIT_SECONDS = 5.0
 IDLE_SECONDS = 1.0
@@ -49,7 +49,7 @@ class _Waiting:
 
     def is_hopeless(self, now: float) -> bool:
         """Say whether another try cannot succeed."""
-        return now >= self.delivery.expires or now - self.since > PATIENCE_SECONDS
+        return now >= self.delivery.expires or now - self.since > DELETE_TIMEOUT_SECONDS
 
 
 class Settler:

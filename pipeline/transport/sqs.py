@@ -177,8 +177,8 @@ class Channel(HoldingChannel):
         try:
             delivery.client.delete_message(QueueUrl=delivery.queue_url, ReceiptHandle=delivery.receipt_handle)
         except FAILURES as exc:
-            facts = {"queue": delivery.queue, "code": code(exc)}
-            logger.warning("rejected message not deleted, it will be delivered again", extra=facts)
+            fields = {"queue": delivery.queue, "code": code(exc)}
+            logger.warning("rejected message not deleted, it will be delivered again", extra=fields)
 
     def _is_kept(self, delivery: Delivery) -> bool:
         """Say whether a message is not to be deleted. It is not if SQS cannot be asked: it comes again."""
@@ -186,8 +186,8 @@ class Channel(HoldingChannel):
         try:
             return delivery.message.refused or self._has_redrive_policy(name, delivery.queue_url)
         except FAILURES as exc:
-            facts = {"queue": delivery.queue, "code": code(exc)}
-            logger.warning("redrive policy not read, so what was rejected stays", extra=facts)
+            fields = {"queue": delivery.queue, "code": code(exc)}
+            logger.warning("redrive policy not read, so what was rejected stays", extra=fields)
             return True
 
     def _restore(self, message: Any, *args: Any) -> None:

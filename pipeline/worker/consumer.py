@@ -66,14 +66,14 @@ class ConsumerMixin(Consumer):
             logger.error(
                 "handling of a message failed after it was acknowledged or rejected: %s",
                 type(exc).__name__,
-                extra=_facts(message),
+                extra=_log_fields(message),
             )
         else:
             self.on_decode_error(message, exc)
 
     def _reject(self, message: Any, why: str) -> None:
         self._refuse(message)
-        logger.error(NOT_VALID, _outcome(message), why, extra=_facts(message))
+        logger.error(NOT_VALID, _outcome(message), why, extra=_log_fields(message))
         message.reject_log_error(logger, self.connection_errors)
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002 - it is not shown
@@ -83,14 +83,14 @@ class ConsumerMixin(Consumer):
             "task not run, it is not registered in this worker, and %s; import its module here, or route "
             "it elsewhere",
             _outcome(message),
-            extra=_facts(message),
+            extra=_log_fields(message),
         )
         super().on_unknown_task(_veil(message), message, exc)
 
     def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002 - it is not shown
         """Refuse a task whose message contradicts itself."""
         self._refuse(message)
-        logger.error(NOT_VALID, _outcome(message), exc, extra=_facts(message))
+        logger.error(NOT_VALID, _outcome(message), exc, extra=_log_fields(message))
         super().on_invalid_task(_veil(message), message, exc)
 
     def _refuse(self, message: Any) -> None:
@@ -130,7 +130,7 @@ def _outcome(message: Any) -> str:
     return "its message is rejected, which deletes it on most brokers"
 
 
-def _facts(message: Any) -> dict[str, Any]:
+def _log_fields(message: Any) -> dict[str, Any]:
     return {
         "queue": label(message),
         "message_id": message.delivery_info.get("sqs_message", {}).get("MessageId"),

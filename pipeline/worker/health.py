@@ -17,7 +17,7 @@ from typing import Any
 
 from celery import signals
 
-from pipeline import log_lines, timechain
+from pipeline import log_lines, time_chain
 from pipeline.metrics import DEAD_LETTERS, QUEUE_BACKLOG, WORKER_CONCURRENCY, Metric, Recorder
 from pipeline.queues import QueueError, Queues
 
@@ -122,7 +122,7 @@ def health_of(worker: Any, recorder: Recorder) -> Health:
     seconds = app.conf.broker_transport_options.get("health_seconds", INTERVAL_SECONDS)
     if not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST_SECONDS:
         raise ValueError(f"health_seconds={seconds!r} in broker_transport_options: expected 0 to 86,400")
-    is_wanted = recorder.is_heard and timechain.scheme_of(app) == "sqs"
+    is_wanted = recorder.is_heard and time_chain.scheme_of(app) == "sqs"
     return Health(app, recorder, lambda: worker.pool.num_processes, seconds if is_wanted else 0.0)
 
 

@@ -62,7 +62,7 @@ class LostMixin(RefusalMixin):
         try:
             resend(self._app, self._message, next_attempt(self._message.headers, reason.when))
         except Exception:
-            logger.exception("task not retried, though its process was lost", extra=self._facts())
+            logger.exception("task not retried, though its process was lost", extra=self._log_fields())
             return False
         self._rejected = True  # its payload is the retry's now
         self._report_retry(reason, exc_info)
@@ -83,7 +83,7 @@ class LostMixin(RefusalMixin):
             signals.task_retry.send(sender=task, request=context, reason=reason, einfo=exc_info)
         finally:
             task.request_stack.pop()
-        logger.info("task retried: %s", reason, extra=self._facts())
+        logger.info("task retried: %s", reason, extra=self._log_fields())
 
 
 def recorded_loss(app: Any, task_id: str) -> str:

@@ -26,7 +26,7 @@ from celery import signals, states
 from celery.app.task import Task
 from celery.exceptions import Reject
 
-from pipeline import facts, log_lines, timechain, tracing
+from pipeline import log_fields, log_lines, time_chain, tracing
 from pipeline.deferred import DeferredArgs
 from pipeline.errors import PipelineError
 from pipeline.metrics import (
@@ -88,7 +88,7 @@ class _Observer:
     def task_prerun(self, sender: Task, task_id: str, **_: Any) -> None:
         _started.set((*_started.get(), monotonic()))
         if tracing.is_on() and not tracing.broker:
-            tracing.note_broker(timechain.scheme_of(sender.app))
+            tracing.note_broker(time_chain.scheme_of(sender.app))
         attributes = {
             "messaging.operation.type": "process",
             "messaging.operation.name": "run",
@@ -117,8 +117,8 @@ class _Observer:
         if state != states.REJECTED:
             self._record(RUN_SECONDS, sender, sender.request, run_seconds)
         fields = {
-            **facts.of_message(sender.request, _queue(sender.request)),
-            **facts.of_payload(deferred.payload if deferred else None),
+            **log_fields.of_message(sender.request, _queue(sender.request)),
+            **log_fields.of_payload(deferred.payload if deferred else None),
             "task_id": task_id,
             "task_name": sender.name,
             "state": state,
@@ -156,7 +156,7 @@ class _Observer:
 
 
 def _queue(request: Any) -> str:
-    return facts.queue_of(request.delivery_info)
+    return log_fields.queue_of(request.delivery_info)
 
 
 def _error(state: str, outcome: Any) -> BaseException | None:

@@ -14,7 +14,7 @@ from celery import signals, states
 from celery.exceptions import Reject, TimeLimitExceeded
 from celery.worker.state import task_ready
 
-from pipeline import facts, log_lines
+from pipeline import log_fields, log_lines
 from pipeline.deferred import deferred_in, out_of_time
 from pipeline.errors import PipelineError, RevokedWhileWaitingError
 from pipeline.transport import refused
@@ -61,7 +61,7 @@ class RefusalMixin(Request):
     def _out_of_time(self) -> Reject:
         """Return the refusal of a task whose time was up while it waited for the store: nothing has run."""
         error = out_of_time(f"task not begun [{deferred_in(self._payload)!r}]", "hard")
-        logger.warning("task given back: %s", error, extra=self._facts())
+        logger.warning("task given back: %s", error, extra=self._log_fields())
         return Reject(error, requeue=True)
 
     def _hidden(self, error: PipelineError) -> bool:
@@ -96,7 +96,7 @@ class RefusalMixin(Request):
             einfo=exc_info,
         )
         self.send_event("task-failed", exception=repr(error), traceback=exc_info.traceback)
-        logger.error("task refused: %s", error, extra=self._facts())
+        logger.error("task refused: %s", error, extra=self._log_fields())
         self.reject(requeue=False)
 
     @contextmanager
@@ -105,7 +105,7 @@ class RefusalMixin(Request):
         try:
             yield
         except Exception:
-            logger.exception("what became of the task is not recorded", extra=self._facts())
+            logger.exception("what became of the task is not recorded", extra=self._log_fields())
 
     def _is_due(self) -> bool:
         """Say whether this is the delivery that records the failure and calls the errbacks.
@@ -135,16 +135,16 @@ class RefusalMixin(Request):
         try:
             resend(self._app, self._message, again)
         except Exception as exc:
-            logger.exception("message not sent again", extra=self._facts())
+            logger.exception("message not sent again", extra=self._log_fields())
             self._fail(error, exc_info)
             self._rejected = not refused(exc)  # it may be there all the same, and then needs its payload
         else:
             self._rejected = True
 
-    def _facts(self) -> dict[str, Any]:
+    def _log_fields(self) -> dict[str, Any]:
         deferred = deferred_in(self._payload)
-        about = facts.of_message(self.request_dict, facts.queue_of(self.delivery_info))
-        return about | facts.of_payload(deferred.payload if deferred else None)
+        about = log_fields.of_message(self.request_dict, log_fields.queue_of(self.delivery_info))
+        return about | log_fields.of_payload(deferred.payload if deferred else None)
 
 
 def refusal(exc_info: Any) -> Reject | None:

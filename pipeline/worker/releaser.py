@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from time import monotonic, time_ns
 from typing import Any, Protocol
 
-from pipeline import facts, log_lines, tracing
+from pipeline import log_fields, log_lines, tracing
 from pipeline.aws_limits import S3_DELETE_COUNT
 from pipeline.claim import Claim
 from pipeline.claimcheck import ClaimCheck
@@ -21,8 +21,8 @@ from pipeline.worker.resend import label
 
 logger = log_lines.logger(__name__)
 
-PATIENCE_SECONDS = 60.0
-"""A message not acknowledged by then, and not being settled, will not be: it comes again."""
+SETTLE_TIMEOUT_SECONDS = 60.0
+"""A message that is not acknowledged by then, and is not being settled, is redelivered. Its payload stays."""
 
 
 class Settling(Protocol):
@@ -106,7 +106,7 @@ class Releaser:
         elif may_settle:
             self._ended.append(ended)
         else:
-            logger.warning("payload kept, its message did not settle", extra=_facts(ended))
+            logger.warning("payload kept, its message did not settle", extra=_log_fields(ended))
 
     def _release(self, settled: list[_Ended]) -> list[_Ended]:
         """Release payloads, and return those to try again later."""
@@ -133,12 +133,12 @@ class Releaser:
         tracing.record("claimcheck release", spans, begun_ns, error)
         for ended in over:
             if error is None:
-                logger.info("payload released", extra=_facts(ended))
+                logger.info("payload released", extra=_log_fields(ended))
             else:
-                logger.error("payload not released, it is an orphan: %s", error, extra=_facts(ended))
+                logger.error("payload not released, it is an orphan: %s", error, extra=_log_fields(ended))
 
     def _attributes(self, ended: _Ended) -> tracing.Attributes:
-        known = _facts(ended)
+        known = _log_fields(ended)
         about = self._claimcheck.attributes(ended.claim, known["task_id"], known["task_name"], known["queue"])
         return {**about, "messaging.system": "aws_sqs"} if "sqs_message" in _delivery(ended) else about
 
@@ -146,7 +146,7 @@ class Releaser:
         if getattr(ended.message, "unsettled", False):  # our SQS transport's messages know
             return False
         is_settling: bool = getattr(ended.message, "settling", False)
-        return is_settling or self._clock() - ended.since < PATIENCE_SECONDS
+        return is_settling or self._clock() - ended.since < SETTLE_TIMEOUT_SECONDS
 
     def _run(self) -> None:
         is_last = False
@@ -168,5 +168,5 @@ def _delivery(ended: _Ended) -> Mapping[str, Any]:
     return getattr(ended.message, "delivery_info", None) or {}
 
 
-def _facts(ended: _Ended) -> dict[str, Any]:
-    return facts.of_message(_headers(ended), label(ended.message)) | facts.of_payload(ended.claim)
+def _log_fields(ended: _Ended) -> dict[str, Any]:
+    return log_fields.of_message(_headers(ended), label(ended.message)) | log_fields.of_payload(ended.claim)

@@ -106,7 +106,7 @@ class RequestMixin(LostMixin):
             self.reject(requeue=True)  # does nothing if it was acknowledged or rejected
             if isinstance(exc, MemoryError):  # with which Celery ends the worker
                 raise
-            logger.exception("end of the task not recorded, message given back", extra=self._facts())
+            logger.exception("end of the task not recorded, message given back", extra=self._log_fields())
         finally:
             if not goes_on:
                 self._end()
@@ -180,11 +180,11 @@ class RequestMixin(LostMixin):
     def info(self, safe: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - Celery's signature
         """Describe the task for ``inspect``: its arguments if they are few, or what stands for them."""
         deferred = deferred_in(self._payload)
-        facts: dict[str, Any] = super().info(safe=safe or deferred is not None)
+        described: dict[str, Any] = super().info(safe=safe or deferred is not None)
         inline = deferred.payload if deferred is not None and deferred.claim is None else None
         if deferred and inline and inline.expanded_bytes <= SHOWN_BYTES and not safe:
-            facts["args"], facts["kwargs"] = deferred.stored()
-        return facts
+            described["args"], described["kwargs"] = deferred.stored()
+        return described
 
     def reject(self, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - Celery's signature
         """Give the message back: it will be delivered again or dead-lettered, so its payload stays."""
@@ -227,5 +227,5 @@ class RequestMixin(LostMixin):
         except PipelineError as exc:
             embed["errbacks"] = None  # an errback without its arguments must not be called
             logger.error(  # noqa: TRY400 - the sentence says all
-                "errbacks not called: %s", exc, extra=self._facts()
+                "errbacks not called: %s", exc, extra=self._log_fields()
             )

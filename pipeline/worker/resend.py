@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pipeline.facts import BROADCAST, QUEUE_NAME, queue_of
+from pipeline.log_fields import BROADCAST, QUEUE_NAME, queue_of
 from pipeline.publication import SHARED
 from pipeline.transport.addressing import LISTENER
 

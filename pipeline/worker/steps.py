@@ -7,7 +7,7 @@ from typing import Any
 from celery import Task, bootsteps, signals
 from celery.utils.imports import symbol_by_name
 
-from pipeline import aws_logs, log_lines, serializer, timechain
+from pipeline import aws_logs, log_lines, serializer, time_chain
 from pipeline.claimcheck import ClaimCheck
 from pipeline.errors import ClaimError, StoreError, StoreUnavailableError
 from pipeline.metrics import HEARTBEAT_FAILURES, MESSAGES_UNSETTLED, Metric, Recorder
@@ -51,10 +51,10 @@ class ClaimCheckStep(bootsteps.Step):
         try:
             claimcheck = serializer.installed()
             _check_configuration(app, claimcheck.options)
-            timechain.check_tasks(app)
+            time_chain.check_tasks(app)
             health = health_of(worker, claimcheck.recorder)
             _check_store(claimcheck)
-            _warn_of_memory(claimcheck.store, timechain.scheme_of(app))
+            _warn_of_memory(claimcheck.store, time_chain.scheme_of(app))
         except (ValueError, StoreError, ClaimError) as exc:
             raise SystemExit(f"claimcheck: {exc}") from exc
         reuses.open()
@@ -68,7 +68,7 @@ class ClaimCheckStep(bootsteps.Step):
         worker.consumer_cls = mixed
         guard_slots(worker)
         follow_forks(app)
-        if timechain.scheme_of(app) == "sqs" and not worker.options.get("heartbeat_interval"):
+        if time_chain.scheme_of(app) == "sqs" and not worker.options.get("heartbeat_interval"):
             worker.options["heartbeat_interval"] = HEARTBEAT_SECONDS
         self._release_until_the_end_of(worker)
         Transport.on_unsettled = partial(_count, claimcheck.recorder, MESSAGES_UNSETTLED)

@@ -114,14 +114,14 @@ class Workers:
             if code is not None:
                 raise DemoError(f"the worker of queue {queue} ended with code {code}")
 
-    def stop(self, patience_seconds: float = STOP_SECONDS) -> None:
+    def stop(self, timeout_seconds: float = STOP_SECONDS) -> None:
         """Let them finish what they run and send their last metrics, and end those that do not.
 
         Their children end with them. Safe to call twice.
         """
         for process in self._processes.values():
             process.terminate()
-        deadline = monotonic() + patience_seconds
+        deadline = monotonic() + timeout_seconds
         for process in self._processes.values():
             with suppress(subprocess.TimeoutExpired):
                 process.wait(max(deadline - monotonic(), 0))

@@ -16,7 +16,7 @@ from tasks.reports import summarise
 from tasks.samples import CSV_SCHEMA, sample_archive, sample_csv, sample_report
 from tasks.tables import load_csv
 
-PATIENCE_SECONDS = 90.0
+FINISH_TIMEOUT_SECONDS = 90.0
 """How long results are awaited."""
 POLL_SECONDS = 0.1
 
@@ -114,7 +114,7 @@ def collect(sent: list[Sent], watch: Callable[[], None], advance: Callable[[], N
         watch: called while waiting; raises when there is nothing left to wait for.
         advance: called for each result.
     """
-    waiting, deadline = list(sent), monotonic() + PATIENCE_SECONDS
+    waiting, deadline = list(sent), monotonic() + FINISH_TIMEOUT_SECONDS
     while waiting and monotonic() < deadline:
         watch()
         for each in [*waiting]:

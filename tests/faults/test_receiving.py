@@ -188,7 +188,7 @@ def test_a_channel_closes_without_credentials(vault, channel, proxy, caplog):
 
 def test_who_removes_a_listener_has_fresh_credentials(vault, channel):
     """Hours later its queue is removed with the credentials of then."""
-    sqs, _ = channel._brief_clients()
+    sqs, _ = channel._short_timeout_clients()
 
     assert sqs._request_signer._credentials is channel.sqs()._request_signer._credentials
 

@@ -144,7 +144,7 @@ def test_a_slow_record_is_bounded_as_a_whole(proxy, claimcheck_of):
     proxy.trickle("GetObject")
 
     with pytest.raises(StoreUnavailableError):
-        claimcheck.patiently(lambda: records.read("app/once/v1/a"))
+        claimcheck.with_retries(lambda: records.read("app/once/v1/a"))
 
 
 def test_a_connection_that_was_cut_off_is_not_used_again(proxy, offloaded):

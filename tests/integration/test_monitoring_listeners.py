@@ -15,7 +15,7 @@ from shops import entered
 from workers import eventually
 
 from pipeline.cli import main
-from pipeline.transport import Transport, complaint, events, listeners
+from pipeline.transport import Transport, events, listeners, warn_once
 from pipeline.transport.control import Mailbox
 from pipeline.transport.listeners import RENEWED
 
@@ -33,9 +33,9 @@ DENIED = b"""<ErrorResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><Er
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
-    """Wait for no queue, and let no test know what another has heard or complained of."""
+    """Wait for no queue, and let no test know what another has received or warned of."""
     monkeypatch.setattr(events.Audience, "_called", -math.inf)
-    monkeypatch.setattr(complaint, "_made", set())
+    monkeypatch.setattr(warn_once, "_logged", set())
     monkeypatch.setattr("pipeline.transport.listening.NEW_QUEUE_SECONDS", 0)
 
 

@@ -50,7 +50,7 @@ class SQS:
     messages: list[Stored] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=count)
     _known: dict[str, Stored] = field(default_factory=dict)
-    # Kombu's SQS channel and our brief clients ask; without credentials there is nothing to copy.
+    # Kombu's SQS channel and our short-timeout clients ask; without credentials there is nothing to copy.
     _request_signer: Any = field(default_factory=lambda: SimpleNamespace(_credentials=None))
 
     def send(self, body: str, about: Any) -> Fault:

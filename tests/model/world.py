@@ -21,7 +21,7 @@ from pipeline.metrics import PAYLOADS_ORPHANED
 from pipeline.operations import sweep
 from pipeline.options import REUSE_SECONDS, Options
 from pipeline.publication import SHARED
-from pipeline.timechain import named_seconds
+from pipeline.time_chain import named_seconds
 from pipeline.wire import Wire
 
 ATTEMPTS = 4

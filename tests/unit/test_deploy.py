@@ -15,7 +15,7 @@ import yaml
 from celery import Celery
 from flower.options import default_options
 
-from pipeline import local, timechain
+from pipeline import local, time_chain
 from pipeline.aws_limits import SQS_RETENTION_DEFAULT_SECONDS, SQS_RETENTION_LIMIT_SECONDS
 from pipeline.claim import RESULTS
 from pipeline.options import DAY_SECONDS, Options
@@ -294,7 +294,7 @@ def test_payloads_expire_when_the_options_say():
     assert payloads["Prefix"] == f"{STORE.prefix}/"
     assert payloads["ExpirationInDays"] * DAY_SECONDS == Options().payload_ttl_seconds
     assert results["Prefix"] == f"{STORE.prefix}/{RESULTS}"
-    assert results["ExpirationInDays"] * DAY_SECONDS == timechain.result_seconds(Celery("settings").conf, 0)
+    assert results["ExpirationInDays"] * DAY_SECONDS == time_chain.result_seconds(Celery("settings").conf, 0)
     for rule in rules:
         assert rule["Status"] == "Enabled"
         assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}

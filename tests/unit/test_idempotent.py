@@ -49,17 +49,17 @@ def app():
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch):
+def no_wait(monkeypatch):
     """Wait for nobody."""
-    monkeypatch.setattr(attempt, "PATIENCE_SECONDS", 0.0)
-    monkeypatch.setattr(attempt, "LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(attempt, "IN_PROGRESS_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(attempt, "POLL_SECONDS", 0.001)
 
 
 @contextmanager
-def delivered(task, task_id="one", **facts):
+def delivered(task, task_id="one", **context):
     """Be a worker that runs a message of this task."""
     _task_stack.push(task)
-    task.push_request(id=task_id, called_directly=False, **facts)
+    task.push_request(id=task_id, called_directly=False, **context)
     try:
         yield
     finally:
@@ -70,7 +70,7 @@ def delivered(task, task_id="one", **facts):
 def attempt_of(claimcheck, in_progress=DAY):
     records = records_of(claimcheck.store)
     return Attempt(
-        claimcheck=claimcheck, records=records, key=KEY, in_progress=in_progress, keep=DAY, facts={}
+        claimcheck=claimcheck, records=records, key=KEY, in_progress=in_progress, keep=DAY, log_fields={}
     )
 
 
@@ -247,7 +247,7 @@ def test_without_install_nothing_runs(app):
 
 
 @pytest.mark.parametrize(
-    ("facts", "task_limit", "app_limit", "expected"),
+    ("context", "task_limit", "app_limit", "expected"),
     [
         ({}, None, None, 43_200),
         ({}, None, 900, 960),
@@ -256,12 +256,12 @@ def test_without_install_nothing_runs(app):
         ({"timelimit": [None, 5]}, None, None, 43_200),
     ],
 )
-def test_the_time_in_progress_follows_the_hard_limit(app, facts, task_limit, app_limit, expected):
+def test_the_time_in_progress_follows_the_hard_limit(app, context, task_limit, app_limit, expected):
     """A run counts as dead a minute after it must have been killed, or after twelve hours."""
     charge, _ = counting(app)
     charge.time_limit, app.conf.task_time_limit = task_limit, app_limit
 
-    with delivered(charge, **facts):
+    with delivered(charge, **context):
         assert idempotency._longest_run_seconds(charge) == expected
 
 
@@ -385,7 +385,7 @@ class Deaf(MemoryStore):
 
 def test_a_lost_answer_is_found_in_the_record(claimcheck, monkeypatch, caplog):
     """Whoever is refused its own record's place reads it, finds its own name, and goes on."""
-    monkeypatch.setattr(attempt, "PATIENCE_SECONDS", 30.0)
+    monkeypatch.setattr(attempt, "IN_PROGRESS_WAIT_SECONDS", 30.0)
     object.__setattr__(claimcheck, "store", Deaf("claims"))
     one = attempt_of(claimcheck)
 
@@ -397,7 +397,7 @@ def test_a_lost_answer_is_found_in_the_record(claimcheck, monkeypatch, caplog):
 
 def test_who_waits_gets_the_result(claimcheck, monkeypatch):
     """A delivery that finds another at work has its result as soon as that one ends."""
-    monkeypatch.setattr(attempt, "PATIENCE_SECONDS", 30.0)
+    monkeypatch.setattr(attempt, "IN_PROGRESS_WAIT_SECONDS", 30.0)
     first, second = attempt_of(claimcheck), attempt_of(claimcheck)
     first.begin()
     ending = threading.Timer(0.1, lambda: first.finish(claimcheck.seal("result")))

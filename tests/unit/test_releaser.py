@@ -11,7 +11,7 @@ from pipeline.errors import StoreDeniedError
 from pipeline.publication import Publication
 from pipeline.stores.memory import MemoryStore
 from pipeline.testing import FaultyStore
-from pipeline.worker import releaser as rooms
+from pipeline.worker import releaser as module
 from pipeline.worker.releaser import Releaser
 
 
@@ -58,7 +58,7 @@ def test_an_unsettled_payload_stays(claimcheck, releaser):
 
 def test_a_message_that_never_settles_keeps_its_payload(claimcheck, releaser, monkeypatch):
     """A failed acknowledgement means a redelivery: the payload is kept and forgotten about."""
-    monkeypatch.setattr(rooms, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "SETTLE_TIMEOUT_SECONDS", 0.0)
     claim = offloaded(claimcheck)
     releaser.ended(message(acknowledged=False), claim)
     releaser.flush()

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pipeline import facts, tracing
+from pipeline import log_fields, tracing
 from pipeline.claim import Inline
 
 PARENT = f"00-{'ab' * 16}-{'cd' * 8}-01"
@@ -81,7 +81,7 @@ def test_only_texts_are_carried(headers, found):
 )
 def test_facts_of_a_message(headers, trace_id):
     """A line says what the headers say, and None where they say nothing or nonsense."""
-    assert facts.of_message({"id": "1", "task": "t", **headers}, "q") == {
+    assert log_fields.of_message({"id": "1", "task": "t", **headers}, "q") == {
         "task_id": "1",
         "task_name": "t",
         "queue": "q",
@@ -94,8 +94,8 @@ def test_facts_of_an_inline_payload():
     """A body that travels inline has a size, and no key."""
     sealed = Inline(data=b"12", codec="msgpack", compression="none", expanded_bytes=2)
 
-    assert facts.of_payload(sealed) == {"claim_key": None, "payload_bytes": 2, "stored_bytes": None}
-    assert facts.of_payload(None) == {"claim_key": None, "payload_bytes": None, "stored_bytes": None}
+    assert log_fields.of_payload(sealed) == {"claim_key": None, "payload_bytes": 2, "stored_bytes": None}
+    assert log_fields.of_payload(None) == {"claim_key": None, "payload_bytes": None, "stored_bytes": None}
 
 
 def test_what_a_block_raises_goes_through():

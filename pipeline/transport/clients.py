@@ -1,6 +1,7 @@
-"""Clients that wait for nothing: the heartbeat's, whose one thread keeps every message of the process.
+"""SQS clients with 5 s timeouts and no retries, for the heartbeat.
 
-botocore waits a minute for an answer, three times: longer than a message stays hidden.
+One heartbeat thread extends every message of the process. botocore's default clients wait a minute for an
+answer, three times: longer than a message stays hidden.
 Source: botocore 1.44, ``endpoint.py`` (``DEFAULT_TIMEOUT``), ``retries/standard.py``.
 """
 
@@ -17,23 +18,24 @@ _CONFIG = Config(
 )
 
 
-class BriefClients:
-    """Keeps a brief copy of each queue's client. For one thread."""
+class ShortTimeoutClients:
+    """Keeps a short-timeout copy of each queue's client. For one thread."""
 
     def __init__(self) -> None:
         self._made: dict[str, tuple[Any, Any]] = {}
 
     def of(self, queue_url: str, client: Any) -> Any:
-        """Return the copy of a queue's client, made anew if Kombu has made another, as it does for STS."""
+        """Return the copy of a queue's client; a new one if Kombu has replaced the client, as for STS."""
         known, made = self._made.get(queue_url, (None, None))
         if known is not client:
-            made = next((copy for each, copy in self._made.values() if each is client), None) or brief(client)
+            copies = (copy for each, copy in self._made.values() if each is client)
+            made = next(copies, None) or short_timeout_client(client)
             self._made[queue_url] = client, made
         return made
 
 
-def brief(client: Any, config: Config = _CONFIG) -> Any:
-    """Copy a boto3 client: its endpoint, region, settings, and its credentials as they are renewed."""
+def short_timeout_client(client: Any, config: Config = _CONFIG) -> Any:
+    """Copy a boto3 client with short timeouts: same endpoint, region, settings and renewed credentials."""
     signer = client._request_signer  # noqa: SLF001 - where botocore keeps credentials; Kombu looks there as well
     if signer._credentials is None:  # noqa: SLF001
         return client

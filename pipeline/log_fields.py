@@ -1,4 +1,4 @@
-"""What a log line says beside its sentence: the same few names on every line, so that lines can be joined.
+"""Structured fields of log lines: the same few names on every line, so that lines can be joined.
 
 ``task_id``, ``task_name``, ``queue``, ``attempt`` (0 is the first), ``trace_id``, ``claim_key``,
 ``payload_bytes`` (as the task sees it) and ``stored_bytes`` (as it lies in the store). They travel in

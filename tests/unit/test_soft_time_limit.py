@@ -11,16 +11,16 @@ from kombu.utils import json
 
 from pipeline import serializer
 from pipeline.results import Outgoing
-from pipeline.timelimit import heeded
+from pipeline.soft_time_limit import reraising_soft_limit
 
 NO_LINKS = dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))
 
 
 def test_what_a_call_returns_or_raises_comes_through(limit_comes):
     """Without a limit a call is a call."""
-    assert heeded(lambda: 5) == 5
+    assert reraising_soft_limit(lambda: 5) == 5
     with pytest.raises(KeyError, match="k"):
-        heeded(lambda: {}["k"])
+        reraising_soft_limit(lambda: {}["k"])
 
 
 @pytest.mark.parametrize("swallowed", [Exception, BaseException])
@@ -33,7 +33,7 @@ def test_a_limit_cannot_be_swallowed(limit_comes, swallowed):
         return 5
 
     with pytest.raises(SoftTimeLimitExceeded):
-        heeded(call)
+        reraising_soft_limit(call)
 
 
 def test_a_limit_stops_what_catches_every_exception(limit_comes):
@@ -47,23 +47,23 @@ def test_a_limit_stops_what_catches_every_exception(limit_comes):
                 limit_comes()
 
     with pytest.raises(SoftTimeLimitExceeded):
-        heeded(call)
+        reraising_soft_limit(call)
     assert tries == ["try"]
 
 
 def test_the_outer_of_two_calls_hears_it_too(limit_comes):
     """A limit that comes during the inner call is one for the outer."""
     with pytest.raises(SoftTimeLimitExceeded):
-        heeded(lambda: heeded(limit_comes))
+        reraising_soft_limit(lambda: reraising_soft_limit(limit_comes))
 
 
 def test_signals_of_others_are_left_alone(limit_comes):
     """Where the signal is no soft time limit, and in other threads than the main one, a call is a call."""
     seen = []
     before = signal.signal(signal.SIGUSR1, lambda *_: seen.append("theirs"))
-    heeded(limit_comes)
+    reraising_soft_limit(limit_comes)
     signal.signal(signal.SIGUSR1, before)
-    thread = threading.Thread(target=lambda: seen.append(heeded(lambda: "thread")))
+    thread = threading.Thread(target=lambda: seen.append(reraising_soft_limit(lambda: "thread")))
     thread.start()
     thread.join()
 
