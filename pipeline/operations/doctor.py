@@ -12,7 +12,7 @@ from kombu.exceptions import KombuError
 from pipeline import serializer, time_chain
 from pipeline.claimcheck import ClaimCheck
 from pipeline.errors import StoreError
-from pipeline.operations.bucket import Bucket
+from pipeline.operations.bucket import Bucket, is_about
 from pipeline.operations.check import Check
 from pipeline.operations.lifetimes import Lifetime, lifetimes
 from pipeline.operations.misnamed import misnamed
@@ -24,6 +24,9 @@ from pipeline.transport.fanout import fans_out
 
 SKEW_LIMIT_SECONDS = 60
 """S3 refuses requests that are 15 minutes off; a minute is already a clock that nobody keeps."""
+
+STORE_FIRST = "fix the store first"
+"""Remedy where a check needs the store, and the store has a finding of its own."""
 
 ANSWER_SECONDS = (2, 4, 8)
 """How long workers have to answer; they are asked again until one does, for a busy machine's are late."""
@@ -64,7 +67,7 @@ def check_clock(bucket: Bucket) -> Check:
     try:
         skew = bucket.skew_seconds()
     except StoreError as exc:
-        return Check("clock", None, str(exc), "fix the store first")
+        return Check("clock", None, str(exc), STORE_FIRST)
     is_ok = abs(skew) <= SKEW_LIMIT_SECONDS
     return Check("clock", is_ok, f"{skew:+.0f} s", "set this machine's clock:", "sudo chronyc makestep")
 
@@ -74,17 +77,22 @@ def _check_lifecycle(bucket: Bucket, lifetime: Lifetime, every: Sequence[Lifetim
     try:
         whole, parts = bucket.expiries(bucket.rules(), lifetime.folder)
         soonest = min(whole + parts, default=None)
-        said = "no rule" if soonest is None else f"expires after {soonest} days"
+        said = "no rule" if soonest is None else f"expires after {_days(soonest)}"
         if lifetime.is_kept(whole, parts):
             return Check(name, True, said)  # noqa: FBT003
         added = bucket.completed(every)
     except StoreError as exc:
-        return Check(name, None, str(exc), "allow s3:GetLifecycleConfiguration, to know")
+        fix = "allow s3:GetLifecycleConfiguration, to know" if is_about(exc, "AccessDenied") else STORE_FIRST
+        return Check(name, None, str(exc), fix)
     if lifetime.is_kept(*bucket.expiries(added, lifetime.folder)):
-        fix = f"add a rule for {lifetime.days} days; this keeps the bucket's other rules:"
+        fix = f"add a rule for {_days(lifetime.days)}; this keeps the bucket's other rules:"
         return Check(name, False, said, fix, bucket.lifecycle_command(added))  # noqa: FBT003
-    fix = f"another rule ends {lifetime.name} sooner: give it {lifetime.days} days, or a prefix of its own"
+    fix = f"another rule ends {lifetime.name} sooner: give it {_days(lifetime.days)}, or a prefix of its own"
     return Check(name, False, said, fix)  # noqa: FBT003
+
+
+def _days(count: int) -> str:
+    return "1 day" if count == 1 else f"{count} days"
 
 
 def check_remote_control(app: Any) -> Iterator[Check]:

@@ -24,7 +24,7 @@ from weakref import WeakSet, WeakValueDictionary
 
 from celery import signals, states
 from celery.app.task import Task
-from celery.exceptions import Reject
+from celery.exceptions import Ignore, Reject
 
 from pipeline import log_fields, log_lines, time_chain, tracing
 from pipeline.deferred import DeferredArgs
@@ -123,9 +123,11 @@ class _Observer:
             "task_name": sender.name,
             "state": state,
             "rehydrate_seconds": rehydrated,
-            "run_seconds": run_seconds,
         }
-        logger.info("task ran", extra=fields)
+        if _stopped(retval) is None:
+            logger.info("task ran", extra={**fields, "run_seconds": run_seconds})
+        else:
+            logger.info("task not run", extra=fields)
 
     def task_success(self, sender: Task, **_: Any) -> None:
         self._record(TASKS_SUCCEEDED, sender, sender.request)
@@ -161,6 +163,12 @@ def _queue(request: Any) -> str:
 
 def _error(state: str, outcome: Any) -> BaseException | None:
     """Return why a task has failed, or was given back because its payload could not be read."""
-    if state == states.REJECTED and isinstance(outcome, Reject):
-        return outcome.reason if isinstance(outcome.reason, PipelineError) else None
+    if state == states.REJECTED:
+        return _stopped(outcome)
     return outcome if state == states.FAILURE and isinstance(outcome, BaseException) else None
+
+
+def _stopped(outcome: Any) -> PipelineError | None:
+    """Return our error that kept a task from running, as ``Deferred`` and ``@idempotent`` raise it."""
+    reason = outcome.args[0] if isinstance(outcome, (Reject, Ignore)) and outcome.args else None
+    return reason if isinstance(reason, PipelineError) else None

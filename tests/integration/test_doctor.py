@@ -194,14 +194,15 @@ def test_an_sqs_that_cannot_answer_is_no_permission(house, proxy):
 
 
 def test_a_bucket_that_is_not_there(shop_of, moto_aws):
-    """A missing bucket is one finding, and what depends on it is unknown."""
+    """A missing bucket is one finding, and what depends on it is unknown until there is one."""
     shop_of(store="s3://nobody-has-this-bucket/claims")
     code, checks = examine()
 
     assert code == 1
     assert ill(checks)[0] == "bucket"
     assert checks["bucket"]["command"] == "pipeline -A shop provision"
-    assert checks["clock"]["ok"] is None
+    for name in ("lifecycle rule", "clock"):
+        assert (checks[name]["ok"], checks[name]["fix"]) == (None, "fix the store first")
 
 
 @pytest.mark.parametrize(
@@ -261,6 +262,7 @@ def test_a_lifecycle_rule_that_may_not_be_read_is_unknown(house, proxy):
     code, checks = examine()
 
     assert (code, checks["lifecycle rule"]["ok"]) == (0, None)
+    assert checks["lifecycle rule"]["fix"] == "allow s3:GetLifecycleConfiguration, to know"
 
 
 def test_a_wrong_clock_is_found(house, monkeypatch):

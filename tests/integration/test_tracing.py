@@ -270,15 +270,21 @@ def test_lines_carry_the_same_fields(traced):
 
 
 def test_lines_of_a_refused_task_carry_the_same_fields(traced):
-    """A payload that is gone is told by the process that looked for it, and by the one that refused it."""
+    """A payload that is gone is named by the process that looked for it and by the one that refuses its task.
+
+    No line says that the task ran.
+    """
     task_id = traced.call("digest", ROWS)
     [key] = traced.shop.objects()
     traced.shop.clear()
     worker = traced.worker(pool="prefork")
     refused, unread = said(worker, "task refused: "), said(worker, "payload not rehydrated: ")
+    not_run = said(worker, "task not run")
     rehydrate, run = traced.span("claimcheck rehydrate"), traced.span("run shop.digest")
 
-    for line in (refused, unread):
+    assert "run_seconds" not in not_run
+    assert "task ran" not in worker.text()
+    for line in (refused, unread, not_run):
         assert (line["task_id"], line["claim_key"], line["attempt"]) == (task_id, key, 0)
         assert line.keys() >= FIELDS
     assert rehydrate["attributes"]["error.type"] == run["attributes"]["error.type"] == "PayloadMissingError"
