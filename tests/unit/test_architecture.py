@@ -1,4 +1,4 @@
-"""The house itself: who may import whom, what is public, and how tests read."""
+"""The architecture: layers, vendors, errors, and the form of modules and tests."""
 
 import ast
 import importlib
@@ -11,7 +11,7 @@ from pipeline import errors
 
 ROOT = Path(__file__).parents[2]
 
-STOREYS = [
+LAYERS = [
     ["aws_limits"],
     ["aws", "aws_logs", "errors", "options", "sizes"],
     ["log_lines"],
@@ -31,7 +31,7 @@ STOREYS = [
     ["cli"],
     ["__main__"],
 ]
-"""Imports run downwards, or sideways within a room."""
+"""Top-level modules and packages, lowest layer first. A module imports only from layers below its own."""
 
 VENDORS = {
     "celery": {
@@ -67,14 +67,14 @@ VENDORS = {
     "moto": {"local"},
     "opentelemetry": {"otel", "tracing"},
 }
-"""Which rooms may know which vendor."""
+"""Which modules and packages may import which vendor."""
 
 
 def modules():
     return sorted((ROOT / "pipeline").rglob("*.py"))
 
 
-def room(path):
+def package(path):
     return path.relative_to(ROOT / "pipeline").parts[0].removesuffix(".py")
 
 
@@ -89,28 +89,28 @@ def imports(path):
                 yield node.module
 
 
-def storey(name):
-    return next(level for level, rooms in enumerate(STOREYS) if name in rooms)
+def layer(name):
+    return next(height for height, names in enumerate(LAYERS) if name in names)
 
 
-@pytest.mark.parametrize("path", modules(), ids=room)
+@pytest.mark.parametrize("path", modules(), ids=package)
 def test_imports_run_downwards(path):
-    """A module imports from its own storey's floor or below, and never tasks or settings."""
-    if room(path) == "__init__":
+    """A module imports from its own package or from layers below, and never tasks or settings."""
+    if package(path) == "__init__":
         return
     for name in imports(path):
         top, _, rest = name.partition(".")
         assert top not in {"tasks", "settings", "tests"}
-        if top == "pipeline" and rest.split(".")[0] != room(path):
-            assert storey(rest.split(".")[0]) < storey(room(path)), f"{room(path)} imports {name}"
+        if top == "pipeline" and rest.split(".")[0] != package(path):
+            assert layer(rest.split(".")[0]) < layer(package(path)), f"{package(path)} imports {name}"
 
 
-@pytest.mark.parametrize("path", modules(), ids=room)
-def test_vendors_stay_in_their_rooms(path):
-    """Concepts import no vendor, and each vendor is known to few rooms."""
+@pytest.mark.parametrize("path", modules(), ids=package)
+def test_vendors_stay_in_their_modules(path):
+    """Concepts import no vendor, and few modules import each vendor."""
     for name in imports(path):
         allowed = VENDORS.get(name.split(".")[0])
-        assert allowed is None or room(path) in allowed, f"{room(path)} imports {name}"
+        assert allowed is None or package(path) in allowed, f"{package(path)} imports {name}"
 
 
 def every_error():
@@ -138,7 +138,7 @@ def test_two_errors_are_worth_a_retry():
 
 
 def test_the_tree_of_errors_is_drawn():
-    """The page about errors draws every one of them."""
+    """The docstring of ``errors`` draws every error."""
     assert all(error.__name__ in errors.__doc__ for error in every_error())
 
 
@@ -151,7 +151,7 @@ def test_every_test_states_its_rule(path):
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.name))
-def test_rooms_stay_small(path):
+def test_modules_stay_small(path):
     """A file above 300 lines holds more than one concept."""
     assert len(path.read_text().splitlines()) <= 300
 
