@@ -1,6 +1,6 @@
 """The one call that puts the claim check into a Celery app."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from inspect import signature
 from typing import Any, Unpack, cast
 
@@ -73,7 +73,7 @@ def install(
         "kms_key_id": kms_key_id,
     }
     claimcheck = ClaimCheck(
-        store=store_from_url(store, **encryption) if isinstance(store, str) else store,
+        store=_opened(store, encryption),
         codec=Codec(serializer.KOMBU_TYPES, chosen.codec),
         options=chosen,
         wire=_wire(app, transport, chosen),
@@ -89,6 +89,22 @@ def install(
 def uninstall() -> None:
     """Forget what :func:`install` set for this process; for tests. The app keeps its configuration."""
     serializer.install(None)
+
+
+def _opened(store: object, encryption: Mapping[str, str | None]) -> Store:
+    if isinstance(store, str):
+        return store_from_url(store, **encryption)
+    if not isinstance(store, Store):
+        raise ValueError(  # noqa: TRY004 - a wrong configuration, as everywhere
+            f"store is a {type(store).__name__}: expected a URL such as s3://bucket/prefix or "
+            "file:///directory, or an object with the verbs of pipeline.store.Store"
+        )
+    unused = [name for name, value in encryption.items() if value is not None]
+    if unused:
+        raise ValueError(
+            f"{unused[0]} has no effect on a store object: give it to pipeline.stores.s3.S3Store"
+        )
+    return store
 
 
 def _options(given: OptionValues) -> Options:

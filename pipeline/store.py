@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import inf
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pipeline.errors import StoreError
 
@@ -28,6 +28,7 @@ class StoredObject:
     """When the store last wrote it; aware, UTC."""
 
 
+@runtime_checkable
 class Store(Protocol):
     """A place for payloads. Safe to use from several threads and after a fork.
 

@@ -31,6 +31,9 @@ TIMEOUT_SECONDS = 10.0
 """How long a connection may stay silent. S3 answers within tens of milliseconds, and botocore's three
 attempts of ten seconds fit the 30 that a task waits for its store (``Options.store_retry_seconds``)."""
 
+ENCRYPTIONS = (None, "AES256", "aws:kms", "aws:kms:dsse")
+"""How S3 can be asked to encrypt an object. Source: S3 API Reference, PutObject."""
+
 SINGLE_PUT_LIMIT_BYTES = 16 * 1024**2
 """A larger payload goes in parts. Below that the two requests around the parts cost more than parts gain."""
 
@@ -64,6 +67,9 @@ class S3Store:
             raise ValueError("bucket is empty: name the bucket that holds the payloads")
         if self.timeout_seconds <= 0:
             raise ValueError(f"timeout_seconds={self.timeout_seconds}: expected more than 0")
+        if self.server_side_encryption not in ENCRYPTIONS:
+            expected = ", ".join(map(repr, ENCRYPTIONS))
+            raise ValueError(f"server_side_encryption={self.server_side_encryption!r}: expected {expected}")
         if self.kms_key_id and not (self.server_side_encryption or "").startswith("aws:kms"):
             raise ValueError(
                 "kms_key_id is set and has no effect: set server_side_encryption='aws:kms' as well"

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from pipeline.aws_limits import (
     SQS_RECEIVE_COUNT_LIMIT,
+    SQS_RETENTION_LEAST_SECONDS,
+    SQS_RETENTION_LIMIT_SECONDS,
     SQS_VISIBILITY_LIMIT_SECONDS,
     SQS_WAIT_LIMIT_SECONDS,
     STS_SESSION_LEAST_SECONDS,
@@ -41,6 +43,14 @@ _NUMBERS: Mapping[str, _Range] = {
 }
 """SQS allows a visibility timeout of 0, but then two workers have every message."""
 
+_OPTIONS = "broker_transport_options"
+_CREATION = "sqs-creation-attributes"
+
+_ATTRIBUTES: Mapping[str, _Range] = {
+    "MessageRetentionPeriod": _Range(SQS_RETENTION_LEAST_SECONDS, SQS_RETENTION_LIMIT_SECONDS, "seconds"),
+}
+"""Attributes of new queues that the time chain counts with."""
+
 _SWITCHES = ("visibility_heartbeat", "dead_letter_queues", "supports_fanout", "sqs_base64_encoding")
 
 CHECKED_NAMES = frozenset({*_NUMBERS, *_SWITCHES})
@@ -59,16 +69,21 @@ def check_transport_options(options: Mapping[str, Any]) -> None:
     for name in _SWITCHES:
         if not isinstance(options.get(name, True), bool):
             raise _error(name, options[name], "True or False")
+    for name, value in (options.get(_CREATION) or {}).items():
+        if name in _ATTRIBUTES:
+            is_number = isinstance(value, str) and value.isdecimal()  # boto3 takes text alone
+            whole = int(value) if is_number else value
+            _check_number(name, whole, _ATTRIBUTES[name], f"{_OPTIONS}[{_CREATION!r}]")
 
 
-def _check_number(name: str, value: Any, allowed: _Range) -> None:
+def _check_number(name: str, value: Any, allowed: _Range, where: str = _OPTIONS) -> None:
     kind = int if allowed.is_whole else int | float
     is_number = isinstance(value, kind) and not isinstance(value, bool)
     if not is_number or not allowed.least <= value <= allowed.most:
         what = "a whole number" if allowed.is_whole else "a number"
         span = f"from {allowed.least:,} " + ("on" if allowed.most == math.inf else f"to {allowed.most:,}")
-        raise _error(name, value, f"{what} of {allowed.unit} {span}")
+        raise _error(name, value, f"{what} of {allowed.unit} {span}", where)
 
 
-def _error(name: str, value: Any, expected: str) -> ValueError:
-    return ValueError(f"broker_transport_options[{name!r}] is {value!r}: it must be {expected}")
+def _error(name: str, value: Any, expected: str, where: str = _OPTIONS) -> ValueError:
+    return ValueError(f"{where}[{name!r}] is {value!r}: it must be {expected}")

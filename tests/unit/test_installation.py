@@ -1,5 +1,7 @@
 """One call puts the claim check into an app, or says what is wrong."""
 
+from pathlib import Path
+
 import pytest
 from celery import Celery, Task
 from kombu import Queue
@@ -8,6 +10,7 @@ import pipeline
 from pipeline import serializer
 from pipeline.installation import uninstall
 from pipeline.metrics import NullSink
+from pipeline.stores.memory import MemoryStore
 
 
 @pytest.fixture
@@ -105,6 +108,28 @@ def test_a_wrong_configuration_is_refused(app, conf, options, expected):
 
     with pytest.raises(ValueError, match=expected):
         pipeline.install(app, "memory://shop", **options)
+
+    assert not serializer.is_installed()
+
+
+@pytest.mark.parametrize(
+    ("store", "options", "expected"),
+    [
+        (None, {}, "store is a NoneType: expected a URL such as s3://"),
+        (Path("/tmp/claims"), {}, "store is a PosixPath: expected a URL such as s3://"),
+        (MemoryStore("a"), {"server_side_encryption": "AES256"}, "server_side_encryption has no effect on a"),
+        (MemoryStore("a"), {"kms_key_id": "k"}, "kms_key_id has no effect on a store object"),
+        (
+            "s3://payloads",
+            {"server_side_encryption": "aes"},
+            "server_side_encryption='aes': expected None, 'A",
+        ),
+    ],
+)
+def test_a_store_that_cannot_work_is_an_error(app, store, options, expected):
+    """What is no store, and an encryption that nobody would apply, is an error of ``install``."""
+    with pytest.raises(ValueError, match=expected):
+        pipeline.install(app, store, **options)
 
     assert not serializer.is_installed()
 

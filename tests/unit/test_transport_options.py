@@ -32,6 +32,14 @@ def test_what_cannot_work_is_an_error_with_a_name(name, value):
         check_transport_options({name: value})
 
 
+@pytest.mark.parametrize("value", ["oops", "59", 1_209_601, 3_600.5, ""])
+def test_a_retention_that_cannot_be_is_an_error_with_a_name(value):
+    """The retention of new queues, as number or text, is checked before the time chain counts with it."""
+    expected = r"^broker_transport_options\['sqs-.*'\]\['MessageRetentionPeriod'\] is .* 60 to 1,209,600$"
+    with pytest.raises(ValueError, match=expected):
+        check_transport_options({"sqs-creation-attributes": {"MessageRetentionPeriod": value}})
+
+
 def test_what_works_is_taken():
     """Limits are allowed, and so are options that are not set and options of others."""
     check_transport_options({})
@@ -40,6 +48,8 @@ def test_what_works_is_taken():
         {"visibility_timeout": 43_200, "wait_time_seconds": 0, "max_receive_count": 1_000}
     )
     check_transport_options({"polling_interval": 0.5, "supports_fanout": False})
+    check_transport_options({"sqs-creation-attributes": {"MessageRetentionPeriod": "60", "Policy": "{}"}})
+    check_transport_options({"sqs-creation-attributes": None})
 
 
 def test_install_checks_them():
