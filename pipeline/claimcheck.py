@@ -217,13 +217,14 @@ class ClaimCheck:
             )
 
     def release(
-        self, claims: Sequence[Claim], told: Callable[[Mapping[str, StoreError]], None] = lambda _: None
+        self, claims: Sequence[Claim], report: Callable[[Mapping[str, StoreError]], None] = lambda _: None
     ) -> Sequence[Claim]:
         """Give payloads up, and return the claims to try again later. Never raises; safe to call twice.
 
         Args:
             claims: those of other stores are left alone.
-            told: called if all others are dealt with: some are orphans, each with why, and the rest is gone.
+            report: called once unless the store was unavailable, with the error of each orphan; the other
+                payloads are deleted.
         """
         ours = {claim.key: claim for claim in claims if self._ours(claim)}
         if not ours:
@@ -238,7 +239,7 @@ class ClaimCheck:
         orphans = {key: why for key, why in left.items() if not why.retryable}
         self.recorder.record(metrics.PAYLOADS_RELEASED, len(ours) - len(left))
         self.orphan([ours[key] for key in orphans])
-        told(orphans)
+        report(orphans)
         return [ours[key] for key in left if key not in orphans]
 
     def orphan(self, claims: Sequence[Claim], queue: str = "", task: str = "") -> None:

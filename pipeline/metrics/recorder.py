@@ -94,8 +94,8 @@ class Recorder:
             raise ValueError(f"{interval_seconds=}: expected more than 0, and not for ever")
         if task_limit < 1 or queue_limit < 1:
             raise ValueError(f"{task_limit=}, {queue_limit=}: expected 1 or more")
-        self.is_heard = not isinstance(sink, NullSink)
-        """Whether numbers go anywhere: what costs calls to find out need not be found out otherwise."""
+        self.is_emitting = not isinstance(sink, NullSink)
+        """Whether values reach a sink. If not, callers skip values that cost calls to find."""
         self._sink = sink
         self._interval_seconds = interval_seconds
         self._task_limit, self._queue_limit = task_limit, queue_limit
@@ -213,7 +213,7 @@ class _Flusher(threading.Thread):
         return done
 
     def run(self) -> None:
-        """Emit until told that it was the last time."""
+        """Emit on each request, until the last one."""
         last = False
         while not last:
             done, last = self._next()

@@ -66,7 +66,7 @@ MESSAGES_UNSETTLED = Metric(
     "MessagesUnsettled", Unit.COUNT, "main", "Acknowledged messages that SQS did not delete: they come again"
 )
 HEARTBEAT_FAILURES = Metric(
-    "HeartbeatFailures", Unit.COUNT, "main", "Messages that SQS was to hide for longer, and did not"
+    "HeartbeatFailures", Unit.COUNT, "main", "Visibility-timeout extensions that failed"
 )
 WORKER_CONCURRENCY = Metric(
     "WorkerConcurrency",
@@ -79,7 +79,7 @@ QUEUE_BACKLOG = Metric(
     "QueueBacklog",
     Unit.COUNT,
     "main",
-    "Messages that wait in a queue: each worker tells the same",
+    "Messages that wait in a queue: each worker reports the same",
     is_level=True,
 )
 DEAD_LETTERS = Metric(

@@ -54,13 +54,13 @@ def check_labels(options: Mapping[str, Any]) -> None:
 
 
 def deduplication_id(message: Mapping[str, Any]) -> str | None:
-    """Return what FIFO queues tell repetitions by: the same for the same sending of the same task.
+    """Return the deduplication id: the same for each repetition of one sending of one task.
 
     ``None`` for what is no task: equal messages may both be meant, and only a task has an id.
 
     Not the body and the id alone: a retry has both of the first attempt, and so may the task that replaces
-    it, or the same task if it replaces itself. SQS drops what it has seen within 5 minutes, without a word:
-    the task would be lost.
+    it, or the same task if it replaces itself. SQS silently drops a message
+    whose id it has seen within 5 minutes: the task would be lost.
     """
     headers = message.get("headers") or {}
     if not headers.get("id"):

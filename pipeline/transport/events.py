@@ -5,7 +5,7 @@ seconds for others, and travel as one list, which is how Celery itself sends sev
 publishes a task waits for SNS, and nothing that SNS answers reaches them: events are lost, not tasks.
 
 While no queue is subscribed nothing is published; SNS is asked once a minute whether that has changed, and
-at once when a worker hears a command, for listeners begin with one.
+at once when a worker receives a command, because listeners begin with one.
 Source: celery 5.7.0, ``events/receiver.py`` (``_receive``, ``wakeup_workers``), ``events/dispatcher.py``.
 """
 
@@ -104,7 +104,7 @@ class Audience:
 
     @classmethod
     def expect(cls) -> None:
-        """Believe that somebody listens, on every connection: a worker has heard a command."""
+        """Assume a listener on every connection: a worker has received a command."""
         cls._called = monotonic()
 
     def listens(self, topic: Topic) -> bool:

@@ -1,7 +1,7 @@
-"""The channel's part in what is said to all: events, commands and broadcasts go through SNS topics.
+"""Channel hooks for fanout exchanges (events, remote control, broadcasts), over SNS.
 
-Celery's event exchange is a topic exchange, whose bindings no other process can see; it counts as a fanout
-here, and every listener gets every event. Celery does the same for Redis.
+Celery's event exchange is a topic exchange, and other processes cannot see its bindings. Here it is a fanout
+exchange: every listener receives every event. Celery does the same for Redis.
 Source: kombu 5.7.0, ``transport/SQS/__init__.py`` (``_put_fanout``); celery 5.7.0, ``events/event.py``.
 """
 
@@ -30,7 +30,7 @@ logger = log_lines.logger(__name__)
 EVENT_EXCHANGE = "celeryev"
 """Celery's default ``event_exchange``; another one is named in the transport option of that name."""
 REPLY_ADDRESSES = 100
-"""How many reply queues' URLs are remembered."""
+"""How many URLs of reply queues are cached."""
 
 
 def fans_out(options: Mapping[str, Any]) -> bool:
@@ -44,7 +44,7 @@ def fans_out(options: Mapping[str, Any]) -> bool:
 
 
 class FanoutChannel(PublishingChannel):
-    """Publishes to everybody who listens, and replies to whoever asked."""
+    """Publishes to every listener of a fanout exchange, and routes replies to the process that asked."""
 
     def __init__(self, connection: Any, **options: Any) -> None:
         # Kept here as well, because a closed channel has no connection any more.
@@ -74,7 +74,7 @@ class FanoutChannel(PublishingChannel):
         super().exchange_declare(exchange, type, *args, **options)
 
     def topic(self, exchange: str) -> Topic:
-        """Return the topic of a fanout exchange; nothing is made yet.
+        """Return the topic of a fanout exchange, without creating it in SNS.
 
         Raises:
             UndefinedExchangeException: exchanges are predefined, and this one is not.
@@ -97,7 +97,7 @@ class FanoutChannel(PublishingChannel):
             self._publish_to_all(exchange, message)
 
     def _put_event(self, exchange: str, message: dict[str, Any]) -> None:
-        """Hand an event to the outbox. Never raises: an event is not worth a task."""
+        """Add an event to the outbox. Never raises: a lost event must not fail a task."""
         properties = message["properties"]
         if message.get("content-type") == "application/json" and properties.get("body_encoding") == "base64":
             body = bytes_to_str(self.decode_body(message["body"], "base64"))
@@ -162,7 +162,7 @@ class FanoutChannel(PublishingChannel):
         return super()._new_queue(queue, **declaration)
 
     def _reply_url(self, queue: str) -> str:
-        """Return where somebody waits for a reply; such a queue is never made for him."""
+        """Return the URL of a reply queue. Its owner creates it; this process never does."""
         name, urls = self.canonical_queue_name(queue), self.connection.reply_urls
         if self.predefined_queues:
             return str(self._resolve_queue_url(control.reply_exchange(queue)))

@@ -115,11 +115,11 @@ class Heartbeat:
             if self._held.get(delivery.tag) is delivery and not delivery.message.settling:
                 self._let_go(delivery, failure)
         else:
-            self._tell(delivery, failure)
+            self._report(delivery, failure)
             delivery.extend_at = self._held.clock() + min(RETRY_SECONDS, delivery.visibility_seconds / 12)
 
     def _let_go(self, delivery: Delivery, reason: str) -> bool:
-        self._tell(delivery, reason)
+        self._report(delivery, reason)
         delivery.extend_at = math.inf
         logger.warning(
             "message can no longer be hidden, it may be delivered again",
@@ -128,7 +128,7 @@ class Heartbeat:
         return False
 
     @classmethod
-    def _tell(cls, delivery: Delivery, reason: str) -> None:
+    def _report(cls, delivery: Delivery, reason: str) -> None:
         try:
             cls.on_failure(delivery.queue or "", reason)
         except Exception:

@@ -21,13 +21,13 @@ from pipeline.transport.receiving import ReceivingChannel
 logger = log_lines.logger(__name__)
 
 SAME_TURN_SECONDS = 0.002
-"""Answers that are handed on so soon after one another lay there together."""
+"""Answers dispatched within this time arrived together."""
 LATE_SECONDS = 0.5
-"""An answer that is read so soon after the event loop was busy may have lain there since."""
+"""An answer read within this time after the event loop was blocked may have arrived while it was."""
 
 
 class Turns:
-    """When the event loop last read nothing, as it handed messages on: on solo tasks run then."""
+    """Tracks when the event loop was last blocked dispatching messages. The pool solo runs tasks then."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
@@ -35,7 +35,7 @@ class Turns:
 
     @contextmanager
     def busy(self) -> Iterator[None]:
-        """Note that the event loop reads nothing in this block."""
+        """Note that the event loop is blocked in this ``with`` block."""
         now = self._clock()
         if now - self._ended > SAME_TURN_SECONDS:
             self._begun = now
@@ -45,7 +45,7 @@ class Turns:
             self._ended = self._clock()
 
     def arrival(self, asked: float) -> float:
-        """Return the earliest time at which an answer may have arrived that is read now."""
+        """Return the earliest time at which an answer that is read now may have arrived."""
         now = self._clock()
         return max(self._begun, asked) if now - self._ended < LATE_SECONDS else now
 

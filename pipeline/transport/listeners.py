@@ -1,4 +1,4 @@
-"""Listeners' queues: each process that hears what is said to all has a queue of its own, while it lives.
+"""Queues of listeners: each process that receives events, commands or broadcasts has its own while it lives.
 
 SQS knows no queue that goes with its consumer. So a listener removes its own, and while it lives it writes
 the time on it, as a tag, every two minutes; ``pipeline sweep`` removes those whose tag is old.
@@ -97,7 +97,7 @@ class Listener:
         self.url = url
 
     def renew(self) -> None:
-        """Say that the listener lives, and mend what somebody has deleted under it.
+        """Renew the listener's tag, and restore its queue and subscription if somebody has deleted them.
 
         Raises:
             ClientError, BotoCoreError, OSError: that was not possible now.

@@ -49,7 +49,7 @@ class PublishingChannel(SQSChannel):
         return self._transport._predefined_queue_clients  # noqa: SLF001
 
     def basic_publish(self, message: dict[str, Any], exchange: str, routing_key: str, **kwargs: Any) -> Any:
-        """Publish a message, and tell those who receive a task whether others have a copy of it."""
+        """Publish a message. A header says whether other queues receive a copy of the task."""
         headers = message.get("headers") or {}
         if exchange and headers.get("task"):
             headers.pop(SHARED, None)  # a retry has the headers of the attempt before it
@@ -130,7 +130,7 @@ class PublishingChannel(SQSChannel):
         return bool(self.transport_options.get("sqs_base64_encoding", False))
 
     def encode_body(self, body: Any, encoding: str | None = None) -> tuple[Any, str | None]:
-        """Encode a body, in base64 unless it is text that takes less room in JSON as it is."""
+        """Encode a body, in base64 unless it is text that is smaller in JSON as it is."""
         if isinstance(body, str) and body.count('"') + body.count("\\") < len(body) // 3:
             return body, "utf-8"
         encoded: tuple[Any, str | None] = super().encode_body(body, encoding)

@@ -204,7 +204,7 @@ class ReceivingChannel(ListeningChannel):
         return answer
 
     def _get(self, queue: str, timeout: float | None = None) -> Any:  # noqa: ARG002 - Kombu's signature
-        """Get one message; who asks for one is told why there is none."""
+        """Get one message; raise SQS's error if it declined."""
         try:
             return super()._get(queue)
         except RefusedError as exc:

@@ -32,7 +32,7 @@ def redelivery_seconds(sqs_message: Mapping[str, Any], options: Mapping[str, Any
 
 
 def return_to_queue(delivery: Delivery) -> bool:
-    """Let SQS show a message again after ``returned_seconds``, and say whether it has heard of it.
+    """Let SQS show a message again after ``returned_seconds``, and return whether SQS confirmed that.
 
     Never raises: the message comes back in any case.
     """

@@ -28,7 +28,7 @@ ATTEMPTS = 4
 BACKOFF_SECONDS = 0.1
 
 GiveUp = Callable[[Sequence[Publication], Sequence[Publication]], None]
-"""Told of publications that were certainly not sent, and of those that may have been."""
+"""Called with publications that were certainly not sent, and with those that may have been."""
 
 
 class Failed(NamedTuple):
@@ -58,7 +58,7 @@ class Batch:
 
     Args:
         limit_bytes: most that one call may weigh.
-        give_up: told what failed, before that is raised.
+        give_up: called with what failed, before the error is raised.
     """
 
     def __init__(self, limit_bytes: int, give_up: GiveUp) -> None:
@@ -265,6 +265,6 @@ def _error(failed: list[Failed]) -> BatchSendError:
     return BatchSendError(
         f"messages not sent: {len(failed)} [queue={queues}, code={codes}]; SQS refused them or did not "
         f"confirm them, and {unclear_count} of them may be there all the same; .failed names their tasks: "
-        "mend the cause and publish those again",
+        "fix the cause and publish those again",
         failed,
     )

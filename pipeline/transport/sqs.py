@@ -1,7 +1,7 @@
 """What Kombu sees: its channel and transport, where "acknowledged" means that SQS has confirmed the delete.
 
-Stock Kombu says so even when a receipt handle had expired or SQS answered with an error, so nobody can tell
-whether the message will come again; a payload released then is lost.
+Stock Kombu says so even when a receipt handle had expired or SQS answered with an error, so nobody knows
+whether the message will be redelivered; a payload released then is lost.
 Source: kombu 5.7.0, ``transport/SQS/__init__.py``, ``Channel.basic_ack``.
 """
 
@@ -39,7 +39,7 @@ again; a worker that is shut down must not wait for SQS for ever."""
 
 
 class QoS(SQS.QoS):
-    """Tells the channel of every message that a consumer gets."""
+    """Hands every message that a consumer receives to the channel."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Take a delivery."""

@@ -1,4 +1,4 @@
-"""What answers of SQS and SNS mean to us: the one table of codes, and that of errors without an answer.
+"""What errors of SQS and SNS mean: one table of error codes, and one of errors without an answer.
 
 Codes come from the SQS and SNS API References, "Errors" of each action and "Common Error Types", and from
 what AWS and stand-ins were seen to answer; older ones have a prefix up to a dot. For S3 there is
@@ -34,6 +34,7 @@ EXPIRED = Meaning("check credentials, region and clock", is_transient=True)
 """These credentials are not good now: expired, or so new that not every host knows them. Others may be."""
 SKEWED = Meaning("check the clock of this machine, and credentials", is_transient=True)
 UNKNOWN = Meaning("check credentials, region and clock")
+"""Authentication failures: missing, expired or badly signed credentials."""
 DENIED = Meaning("allow sqs:{call} there, as deploy/iam-worker.json does")
 STALE = Meaning("correct the value that it names; a receipt handle is of no use any more")
 """This receipt handle is of no use any more. SQS says ``InvalidParameterValue`` for one that has expired."""

@@ -1,7 +1,7 @@
-"""Tells a serializer that a task was given on purpose from one that Celery copied.
+"""Distinguish an explicit task serializer from the app default that Celery copied at bind time.
 
-``Task.bind`` copies ``task_serializer`` to the class of a task that names none, when the task is first
-needed. What the app is configured with afterwards, the task does not see.
+``Task.bind`` copies ``task_serializer`` to the class of a task without a serializer when the task is first
+used. The task does not see later changes of the app's configuration.
 Source: celery 5.7.0, ``app/task.py`` (``bind``, ``annotate``); pinned in ``test_installation.py``.
 """
 
@@ -12,7 +12,7 @@ from celery.app.annotations import resolve_all
 
 
 def has_copied_serializer(task: Any) -> bool:
-    """Say whether a bound task has its serializer from the configuration of its app, as it was then."""
+    """Return whether a bound task's serializer is a copy of the app's default at bind time."""
     owner = next(each for each in type(task).__mro__ if "serializer" in vars(each))
     names = list(vars(owner))
     # A class keeps the order in which it got its names, and binding begins with __bound__.
@@ -25,7 +25,7 @@ def _is_annotated(task: Any) -> bool:
 
 
 def follow_serializer(tasks: Any, before: str, now: str) -> None:
-    """Give bound tasks what they would have copied had the app been configured before: install comes late."""
+    """Replace the copied serializer of tasks that were bound before ``install``."""
     for task in tasks:
         if task.serializer == before and has_copied_serializer(task):
             type(task).serializer = now

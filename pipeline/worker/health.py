@@ -1,11 +1,11 @@
-"""Tells once a minute how a worker's queues are: how much waits, how much is dead, and what works on it.
+"""Report queue depth, DLQ depth and worker concurrency once a minute.
 
-Messages that wait, divided by the tasks that all workers may run at once, is the backlog per worker, by which
-queues are scaled. No worker knows how many others there are, so none can tell that number: each tells its own
-part, and who reads the metrics divides. docs/metrics.md has the expression.
+Autoscaling uses the backlog per worker: waiting messages divided by the concurrency of all workers. A worker
+does not know how many others there are, so each reports its own concurrency, and the metrics expression in
+docs/metrics.md divides.
 
-How old the oldest message is, SQS tells to nobody but CloudWatch: it is ``ApproximateAgeOfOldestMessage`` of
-the namespace ``AWS/SQS``, and no attribute of a queue.
+SQS reports the age of the oldest message to CloudWatch alone, as ``ApproximateAgeOfOldestMessage`` in the
+namespace ``AWS/SQS``. No attribute of a queue has it.
 Source: SQS API Reference, GetQueueAttributes; SQS Developer Guide, "Available CloudWatch metrics for
 Amazon SQS".
 """
@@ -24,29 +24,29 @@ from pipeline.queues import QueueError, Queues
 logger = log_lines.logger(__name__)
 
 INTERVAL_SECONDS = 60.0
-"""How often SQS is asked, unless ``health_seconds`` among the transport options says otherwise."""
+"""Default interval; the transport option ``health_seconds`` sets another."""
 
 LONGEST_SECONDS = 86_400
-"""Seldomest that it may be asked."""
+"""Longest allowed interval."""
 
 CLOSE_SECONDS = 1.0
-"""How long a worker that stops waits for a call that is under way."""
+"""How long a stopping worker waits for a call in progress."""
 
 _DEPTH = "ApproximateNumberOfMessages"
 _UID = "claimcheck.health"
 
 
 class Health:
-    """Samples the queues that a worker consumes, on a thread of its own in the worker's main process.
+    """Samples the queues that a worker consumes, on its own thread in the worker's main process.
 
-    Each time it makes two calls of SQS for a queue that has a dead-letter queue, and one for another.
-    It never raises; what cannot be asked is logged once, and tried again the next time.
+    A sample makes one call of SQS for each queue, and two if the queue has a dead-letter queue.
+    It never raises. A failure is logged once, and the next sample tries again.
 
     Args:
-        app: the Celery app. Its queues are looked up each time, since a worker may be told to take on more.
-        recorder: takes the numbers.
+        app: the Celery app. Its queues are read for each sample, because remote control may add queues.
+        recorder: receives the numbers.
         concurrency: returns how many tasks the worker may run at once; it changes with autoscaling.
-        interval_seconds: time between two samples; 0 for none at all.
+        interval_seconds: time between two samples; 0 switches sampling off.
     """
 
     def __init__(
@@ -61,19 +61,19 @@ class Health:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start the thread, which samples at once; with an interval of 0 there is none."""
+        """Start the thread, which samples at once; do nothing if the interval is 0."""
         if self._interval_seconds and self._thread is None:
             self._thread = threading.Thread(target=self._run, name="claimcheck-health", daemon=True)
             self._thread.start()
 
     def close(self) -> None:
-        """End the thread, and wait a moment for it."""
+        """Stop the thread, and wait ``CLOSE_SECONDS`` for it."""
         self._closing.set()
         if self._thread is not None:
             self._thread.join(CLOSE_SECONDS)
 
     def sample(self) -> None:
-        """Record how each queue is. Never raises."""
+        """Record depth and concurrency of each queue. Never raises."""
         for queue in list(self._app.amqp.queues.consume_from):
             try:
                 self._recorder.record(WORKER_CONCURRENCY, self._concurrency(), queue=queue)
@@ -85,15 +85,15 @@ class Health:
                 self._warn(queue, exc)
 
     def _depths(self, queue: str) -> Iterator[tuple[Metric, int]]:
-        """Yield how many messages wait in a queue, and then in its dead-letter queue if it has one."""
+        """Yield the depth of a queue, and then of its dead-letter queue if it has one."""
         if self._queues is None:
             self._queues = Queues(self._app, self._app.connection_for_read())
         found = self._queues.find(self._queues.channel.canonical_queue_name(queue))
         if found is None:
             raise QueueError(f"there is no queue {queue}: make it as deploy/README.md says")
         yield QUEUE_BACKLOG, found.number(_DEPTH)
-        if letters := self._queues.dead_letters_of(found):
-            yield DEAD_LETTERS, letters.number(_DEPTH)
+        if dead := self._queues.dead_letters_of(found):
+            yield DEAD_LETTERS, dead.number(_DEPTH)
 
     def _disconnect(self) -> None:
         if self._queues is not None:
@@ -122,7 +122,7 @@ def health_of(worker: Any, recorder: Recorder) -> Health:
     seconds = app.conf.broker_transport_options.get("health_seconds", INTERVAL_SECONDS)
     if not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST_SECONDS:
         raise ValueError(f"health_seconds={seconds!r} in broker_transport_options: expected 0 to 86,400")
-    is_wanted = recorder.is_heard and time_chain.scheme_of(app) == "sqs"
+    is_wanted = recorder.is_emitting and time_chain.scheme_of(app) == "sqs"
     return Health(app, recorder, lambda: worker.pool.num_processes, seconds if is_wanted else 0.0)
 
 

@@ -69,7 +69,7 @@ class LostMixin(RefusalMixin):
         return True
 
     def _report_retry(self, reason: Retry, exc_info: Any) -> None:
-        """Tell everybody of a retry, as Celery does for one whose child was lost."""
+        """Report a retry to result backend, monitors and signals, as Celery does if a child was lost."""
         task, context = self.task, self._context
         if self.store_errors:
             with self._recording():

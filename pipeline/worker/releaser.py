@@ -30,7 +30,7 @@ class Settling(Protocol):
 
     @property
     def acknowledged(self) -> bool:
-        """Whether the broker has been told, and has confirmed."""
+        """Whether the broker has confirmed the acknowledgement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,23 +110,23 @@ class Releaser:
 
     def _release(self, settled: list[_Ended]) -> list[_Ended]:
         """Release payloads, and return those to try again later."""
-        told, begun_ns = list[Mapping[str, StoreError]](), time_ns()
-        later = self._claimcheck.release([ended.claim for ended in settled], told.append)
+        orphaned, begun_ns = list[Mapping[str, StoreError]](), time_ns()
+        later = self._claimcheck.release([ended.claim for ended in settled], orphaned.append)
         keys = {claim.key for claim in later}
-        for orphans in told:
+        for orphans in orphaned:
             over = [ended for ended in settled if ended.claim.key not in keys]
-            self._tell([ended for ended in over if ended.claim.key not in orphans], None, begun_ns)
+            self._report([ended for ended in over if ended.claim.key not in orphans], None, begun_ns)
             for ended in over:
                 if ended.claim.key in orphans:
-                    self._tell([ended], orphans[ended.claim.key], begun_ns)
+                    self._report([ended], orphans[ended.claim.key], begun_ns)
         now = self._clock()
         for ended in settled:
             if ended.claim.key not in keys:
                 self._claimcheck.recorder.record(RELEASE_LAG_SECONDS, now - ended.since)
         return [ended for ended in settled if ended.claim.key in keys]
 
-    def _tell(self, over: list[_Ended], error: StoreError | None, begun_ns: int) -> None:
-        """Log what has become of each payload, and put a span into the trace that its message is part of."""
+    def _report(self, over: list[_Ended], error: StoreError | None, begun_ns: int) -> None:
+        """Log the outcome for each payload, and add a span to the trace of its message."""
         if not over:
             return
         spans = [(tracing.carried(_headers(ended)), self._attributes(ended)) for ended in over]

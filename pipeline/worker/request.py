@@ -1,7 +1,7 @@
 """Follows one delivery to its end, in the worker's main process.
 
-``Task.Request`` is Celery's seam there: it acknowledges, rejects, and hears of success, failure, retry,
-revocation and time-outs. This mixin goes in front of whatever class a task names there.
+``Task.Request`` is Celery's seam there: it acknowledges and rejects, and is called on success, failure,
+retry, revocation and timeout. This mixin precedes whatever request class a task names.
 Source: celery 5.7.0, ``worker/request.py`` (``Request``, ``create_request_cls``).
 """
 
@@ -30,7 +30,7 @@ SHOWN_BYTES = 1_024
 arguments has that length as well. Source: celery 5.7.0, ``app/amqp.py``, ``argsrepr_maxsize``."""
 
 LAST_EVENTS = frozenset({"task-succeeded", "task-failed", "task-retried"})
-"""After these a monitor hears no more of an attempt. What they say of its arguments, it shows."""
+"""The last event of an attempt. Monitors show the arguments that it carries."""
 
 
 class GivenBackError(Exception):
@@ -95,7 +95,7 @@ class RequestMixin(LostMixin):
 
     @contextmanager
     def _ending(self, *, goes_on: bool = False) -> Iterator[None]:
-        """End the execution after the block, unless it goes on, also where nobody could be told of its end.
+        """End the execution after the block, unless it goes on, even if its end could not be recorded.
 
         A result backend may fail for a moment. A message that is not settled by then is given back: nobody
         would do it later, and the heartbeat would hide it for hours.
@@ -156,9 +156,9 @@ class RequestMixin(LostMixin):
         super().on_accepted(pid, time_accepted)
 
     def give_back(self) -> bool:
-        """Keep the task from being run, and say whether others may have its message now: its channel tells.
+        """Keep the task from being run, and return whether its message may go to another worker.
 
-        They may not if a pool runs it; and only our SQS transport tells.
+        It may not if a pool already runs the task. Only our SQS transport supports this.
         """
         with self._starting:
             self._given_back = hasattr(self._message.channel, "give_back") and not self._message.started

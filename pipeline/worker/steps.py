@@ -40,7 +40,7 @@ class ClaimCheckStep(bootsteps.Step):
     """Checks the configuration, and takes its place in every task's life.
 
     Raises:
-        SystemExit: something is set so that messages could be lost; one sentence says what and the mend.
+        SystemExit: a setting could lose messages; the message names the setting and the fix.
     """
 
     _releaser: Releaser

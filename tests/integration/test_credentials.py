@@ -103,13 +103,13 @@ def test_deletes_are_tried_again(proxy, claimcheck_of, code):
     claimcheck = claimcheck_of(0.1)
     claim = claimcheck.offload(claimcheck.seal(NOISE), Publication())
     proxy.fail("DeleteObjects", 400, content=answer(code))
-    told = []
+    reported = []
 
-    assert claimcheck.release([claim], told.append) == [claim]
-    assert told == []
+    assert claimcheck.release([claim], reported.append) == [claim]
+    assert reported == []
 
     proxy.heal()
-    assert (claimcheck.release([claim], told.append), told) == ([], [{}])
+    assert (claimcheck.release([claim], reported.append), reported) == ([], [{}])
     assert list(claimcheck.store.list()) == []
 
 

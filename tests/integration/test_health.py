@@ -221,7 +221,7 @@ def test_a_heartbeat_goes_on_when_nobody_can_count(monkeypatch, caplog):
         raise RuntimeError(queue)
 
     monkeypatch.setattr(Heartbeat, "on_failure", broken)
-    Heartbeat._tell(SimpleNamespace(queue=None), "no answer")
+    Heartbeat._report(SimpleNamespace(queue=None), "no answer")
 
     assert "heartbeat failure not counted" in caplog.text
 

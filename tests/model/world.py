@@ -68,7 +68,7 @@ class Copy:
 class Numbers:
     """Counts what is counted."""
 
-    is_heard = False
+    is_emitting = False
 
     def __init__(self) -> None:
         self.counts: Counter[Any] = Counter()

@@ -193,8 +193,8 @@ def test_levels_end_with_the_last(sink, recorder):
 
 def test_nobody_listens_to_a_null_sink(recorder):
     """A recorder knows whether its numbers go anywhere."""
-    assert recorder.is_heard
-    assert not Recorder(NullSink()).is_heard
+    assert recorder.is_emitting
+    assert not Recorder(NullSink()).is_emitting
 
 
 @pytest.mark.parametrize(
