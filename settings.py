@@ -23,7 +23,7 @@ ROUTES = {
 
 
 class CelerySettings(BaseSettings):
-    """What Celery is told. The defaults are the safe ones for SQS, not Celery's."""
+    """Celery's settings. The defaults are the safe ones for SQS, not Celery's."""
 
     model_config = SettingsConfigDict(env_prefix="CELERY_", hide_input_in_errors=True)
 
@@ -66,7 +66,7 @@ class CelerySettings(BaseSettings):
 
 
 class ClaimCheckSettings(BaseSettings):
-    """What :func:`pipeline.install` is told."""
+    """Arguments of :func:`pipeline.install`."""
 
     model_config = SettingsConfigDict(env_prefix="CLAIMCHECK_", hide_input_in_errors=True)
 

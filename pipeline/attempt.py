@@ -8,7 +8,7 @@
                            +------ its expiry (the process died) ----------> free
 
 Each arrow but the expiries is one conditional write, so of several deliveries one makes it. Nothing here
-knows Celery: what a delivery means is told by ``idempotency.py``.
+knows Celery: ``idempotency.py`` decides what a delivery means.
 """
 
 import secrets
@@ -104,7 +104,7 @@ class Attempt:
         return found[1] if found is not None and found[0].owner == self.owner else ""
 
     def _is_done(self) -> bool:
-        """Tell a write of ours whose answer was lost from one that came too late."""
+        """Return whether our write succeeded although its answer was lost."""
         found = self._read()
         return found is not None and found[0].owner == self.owner and found[0].result is not None
 

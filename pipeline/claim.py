@@ -65,16 +65,16 @@ class Inline(msgspec.Struct, frozen=True, kw_only=True, tag="inline"):
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True, tag="claim"):
-    """Where a payload lies, and how to tell that it is the one that was put there."""
+    """Where a payload is stored, and how to verify it."""
 
     store: Name
     """Alias of a store in the reader's own configuration."""
     key: Annotated[str, msgspec.Meta(min_length=1, max_length=S3_KEY_LIMIT_BYTES)]
     """Full key of the object, prefix included."""
     size_bytes: Size
-    """Size of the object as it lies in the store."""
+    """Size of the stored object."""
     digest: Annotated[str, msgspec.Meta(pattern=r"^blake3:[0-9a-f]{64}\Z")]
-    """Digest of the object as it lies in the store."""
+    """Digest of the stored object."""
     codec: Name
     compression: Name
     expanded_bytes: Size
@@ -211,7 +211,7 @@ def check_key(key: str, prefix: str) -> None:
     """Refuse a key that :func:`new_key` or :func:`new_result_key` could not have made for ``prefix``.
 
     Raises:
-        ClaimError: the key lies under another prefix or does not follow the grammar.
+        ClaimError: the key has another prefix or does not follow the grammar.
     """
     head = _join(prefix, "")
     if not key.startswith(head) or not _KEY.match(key[len(head) :]) or not _has_day(key):

@@ -86,14 +86,14 @@ def _datum(series: Series, now: datetime) -> "MetricDatumTypeDef":
 
 def _calls(data: "Iterator[MetricDatumTypeDef]") -> "Iterator[list[MetricDatumTypeDef]]":
     call: list[MetricDatumTypeDef] = []
-    room_bytes = CLOUDWATCH_CALL_LIMIT_BYTES
+    left_bytes = CLOUDWATCH_CALL_LIMIT_BYTES
     for datum in data:
         size_bytes = _size_bytes(datum)
-        if call and (len(call) == CLOUDWATCH_DATA_COUNT or size_bytes > room_bytes):
+        if call and (len(call) == CLOUDWATCH_DATA_COUNT or size_bytes > left_bytes):
             yield call
-            call, room_bytes = [], CLOUDWATCH_CALL_LIMIT_BYTES
+            call, left_bytes = [], CLOUDWATCH_CALL_LIMIT_BYTES
         call.append(datum)
-        room_bytes -= size_bytes
+        left_bytes -= size_bytes
     if call:
         yield call
 

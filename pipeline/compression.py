@@ -80,7 +80,7 @@ def foreign_stream() -> zstd.ZstdDecompressor:
 def _expand_zstd(data: bytes, expanded_bytes: int) -> tuple[bytes, bool]:
     decompressor = zstd.ZstdDecompressor()
     try:
-        # One byte of room beyond the promise tells "ends here" from "goes on".
+        # One byte more than promised shows whether the data goes on.
         expanded = decompressor.decompress(data, max_length=expanded_bytes + 1)
     except zstd.ZstdError as exc:
         raise PayloadCorruptError(f"payload corrupt: zstd cannot read it: {exc}") from exc

@@ -112,7 +112,7 @@ class Deferred:
         except SoftTimeLimitExceeded:  # nothing of the task has run, so it is the store's failure
             self._error = out_of_time(f"payload not read [{self!r}]", "soft")
         if self._error is not None:
-            _tell(self._error, self.payload)
+            _log(self._error, self.payload)
 
     def _outcome(self) -> Exception:
         error = self._error or PipelineError("payload unread")
@@ -145,7 +145,7 @@ class Deferred:
 def out_of_time(what: str, limit: str) -> StoreUnavailableError:
     """Return the error of a task whose time limit, soft or hard, came before any of it could run."""
     return StoreUnavailableError(
-        f"{what}: the task's {limit} time limit came first; if the store is well, set the limit above "
+        f"{what}: the task's {limit} time limit came first; if the store works, set the limit above "
         "store_retry_seconds"
     )
 
@@ -203,8 +203,8 @@ def labels() -> tuple[str, str]:
     return log_fields.queue_of(current_task.request.delivery_info), current_task.name
 
 
-def _tell(error: PipelineError, payload: Inline | Claim | None) -> None:
-    """Log why a task that is to run here does not."""
+def _log(error: PipelineError, payload: Inline | Claim | None) -> None:
+    """Log why a task does not run here."""
     if not current_task:
         return
     fields = log_fields.of_message(current_task.request, labels()[0]) | log_fields.of_payload(payload)

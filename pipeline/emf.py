@@ -65,8 +65,8 @@ class EmbeddedMetricFormatSink:
         milliseconds = int(datetime.now(UTC).timestamp() * 1_000)
         for names, data in _by_dimensions(batch).items():
             bare = self._document(milliseconds, names, {})
-            room_bytes = LINE_LIMIT_BYTES - len(_line(bare)) - 1
-            for values in _lines(data, room_bytes):
+            available_bytes = LINE_LIMIT_BYTES - len(_line(bare)) - 1
+            for values in _lines(data, available_bytes):
                 self._write(_line(self._document(milliseconds, names, values)))
 
     def _document(self, milliseconds: int, names: Dimensions, values: Values) -> Document:
@@ -101,14 +101,14 @@ def _values(series: Series) -> Iterator[float]:
             yield from repeat(value, count)
 
 
-def _lines(data: Iterable[tuple[Metric, float]], room_bytes: int) -> Iterator[Values]:
-    """Yield what one line each has room for, and at least one value."""
+def _lines(data: Iterable[tuple[Metric, float]], available_bytes: int) -> Iterator[Values]:
+    """Yield the values that fit into one line each, and at least one value."""
     values: Values = {}
-    left_bytes = room_bytes
+    left_bytes = available_bytes
     for metric, value in data:
         if _is_full(values, metric) or (values and _size_bytes(values, metric, value) > left_bytes):
             yield values
-            values, left_bytes = {}, room_bytes
+            values, left_bytes = {}, available_bytes
         left_bytes -= _size_bytes(values, metric, value)
         values.setdefault(metric, []).append(value)
     if values:
@@ -134,7 +134,7 @@ def _to_stdout(line: str) -> None:
     """Write a line in one piece, so that those of other processes do not get in between.
 
     Raises:
-        OSError: there is no room for it.
+        OSError: standard output did not take the whole line.
     """
     data = f"{line}\n".encode()
     if os.write(_STDOUT, data) != len(data):

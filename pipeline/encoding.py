@@ -22,7 +22,7 @@ from pipeline.publication.reuse import reuses
 from pipeline.sizes import size
 
 NAME = "claimcheck"
-"""Of the serializer, and of the header that tells monitors what travels."""
+"""Of the serializer, and of the header that describes the payload to monitors."""
 
 CLAIM_BYTES = 768
 """A claim in its wire form and what monitors are shown of it, rounded up."""
@@ -152,7 +152,7 @@ class Encoding:
             )
 
     def _describe(self, payload: Inline | Claim) -> None:
-        """Tell monitors what travels, in place of the arguments: Celery shows and logs what stands here."""
+        """Describe the payload to monitors in place of the arguments: Celery shows and logs this text."""
         headers = self.publication.headers
         headers[NAME] = {
             "payload_bytes": payload.expanded_bytes,

@@ -52,7 +52,7 @@ class RevokedWhileWaitingError(PipelineError):
 
 
 class PayloadError(PipelineError):
-    """Something is wrong with the payload itself, wherever it lies."""
+    """Something is wrong with the payload itself, wherever it is stored."""
 
 
 class PayloadEncodeError(PayloadError):

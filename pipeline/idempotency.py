@@ -79,8 +79,8 @@ def idempotent(
 
     Args:
         function: the function below ``@app.task``.
-        key: what tells one call from another: the name of a parameter, or a function that is given the
-            call's arguments. By default the task id, so that only a second *delivery* is told from a first.
+        key: what identifies a call: the name of a parameter, or a function of the call's arguments. By
+            default the task id, so that only a second *delivery* of one message is ignored.
         in_progress_seconds: after that long without an end, a run counts as dead and another may begin: must
             be longer than it can run. By default the hard time limit and a minute, or else 12 hours.
         keep_seconds: how long a result counts. By default, and at most, ``payload_ttl_seconds``, as the
@@ -122,7 +122,7 @@ def _running(function: Callable[..., Any]) -> Task | None:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """What the decorator was told, checked."""
+    """Arguments of the decorator, checked."""
 
     function: Callable[..., Any]
     key: Key | None
@@ -164,7 +164,7 @@ class _Rule:
         try:
             value = self._value(task, args, kwargs)
             if value is None or value == "":
-                raise ValueError(f"the key of this call of {task.name} is empty: calls cannot be told apart")
+                raise ValueError(f"the key of this call of {task.name} is empty: it must identify the call")
             return str(dumps(_told_apart(value)))  # type: ignore[no-untyped-call]
         except TypeError as exc:
             raise ValueError(f"the key of this call of {task.name} is no plain value: {exc}") from None

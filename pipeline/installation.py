@@ -176,7 +176,7 @@ def _configure(app: Any, transport: str, *, publish: bool) -> None:
 
 
 def _configure_monitoring(app: Any, transport: str) -> None:
-    """Keep commands out of the claim check, and tell our transport which exchange has the events."""
+    """Keep commands out of the claim check, and give our transport the name of the event exchange."""
     base = symbol_by_name(app.control_cls)
     if not issubclass(base, ControlMixin):  # as above
         app.control_cls = type("Control", (ControlMixin, base), {})

@@ -76,7 +76,7 @@ def records_of(store: object) -> Records:
 
 
 def record_key(prefix: str, task: str, text: str) -> str:
-    """Return where the record of one call lies; what tells calls apart is hashed, and shows nowhere."""
+    """Return the key of one call's record. It shows only a hash of the text that identifies the call."""
     digest = blake3(f"{len(task)}:{task}{text}".encode()).hexdigest(length=20)
     return f"{prefix}/once/v1/{digest}" if prefix else f"once/v1/{digest}"
 
@@ -107,7 +107,7 @@ def read(
 
     Args:
         content: as :func:`write` made it.
-        key: where it lies.
+        key: the key that it was read from.
         signing_key: refuses every signature but its own.
         accept_unsigned: accepts the checksum of a record that was written without a key, too.
 

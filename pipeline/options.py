@@ -41,7 +41,7 @@ class Options:
     payload_limit_bytes: int = 1_073_741_824
     """A payload larger than this, before compression, is refused by producer and worker."""
     reserve_bytes: int = 4_096
-    """Room kept on the wire for headers and message attributes that others add later."""
+    """Bytes reserved on the wire for headers and message attributes that others add later."""
     publish: bool = True
     """Whether the app writes this form. With False it only reads it: the first step of a rolling upgrade."""
     codec: str = "msgpack"

@@ -1,4 +1,4 @@
-"""The producer's end of Celery: tells the serializer what is being published, and cleans up if it is not.
+"""The producer's end of Celery: gives the serializer its context, and releases what is not published.
 
 Celery makes every task message in its ``AMQP`` object, which an app chooses with ``amqp_cls``. Two of its
 methods are extended here: the one that turns arguments into a message, and the one that sends it. What a

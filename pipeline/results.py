@@ -114,7 +114,7 @@ def split(value: Any) -> _Split | None:
 
 
 class Stored:
-    """A result as it lies in a backend, inline or as a claim. Nothing is read before it is asked for."""
+    """A result as a backend stores it, inline or as a claim. It is read when it is first used."""
 
     def __init__(self, claimcheck: ClaimCheck, message: Message) -> None:
         self._claimcheck = claimcheck

@@ -151,7 +151,7 @@ def _read(
 
 
 def _rehydrate(claimcheck: ClaimCheck, payload: Inline | Claim) -> Any:
-    """Rehydrate, and tell a payload that is lost from one whose task is over; the one place that does."""
+    """Rehydrate. The one place that decides whether a missing payload is lost or its task has ended."""
     queue, task = deferred.labels()
     try:
         return claimcheck.rehydrate(payload, queue, task)

@@ -1,4 +1,4 @@
-"""The chain of times that must hold, checked in this one place.
+"""The time chain: limits and lifetimes that must hold together, checked in this one place.
 
 ::
 
@@ -8,7 +8,7 @@
 The queue retention counts twice for a FIFO queue, where the clock starts anew in the dead-letter queue: a
 message may be redriven on its last day there, and wait for as long again.
 A task that outlives its visibility timeout is delivered to a second worker while the first still runs it.
-A payload that expires before its message turns a redelivery into a loss.
+If a payload expires before its message, a redelivery loses the task.
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ def check_app(app: Any, options: Options, transport: str) -> None:
     """Check an app's settings.
 
     Raises:
-        ValueError: two times contradict each other; names both settings and the mend.
+        ValueError: two times contradict each other; names both settings and the fix.
     """
     conf = app.conf
     _check_limits("the app", conf.task_soft_time_limit, conf.task_time_limit, conf, transport)

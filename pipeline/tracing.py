@@ -88,7 +88,7 @@ def _count_failure(exc: Exception) -> None:
     global failures  # noqa: PLW0603 - for the whole process
     failures += 1
     if failures == 1:
-        logger.warning("tracing failed, spans are missing; this is told once: %r", exc)
+        logger.warning("tracing failed, spans are missing; logged once: %r", exc)
 
 
 def _tracer() -> "Tracer | None":

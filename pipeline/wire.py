@@ -40,7 +40,7 @@ class Wire:
     base64_layers: int
     """0: as it is; 1: the body in base64 (virtual transports); 2: the whole envelope again."""
     reserve_bytes: int
-    """Room for headers and attributes that others add after us."""
+    """Bytes reserved for headers and attributes that others add later."""
     dumps: Callable[[Any], str] = json.dumps
     """What writes the envelope."""
 

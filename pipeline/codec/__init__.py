@@ -58,7 +58,7 @@ class Codec:
         Raises:
             PayloadCorruptError: the bytes do not hold such a value.
             ClaimError: this process does not read ``codec``.
-            MemoryError: there is no room for it, which is no fault of the bytes.
+            MemoryError: memory is exhausted; the bytes may be valid.
         """
         read = self._readers().get(codec)
         if read is None:

@@ -11,7 +11,7 @@ Extension 1 holds a value of a registered type, ``[marker, content]``, with the 
 | map | a dict with keys that are no text, number, bool, null or bytes: a list of keys and values in turn |
 | timedelta | days, seconds and microseconds |
 | fold | a datetime or time that has ``fold=1``, as extension 1 |
-| nested | a list or dict that lies 200 levels deep, or 400: writers stop at 255 levels in one piece |
+| nested | a list or dict 200 or 400 levels deep: writers stop at 255 levels in one piece |
 
 In keys and elements of sets, an array stands for a tuple; everywhere else for a list.
 """

@@ -23,9 +23,9 @@ def command() -> None:
 @click.pass_context
 @guarded
 def show_command(context: click.Context, key: str, *, as_json: bool) -> None:
-    """Say what lies under KEY: whether it is a key of ours, and size and age of the payload.
+    """Describe the payload stored under KEY: whether the key is ours, and size and age of the payload.
 
-    Only the listing is read, never the payload. Exits with 1 if nothing lies there.
+    Only the listing is read, never the payload. Exits with 1 if nothing is stored there.
     """
     _, claimcheck = app_of(context)
     shown = _shown(claimcheck.store, key)
@@ -47,9 +47,14 @@ def _shown(store: Store, key: str) -> dict[str, Any]:
         check_key(key, store.prefix)
     except ClaimError as exc:
         return shown | {"ours": False, "error": str(exc)}
-    lies = stored(store, key)
-    if lies is None:
+    found = stored(store, key)
+    if found is None:
         return shown
-    age = int((datetime.now(UTC) - lies.modified).total_seconds())
-    found = {"there": True, "size_bytes": lies.size_bytes, "modified": lies.modified, "age_seconds": age}
-    return shown | found
+    age = int((datetime.now(UTC) - found.modified).total_seconds())
+    described = {
+        "there": True,
+        "size_bytes": found.size_bytes,
+        "modified": found.modified,
+        "age_seconds": age,
+    }
+    return shown | described

@@ -96,7 +96,7 @@ def show_command(  # noqa: PLR0913 - one for each option
 
 
 def _explained(letter: Letter, app: Any) -> dict[str, Any]:
-    lies, error = verdict(letter, app)
+    payload, error = verdict(letter, app)
     claim = letter.claim
     return {
         "queue": "",
@@ -111,7 +111,7 @@ def _explained(letter: Letter, app: Any) -> dict[str, Any]:
         "key": letter.key,
         "payload_bytes": claim.expanded_bytes if claim else None,
         "stored_bytes": claim.size_bytes if claim else None,
-        "payload_there": lies is not None if claim else None,
+        "payload_there": payload is not None if claim else None,
         "result": _result(app, letter.task_id),
         "error": error or None,
     }

@@ -5,7 +5,7 @@ from types import ModuleType
 import click
 
 from pipeline.commands.failure import Failure
-from pipeline.commands.frame import app_of, told
+from pipeline.commands.frame import app_of, reported
 
 
 @click.command("flower", context_settings={"ignore_unknown_options": True})
@@ -18,7 +18,7 @@ def command(context: click.Context, arguments: tuple[str, ...]) -> None:
     FLOWER_ADDRESS says otherwise; 0.0.0.0 is every address. Without --basic-auth, --auth or
     FLOWER_BASIC_AUTH a password is made up and printed.
     """
-    with told(as_json=False):
+    with reported(as_json=False):
         monitor = _monitor()
         app, _ = app_of(context)
         monitor.run(app, arguments)

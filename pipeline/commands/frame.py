@@ -37,7 +37,7 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def run(*args: Any, as_json: bool, **options: Any) -> Any:
-        with told(as_json=as_json):
+        with reported(as_json=as_json):
             return command(*args, as_json=as_json, **options)
 
     return as_json_option(run)
@@ -48,7 +48,7 @@ class NotLoadedError(Exception):
 
 
 @contextmanager
-def told(*, as_json: bool) -> Iterator[None]:
+def reported(*, as_json: bool) -> Iterator[None]:
     """Make errors one sentence on stderr, and an ``error`` in JSON, with exit code 2.
 
     One that nobody expected comes with its traceback, on stderr; its text may hold anything, so it is not

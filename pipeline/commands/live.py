@@ -29,6 +29,6 @@ def screen() -> Iterator[Callable[[Snapshot], None]]:
 
 
 def picture(snapshot: Snapshot, width: int, height: int) -> Text:
-    """Return a picture with its styles; rows that do not fit are told, and not cut off in silence."""
+    """Return a picture with its styles; it counts rows that do not fit."""
     shown = lines(snapshot, width, height - 1)
     return Text("\n").join(Text(line.text, line.style, no_wrap=True, overflow="crop") for line in shown)

@@ -30,7 +30,7 @@ logger = get_logger(__name__)
 Rows = list[dict[str, Any]]
 
 LOCAL = "127.0.0.1"
-"""Where it listens unless told otherwise: Flower's own default is every address."""
+"""Default address. Flower's own default is every address."""
 
 
 class SQSBroker:

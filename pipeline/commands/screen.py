@@ -122,14 +122,14 @@ def _errors(snapshot: Snapshot, width: int) -> Iterator[Line]:
             yield from _wrapped(f"! {name}: SQS has not answered yet{age}", width, "bold red", 2)
 
 
-def _table(depths: Sequence[Depth], width: int, room: int | None) -> Iterator[Line]:
+def _table(depths: Sequence[Depth], width: int, height: int | None) -> Iterator[Line]:
     ranked = sorted(depths, key=lambda depth: (-(depth.backlog + (depth.dead or 0)), depth.name))
     everything = totals(ranked)
     rows = [_cells(depth) for depth in (*ranked, everything)]
     widths = [max(map(len, column)) for column in zip(_HEAD, *rows, strict=True)]
     name_width = width - sum(widths) - 2 * len(widths)
     row = _row_of(name_width, widths)
-    shown = _fitting(ranked, name_width, room)
+    shown = _fitting(ranked, name_width, height)
     yield row("queue", _HEAD, "bold")[0]
     for depth, cells in zip(ranked[:shown], rows, strict=False):
         yield from row(depth.name, cells, "red" if depth.dead else "")
@@ -139,12 +139,12 @@ def _table(depths: Sequence[Depth], width: int, room: int | None) -> Iterator[Li
     yield from row("total", rows[-1], "bold")
 
 
-def _fitting(depths: Sequence[Depth], name_width: int, room: int | None) -> int:
+def _fitting(depths: Sequence[Depth], name_width: int, height: int | None) -> int:
     """Return how many of the queues, the busiest first, fit into so many lines."""
     used = 0
     for number, depth in enumerate(depths):
         used += -(-len(depth.name) // name_width)
-        if room is not None and used > room:
+        if height is not None and used > height:
             return number
     return len(depths)
 

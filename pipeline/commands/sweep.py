@@ -12,7 +12,7 @@ from pipeline.commands.frame import app_of, guarded, leave, progress, readable, 
 from pipeline.metrics import ORPHANS_FOUND
 from pipeline.operations import listeners, sweep
 from pipeline.operations.deadletters import DeadLetters, Named
-from pipeline.operations.listeners import Heard
+from pipeline.operations.listeners import SweptListeners
 from pipeline.operations.sweep import Ages, Swept
 from pipeline.queues import Queues
 
@@ -77,10 +77,10 @@ def command(
         named = DeadLetters(app, queues).named()
         if named.unread and (is_young or (do_delete and not force_age)):
             raise ValueError(_not_read(named, is_forced=force_age))
-        heard = listeners.sweep(queues, do_delete=do_delete)
+        swept_listeners = listeners.sweep(queues, do_delete=do_delete)
     swept = _run(claimcheck, ages, named, do_delete=do_delete)
-    _report(swept, heard, ages, named, as_json=as_json)
-    leave(_exit_code(swept, heard, do_delete=do_delete))
+    _report(swept, swept_listeners, ages, named, as_json=as_json)
+    leave(_exit_code(swept, swept_listeners, do_delete=do_delete))
 
 
 def _chosen(older_than: timedelta | None, least: Ages) -> Ages:
@@ -108,7 +108,9 @@ def _run(claimcheck: ClaimCheck, ages: Ages, named: Named, *, do_delete: bool) -
     return swept
 
 
-def _report(swept: Swept, heard: Heard, ages: Ages, named: Named, *, as_json: bool) -> None:
+def _report(
+    swept: Swept, swept_listeners: SweptListeners, ages: Ages, named: Named, *, as_json: bool
+) -> None:
     counts = {
         "objects": swept.objects,
         "foreign": swept.foreign,
@@ -118,10 +120,10 @@ def _report(swept: Swept, heard: Heard, ages: Ages, named: Named, *, as_json: bo
         "orphan_bytes": swept.orphan_bytes,
         "deleted": swept.deleted,
         "failed": len(swept.failed),
-        "listeners": heard.listeners,
-        "stale_listeners": heard.stale,
-        "removed_listeners": heard.removed,
-        "listeners_error": heard.error,
+        "listeners": swept_listeners.listeners,
+        "stale_listeners": swept_listeners.stale,
+        "removed_listeners": swept_listeners.removed,
+        "listeners_error": swept_listeners.error,
     }
     value = {
         "older_than_seconds": ages.payloads.total_seconds(),
@@ -138,9 +140,9 @@ def _report(swept: Swept, heard: Heard, ages: Ages, named: Named, *, as_json: bo
     show(value, [(name.replace("_", " "), readable(name, each)) for name, each in rows], as_json=as_json)
 
 
-def _exit_code(swept: Swept, heard: Heard, *, do_delete: bool) -> int:
+def _exit_code(swept: Swept, swept_listeners: SweptListeners, *, do_delete: bool) -> int:
     if swept.failed:
         return ERROR
     if do_delete:
-        return FINDINGS if heard.error or heard.removed < heard.stale else 0
-    return FINDINGS if swept.orphans or heard.stale else 0
+        return FINDINGS if swept_listeners.error or swept_listeners.removed < swept_listeners.stale else 0
+    return FINDINGS if swept.orphans or swept_listeners.stale else 0

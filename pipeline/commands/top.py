@@ -26,7 +26,7 @@ Draw = Callable[[Snapshot], None]
 
 
 class Interval(click.FloatRange):
-    """Seconds from one to an hour; what is no number lies in every range."""
+    """Seconds from one to an hour. NaN is rejected, which every range would accept."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Read the text."""

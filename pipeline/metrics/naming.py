@@ -1,4 +1,4 @@
-"""What CloudWatch takes as a namespace and as a dimension, however it is told: by API call or by log line.
+"""What CloudWatch accepts as namespace and dimension, by API call and by log line.
 
 Source: CloudWatch API Reference, PutMetricData and Dimension.
 """
@@ -10,7 +10,7 @@ from pipeline.aws_limits import CLOUDWATCH_DIMENSION_LIMIT_CHARACTERS
 from pipeline.metrics.recorder import Series
 
 NAMESPACE = "ClaimCheck"
-"""Where metrics go unless a sink is told otherwise."""
+"""Default namespace of the sinks."""
 
 DIMENSIONS = ("Queue", "Task")
 """Names of the dimensions, in the order in which they are sent."""

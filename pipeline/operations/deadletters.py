@@ -1,4 +1,4 @@
-"""Dead-letter queues: what lies there and why, the way back, and the way out.
+"""Dead-letter queues: their messages and why they are there, redrive, and purge.
 
 A message is sent back before it is deleted here, and deleted here before its payload is released: whatever
 breaks in between, it is never lost, and everything is safe to repeat.

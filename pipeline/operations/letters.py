@@ -70,7 +70,7 @@ class Letter:
 
     @property
     def _described(self) -> Mapping[str, Any]:
-        """What the producer tells monitors; see ``serializer``. Anybody may have written it."""
+        """The producer's description for monitors; see ``serializer``. It is untrusted."""
         described = self.headers.get(serializer.NAME)
         return described if isinstance(described, dict) else {}
 
@@ -142,10 +142,10 @@ def _refusal(deferred: Deferred) -> str:
 
 
 def stored(store: Store, key: str) -> StoredObject | None:
-    """Return what lies under a key of ours, or ``None``: one listing, and no read of the payload.
+    """Return the object that is stored under a key of ours, or ``None``: one listing, no read of the payload.
 
     Raises:
-        ClaimError: the key does not follow our grammar, or lies under another prefix.
+        ClaimError: the key does not follow our grammar, or has another prefix.
         StoreError: the store refuses us or does not answer.
     """
     check_key(key, store.prefix)
@@ -161,24 +161,24 @@ def verdict(letter: Letter, app: Any) -> tuple[StoredObject | None, str]:
     Raises:
         StoreError: the store refuses us or does not answer.
     """
-    lies = _lies(letter)
+    payload = _payload(letter)
     if letter.error:
-        return lies, letter.error
+        return payload, letter.error
     if letter.task not in app.tasks:
-        return lies, f"task unknown to this app: {letter.task}"
+        return payload, f"task unknown to this app: {letter.task}"
     if letter.claim is None:
         return None, recorded_loss(app, letter.task_id)
-    if lies is None:
+    if payload is None:
         return None, MISSING
-    if lies.size_bytes != letter.claim.size_bytes:
+    if payload.size_bytes != letter.claim.size_bytes:
         return (
-            lies,
-            f"payload corrupt: it has {lies.size_bytes} bytes, the claim says {letter.claim.size_bytes}",
+            payload,
+            f"payload corrupt: it has {payload.size_bytes} bytes, the claim says {letter.claim.size_bytes}",
         )
-    return lies, recorded_loss(app, letter.task_id)
+    return payload, recorded_loss(app, letter.task_id)
 
 
-def _lies(letter: Letter) -> StoredObject | None:
+def _payload(letter: Letter) -> StoredObject | None:
     if letter.claim is None:
         return None
     try:

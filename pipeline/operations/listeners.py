@@ -24,12 +24,12 @@ STALE_SECONDS = 900
 """Since when nobody must have renewed a queue: seven times in a row."""
 
 PAGES = {"PageSize": SQS_LIST_COUNT}
-"""SQS names a thousand queues, and says that there are more only where it was told how many to name. Source:
-SQS API Reference, ListQueues."""
+"""SQS lists a thousand queues, and says that there are more only if the call sets a page size.
+Source: SQS API Reference, ListQueues."""
 
 
 @dataclass(slots=True)
-class Heard:
+class SweptListeners:
     """What a sweep of listeners has seen, and done so far."""
 
     listeners: int = 0
@@ -41,27 +41,27 @@ class Heard:
     """AWS's code, if not all could be looked at or removed: the first refusal ends this part of the sweep."""
 
 
-def sweep(queues: Queues, *, do_delete: bool) -> Heard:
-    """Count the listeners of the app's account, region and prefix; remove those that died, if told to.
+def sweep(queues: Queues, *, do_delete: bool) -> SweptListeners:
+    """Count the listeners of the app's account, region and prefix; remove those that died if ``do_delete``.
 
     Raises nothing for what AWS answers: who may sweep payloads need not be allowed this.
     """
-    heard = Heard()
+    swept = SweptListeners()
     if queues.channel.predefined_queues:
-        return heard
+        return swept
     try:
-        _Sweep(queues.channel, heard, do_delete=do_delete).run()
+        _Sweep(queues.channel, swept, do_delete=do_delete).run()
     except (ClientError, BotoCoreError, ResponseParserError) as exc:  # the last: no XML
-        heard.error = code(exc)
-    return heard
+        swept.error = code(exc)
+    return swept
 
 
 class _Sweep:
-    def __init__(self, channel: Any, heard: Heard, *, do_delete: bool) -> None:
+    def __init__(self, channel: Any, swept: SweptListeners, *, do_delete: bool) -> None:
         self._sqs = channel.sqs()
         self._sns = channel.fanout.get_client()
         self._prefix = f"{channel.queue_name_prefix}{LISTENER}"
-        self._heard = heard
+        self._swept = swept
         self._do_delete = do_delete
         self._dead: set[str] = set()
         """ARNs of queues that nobody listens on."""
@@ -90,13 +90,13 @@ class _Sweep:
         """Count a queue, delete it if it is stale, and return the topics that may send to it."""
         answer = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy", "QueueArn"])
         tags = self._sqs.list_queue_tags(QueueUrl=url).get("Tags", {})
-        self._heard.listeners += 1
+        self._swept.listeners += 1
         if RENEWED in tags and float(tags[RENEWED]) < time() - STALE_SECONDS:
             self._dead.add(answer["Attributes"]["QueueArn"])
-            self._heard.stale += 1
+            self._swept.stale += 1
             if self._do_delete:
                 self._sqs.delete_queue(QueueUrl=url)
-                self._heard.removed += 1
+                self._swept.removed += 1
         return _topics(answer["Attributes"].get("Policy"))
 
     def _unsubscribe(self, topic: str) -> None:
@@ -105,10 +105,10 @@ class _Sweep:
             queue = subscription["Endpoint"]
             if queue not in self._dead and not self._is_gone(queue):
                 continue
-            self._heard.stale += queue not in self._dead
+            self._swept.stale += queue not in self._dead
             if self._do_delete:
                 self._sns.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
-                self._heard.removed += queue not in self._dead
+                self._swept.removed += queue not in self._dead
 
     def _is_gone(self, arn: str) -> bool:
         """Say whether a listener's queue does not exist. Asks for each: a new one may not be listed yet."""

@@ -82,7 +82,7 @@ class Holding:
         """Delete messages that were yielded, and say of each why it is not certainly gone; empty if it is.
 
         Raises:
-            QueueError: SQS refuses us or does not answer: what was not told yet may come again.
+            QueueError: SQS denied the call or did not answer; messages not yielded yet may be redelivered.
         """
         for ten in _tens(message_ids):
             self._extend()

@@ -36,7 +36,7 @@ class Payloads:
     def release(self, deleted: set[str], outcome: Outcome) -> None:
         """Release what only deleted messages name, and count it.
 
-        Not by ``ClaimCheck.release``, which does not tell what was refused.
+        ``ClaimCheck.release`` would not do: it does not return what was denied.
         """
         named = self._shared | {key for each, key in self._keys.items() if each not in deleted}
         ours = {key for each, key in self._keys.items() if each in deleted and key in self._sizes}

@@ -1,7 +1,7 @@
 """Permissions of a queue, tried with calls that cannot act.
 
-Each call carries a value that SQS must refuse. Who may not make it hears that, and who may hears of the
-value. Nothing is received, hidden, deleted or sent either way.
+Each call carries a value that SQS must refuse. A caller without permission is denied; a caller with it is
+answered that the value is wrong. Nothing is received, hidden, deleted or sent either way.
 It was not tried on AWS itself whether SQS looks at the permission first; stand-ins look at none.
 """
 

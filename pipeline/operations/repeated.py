@@ -1,7 +1,7 @@
 """A question that is asked again and again, on a thread of its own.
 
 So that nothing waits for anything else: a listing that takes a minute, or an SQS that does not answer, leaves
-the other numbers of ``pipeline top`` moving, and Ctrl-C is heard at once.
+the other numbers of ``pipeline top`` moving, and Ctrl-C works at once.
 """
 
 import threading

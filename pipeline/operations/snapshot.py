@@ -87,7 +87,7 @@ class Watch:
             look.first(max(self._began + FIRST_SECONDS - monotonic(), 0.0))
 
     def first_of_queues(self) -> None:
-        """Wait until SQS has answered or failed. Ctrl-C is heard."""
+        """Wait until SQS has answered or failed. Ctrl-C interrupts it."""
         while not self._queues.first(0.5):
             pass
 

@@ -1,4 +1,4 @@
-"""The sweep: finds payloads that nobody will release, and deletes them when told to.
+"""The sweep: finds payloads that nobody will release, and deletes them on request.
 
 A payload is an orphan when it is older than any message can be that names it, and no message of a
 dead-letter queue does. Live queues cannot be read: receiving counts, and would move their messages to the
@@ -31,7 +31,7 @@ from pipeline.store import Store, StoredObject
 from pipeline.time_chain import named_seconds, result_seconds
 
 MARGIN = timedelta(days=1)
-"""Added to the least age unless one is asked for: clocks differ, and of an ETA a key tells only the day."""
+"""Added to the least age unless one is asked for: clocks differ, and a key holds only the day of an ETA."""
 
 
 @dataclass(slots=True)

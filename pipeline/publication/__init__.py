@@ -1,6 +1,6 @@
-"""What is being published right now, told from the publisher to the serializer.
+"""The publication in progress, passed from the publisher to the serializer.
 
-A Kombu encoder is handed the body and nothing else; headers, task and queue are known one call above it.
+A Kombu encoder sees only the body. Its caller knows headers, task and queue.
 """
 
 from collections.abc import Iterator

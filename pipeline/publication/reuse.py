@@ -1,4 +1,4 @@
-"""Which attempts have given their payload to their retry: told by the process that runs a task to main.
+"""Which attempts have given their payload to their retry, reported by the child process to main.
 
 A retry with unchanged arguments publishes the claim of the attempt before it, and then the end of that
 attempt must not release the payload. An attempt's outcome cannot say so: a task may swallow the ``Retry``
@@ -6,8 +6,8 @@ and return, its child may be killed right after it published, and of a success o
 pool's pipe. So it is noted on a pipe of our own, *before* the retry is sent, and read before anything is
 released. Source: celery 5.7.0, ``app/task.py`` (``retry``), ``app/trace.py``.
 
-On the same pipe goes how long a task's payload took to come back, which main tells monitors, and whether a
-task waits for the store: if its time is up then, nothing of it has run.
+The same pipe carries how long a task's payload took to rehydrate, which main reports to monitors. It also
+carries whether a task waits for the store: if its time is up then, nothing of it has run.
 """
 
 import os
@@ -28,8 +28,8 @@ _NOTED, _WITHDRAWN, _TOOK, _WAITS, _GOES_ON = b"+", b"-", b"=", b"(", b")"
 _SECONDS = struct.Struct("!f")
 
 REMEMBERED = 10_000
-"""How many attempts that have ended are remembered, in case that their message is delivered again, and of how
-many tasks it is known what else was told."""
+"""How many ended attempts are remembered, in case their message is redelivered, and for how many tasks the
+other reports are kept."""
 
 
 def mark(task_id: str, attempt: int, key: str) -> bytes:
@@ -92,19 +92,19 @@ class Reuses:
                 _remember(self._ended, mark, None)
             return mark in self._ended
 
-    def tell_seconds(self, task_id: str, seconds: float) -> None:
-        """Tell main, from the executing process, how long a task's payload took to come back."""
+    def report_seconds(self, task_id: str, seconds: float) -> None:
+        """Report to main, from the executing process, how long a task's payload took to rehydrate."""
         self._write(_TOOK + _short(task_id) + _SECONDS.pack(seconds))
 
     def seconds_of(self, task_id: str) -> float | None:
-        """Return, in the main process and once, what was told of a task; ``None`` if nothing was."""
+        """Return, in the main process and once, the seconds reported for a task, or ``None``."""
         with self._lock:
             self._read()
             return self._took.pop(_short(task_id), None)
 
     @contextmanager
     def waiting(self, task_id: str) -> Iterator[None]:
-        """Tell main, from the executing process, that a task waits for the store and has not begun.
+        """Report to main, from the executing process, that a task waits for the store and has not begun.
 
         It goes on after any ``Exception``, a soft time limit among them. Anything else kills it, as gevent's
         hard time limit does, and then it never has begun.
@@ -118,7 +118,7 @@ class Reuses:
         self._write(_GOES_ON + _mark_of(task_id))
 
     def is_waiting(self, task_id: str) -> bool:
-        """Say, in the main process, whether a task waits for the store, as far as was told."""
+        """Return, in the main process, whether a task has reported that it waits for the store."""
         with self._lock:
             self._read()
             return _mark_of(task_id) in self._waiting
@@ -156,7 +156,7 @@ class Reuses:
 
 
 def _remember(known: dict[bytes, Any], mark: bytes, what: Any) -> None:
-    """Keep what was told, but not for ever: nobody may ever ask."""
+    """Keep a report, and drop the oldest: some reports are never read."""
     known[mark] = what
     if len(known) > REMEMBERED:
         del known[next(iter(known))]

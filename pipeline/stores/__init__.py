@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from pipeline.aws_limits import S3_KEY_LIMIT_BYTES
 from pipeline.store import Store
 from pipeline.stores.file import FileStore
 from pipeline.stores.memory import MemoryStore
@@ -25,8 +26,8 @@ _BUCKET = re.compile(r"(?!\d+\.\d+\.\d+\.\d+\Z)[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,
 _PREFIX = re.compile(r"[\w!.*'()=-]+(?:/[\w!.*'()=-]+)*\Z", re.ASCII)
 """The characters that S3 calls safe, and ``=``. Source: Amazon S3 user guide, "Naming Amazon S3 objects"."""
 
-_PREFIX_LIMIT_BYTES = 512
-"""Leaves room for our part of a key. Source of the whole, 1,024: as above."""
+_PREFIX_LIMIT_BYTES = S3_KEY_LIMIT_BYTES // 2
+"""Longest prefix; the rest is for our part of a key."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z", re.ASCII)
 

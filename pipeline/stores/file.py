@@ -39,7 +39,7 @@ _DENIED = frozenset(
         errno.EXDEV,
     }
 )
-"""What trying again does not mend; anything else (ENOSPC, EIO, EMFILE, ESTALE, …) may pass."""
+"""Errors that a retry does not fix. All others (ENOSPC, EIO, EMFILE, ESTALE, …) are transient."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class FileStore:
         return None
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
-        """Yield what lies below our prefix and goes on with ``prefix``, in key order, a directory at a time.
+        """Yield objects whose key, after the store's own prefix, begins with ``prefix``, in key order.
 
         Raises:
             StoreDeniedError: a directory may not be read.
@@ -213,5 +213,5 @@ def _translated(key: str) -> Iterator[None]:
         denied = exc.errno in _DENIED
         error = StoreDeniedError if denied else StoreUnavailableError
         fact = "store refuses us" if denied else "store unavailable"
-        remedy = "check the directory and its permissions" if denied else "make room, or try again later"
+        remedy = "check the directory and its permissions" if denied else "free space, or try again later"
         raise error(f"{fact} [key={key}]: {exc.strerror} ({exc.filename}); {remedy}") from exc

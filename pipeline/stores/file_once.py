@@ -24,7 +24,7 @@ class FileRecords:
     Args:
         incoming: directory of files that are being written, and of the lock.
         path_of: returns where a key's file is.
-        translated: turns the file system's errors into ours; is told the key.
+        translated: turns the file system's errors into ours; takes the key.
     """
 
     incoming: Path

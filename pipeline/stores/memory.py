@@ -75,7 +75,7 @@ class MemoryStore:
         return {}
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
-        """Yield what lies below our prefix now and goes on with ``prefix``, in key order."""
+        """Yield objects whose key, after the store's own prefix, begins with ``prefix``, in key order."""
         full = f"{self.prefix}/{prefix}" if self.prefix else prefix
         for key, entry in sorted(self._entries.copy().items()):
             if key.startswith(full):

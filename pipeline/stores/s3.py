@@ -111,7 +111,7 @@ class S3Store:
         """
         client = self._clients.get()
         place: dict[str, Any] = {"Bucket": self.bucket, "Key": key}
-        # Parts carry a CRC32 unless boto3 is told otherwise, and S3 wants to know at the beginning.
+        # Parts carry a CRC32 unless boto3's configuration says otherwise, and S3 must know at the start.
         if client.meta.config.request_checksum_calculation == "when_supported":  # type: ignore[attr-defined]
             arguments = {**arguments, "ChecksumAlgorithm": "CRC32"}
         upload = client.create_multipart_upload(**place, **arguments)["UploadId"]
@@ -143,10 +143,10 @@ class S3Store:
         return completed
 
     def _accept_if_ours(self, key: str, size_bytes: int, digest: str) -> None:
-        """Tell a key that our own first attempt has written from one that somebody else has.
+        """Accept a taken key if our own first attempt has written it.
 
-        When an answer is lost after S3 has acted, botocore sends the request again, and is told that
-        the key is taken.
+        When an answer is lost after S3 has acted, botocore repeats the request, and S3 answers
+        that the key is taken.
         """
         try:
             with self._translated(f"key={key}"):

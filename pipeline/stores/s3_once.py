@@ -32,7 +32,7 @@ class S3Records:
         bucket: name of the bucket.
         client: returns this process's client.
         encryption: arguments of PutObject.
-        translated: turns the vendor's errors into ours; is told where they happened.
+        translated: turns the vendor's errors into ours; takes the place where they happened.
     """
 
     bucket: str

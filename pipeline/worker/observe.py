@@ -112,7 +112,7 @@ class _Observer:
         run_seconds = max(monotonic() - started - read_seconds, 0.0)
         rehydrated = deferred.rehydrated_in if deferred else None
         if rehydrated is not None:
-            reuses.tell_seconds(task_id, rehydrated)
+            reuses.report_seconds(task_id, rehydrated)
         # A rejected attempt may never have come as far as the business logic.
         if state != states.REJECTED:
             self._record(RUN_SECONDS, sender, sender.request, run_seconds)

@@ -77,7 +77,7 @@ class Sent:
     wire_bytes: int
     """What the message weighs on SQS."""
     key: str | None
-    """Where the payload lies, if it was offloaded."""
+    """Where the payload is stored, if it was offloaded."""
     upload_seconds: float
     """How long ``delay()`` took: encoding, upload and send."""
     outcome: str = "no result"
