@@ -8,14 +8,17 @@ Source: celery 5.7.0, ``worker/request.py`` (``Request.__init__``, ``revoked``),
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import isfinite
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from celery.app.task import Context
 from celery.utils.time import maybe_iso8601, maybe_make_aware
 
 from pipeline import serializer
 from pipeline.deferred import deferred_in
+from pipeline.publication import id_text
 
 _TASK = "task"
 _NO_TASK = f"not a task: it has no header {_TASK!r}"
@@ -54,27 +57,41 @@ def _are_texts(value: Any) -> bool:
     return not value or (isinstance(value, list | tuple) and all(isinstance(each, str) for each in value))
 
 
-def _are_signatures(value: Any) -> bool:
-    return not value or (isinstance(value, list | tuple) and all(isinstance(each, dict) for each in value))
+def _are_signatures(value: Any, kinds: Any = dict) -> bool:
+    return not value or (isinstance(value, list | tuple) and all(isinstance(each, kinds) for each in value))
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str | UUID | bytes | int) and id_text(value) is not None
 
 
 _TEXT = _Rule("text", lambda value: isinstance(value, str))
 _OPTIONAL_TEXT = _Rule("text or null", lambda value: isinstance(value, str | None))
+_ID = _Rule("text or a UUID", _is_id)
+"""Publishers with this library write text. Without it, Celery sends whatever the caller passes as an id."""
+_OPTIONAL_ID = _Rule("text, a UUID or null", lambda value: value is None or _is_id(value))
 _COUNT = _Rule("a whole number or null", _is_count)
 _MOMENT = _Rule("a time in ISO 8601 or null", _is_moment)
 _MAP = _Rule("a map or null", lambda value: not value or isinstance(value, dict))
 _SIGNATURES = _Rule("a list of signatures or null", _are_signatures)
+_ERRBACKS = _Rule(
+    "a list of signatures and names of tasks, or null", partial(_are_signatures, kinds=dict | str)
+)
+
+_IDS = ("id", "root_id", "parent_id", "group")
 
 _RULES: Mapping[str, _Rule] = {
     _TASK: _TEXT,
-    "id": _TEXT,
-    **dict.fromkeys(("shadow", "root_id", "parent_id", "group", "argsrepr", "kwargsrepr"), _OPTIONAL_TEXT),
+    **dict.fromkeys(_IDS, _OPTIONAL_ID),
+    "id": _ID,
+    **dict.fromkeys(("shadow", "argsrepr", "kwargsrepr"), _OPTIONAL_TEXT),
     **dict.fromkeys(("retries", "group_index", RESENT), _COUNT),
     **dict.fromkeys(("eta", "expires"), _MOMENT),
     "timelimit": _Rule("two numbers of seconds or null", _is_pair_of_seconds),
     "stamped_headers": _Rule("a list of texts or null", _are_texts),
     **dict.fromkeys(("stamps", "chord"), _MAP),
-    **dict.fromkeys(("callbacks", "errbacks", "chain"), _SIGNATURES),
+    **dict.fromkeys(("callbacks", "chain"), _SIGNATURES),
+    "errbacks": _ERRBACKS,
 }
 """By name: headers, and what travels beside the arguments in the body."""
 
@@ -101,6 +118,14 @@ def examine(message: Any) -> Finding:
         return _examine(message)
     except Exception as exc:  # noqa: BLE001 - anybody can write anything, and a serializer may raise anything
         return Finding(f"not decoded [content_type={message.content_type!r}]: {type(exc).__name__}", None)
+
+
+def make_ids_texts(message: Any) -> None:
+    """Make texts of the ids in a message without a fault, in either protocol: result backends read texts."""
+    for fields in (message.headers, message.payload):
+        if type(fields) is dict:
+            found = {name: fields[name] for name in _IDS if _holds(_ID, fields.get(name))}
+            fields.update({name: id_text(value) for name, value in found.items()})
 
 
 def _examine(message: Any) -> Finding:

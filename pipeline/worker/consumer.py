@@ -15,7 +15,7 @@ from kombu.asynchronous import set_event_loop
 from pipeline import log_lines
 from pipeline.metrics import MESSAGES_REFUSED, Recorder
 from pipeline.transport import Message
-from pipeline.validation import examine
+from pipeline.validation import examine, make_ids_texts
 from pipeline.worker.later import put_off
 from pipeline.worker.resend import label
 
@@ -42,7 +42,9 @@ class ConsumerMixin(Consumer):
             if fault := examine(message).fault:
                 self._reject(message, fault)
                 signals.task_rejected.send(sender=self, message=message, exc=None)
-            elif not put_off(self.app, message):
+                return
+            make_ids_texts(message)
+            if not put_off(self.app, message):
                 self._handle(handle, message)
 
         return on_task_received

@@ -15,8 +15,10 @@ from celery.worker import state
 from pipeline import log_lines
 from pipeline.claim import is_young
 from pipeline.deferred import deferred_in
+from pipeline.results import RESULT, ResultMeta
 from pipeline.worker.refusal import RefusalMixin, error_of
 from pipeline.worker.resend import next_attempt, resend
+from pipeline.worker.returned import NOT_SHOWN
 
 logger = log_lines.logger(__name__)
 
@@ -38,6 +40,15 @@ class LostMixin(RefusalMixin):
             and not state.should_terminate
             and not self._success_was_stored()
         )
+
+    def _success_was_stored(self) -> Any:
+        """Return what the result backend keeps of a task that has succeeded, or ``False``.
+
+        Celery takes the result from it, to show the beginning. One that is in the store stays there: this
+        process reads no payload, and a read that fails would run the task again.
+        """
+        meta = super()._success_was_stored()
+        return {RESULT: NOT_SHOWN} if isinstance(meta, ResultMeta) else meta
 
     def _lose(self, exc_info: Any) -> None:
         """Record the failure, call errbacks, and reject the message towards the dead-letter queue."""

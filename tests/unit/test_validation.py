@@ -3,15 +3,17 @@
 import json
 import math
 from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 from kombu.message import Message
+from kombu.utils.json import dumps
 
 from pipeline import claim as wire_form
 from pipeline import serializer
 from pipeline.claim import Inline
 from pipeline.claim import Message as Body
-from pipeline.validation import examine
+from pipeline.validation import examine, make_ids_texts
 
 HEADERS = {"task": "t", "id": "1"}
 ACCEPTED = {"application/json", serializer.CONTENT_TYPE}
@@ -33,7 +35,8 @@ def message(body=b"[[1], {}, {}]", content_type="application/json", **headers):
     + [
         {"stamped_headers": 1}, {"stamped_headers": [[1]]}, {"stamps": [1]}, {"shadow": []}, {"group": {}},
         {"retries": "1"}, {"retries": -1}, {"claimcheck-resent": []}, {"argsrepr": [1]}, {"id": None},
-        {"id": 5}, {"task": []}, {"root_id": []}, {"get": 1}, {"update": None}, {"errbacks": 5},
+        {"id": []}, {"id": b"\xff"}, {"task": []}, {"root_id": []}, {"get": 1}, {"update": None},
+        {"errbacks": 5}, {"errbacks": [5]},
     ],
 )  # fmt: skip
 def test_a_header_of_a_wrong_type_is_named(headers):
@@ -49,7 +52,8 @@ def test_a_header_of_a_wrong_type_is_named(headers):
         {"timelimit": [None, None]}, {"timelimit": None}, {"timelimit": [1.5, 2]}, {"timelimit": []},
         {"eta": "2026-01-01T00:00:00"}, {"eta": datetime.now(UTC)}, {"expires": "2026-01-01T00:00:00+00:00"},
         {"stamped_headers": None}, {"stamped_headers": ["x"], "stamps": {"x": [1]}}, {"retries": 0},
-        {"shadow": None}, {"root_id": "1", "parent_id": None}, {"mine": {"anything": [1]}}, {"claimcheck": 5},
+        {"shadow": None}, {"root_id": "1", "parent_id": None}, {"errbacks": ["t"]},
+        {"group": UUID(int=1)}, {"group": "", "root_id": ""}, {"mine": {"anything": [1]}}, {"claimcheck": 5},
     ],
 )  # fmt: skip
 def test_what_celery_writes_is_sound(headers):
@@ -104,3 +108,21 @@ def test_a_body_of_ours_that_cannot_be_read_is_no_fault(claimcheck):
 
     assert fault == ""
     assert len(call) == 3
+
+
+@pytest.mark.parametrize(("task_id", "text"), [(UUID(int=1), str(UUID(int=1))), (b"one", "one"), (5, "5")])
+def test_ids_of_other_publishers_become_texts(task_id, text):
+    """A publisher without this library may pass an id of any type; Celery runs its task."""
+    headers = message(id=task_id, root_id=task_id, parent_id=None)
+    call = {"task": "t", "id": task_id, "args": [], "kwargs": {}}
+    first = Message(body=dumps(call).encode(), content_type="application/json", accept=ACCEPTED)
+
+    for each in (headers, first):
+        assert examine(each).fault == ""
+        make_ids_texts(each)
+    assert (headers.headers["id"], headers.headers["root_id"], headers.headers["parent_id"]) == (
+        text,
+        text,
+        None,
+    )
+    assert first.payload["id"] == text
