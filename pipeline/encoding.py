@@ -17,12 +17,9 @@ from pipeline.claim import Claim, Inline, Message
 from pipeline.claimcheck import ClaimCheck
 from pipeline.errors import PayloadEncodeError, PayloadTooLargeError
 from pipeline.metrics import Metric
-from pipeline.publication import SEE_ARGS, SHARED, Publication, reuse
+from pipeline.publication import NAME, SEE_ARGS, SHARED, Publication, reuse
 from pipeline.publication.reuse import reuses
 from pipeline.sizes import size
-
-NAME = "claimcheck"
-"""Of the serializer, and of the header that describes the payload to monitors."""
 
 CLAIM_BYTES = 768
 """A claim in its wire form and what monitors are shown of it, rounded up."""
@@ -158,6 +155,7 @@ class Encoding:
             "payload_bytes": payload.expanded_bytes,
             "wire_bytes": self.claimcheck.options.broker_limit_bytes,  # the longest number that is sent
             "key": payload.key if isinstance(payload, Claim) else None,
+            "wait_seconds": round(self.publication.wait_seconds),
         }
         where = f"in {payload.key}" if isinstance(payload, Claim) else "inline"
         shown = f"<args and kwargs: {size(payload.expanded_bytes)} {where}>"

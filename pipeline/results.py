@@ -18,7 +18,7 @@ from pipeline.arguments import LazyDict
 from pipeline.claim import Claim, Inline, Message, new_result_key
 from pipeline.claimcheck import ClaimCheck
 from pipeline.deferred import labels
-from pipeline.errors import PayloadCorruptError
+from pipeline.errors import FramesDropped, PayloadCorruptError
 from pipeline.publication import Publication
 from pipeline.soft_time_limit import reraising_soft_limit
 
@@ -137,7 +137,8 @@ class Stored:
         Raises:
             PayloadCorruptError: it is nothing that Celery writes.
         """
-        around = self._claimcheck.codec.decode(self._message.embed_codec, self._message.embed)
+        with FramesDropped():
+            around = self._claimcheck.codec.decode(self._message.embed_codec, self._message.embed)
         if not isinstance(around, (dict, list, NoneType)) or _shape(around) != self._message.shape:
             raise PayloadCorruptError("result corrupt: what is around it is nothing that Celery writes")
         return around
@@ -149,7 +150,9 @@ class Stored:
             PipelineError: it is gone, or cannot be read.
         """
         queue, task = labels()
-        return reraising_soft_limit(lambda: self._claimcheck.rehydrate(self._message.payload, queue, task))
+        payload = self._message.payload
+        with FramesDropped():
+            return reraising_soft_limit(lambda: self._claimcheck.rehydrate(payload, queue, task))
 
     def whole(self) -> Any:
         """Return what the backend encoded."""

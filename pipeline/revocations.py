@@ -1,17 +1,19 @@
 """Revocations that outlive workers: a task that waits for its ETA and was revoked does not run, ever.
 
 A worker keeps what was revoked in memory, for three hours, and forgets it when it ends; a message may wait in
-SQS for days. So whoever revokes a task also leaves a record in the store, ``<prefix>/revoked/v1/<40 hex
-digits>``, made of the task's id. It is looked up once by the process that is about to run a task with an ETA,
-and by no other. A record is signed as those of ``once.py`` are, and counts for ``payload_ttl_seconds``; then
-the bucket's lifecycle rule removes it. Source: celery 5.7.0, ``worker/state.py``, ``REVOKE_EXPIRES``.
+SQS for days. So whoever revokes a task also leaves a record in the store, ``<prefix>/revoked/v1/`` and 40 hex
+digits made of the task's id. It is looked up once, by the process that is about to run a task that was
+published to wait for :data:`LONG_WAIT_SECONDS` or more; a shorter wait costs no request. A record is signed
+as those of ``once.py`` are, and counts for ``payload_ttl_seconds``; then the bucket's lifecycle rule removes
+it. Source: celery 5.7.0, ``worker/state.py``, ``REVOKE_EXPIRES``.
 """
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 from blake3 import blake3
 from celery import current_task
@@ -21,11 +23,16 @@ from pipeline.claimcheck import ClaimCheck
 from pipeline.deferred import labels
 from pipeline.errors import PipelineError, RevokedWhileWaitingError
 from pipeline.once import Record, RecordKeeper, Records
+from pipeline.publication import NAME
 
 logger = log_lines.logger(__name__)
 
 SENT_AT_ONCE_COUNT = 10
 """So many records are written side by side where a group is revoked: each is a request."""
+
+
+LONG_WAIT_SECONDS = 10
+"""Tasks that wait for less are not looked up: a retry after a second would cost a request each time."""
 
 
 def revoke(claimcheck: ClaimCheck, task_ids: Iterable[str]) -> None:
@@ -56,7 +63,7 @@ def _keep(claimcheck: ClaimCheck, records: Records, task_id: str) -> None:
 
 
 def check_running(claimcheck: ClaimCheck) -> None:
-    """Look whether the task that is about to run here was revoked while it waited: one GET, if it has an ETA.
+    """Look whether the task that is about to run here was revoked while it waited: one GET, if that was long.
 
     Where the store does not say, the task runs: not to run it would be worse.
 
@@ -64,7 +71,7 @@ def check_running(claimcheck: ClaimCheck) -> None:
         RevokedWhileWaitingError: it was.
     """
     request = current_task.request if current_task else None
-    if request is None or not request.eta or not isinstance(claimcheck.store, RecordKeeper):
+    if request is None or not _has_waited(request) or not isinstance(claimcheck.store, RecordKeeper):
         return
     try:
         expires = _expiry(claimcheck, request.id)
@@ -77,6 +84,12 @@ def check_running(claimcheck: ClaimCheck) -> None:
         return
     if expires is not None and expires > datetime.now(UTC):
         raise RevokedWhileWaitingError(f"task revoked [task_id={request.id}]: while it waited for its ETA")
+
+
+def _has_waited(request: Any) -> bool:
+    described = request.get(NAME)
+    seconds = described.get("wait_seconds") if isinstance(described, Mapping) else None
+    return isinstance(seconds, int) and seconds >= LONG_WAIT_SECONDS
 
 
 def _expiry(claimcheck: ClaimCheck, task_id: str) -> datetime | None:

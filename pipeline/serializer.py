@@ -24,9 +24,9 @@ from pipeline.errors import (
     PayloadReleasedError,
     PipelineError,
 )
+from pipeline.publication import NAME as NAME  # noqa: PLC0414 - the serializer's name, for others too
 from pipeline.publication import current
 
-NAME = encoding.NAME
 CONTENT_TYPE = wire_form.CONTENT_TYPE
 
 KOMBU_TYPES = TypedValues(

@@ -15,6 +15,9 @@ from pipeline.wire import Envelope
 SHARED = "claimcheck-shared"
 """Header of a message that went to several queues at once: its payload is not for one of them to release."""
 
+NAME = "claimcheck"
+"""Of the serializer, and of the header that says what travels: sizes, key, how long the task is to wait."""
+
 SEE_ARGS = "<see args>"
 """What monitors show as keyword arguments: they are in one payload with the positional ones."""
 

@@ -16,6 +16,7 @@ from time import sleep
 from typing import Any
 
 from botocore.exceptions import ClientError
+from kombu.asynchronous import get_event_loop
 from kombu.asynchronous.aws.sqs.connection import AsyncSQSConnection
 from kombu.utils.objects import cached_property
 
@@ -73,7 +74,7 @@ class Receiver(AsyncSQSConnection):
         super().__init__(
             sqs_connection=connection.sqs_connection,
             region=channel.region,
-            http_client=Client.of(channel.hub),
+            http_client=Client.of(channel.hub or get_event_loop()),
             message_system_attribute_names=connection.message_system_attribute_names,
             message_attribute_names=connection.message_attribute_names,
         )

@@ -15,6 +15,7 @@ from kombu.utils.objects import cached_property
 from pipeline import links, log_lines
 from pipeline.deferred import deferred_in
 from pipeline.errors import PayloadTooLargeError, PipelineError
+from pipeline.log_fields import QUEUE_NAME
 from pipeline.publication import SEE_ARGS, reuse
 from pipeline.publication.reuse import reuses
 from pipeline.worker.lost import LostMixin
@@ -181,6 +182,8 @@ class RequestMixin(LostMixin):
         """Describe the task for ``inspect``: its arguments if they are few, or what stands for them."""
         deferred = deferred_in(self._payload)
         described: dict[str, Any] = super().info(safe=safe or deferred is not None)
+        delivery = described["delivery_info"]
+        described["delivery_info"] = {name: delivery[name] for name in delivery if name != QUEUE_NAME}
         inline = deferred.payload if deferred is not None and deferred.claim is None else None
         if deferred and inline and inline.expanded_bytes <= SHOWN_BYTES and not safe:
             described["args"], described["kwargs"] = deferred.stored()

@@ -184,10 +184,10 @@ def test_a_worker_that_cannot_decode(broken, threshold_bytes):
 
 def test_a_reader_of_a_result(broken):
     """Whoever reads a result that cannot be decoded finds nothing of it in our frames."""
-    with opened(MemoryStore(), result_threshold_bytes=0):
-        body = serializer.encode([*ROWS, broken])
+    with opened(MemoryStore(), result_threshold_bytes=0) as app:
+        app.backend.store_result("id", [*ROWS, broken], "SUCCESS")
         with pytest.raises(PipelineError) as caught:
-            len(serializer.decode(body))
+            app.AsyncResult("id").get()
         check(caught.value, everywhere=True)
 
 

