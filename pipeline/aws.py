@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 import botocore.session
-from botocore.credentials import RefreshableCredentials
+from botocore.credentials import CachedCredentialFetcher, RefreshableCredentials
 
 
 def session() -> Any:
@@ -55,6 +55,7 @@ def renew(client: Any) -> bool:
     credentials: Any = client._request_signer._credentials  # noqa: SLF001 - where botocore keeps them
     if isinstance(credentials, RefreshableCredentials):
         # Whoever asks for them next fetches new ones.
+        _forget_fetched(credentials._refresh_using)  # type: ignore[attr-defined]  # noqa: SLF001
         credentials._expiry_time = datetime.now(UTC)  # type: ignore[attr-defined]  # noqa: SLF001
         return True
     if getattr(credentials, "method", "explicit") == "explicit":
@@ -64,3 +65,10 @@ def renew(client: Any) -> bool:
         return False
     credentials.access_key, credentials.secret_key, credentials.token = found.get_frozen_credentials()[:3]
     return True
+
+
+def _forget_fetched(fetch: Callable[[], Any]) -> None:
+    """Forget what was fetched for a role: botocore gives it out again until shortly before its end."""
+    fetcher = getattr(fetch, "__self__", None)
+    if isinstance(fetcher, CachedCredentialFetcher):
+        fetcher._cache.pop(fetcher._cache_key, None)  # type: ignore[attr-defined]  # noqa: SLF001

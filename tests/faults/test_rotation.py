@@ -46,6 +46,26 @@ def test_rotated_credentials_are_read_again(rotated, proxy, moto_aws):
     assert len([it for it in proxy.seen("SendMessage") if it.status == 403]) == 1
 
 
+def test_a_role_whose_sessions_were_revoked_is_assumed_again(moto_aws, proxy, tmp_path, monkeypatch):
+    """Credentials of a role that AWS refuses are fetched anew, and not taken from what botocore keeps."""
+    (tmp_path / "token").write_text("token")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/producer")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
+    name = f"queue-{uuid4().hex[:8]}"
+    with Connection("sqs://", transport=Transport) as connection:
+        channel = connection.channel()
+        producer = Producer(channel)
+        producer.publish({}, routing_key=name, declare=[Queue(name)], serializer="json")
+        old = channel.sqs()._request_signer._credentials.get_frozen_credentials().access_key
+        is_old = lambda it: f"Credential={old}/" in it.headers.get("authorization", "")  # noqa: E731
+        proxy.fail(is_old, 403, content=refusal("ExpiredToken"))
+        producer.publish({}, routing_key=name, serializer="json")
+
+    assert moto_aws.depth(name).waiting == 2
+
+
 @pytest.mark.worker
 @pytest.mark.parametrize("pool", ["threads", "gevent"])
 def test_a_worker_outlives_a_rotation(shop_of, rotated, moto_aws, tmp_path, pool):
