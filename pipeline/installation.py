@@ -1,6 +1,7 @@
 """The one call that puts the claim check into a Celery app."""
 
 from collections.abc import Iterable, Mapping
+from functools import cache, partial
 from inspect import signature
 from typing import Any, Unpack, cast
 
@@ -23,6 +24,7 @@ from pipeline.stores import store_from_url
 from pipeline.transport.fanout import EVENT_EXCHANGE
 from pipeline.transport.transport_options import check_transport_options
 from pipeline.wire import Wire
+from pipeline.worker import spawned
 from pipeline.worker.bound import follow_serializer
 from pipeline.worker.steps import ClaimCheckStep
 
@@ -83,6 +85,7 @@ def install(
     _accept(app, chosen)
     _configure(app, transport, publish=chosen.publish)
     serializer.install(claimcheck)
+    spawned.note_module()
     return claimcheck
 
 
@@ -165,22 +168,37 @@ def _configure(app: Any, transport: str, *, publish: bool) -> None:
     if transport == "sqs":
         app.conf.broker_transport = SQS_TRANSPORT
         resolve_aliases[SQS_TRANSPORT] = "sqs"  # what Celery and Flower show of the broker
-    base = symbol_by_name(app.amqp_cls)
-    if not issubclass(base, PublisherMixin):  # it is, if the app was installed before
-        app.amqp_cls = type("AMQP", (PublisherMixin, base), {})
-    app.__dict__.pop("amqp", None)  # Celery caches it; nothing may have been made with the old class
+    _extend(app, "amqp", PublisherMixin)
     backend.extend(app)
     _configure_monitoring(app, transport)
     app.steps["worker"].add(ClaimCheckStep)
     after_setup_logger.connect(aws_logs.keep_secrets_out)  # in beat, and in children that are spawned, too
 
 
+def _extend(app: Any, name: str, mixin: type) -> None:
+    """Put ``mixin`` in front of the class of a part of the app.
+
+    The app goes to pool children that are spawned, so its classes must be picklable: a function is.
+    """
+    chosen = getattr(app, f"{name}_cls")
+    if getattr(chosen, "func", None) is not extended_part:  # it is, if the app was installed before
+        setattr(app, f"{name}_cls", partial(extended_part, mixin, chosen))
+    app.__dict__.pop(name, None)  # Celery caches it; nothing may have been made with the old class
+
+
+def extended_part(mixin: type, chosen: Any, **options: Any) -> Any:
+    """Make a part of an app, of the class or class name that it had before, with ``mixin`` in front."""
+    return _extended(mixin, symbol_by_name(chosen))(**options)
+
+
+@cache
+def _extended(mixin: type, base: type) -> type:
+    return type(base.__name__, (mixin, base), {})
+
+
 def _configure_monitoring(app: Any, transport: str) -> None:
     """Keep commands out of the claim check, and give our transport the name of the event exchange."""
-    base = symbol_by_name(app.control_cls)
-    if not issubclass(base, ControlMixin):  # as above
-        app.control_cls = type("Control", (ControlMixin, base), {})
-    app.__dict__.pop("control", None)  # as above
+    _extend(app, "control", ControlMixin)
     if transport == "sqs" and app.conf.event_exchange != EVENT_EXCHANGE:
         options = {"event_exchange": app.conf.event_exchange, **app.conf.broker_transport_options}
         app.conf.broker_transport_options = options

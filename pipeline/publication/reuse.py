@@ -15,8 +15,10 @@ import struct
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 MARK_BYTES = 16
@@ -40,9 +42,12 @@ def mark(task_id: str, attempt: int, key: str) -> bytes:
 class Reuses:
     """The attempts of one worker that do not own their payload any more. Safe in threads and after a fork.
 
-    Opened in the worker's main process before its pool forks. Nothing can be noted where that did not
-    happen (in a producer, in a child that was spawned): there, a retry gets a payload of its own.
+    Opened in the worker's main process before its pool exists. Forked children inherit the pipe; spawned
+    ones join it by its name. Nothing can be noted where neither happened, as in a producer: there, a retry
+    gets a payload of its own.
     """
+
+    _folder: TemporaryDirectory[str] | None = None
 
     def __init__(self) -> None:
         self._reader = self._writer = self._pid = -1
@@ -61,12 +66,40 @@ class Reuses:
         os.set_blocking(self._writer, False)
         self._pid = os.getpid()
 
+    def open_named(self) -> str:
+        """Begin to take notes, in the worker's main process, on a pipe that spawned children can join.
+
+        Returns:
+            The pipe's path, for :meth:`join`. Its directory is this user's alone, and goes with the process.
+        """
+        if self._folder is None:
+            self._read()
+            self.close()
+            self._folder = TemporaryDirectory(prefix="claimcheck-")
+            os.mkfifo(self._path, 0o600)
+            self._reader = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)
+            self.join(self._path)
+            self._pid = os.getpid()
+        return self._path
+
+    @property
+    def _path(self) -> str:
+        return str(Path(self._folder.name, "notes")) if self._folder else ""
+
+    def join(self, path: str) -> None:
+        """Write notes to the pipe that the main process has opened; run in a spawned child."""
+        with suppress(OSError):  # the main process has ended
+            self._writer = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+
     def close(self) -> None:
         """Take no more notes. Safe to call twice."""
         for descriptor in (self._reader, self._writer):
             if descriptor >= 0:
                 os.close(descriptor)
         self._reader = self._writer = self._pid = -1
+        if self._folder:
+            self._folder.cleanup()
+            self._folder = None
 
     def note(self, mark: bytes) -> bool:
         """Note, in the executing process, that a retry is about to take a payload over.
@@ -171,4 +204,4 @@ def _short(task_id: str) -> bytes:
 
 
 reuses = Reuses()
-"""Those of this process, as a fork inherits them."""
+"""Those of this process. A forked child inherits them."""

@@ -4,9 +4,10 @@ Source: celery 5.7.0, ``app/task.py``, ``Task.retry``: it formats ``args`` and `
 which goes to logs and to the result backend.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
-from celery import exceptions
+from celery import Task, exceptions
 
 
 class MaxRetriesExceededError(exceptions.MaxRetriesExceededError):
@@ -21,3 +22,10 @@ class MaxRetriesExceededError(exceptions.MaxRetriesExceededError):
     def __reduce__(self) -> tuple[Any, ...]:
         """Cross the pool's pipe without the arguments."""
         return (type(self), self.args)
+
+
+def hide_arguments(tasks: Iterable[Any]) -> None:
+    """Let tasks raise our error, unless they have a class of the application's. Call it where tasks run."""
+    for task in tasks:
+        if task.MaxRetriesExceededError is Task.MaxRetriesExceededError:
+            task.MaxRetriesExceededError = MaxRetriesExceededError

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from celery import Task, bootsteps, signals
+from celery import bootsteps, signals
 from celery.utils.imports import symbol_by_name
 
 from pipeline import aws_logs, log_lines, serializer, time_chain
@@ -12,7 +12,6 @@ from pipeline.claimcheck import ClaimCheck
 from pipeline.errors import ClaimError, StoreError, StoreUnavailableError
 from pipeline.metrics import HEARTBEAT_FAILURES, MESSAGES_UNSETTLED, Metric, Recorder
 from pipeline.options import Options
-from pipeline.publication.reuse import reuses
 from pipeline.store import Store
 from pipeline.stores.memory import MemoryStore
 from pipeline.transport import Transport
@@ -25,9 +24,10 @@ from pipeline.worker.health import follow, health_of
 from pipeline.worker.observe import observe
 from pipeline.worker.releaser import Releaser
 from pipeline.worker.request import RequestMixin
-from pipeline.worker.retries import MaxRetriesExceededError
+from pipeline.worker.retries import hide_arguments
 from pipeline.worker.returned import hide_results
 from pipeline.worker.slots import guard_slots
+from pipeline.worker.spawned import open_notes
 
 logger = log_lines.logger(__name__)
 
@@ -57,10 +57,11 @@ class ClaimCheckStep(bootsteps.Step):
             _warn_of_memory(claimcheck.store, time_chain.scheme_of(app))
         except (ValueError, StoreError, ClaimError) as exc:
             raise SystemExit(f"claimcheck: {exc}") from exc
-        reuses.open()
+        open_notes(worker)
         self._releaser = Releaser(claimcheck)
         _follow_requests(app, self._releaser)
         hide_results(app.tasks.values())
+        hide_arguments(app.tasks.values())
         aws_logs.keep_secrets_out()
         drop_untrue_lines()
         consumer = symbol_by_name(worker.consumer_cls)
@@ -169,5 +170,3 @@ def _follow_requests(app: Any, releaser: Releaser) -> None:
         if issubclass(base, RequestMixin):  # an earlier worker of this process has made it
             base = base.__bases__[1]
         task.Request = type("Request", (RequestMixin, base), {"releaser": releaser})
-        if task.MaxRetriesExceededError is Task.MaxRetriesExceededError:  # not a class of the application's
-            task.MaxRetriesExceededError = MaxRetriesExceededError
