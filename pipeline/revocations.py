@@ -24,6 +24,7 @@ from pipeline.deferred import labels
 from pipeline.errors import PipelineError, RevokedWhileWaitingError
 from pipeline.once import Record, RecordKeeper, Records
 from pipeline.publication import NAME
+from pipeline.store import within
 
 logger = log_lines.logger(__name__)
 
@@ -94,7 +95,8 @@ def _has_waited(request: Any) -> bool:
 
 def _expiry(claimcheck: ClaimCheck, task_id: str) -> datetime | None:
     key, chosen = _key(claimcheck, task_id), claimcheck.options
-    found = once.records_of(claimcheck.store).read(key)
+    with within(chosen.store_retry_seconds):
+        found = once.records_of(claimcheck.store).read(key)
     if found is None:
         return None
     record = once.read(found[0], key, chosen.signing_key, accept_unsigned=chosen.accept_unsigned)

@@ -1,6 +1,7 @@
 """What is written when a task is revoked, and when it is looked up."""
 
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from uuid import UUID
 
 import pytest
@@ -13,6 +14,7 @@ from pipeline.control import ControlMixin
 from pipeline.errors import RevokedWhileWaitingError, StoreDeniedError, StoreUnavailableError
 from pipeline.once import Record
 from pipeline.options import Options
+from pipeline.store import deadline
 from pipeline.stores.memory import MemoryStore
 
 WAITED = {"claimcheck": {"wait_seconds": 90}}
@@ -107,6 +109,23 @@ class Denying(Failing):
     """A store that refuses."""
 
     error = StoreDeniedError
+
+
+class Timed(Failing):
+    """A store that notes how long a read may take."""
+
+    seconds = None
+
+    def read(self, key):
+        """Note until when the record must be here."""
+        type(self).seconds = deadline() - monotonic()
+
+
+@pytest.mark.parametrize("store", [Timed("claims")])
+def test_a_record_is_waited_for_as_long_as_a_payload(run, store):
+    """A record that trickles in holds a task up for ``store_retry_seconds`` at most."""
+    assert run(**WAITED) == "ran"
+    assert 0 < store.seconds <= 30
 
 
 @pytest.mark.parametrize("store", [Failing("claims"), Denying("claims")], ids=["unavailable", "denied"])
