@@ -23,20 +23,20 @@ def session() -> Any:
 
 @cache
 def _loader() -> Any:
-    """Return what reads data files and remembers them: safe in threads and after a fork, as it only adds."""
+    """Return the shared loader, which caches data files. Safe in threads and after a fork: it only adds."""
     return botocore.session.Session().get_component("data_loader")
 
 
 def renew_when_refused(client: Any, is_expired: Callable[[str], bool]) -> None:
-    """Let a client get its credentials anew, and ask once more, when AWS does not accept them any more.
+    """Let a client renew its credentials and retry once when AWS does not accept them any more.
 
-    botocore renews credentials by the clock alone: not those that were revoked, that are kept in a file which
-    somebody has rewritten, or whose end a wrong clock has missed. The new request is signed anew.
+    botocore renews credentials by the clock alone. It does not renew revoked ones, ones from a file that was
+    rewritten, or expired ones if the local clock is wrong. The new request is signed again.
     Source: botocore 1.44, ``endpoint.py`` (``_send_request``, ``_needs_retry``), ``credentials.py``.
 
     Args:
         client: boto3's, of any service.
-        is_expired: says whether an error code is about the credentials.
+        is_expired: returns whether an error code is about the credentials.
     """
 
     def ask_again(response: Any = None, attempts: int = 0, **_: Any) -> int | None:
@@ -48,13 +48,13 @@ def renew_when_refused(client: Any, is_expired: Callable[[str], bool]) -> None:
 
 
 def renew(client: Any) -> bool:
-    """Make a client's credentials be read again from where they came from, and say whether they are others.
+    """Reload a client's credentials from their source, and return whether they changed.
 
-    Those that were given to the client by its maker stay as they are.
+    Credentials that were passed to the client explicitly stay as they are.
     """
     credentials: Any = client._request_signer._credentials  # noqa: SLF001 - where botocore keeps them
     if isinstance(credentials, RefreshableCredentials):
-        # Whoever asks for them next fetches new ones.
+        # The next request fetches new ones.
         _forget_fetched(credentials._refresh_using)  # type: ignore[attr-defined]  # noqa: SLF001
         credentials._expiry_time = datetime.now(UTC)  # type: ignore[attr-defined]  # noqa: SLF001
         return True

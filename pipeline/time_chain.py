@@ -5,9 +5,9 @@
     soft time limit < hard time limit < visibility timeout, or 12 hours if a heartbeat extends it
     payload TTL > one day of retries with the same payload + queue retention + dead-letter queue retention
 
-The queue retention counts twice for a FIFO queue, where the clock starts anew in the dead-letter queue: a
-message may be redriven on its last day there, and wait for as long again.
-A task that outlives its visibility timeout is delivered to a second worker while the first still runs it.
+A FIFO queue's retention counts twice: a message's age restarts in the dead-letter queue, and a message that
+is redriven on its last day there waits as long again.
+If a task runs longer than its visibility timeout, SQS delivers it to a second worker while the first runs it.
 If a payload expires before its message, a redelivery loses the task.
 """
 
@@ -61,14 +61,14 @@ def longest_wait_seconds(app: Any, options: Options, transport: str) -> float:
 
 
 def result_seconds(conf: Any, payload_ttl_seconds: int) -> int:
-    """Return for how long the payload of a result is needed.
+    """Return how long the payload of a result is needed.
 
     Celery keeps the results of a chord's header for the longer of two times. Source: celery 5.7.0,
     ``backends/base.py``, ``_chord_result_expires``.
 
     Args:
         conf: the app's configuration.
-        payload_ttl_seconds: what counts where results never expire.
+        payload_ttl_seconds: returned if results never expire.
     """
     expires = [conf.result_expires, conf.result_chord_expires or conf.result_expires]
     seconds = [each.total_seconds() if isinstance(each, timedelta) else each for each in expires]
@@ -76,7 +76,7 @@ def result_seconds(conf: Any, payload_ttl_seconds: int) -> int:
 
 
 def named_seconds(waiting_seconds: int, dead_seconds: int, *, is_fifo: bool) -> int:
-    """Return for how long a message may name a payload, as its queue and dead-letter queue keep it."""
+    """Return how long a message may name a payload, by the retention of queue and dead-letter queue."""
     return waiting_seconds * (2 if is_fifo else 1) + dead_seconds
 
 
@@ -114,7 +114,7 @@ def _check_extended(who: str, longest: float) -> None:
 
 
 def _is_extended(conf: Any, transport: str) -> bool:
-    """Say whether messages are extended while they are held; ``install`` gives ``sqs`` our transport."""
+    """Return whether a heartbeat extends messages in flight; ``install`` sets our transport for ``sqs``."""
     options = conf.broker_transport_options
     return transport == "sqs" and bool(options.get("visibility_heartbeat", True))
 
@@ -131,21 +131,21 @@ def _check_ttl(options: Options, conf: Any) -> None:
 
 
 def _needed_seconds(conf: Any) -> int:
-    """Return for how long a message may name a payload once its task may run."""
+    """Return how long a message may name a payload after its task's ETA."""
     attributes = conf.broker_transport_options.get("sqs-creation-attributes") or {}
     retention = int(attributes.get("MessageRetentionPeriod", SQS_RETENTION_DEFAULT_SECONDS))
     return REUSE_SECONDS + named_seconds(retention, SQS_RETENTION_LIMIT_SECONDS, is_fifo=_has_fifo(conf))
 
 
 def _has_fifo(conf: Any) -> bool:
-    """Say whether the configuration names a FIFO queue. What a task or its caller names shows later."""
+    """Return whether the configuration names a FIFO queue. Queues of tasks and callers are not known yet."""
     predefined = conf.broker_transport_options.get("predefined_queues")
     named = (conf.task_default_queue, conf.task_queues, conf.task_routes, predefined)
     return any(name.endswith(SQS_FIFO_SUFFIX) for each in named for name in _texts(each))
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Yield the names in what Celery takes for queues and routes: texts, queues, lists and maps of them."""
+    """Yield queue names from a setting: a text, a queue, or a list or map of them."""
     if isinstance(value, Mapping):
         yield from _texts([*value, *value.values()])
     elif isinstance(value, list | tuple | set):

@@ -1,6 +1,6 @@
-"""How long a message is to stay away: until its ETA in SQS, and not in a worker that might die with it.
+"""How long SQS delays a message until its ETA, so that no worker has to keep it.
 
-Up to 15 minutes travel with the message as ``DelaySeconds``. FIFO queues know no such thing.
+A message carries up to 15 minutes as ``DelaySeconds``. FIFO queues do not support a delay per message.
 Source: SQS API Reference, SendMessage, DelaySeconds.
 """
 
@@ -25,7 +25,7 @@ def delay_seconds(headers: Mapping[str, Any] | None, kept_seconds: int = 0) -> i
 
     Args:
         headers: those of the task.
-        kept_seconds: how long a wait for an ETA is left to the worker.
+        kept_seconds: longest wait for an ETA that is left to the worker.
     """
     headers = headers or {}
     wait = math.ceil(remaining_seconds(headers))

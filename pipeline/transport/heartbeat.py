@@ -1,8 +1,8 @@
-"""Keeps SQS from showing a message to others while this process still has it.
+"""Extends the visibility timeout of messages while this process has them.
 
-One thread for each connection extends whatever is held, at a third of the visibility timeout: reserved,
-running, waiting for its ETA, or acknowledged and not settled yet. So a task may take longer than the timeout,
-and the messages of a worker that was killed still come back within it. SQS ends that after 12 hours.
+One thread for each connection extends every message in flight at a third of its visibility timeout: reserved,
+running, waiting for its ETA, or acknowledged and not settled yet. A task may therefore run longer than the
+timeout, and SQS still redelivers the messages of a killed worker within it. SQS ends that after 12 hours.
 Source: SQS Developer Guide, "Amazon SQS visibility timeout": at most 12 hours from the receipt.
 """
 
@@ -26,10 +26,10 @@ RETRY_SECONDS = 5.0
 
 
 class Heartbeat:
-    """Extends what is held, on a thread of its own that starts with the first message."""
+    """Extends messages in flight, on its own thread, which starts with the first message."""
 
     on_failure: ClassVar[Callable[[str, str], None]] = staticmethod(lambda _queue, _code: None)
-    """Called with queue and reason each time that a message was not extended, though it was to be."""
+    """Called with queue and reason for each extension that failed."""
 
     def __init__(self, held: Held) -> None:
         self._held = held
@@ -39,7 +39,7 @@ class Heartbeat:
         self._closing = False
 
     def start(self) -> None:
-        """Start the thread unless it runs. Called for each message, so the usual case is two comparisons."""
+        """Start the thread unless it runs. Cheap, because it is called for each message."""
         if self._is_running and not self._closing:
             return
         with self._starting:
@@ -49,7 +49,7 @@ class Heartbeat:
                 self._thread.start()
 
     def close(self) -> None:
-        """End the thread once nothing is held: tasks may still run whose messages can be settled."""
+        """Stop the thread once no message is in flight: running tasks can still settle theirs."""
         self._closing = True
 
     @property
@@ -63,7 +63,7 @@ class Heartbeat:
             try:
                 self.beat()
             except Exception:
-                # A thread that dies would let every long task run twice.
+                # If this thread died, every long task would run twice.
                 logger.exception("heartbeat failed")
 
     def _goes_on(self) -> bool:
@@ -74,7 +74,7 @@ class Heartbeat:
         return True
 
     def beat(self) -> None:
-        """Extend what is due, and what would be soon: one call for ten is cheaper than ten."""
+        """Extend messages that are due or nearly due, in one call for up to ten."""
         now = self._held.clock()
         held = list(self._held)
         if any(it.extend_at <= now for it in held):

@@ -1,4 +1,4 @@
-"""What this process holds of SQS's messages: delivered, and not yet settled or given back."""
+"""Messages in flight in this process: delivered, and not yet settled or returned to the queue."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -11,15 +11,15 @@ from pipeline.aws_limits import SQS_BATCH_COUNT
 from pipeline.transport.message import Message
 
 UNREAD = Message.__new__(Message)
-"""Stands for a message that has arrived and that nobody has looked at yet."""
+"""Placeholder for a message that has arrived and has not been parsed yet."""
 
 
 @dataclass(eq=False)
 class Delivery:
-    """One message, as long as it is ours."""
+    """One message in flight."""
 
     tag: str
-    """Kombu's name for it: its receipt handle, too."""
+    """Kombu's delivery tag, which is the receipt handle too."""
     message: Message
     receipt_handle: str
     queue: str | None
@@ -27,15 +27,15 @@ class Delivery:
     client: Any
     """boto3's client for that queue; safe for any thread."""
     visibility_seconds: int
-    """How far it is extended each time."""
+    """Visibility timeout that each extension sets."""
     hidden_seconds: int
-    """For how long SQS hides it without that."""
+    """Visibility timeout with which it was received."""
     received: float = field(default_factory=monotonic)
     extend_at: float = field(init=False)
     expires: float = field(init=False)
-    """When SQS will show the message to others, if nobody extends it."""
+    """When its visibility timeout ends unless it is extended; on the monotonic clock."""
     returned_seconds: int | None = None
-    """Set once it was given back: how long SQS is to hide it."""
+    """Visibility timeout with which it was returned to the queue; ``None`` until then."""
 
     def __post_init__(self) -> None:
         self.extended(self.received, self.hidden_seconds)
@@ -59,15 +59,15 @@ class Held:
         self._deliveries: dict[str, Delivery] = {}
 
     def add(self, delivery: Delivery) -> None:
-        """Hold a delivery."""
+        """Add a delivery."""
         self._deliveries[delivery.tag] = delivery
 
     def get(self, tag: str) -> Delivery | None:
-        """Return a delivery, or ``None`` if it is not held."""
+        """Return a delivery, or ``None`` if it is not in flight."""
         return self._deliveries.get(tag)
 
     def pop(self, tag: str) -> Delivery | None:
-        """Hold it no longer: from here on nobody extends it."""
+        """Remove a delivery, which ends its extensions, and return it."""
         return self._deliveries.pop(tag, None)
 
     def is_late(self, delivery: Delivery) -> bool:
@@ -104,7 +104,7 @@ def entries(batch: list[Delivery]) -> list[dict[str, Any]]:
 def failures(batch: list[Delivery], answer: dict[str, Any]) -> dict[str, str]:
     """Return the code of every entry that is not confirmed, by receipt handle.
 
-    An entry of which the answer says nothing is one of them: silence is no confirmation.
+    An entry that the answer does not mention counts as failed.
     """
     confirmed = {each["Id"] for each in answer.get("Successful", ())}
     codes = {each["Id"]: str(each.get("Code", "an error")) for each in answer.get("Failed", ())}

@@ -1,11 +1,10 @@
 """Queues of listeners: each process that receives events, commands or broadcasts has its own while it lives.
 
-SQS knows no queue that goes with its consumer. So a listener removes its own, and while it lives it writes
-the time on it, as a tag, every two minutes; ``pipeline sweep`` removes those whose tag is old.
+SQS has no queues that end with their consumer. A listener therefore deletes its own queue, and while it
+lives it writes the time into a tag every two minutes; ``pipeline sweep`` deletes queues whose tag is old.
 
-Nothing is deleted from such a queue: it keeps messages for a minute, hides those that were received for
-longer than that, and so forgets them by itself. That halves a listener's calls, and is the bound on what
-one that died can pile up.
+A listener deletes no messages. Its queue keeps them for a minute and hides received ones for longer, so they
+expire by themselves. That halves a listener's calls, and limits what piles up after it died.
 Source: SQS API Reference, CreateQueue (MessageRetentionPeriod, VisibilityTimeout), TagQueue.
 """
 
@@ -39,41 +38,41 @@ RENEWED, OWNER = "claimcheck-renewed", "claimcheck-owner"
 """Tags: when the listener was last seen alive, in seconds since 1970; and who it is."""
 
 Clients = Callable[[], tuple[Any, Any]]
-"""Makes clients of SQS and SNS with short time-outs."""
+"""Returns clients of SQS and SNS with short timeouts."""
 
 
 def retention_seconds(message_ttl_seconds: float | None) -> int:
-    """Return how long a listener's queue keeps what nobody fetches."""
+    """Return how long a listener's queue keeps messages."""
     wanted = int(message_ttl_seconds or SQS_RETENTION_LEAST_SECONDS)
     return max(SQS_RETENTION_LEAST_SECONDS, min(wanted, SQS_RETENTION_LIMIT_SECONDS))
 
 
 @dataclass(eq=False)
 class Listener:
-    """One queue, from its making to its end."""
+    """One queue, from its creation to its deletion."""
 
     queue: str
     """Kombu's name."""
     new_name: Callable[[], str]
-    """Makes SQS's name; another one each time, as SQS wants it, unless somebody must know it."""
+    """Returns a name for SQS: a new one each time, as SQS requires, unless other processes must know it."""
     sqs: Any
     topic: Topic | None
-    """What it is subscribed to; replies are sent to it by name instead."""
+    """The topic that it subscribes to; ``None`` for replies, which are sent to its name."""
     retention_seconds: int
     tags: Mapping[str, str]
     short_timeout_clients: Clients
     name: str = ""
     url: str = ""
-    """Empty as long as it could not be made."""
+    """Empty until it is created."""
     is_given: bool = False
-    """Whether an operator has made it: then it is neither made, nor renewed, nor removed."""
+    """Whether an operator has created it: then it is never created, renewed or deleted here."""
     pid: int = field(default_factory=os.getpid)
     _arn: str = ""
     _subscription: str = ""
 
     @property
     def forgets(self) -> bool:
-        """Whether what was received needs no delete."""
+        """Whether received messages expire without a delete."""
         return not self.is_given
 
     def open(self) -> None:

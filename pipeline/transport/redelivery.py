@@ -1,4 +1,4 @@
-"""How long a message that was given back stays hidden: longer with each delivery, and never all at once."""
+"""How long a returned message stays hidden: longer with each delivery, with jitter."""
 
 import random
 from collections.abc import Mapping

@@ -19,7 +19,7 @@ from pipeline.transport.sqs_errors import STALE, code, meaning_of_code
 logger = log_lines.logger(__name__)
 
 COLLECT_SECONDS = 0.05
-"""How long an acknowledgement waits for others."""
+"""How long an acknowledgement waits for others, so that one call deletes several messages."""
 DELETE_TIMEOUT_SECONDS = 900.0
 """How long a delete is retried while its receipt handle is valid."""
 BACKOFF_SECONDS = 0.1
@@ -42,7 +42,7 @@ class _Waiting:
         self.due = self.since + (0 if self.delivery.queue_url.endswith(SQS_FIFO_SUFFIX) else COLLECT_SECONDS)
 
     def put_off(self, now: float) -> None:
-        """Try again later: twice as late each time, with jitter."""
+        """Schedule a retry with exponential backoff and jitter."""
         longest = min(BACKOFF_SECONDS * 2**self.attempts, BACKOFF_LIMIT_SECONDS)
         self.attempts += 1
         self.due = now + random.uniform(longest / 2, longest)  # noqa: S311 - no secret
@@ -53,7 +53,7 @@ class _Waiting:
 
 
 class Settler:
-    """Collects acknowledgements and settles them, on a thread of its own that starts with the first.
+    """Collects acknowledgements and settles them, on its own thread, which starts with the first.
 
     Args:
         held: where a message stays until SQS has confirmed its delete.
@@ -70,7 +70,7 @@ class Settler:
         self._thread: threading.Thread | None = None
 
     def add(self, delivery: Delivery) -> None:
-        """Take an acknowledgement; returns at once, from any thread."""
+        """Queue an acknowledgement. Returns at once, from any thread."""
         with self._changed:
             waiting = _Waiting(delivery, self._held.clock())
             self._waiting.setdefault(delivery.queue_url, []).append(waiting)
@@ -94,7 +94,7 @@ class Settler:
         return bool(batch)
 
     def flush(self, timeout_seconds: float) -> bool:
-        """Send what waits now, and say whether all of it has come to an end within the timeout."""
+        """Send all queued acknowledgements, and return whether all settled or failed within the timeout."""
         with self._changed:
             self._flushers += 1
             self._changed.notify_all()

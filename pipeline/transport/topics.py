@@ -1,7 +1,7 @@
-"""SNS topics: one stands for each fanout exchange, and is there when it is needed.
+"""SNS topics: one for each fanout exchange, created when it is first needed.
 
-A topic is made with its first message or listener, by its name alone: CreateTopic returns the one that there
-is. One that somebody deletes is made again, and its listeners subscribe again when they renew themselves.
+The first message or listener creates a topic by its name: CreateTopic returns an existing one. A deleted
+topic is created again, and its listeners subscribe again when they renew themselves.
 Source: SNS API Reference, CreateTopic, DeleteTopic, Publish, Subscribe.
 """
 
@@ -14,12 +14,12 @@ from pipeline.transport.sqs_errors import ABSENT, meaning_of
 
 
 class Topic:
-    """One topic, as far as this process knows it. Any thread may use it.
+    """One topic. Safe to share between threads.
 
     Args:
         name: SNS's name of it.
         client: boto3's SNS client.
-        arn: of a topic that is given, and that nobody makes.
+        arn: of a predefined topic, which is never created here.
     """
 
     def __init__(self, name: str, client: Any, arn: str = "") -> None:
@@ -63,5 +63,5 @@ class Topic:
         except ClientError as exc:
             if self._is_given or meaning_of(exc) is not ABSENT:
                 raise
-            self._arn = ""  # somebody has deleted it: make it anew, once
+            self._arn = ""  # it was deleted: create it again, once
             return call(self.arn)

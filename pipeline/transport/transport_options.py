@@ -1,6 +1,6 @@
-"""What the transport options may be: checked where an app is configured, before anything is made with them.
+"""Checks the values of transport options when an app is configured.
 
-SQS refuses most of these values too, but late: in a worker's event loop, or when the first queue is made.
+SQS rejects most wrong values too, but late: in a worker's event loop, or when the first queue is created.
 """
 
 import math
@@ -19,7 +19,7 @@ from pipeline.aws_limits import (
 
 
 class _Range(NamedTuple):
-    """The numbers that an option may be."""
+    """Allowed values of a numeric option."""
 
     least: float
     most: float
@@ -54,14 +54,14 @@ _ATTRIBUTES: Mapping[str, _Range] = {
 _SWITCHES = ("visibility_heartbeat", "dead_letter_queues", "supports_fanout", "sqs_base64_encoding")
 
 CHECKED_NAMES = frozenset({*_NUMBERS, *_SWITCHES})
-"""The options whose values are checked here."""
+"""Names of the options that are checked here."""
 
 
 def check_transport_options(options: Mapping[str, Any]) -> None:
-    """Check the options of our SQS transport, and Kombu's that it leans on; others are not looked at.
+    """Check the options of our SQS transport, and those of Kombu's that it uses. Others are ignored.
 
     Raises:
-        ValueError: one of them cannot work; says which, and what it may be.
+        ValueError: a value is not allowed; names the option and what is allowed.
     """
     for name, allowed in _NUMBERS.items():
         if options.get(name) not in {None, ""}:

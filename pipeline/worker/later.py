@@ -1,7 +1,7 @@
-"""Tasks whose time has not come: given back to SQS until then, so that no worker has to keep them.
+"""Tasks with an ETA: their messages return to SQS until then, so that no worker has to keep them.
 
-SQS hides a message for 12 hours at most, and counts each time it delivers it. So a message is hidden until
-its ETA if that is near enough; if it is not, or if it has been delivered before, it *hops*: it is sent again,
+SQS hides a message for at most 12 hours, and counts each delivery. A message is hidden until its ETA if that
+is near enough. If it is not, or if the message was delivered before, the message *hops*: it is sent again
 with a new count, and the old one is deleted once the new one is there.
 """
 
@@ -15,7 +15,7 @@ from pipeline.worker.resend import is_broadcast, resend
 logger = log_lines.logger(__name__)
 
 HELD_SECONDS = 10
-"""So short a wait is left to the worker's own timer: a call of SQS for it would save nothing."""
+"""Longest wait that is left to the worker's own timer: a call of SQS would save nothing."""
 
 HIDDEN_SECONDS = SQS_VISIBILITY_LIMIT_SECONDS - 300
 """Longest that a message is hidden here: 5 minutes less than SQS allows, to be sure."""

@@ -1,7 +1,7 @@
-"""Gives payloads up in the worker's main process: after the message is gone, in batches, off the hot path.
+"""Deletes payloads in the worker's main process, in batches, after their messages have settled.
 
-The one seam for "release after settle": a payload is released when its execution has ended *and* Kombu's
-message says that it was acknowledged. With our SQS transport it only says so once SQS has confirmed.
+The one place for "release after settle": a payload is released when its execution has ended *and* Kombu's
+message is acknowledged. With our SQS transport a message is acknowledged once SQS has confirmed its delete.
 """
 
 import threading
@@ -26,7 +26,7 @@ SETTLE_TIMEOUT_SECONDS = 60.0
 
 
 class Settling(Protocol):
-    """What is asked of a Kombu message."""
+    """The part of a Kombu message that the releaser reads."""
 
     @property
     def acknowledged(self) -> bool:
@@ -70,11 +70,11 @@ class Releaser:
         self._thread.start()
 
     def ended(self, message: Settling, claim: Claim) -> None:
-        """Note that an execution has ended for good; returns at once, from any thread."""
+        """Queue the payload of an execution that has ended for good. Returns at once, from any thread."""
         self._ended.append(_Ended(message, claim, self._clock()))
 
     def leave(self) -> None:
-        """Release what has settled by now, and stop, on the thread: nobody waits for the store."""
+        """Release what has settled by now on the thread, then stop it. Does not wait for the store."""
         self._closed = True
         self._wake.set()
 
@@ -89,7 +89,7 @@ class Releaser:
     def flush(self) -> None:
         """Release every payload whose message has settled; keep waiting for the others.
 
-        While the store is unavailable its payloads are kept in mind, and tried again with the next flush.
+        While the store is unavailable, its payloads are kept for the next flush.
         """
         with self._flushing:
             for _ in range(len(self._ended)):
@@ -152,11 +152,11 @@ class Releaser:
         is_last = False
         while not is_last:
             self._wake.wait(self._interval)
-            is_last = self._closed  # looked at before, so that the last flush takes all that there is
+            is_last = self._closed  # read before the flush, so that the last flush takes everything
             try:
                 self.flush()
             except Exception:
-                # Payloads that stay are found by the sweep; a thread that dies would leave all of them.
+                # The sweep finds payloads that stay. If this thread died, all of them would stay.
                 logger.exception("release failed")
 
 

@@ -1,4 +1,4 @@
-"""The facts of Celery, Kombu and Python that we lean on: an upgrade that changes one fails here."""
+"""Behaviour of Celery, Kombu and Python that the code depends on: an upgrade that changes it fails here."""
 
 import inspect
 import pickle
