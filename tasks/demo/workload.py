@@ -131,7 +131,8 @@ def _send(kind: Kind, size: int, seed: int, published: list[tuple[str, dict[str,
     result = kind.task.delay(*arguments)
     seconds = perf_counter() - start
     queue, headers = published.pop()
-    return Sent(result, kind, queue, **headers["claimcheck"], upload_seconds=seconds)
+    sizes = {name: headers["claimcheck"][name] for name in ("payload_bytes", "wire_bytes", "key")}
+    return Sent(result, kind, queue, **sizes, upload_seconds=seconds)
 
 
 @contextmanager
