@@ -48,7 +48,9 @@ class CelerySettings(BaseSettings):
     """Long polling: an empty queue costs three calls a minute, not sixty."""
     queue_name_prefix: str = ""
     worker_send_task_events: bool = True
-    """For Flower and ``celery events``: some calls of SNS for hundreds of tasks; see docs/monitoring.md."""
+    """For Flower and ``celery events``: some calls of SNS for hundreds of tasks.
+
+    docs/operate/monitoring.md has the figures."""
     worker_enable_remote_control: bool = True
 
     def as_celery(self) -> dict[str, Any]:

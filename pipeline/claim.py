@@ -177,7 +177,7 @@ def _verify(wire: _Wire, signing_key: bytes | None) -> None:
         found = "a wrong signature" if wire.signature else "no signature"
         raise ClaimError(
             f"claim refused: it carries {found}, and signing_key is set here; "
-            "give producers and workers the same signing_key (docs/security.md)"
+            "give producers and workers the same signing_key (docs/operate/security.md)"
         )
 
 

@@ -1,7 +1,7 @@
 """Zstandard, where it pays, and never more out than was promised in.
 
 Level 1: level 3 is slower and no smaller on realistic records
-(docs/codec.md has the figures).
+(docs/explanation/codec.md has the figures).
 """
 
 import sys

@@ -8,7 +8,7 @@ The decorator goes under ``@app.task``, and works in the process that runs the t
 
 Before the function runs, a record says that it is in progress; afterwards the record holds the result. Both
 are conditional writes to the store (``once.py``), so of two deliveries at the same time one succeeds. What it
-costs, what it cannot do, and why it is not AWS Powertools': docs/idempotency.md.
+costs, what it cannot do, and why it is not AWS Powertools': docs/howto/idempotency.md.
 """
 
 import inspect

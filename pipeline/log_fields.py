@@ -3,7 +3,7 @@
 ``task_id``, ``task_name``, ``queue``, ``attempt`` (0 is the first), ``trace_id``, ``claim_key``,
 ``payload_bytes`` (as the task sees it) and ``stored_bytes`` (as it is stored). They travel in
 ``extra``: any formatter that prints a record's attributes shows them. What is not known is None. Arguments
-are never among them. docs/tracing.md has a way to print them as JSON.
+are never among them. docs/operate/tracing.md has a way to print them as JSON.
 """
 
 from collections.abc import Mapping

@@ -33,7 +33,7 @@ class Options:
     """Name of the store in claims. Producers and workers must agree on it."""
     threshold_bytes: int = SQS_FORMER_MESSAGE_LIMIT_BYTES
     """A task body heavier than this on the wire is offloaded; 0 offloads every one. The default suits
-    brokers that stop at 256 KiB; S3 becomes cheaper than SQS from 448 KiB on (docs/costs.md)."""
+    brokers that stop at 256 KiB; S3 becomes cheaper than SQS from 448 KiB on (docs/explanation/costs.md)."""
     result_threshold_bytes: int = SQS_FORMER_MESSAGE_LIMIT_BYTES
     """An encoded result larger than this is offloaded; 0 offloads every one."""
     broker_limit_bytes: int = SQS_MESSAGE_LIMIT_BYTES

@@ -1,6 +1,7 @@
 """Numbers go to OpenTelemetry, and through its exporters to Prometheus, to an OTLP collector, or elsewhere.
 
-Only the API is used here; the application chooses SDK, reader and exporter. docs/metrics.md has both ways:
+Only the API is used here; the application chooses SDK, reader and exporter.
+docs/operate/metrics.md has both ways:
 push from each process, or a page for Prometheus to scrape.
 """
 

@@ -1,6 +1,7 @@
 """Servers that stand in for AWS and Redis: real processes on free ports, ended by pid.
 
-Each is a :class:`pipeline.local.Server` with one verb more, ``reset``. What they lack is in the README.
+Each is a :class:`pipeline.local.Server` with one verb more, ``reset``.
+What they lack is in docs/reference/limits.md.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The shop, traced: spans go to a file as lines of JSON, and log lines are JSON as docs/tracing.md has it.
+"""The shop, traced: spans go to a file as lines of JSON, log lines are JSON as in docs/operate/tracing.md.
 
 Run as a program, it is a producer: it calls one task, inside a span if it is told one, and prints its id.
 """
@@ -45,7 +45,7 @@ if "celery" in MODES:
 
     CeleryInstrumentor().instrument()
 
-_page = (ROOT / "docs/tracing.md").read_text()
+_page = (ROOT / "docs/operate/tracing.md").read_text()
 [_recipe] = re.findall(r"<!-- logs -->\n```python\n(.*?)```", _page, re.DOTALL)
 exec(_recipe)  # our own page, so that what it says is what works
 

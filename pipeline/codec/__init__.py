@@ -3,7 +3,8 @@
 Values travel as MessagePack. What MessagePack lacks travels as extensions (``extensions.py``): the types that
 the application registered with ``kombu.utils.json.register_type``, and a few of Python's own. The registry is
 handed in (see ``serializer.py``), so this package knows no vendor. Pickle is read and written only by an
-application that asks for it. docs/types.md says what becomes of each type, docs/codec.md why these parsers.
+application that asks for it. docs/reference/types.md says what becomes of each
+type, docs/explanation/codec.md why these parsers.
 """
 
 import gc

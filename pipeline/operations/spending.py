@@ -1,6 +1,7 @@
 """What the app has spent while ``pipeline top`` looked: a range, from what can be counted from outside.
 
-Prices and arithmetic are those of docs/costs.md: list prices of us-east-1, in US dollars. Not contained:
+Prices and arithmetic are those of docs/explanation/costs.md: list prices of us-east-1, in US dollars.
+Not contained:
 chunks beyond a message's first, calls saved by batches, empty receives of idle workers, retries and
 redeliveries, remote control, metrics, storage. The range is there because nobody sees from outside whether a
 task's arguments were offloaded: its lower end is all inline, its upper end all offloaded.

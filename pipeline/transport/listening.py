@@ -100,7 +100,8 @@ class ListeningChannel(FanoutChannel):
             warn_once("remote control does not work", exc)
             return
         raise OperationalError(
-            f"nobody can listen on queue {queue}: AWS answered {code(exc)}; allow what docs/monitoring.md "
+            f"nobody can listen on queue {queue}: AWS answered {code(exc)}; "
+            "allow what docs/operate/monitoring.md "
             "says, or predefine topics and queues"
         ) from exc
 

@@ -15,4 +15,4 @@ def warn_once(what: str, exc: BaseException) -> None:
     warning = f"{what}: {code(exc)}"
     level = logging.DEBUG if warning in _logged else logging.WARNING
     _logged.add(warning)
-    logger.log(level, "%s; tasks go on without it: docs/monitoring.md says what to allow", warning)
+    logger.log(level, "%s; tasks go on without it: docs/operate/monitoring.md says what to allow", warning)

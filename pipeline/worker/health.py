@@ -2,7 +2,7 @@
 
 Autoscaling uses the backlog per worker: waiting messages divided by the concurrency of all workers. A worker
 does not know how many others there are, so each reports its own concurrency, and the metrics expression in
-docs/metrics.md divides.
+docs/operate/metrics.md divides.
 
 SQS reports the age of the oldest message to CloudWatch alone, as ``ApproximateAgeOfOldestMessage`` in the
 namespace ``AWS/SQS``. No attribute of a queue has it.

@@ -540,7 +540,7 @@ class TestRemoteControl:
         assert code == 1
         assert ill(checks) == ["remote control"]
         assert "sns:CreateTopic" in checks["remote control"]["detail"]
-        assert "docs/monitoring.md" in checks["remote control"]["fix"]
+        assert "docs/operate/monitoring.md" in checks["remote control"]["fix"]
 
     def test_sqs_that_knows_us_not_is_found(self, watched, proxy):
         """Credentials that SQS refuses are findings, and every other check is made and told."""

@@ -15,7 +15,7 @@ from workers import TESTS, eventually
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
-PAGE = Path(__file__).parents[2] / "docs/publishing.md"
+PAGE = Path(__file__).parents[2] / "docs/howto/publishing.md"
 ROWS = dict(re.findall(r"^\| (.+?) \| (\d) +\|", PAGE.read_text(), re.MULTILINE))
 """Payloads by way, as the page says."""
 

@@ -1,11 +1,11 @@
-"""The arithmetic of docs/costs.md: what it adds up is what there is."""
+"""The arithmetic of docs/explanation/costs.md: what it adds up is what there is."""
 
 import re
 from pathlib import Path
 
 from pipeline.metrics import METRICS
 
-PAGE = (Path(__file__).parents[2] / "docs/costs.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs/explanation/costs.md").read_text()
 METRIC_DOLLARS = 0.30
 ROW = re.compile(r"\| (tasks that .+|everything .+) \| (\d+): (.+) \| \$(\d+\.\d\d) \|")
 

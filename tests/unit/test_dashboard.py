@@ -32,7 +32,7 @@ Source: SQS Developer Guide, "Available CloudWatch metrics for Amazon SQS"."""
 OURS = {metric.name: metric for metric in METRICS}
 KNOWN = {NAMESPACE: set(OURS), "AWS/SQS": SQS_METRICS}
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), DEPLOY / "README.md"]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), DEPLOY / "README.md"]
 NOT_METRICS = {"DelaySeconds"}
 """What looks like a metric, and is a parameter of SQS."""
 SUFFIXES = (
@@ -224,7 +224,7 @@ def test_metrics_are_recognised_on_pages():
 
 def test_alarms_are_on_the_page():
     """The page about metrics has a row for each alarm, and one for those that each queue has."""
-    page = (ROOT / "docs" / "metrics.md").read_text()
+    page = (ROOT / "docs" / "operate" / "metrics.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
     queues = "|".join(queue.title() for queue in QUEUES)
 
@@ -233,7 +233,7 @@ def test_alarms_are_on_the_page():
 
 def scaling():
     """Return the example of a scaling policy that the page shows."""
-    page = (ROOT / "docs" / "metrics.md").read_text()
+    page = (ROOT / "docs" / "operate" / "metrics.md").read_text()
     return json.loads(re.search(r"```json\n(.*?)```", page, re.DOTALL)[1])
 
 

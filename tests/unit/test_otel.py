@@ -193,7 +193,7 @@ def test_prometheus_shows_it():
     assert 'claimcheck_tasks_failed_total{queue="q"} 3.0' in printed
 
 
-PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "operate" / "metrics.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 PREFACE = """
 from os import getpid

@@ -12,7 +12,7 @@ from pipeline import errors, testing
 from pipeline.claimcheck import ClaimCheck
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "api.md").read_text()
+PAGE = (ROOT / "docs" / "reference" / "api.md").read_text()
 
 
 def listed(mark):

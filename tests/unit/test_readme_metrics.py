@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipeline.metrics import METRICS
 
-PAGE = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs/reference/metrics.md"
 
 HEADER = """\
 | metric | unit | recorded by | what it says |

@@ -176,7 +176,7 @@ def test_a_rate_is_that_of_the_last_minute():
 
 
 def test_spending_is_that_of_the_page_about_costs():
-    """A million tasks cost what docs/costs.md says: 1.20 dollars inline, 6.60 offloaded."""
+    """A million tasks cost what docs/explanation/costs.md says: 1.20 dollars inline, 6.60 offloaded."""
     spent = Spending.of_tasks(1_000_000, 0.0)
     seen = Spending.of_messages(1_000_000, 1_000_000, 0.0)
 

@@ -1,4 +1,4 @@
-"""The tables of docs/types.md and docs/upgrade.md are the specification: each row is sent, and arrives so."""
+"""The tables of reference/types.md and howto/upgrade.md in docs/ are the specification: each row is sent."""
 
 import enum
 from collections import OrderedDict, defaultdict, deque, namedtuple
@@ -22,7 +22,7 @@ from pipeline.errors import PayloadEncodeError
 from pipeline.serializer import KOMBU_TYPES
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = (DOCS / "types.md").read_text() + (DOCS / "upgrade.md").read_text()
+PAGES = (DOCS / "reference" / "types.md").read_text() + (DOCS / "howto" / "upgrade.md").read_text()
 
 codec = Codec(KOMBU_TYPES)
 Point = namedtuple("Point", "x y")
