@@ -103,7 +103,10 @@ def check_remote_control(app: Any) -> Iterator[Check]:
         return
     name, fix = (
         "remote control",
-        "check region and credentials, allow what docs/operate/monitoring.md says, or set supports_fanout=False",
+        (
+            "check region and credentials, allow what docs/operate/monitoring.md says, "
+            "or set supports_fanout to False"
+        ),
     )
     try:
         asked = (app.control.inspect(timeout=seconds).ping() for seconds in ANSWER_SECONDS)

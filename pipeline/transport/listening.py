@@ -101,8 +101,7 @@ class ListeningChannel(FanoutChannel):
             return
         raise OperationalError(
             f"nobody can listen on queue {queue}: AWS answered {code(exc)}; "
-            "allow what docs/operate/monitoring.md "
-            "says, or predefine topics and queues"
+            "allow what docs/operate/monitoring.md says, or predefine topics and queues"
         ) from exc
 
     def _new_listener(self, queue: str, exchange: str, declaration: dict[str, Any]) -> Listener:
