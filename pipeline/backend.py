@@ -107,12 +107,20 @@ class BackendMixin(Backend):
         return value
 
     def meta_from_decoded(self, meta: Any) -> Any:
-        """Return what is kept of a task, also from a backend that encodes the result alone."""
+        """Return what is kept of a task, also from a backend that encodes the result alone.
+
+        Celery makes an exception of a failure's result here. Ours is made when somebody looks at it: the
+        state of a task is known without the store, and a client that waits for another one reads nothing.
+        """
         if not isinstance(meta, ResultMeta) and type(meta[RESULT]) is LazyResult:
             meta = ResultMeta(meta[RESULT].stored, meta)
-        if isinstance(meta, ResultMeta) and isinstance(self, RPCBackend):
+        if not isinstance(meta, ResultMeta):
+            return super().meta_from_decoded(meta)
+        if isinstance(self, RPCBackend):
             self._received[meta["task_id"]] = meta.stored
-        return super().meta_from_decoded(meta)
+        if meta["status"] in self.EXCEPTION_STATES:
+            meta.convert = self.exception_to_python
+        return meta
 
     def on_chord_part_return(self, request: Any, state: str, result: Any, **options: Any) -> None:
         """Count a part of a chord. Payloads that parts alone have are released when the chord is over.

@@ -6,7 +6,7 @@ backend, so that the state of a task is known without the store. ``backend.py`` 
 offloaded and when it is released; the serializer encodes and decodes it with what is here.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -182,6 +182,8 @@ class ResultMeta(LazyDict):
 
     def __init__(self, stored: Stored, around: dict[str, Any] | None = None) -> None:
         self.stored = stored
+        self.convert: Callable[[Any], Any] | None = None
+        """Makes an exception of the result when it is read; ``None`` for a result that is none."""
         self._is_whole = False
         if around is not None:
             self.__dict__["_around"] = {**around, RESULT: None}
@@ -195,7 +197,8 @@ class ResultMeta(LazyDict):
     def loaded(self) -> dict[str, Any]:
         """Everything, the result too."""
         if not self._is_whole:
-            self[RESULT] = self.stored.value()
+            value = self.stored.value()
+            self[RESULT] = self.convert(value) if self.convert else value
         return self._around
 
     def __getitem__(self, name: str) -> Any:

@@ -164,3 +164,20 @@ def test_a_task_whose_payload_is_gone_has_ended_all_the_same(shop):
     assert result.state == "SUCCESS"
     with pytest.raises(PayloadMissingError):
         result.get()
+
+
+@joining
+def test_a_failure_whose_payload_is_gone_concerns_nobody_else(shop):
+    """Its state stays known, and a client that waits for it and for another result gets the other one."""
+    backend, gone = shop.app.backend, shop.app.AsyncResult(uuid4().hex)
+    other = shop.app.AsyncResult(uuid4().hex)
+    for each in (gone, other):
+        getattr(backend, "add_pending_result", bool)(each)  # those that push results to a client
+    backend.mark_as_failure(gone.id, ValueError(NOISE))
+    serializer.installed().store.delete(shop.objects())
+    backend.mark_as_done(other.id, 42)
+
+    assert gone.state == "FAILURE"
+    assert other.get(timeout=30) == 42
+    with pytest.raises(PayloadMissingError):
+        gone.get()

@@ -108,6 +108,18 @@ def test_a_large_error_is_offloaded_once(backend, store, noise, task_id):
     assert list(store.list()) == []
 
 
+def test_a_large_error_is_read_when_it_is_wanted(backend, store, noise, task_id):
+    """The state of a failed task is known without the store; its exception is read once, and made once."""
+    backend.mark_as_failure(task_id, ValueError(noise))
+    meta = backend.get_task_meta(task_id)
+
+    assert meta["status"] == "FAILURE"
+    assert store.calls == {"put": 1}
+    assert meta["result"] is meta["result"]
+    assert store.calls == {"put": 1, "get": 1}
+    assert isinstance(pickle.loads(pickle.dumps(meta))["result"], ValueError)
+
+
 def test_a_retry_offloads_nothing(backend, store, noise, task_id):
     """Only what ends a task is offloaded: whatever is stored before it is overwritten."""
     backend.mark_as_retry(task_id, ValueError(noise))
