@@ -88,13 +88,31 @@ def open_shops(tmp_path):
 
 
 @contextmanager
-def standing_shop(server, tmp_path, pool, **options):
-    """Open a shop on a stand-in for AWS, with a worker, for many tests."""
+def imported(name):
+    """Import a module of tasks anew, for the app that was made last, and forget it afterwards."""
+    sys.modules.pop(name, None)
+    yield importlib.import_module(name)
+    sys.modules.pop(name, None)
+
+
+@contextmanager
+def standing_shop(server, tmp_path, pool, variables=(), **options):
+    """Open a shop on a stand-in for AWS, with a worker, for many tests; variables are the environment's."""
     with pytest.MonkeyPatch.context() as patch, open_shops(tmp_path) as make:
-        bucket = entered(server, patch).bucket()
-        shop = make(store=f"s3://{bucket}/claims", **options)
+        aws = entered(server, patch)
+        for name, value in variables:
+            patch.setenv(name, value)
+        shop = make(store=f"s3://{aws.bucket()}/claims", **options)
+        shop.aws = aws
         shop.running = shop.worker(pool=pool)
         yield shop
+
+
+def cleared(shop, server, monkeypatch):
+    """Return a shop that stands for many tests, without what earlier tests left."""
+    entered(server, monkeypatch, empty=False)
+    shop.clear()
+    return shop
 
 
 def entered(server, monkeypatch, *, empty=True):

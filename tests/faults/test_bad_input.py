@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from kombu.exceptions import EncodeError
-from shops import entered, standing_shop
+from shops import cleared, standing_shop
 from workers import TESTS, eventually
 
 from pipeline import claim as wire_form
@@ -154,9 +154,7 @@ class TestWorker:
     @pytest.fixture
     def shop(self, running, moto, monkeypatch):
         """The shop of this class, without what earlier tests left."""
-        entered(moto, monkeypatch, empty=False)
-        running.clear()
-        return running
+        return cleared(running, moto, monkeypatch)
 
     @staticmethod
     def offloaded(claimcheck, data=None, **changes):

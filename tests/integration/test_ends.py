@@ -1,14 +1,13 @@
 """The ends of a payload that need a worker of their own kind, or none."""
 
-import importlib
 import random
 import re
-import sys
 
 import pytest
 from celery import chord
 from celery.exceptions import ChordError, TimeLimitExceeded
 from kombu.exceptions import EncodeError
+from shops import imported
 from workers import eventually
 
 from pipeline import serializer
@@ -30,9 +29,8 @@ def test_a_hard_time_limit_releases(shop):
 @pytest.fixture
 def overtime(shop):
     """The shop's tasks that slowly end by their hard time limit."""
-    sys.modules.pop("overtime", None)
-    yield importlib.import_module("overtime")
-    sys.modules.pop("overtime", None)
+    with imported("overtime") as module:
+        yield module
 
 
 def test_a_payload_is_there_while_a_time_limit_is_told(shop, overtime):

@@ -5,7 +5,7 @@ import random
 import pytest
 from celery import chain, chord, group
 from celery.exceptions import MaxRetriesExceededError
-from shops import entered, standing_shop
+from shops import cleared, standing_shop
 from workers import eventually
 
 from pipeline.results import forget
@@ -33,9 +33,7 @@ class Life:
     @pytest.fixture
     def shop(self, running, moto, monkeypatch):
         """The shop of this class, without what earlier tests left."""
-        entered(moto, monkeypatch, empty=False)
-        running.clear()
-        return running
+        return cleared(running, moto, monkeypatch)
 
     def test_arguments_arrive_and_payloads_go(self, shop):
         """On every pool a task gets the arguments it was called with, and its payload is gone afterwards."""

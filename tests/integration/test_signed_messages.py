@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from shops import entered, open_shops
+from shops import cleared, entered, standing_shop
 from workers import eventually
 
 from pipeline import claim as wire_form
@@ -58,19 +58,15 @@ class TestWorker:
     @classmethod
     def running(cls, moto, tmp_path_factory):
         """A shop with a key, and a worker for all tests here that refuse."""
-        with pytest.MonkeyPatch.context() as patch, open_shops(tmp_path_factory.mktemp("shop")) as make:
-            aws = entered(moto, patch)
-            patch.setenv("SHOP_SIGNING_KEY", KEY)
-            shop = make(store=f"s3://{aws.bucket()}/claims", conf=CONF)
-            shop.aws = aws
-            shop.running = shop.worker(pool="threads")
+        key = ("SHOP_SIGNING_KEY", KEY)
+        with standing_shop(
+            moto, tmp_path_factory.mktemp("shop"), pool="threads", variables=[key], conf=CONF
+        ) as shop:
             yield shop
 
     @pytest.fixture
     def shop(self, running, moto, monkeypatch):
-        entered(moto, monkeypatch, empty=False)
-        running.clear()
-        return running
+        return cleared(running, moto, monkeypatch)
 
     @pytest.mark.parametrize("payload", ["x", b"\0\1" * 200_000])
     def test_what_is_signed_runs(self, shop, payload):

@@ -1,13 +1,12 @@
 """Values on their whole way: from a publisher through SQS and S3 into a task, and back as its result."""
 
-import importlib
-import sys
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
 import pytest
 from kombu.exceptions import EncodeError
+from shops import imported
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
@@ -36,9 +35,8 @@ def test_a_value_comes_back_equal(shop_of, moto_aws, threshold_bytes):
 @pytest.fixture
 def models(shop):
     """The shop's tasks that take pydantic models."""
-    sys.modules.pop("models", None)
-    yield importlib.import_module("models")
-    sys.modules.pop("models", None)
+    with imported("models") as module:
+        yield module
 
 
 def test_models_arrive_as_models(shop, models):

@@ -4,20 +4,18 @@ import gc
 import traceback
 from bisect import bisect
 from collections import OrderedDict, namedtuple
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from http import HTTPStatus
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-import attrs
 import ormsgpack
 import pytest
 from celery.local import PromiseProxy
 from celery.utils.functional import regen
+from declared import Invoice, Item, Order
 from kombu.utils import json
-from pydantic import BaseModel
 
 from pipeline.codec import NESTING, Codec
 from pipeline.errors import ClaimError, PayloadCorruptError, PayloadEncodeError
@@ -43,20 +41,6 @@ class Broken:
 
 class FrozenLike(datetime):
     pass
-
-
-@dataclass
-class Order:
-    number: int
-
-
-@attrs.define
-class Item:
-    number: int
-
-
-class Invoice(BaseModel):
-    number: int
 
 
 class Described:

@@ -10,12 +10,11 @@ from pathlib import Path
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-import attrs
 import numpy as np
 import pandas as pd
 import pytest
+from declared import Invoice, Item, Order
 from kombu.utils import json
-from pydantic import BaseModel
 
 from pipeline.codec import Codec
 from pipeline.errors import PayloadEncodeError
@@ -77,20 +76,6 @@ class OrderlySet(set):
 class Described:
     def __json__(self):
         return {"described": True}
-
-
-@dataclass
-class Order:
-    number: int
-
-
-@attrs.define
-class Item:
-    number: int
-
-
-class Invoice(BaseModel):
-    number: int
 
 
 NAMES = {
