@@ -188,17 +188,17 @@ def new_key(prefix: str, due: datetime | None = None) -> str:
     before that.
     """
     day = (due or datetime.now(UTC)).astimezone(UTC).strftime("%Y/%m/%d")
-    return _join(prefix, f"v1/{day}/{secrets.token_hex(20)}")
+    return below(prefix, f"v1/{day}/{secrets.token_hex(20)}")
 
 
 def new_result_key(prefix: str) -> str:
     """Return a new key for a result: ``<prefix>/results/v1/YYYY/MM/DD/<40 hex digits>``, with today's day."""
-    return new_key(_join(prefix, RESULTS.rstrip("/")))
+    return new_key(below(prefix, RESULTS.rstrip("/")))
 
 
 def is_result(key: str, prefix: str) -> bool:
     """Say whether a key of our grammar is a result's."""
-    return key.startswith(_join(prefix, RESULTS))
+    return key.startswith(below(prefix, RESULTS))
 
 
 def day_of(key: str) -> datetime:
@@ -213,7 +213,7 @@ def check_key(key: str, prefix: str) -> None:
     Raises:
         ClaimError: the key has another prefix or does not follow the grammar.
     """
-    head = _join(prefix, "")
+    head = below(prefix, "")
     if not key.startswith(head) or not _KEY.match(key[len(head) :]) or not _has_day(key):
         raise ClaimError(
             f"claim refused [key={key[:120]!r}]: expected {head}v1/YYYY/MM/DD/<40 hex digits> or "
@@ -245,5 +245,6 @@ def _has_day(key: str) -> bool:
     return True
 
 
-def _join(prefix: str, rest: str) -> str:
+def below(prefix: str, rest: str) -> str:
+    """Return the key of something below a store's prefix, which may be empty."""
     return f"{prefix}/{rest}" if prefix else rest

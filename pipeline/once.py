@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 import msgspec
 from blake3 import blake3
 
-from pipeline.claim import Inline
+from pipeline.claim import Inline, below
 from pipeline.errors import PayloadCorruptError
 
 UNSIGNED = b"claimcheck"
@@ -77,8 +77,12 @@ def records_of(store: object) -> Records:
 
 def record_key(prefix: str, task: str, text: str) -> str:
     """Return the key of one call's record. It shows only a hash of the text that identifies the call."""
-    digest = blake3(f"{len(task)}:{task}{text}".encode()).hexdigest(length=20)
-    return f"{prefix}/once/v1/{digest}" if prefix else f"once/v1/{digest}"
+    return key_below(prefix, "once", f"{len(task)}:{task}{text}")
+
+
+def key_below(prefix: str, kind: str, text: str) -> str:
+    """Return the key of a record of some kind: ``<prefix>/<kind>/v1/<40 hex digits>``, a hash of a text."""
+    return below(prefix, f"{kind}/v1/{blake3(text.encode()).hexdigest(length=20)}")
 
 
 class _Wire(msgspec.Struct, frozen=True, array_like=True):

@@ -15,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from blake3 import blake3
 from celery import current_task
 
 from pipeline import log_fields, log_lines, once
@@ -30,7 +29,6 @@ logger = log_lines.logger(__name__)
 
 SENT_AT_ONCE_COUNT = 10
 """So many records are written side by side where a group is revoked: each is a request."""
-
 
 LONG_WAIT_SECONDS = 10
 """Tasks that wait for less are not looked up: a retry after a second would cost a request each time."""
@@ -104,5 +102,4 @@ def _expiry(claimcheck: ClaimCheck, task_id: str) -> datetime | None:
 
 
 def _key(claimcheck: ClaimCheck, task_id: str) -> str:
-    prefix, digest = claimcheck.store.prefix, blake3(str(task_id).encode()).hexdigest(length=20)
-    return f"{prefix}/revoked/v1/{digest}" if prefix else f"revoked/v1/{digest}"
+    return once.key_below(claimcheck.store.prefix, "revoked", str(task_id))

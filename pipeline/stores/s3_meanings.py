@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from botocore import exceptions as boto
 from urllib3.exceptions import HTTPError
 
+from pipeline.aws_codes import EXPIRED_CODES, THROTTLING_CODES
 from pipeline.errors import (
     PayloadCorruptError,
     PayloadMissingError,
@@ -18,30 +19,6 @@ from pipeline.errors import (
     StoreDeniedError,
     StoreUnavailableError,
 )
-
-THROTTLING_CODES = frozenset(
-    {
-        "429",
-        "BandwidthLimitExceeded",
-        "EC2ThrottledException",
-        "KMS.LimitExceededException",
-        "KMS.ThrottlingException",
-        "LimitExceededException",
-        "PriorRequestNotComplete",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "SlowDown",
-        "ThrottledException",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequests",
-        "TooManyRequestsException",
-        "TransactionInProgressException",
-    }
-)
-"""All spellings of "slow down". Source: botocore 1.44.5, ``retries/standard.py``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +103,8 @@ CODES: Mapping[str, Meaning] = {
     "InvalidObjectState": _FORBIDDEN,
     "403": _FORBIDDEN,
     "SignatureDoesNotMatch": _CREDENTIALS,
-    "ExpiredToken": _STALE,
-    "ExpiredTokenException": _STALE,
-    "InvalidAccessKeyId": _STALE,
-    "InvalidClientTokenId": _STALE,
-    "InvalidToken": _STALE,
+    **dict.fromkeys(EXPIRED_CODES, _STALE),
     "RequestExpired": _STALE,
-    "TokenRefreshRequired": _STALE,
-    "UnrecognizedClientException": _STALE,
     "400": _STALE,
     "RequestTimeTooSkewed": _SKEWED,
     "RequestInTheFuture": _SKEWED,

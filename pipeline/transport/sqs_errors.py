@@ -12,6 +12,8 @@ from http import HTTPStatus
 from botocore import exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
 
+from pipeline.aws_codes import EXPIRED_CODES, THROTTLING_CODES
+
 FAILURES = (ClientError, BotoCoreError, OSError)
 """What a call of SQS may raise: an answer that says no, or no answer."""
 
@@ -51,27 +53,15 @@ NOT_FETCHED = Meaning(NO_CREDENTIALS.remedy, is_transient=True, is_certain=False
 UNFIT = Meaning("fix the setting that it names: region, endpoint, profile or queue")
 
 CODES: Mapping[str, Meaning] = {
-    "BandwidthLimitExceeded": BUSY,
-    "EC2ThrottledException": BUSY,
+    **dict.fromkeys(THROTTLING_CODES, BUSY),
+    **dict.fromkeys(EXPIRED_CODES, EXPIRED),
     "KmsThrottled": BUSY,
     "KMSThrottling": BUSY,
     "KMSThrottlingException": BUSY,
-    "LimitExceededException": BUSY,
     "OverLimit": BUSY,
-    "PriorRequestNotComplete": BUSY,
-    "ProvisionedThroughputExceededException": BUSY,
     "PurgeQueueInProgress": BUSY,
     "QueueDeletedRecently": BUSY,
-    "RequestLimitExceeded": BUSY,
-    "RequestThrottled": BUSY,
-    "RequestThrottledException": BUSY,
-    "SlowDown": BUSY,
     "Throttled": BUSY,
-    "ThrottledException": BUSY,
-    "Throttling": BUSY,
-    "ThrottlingException": BUSY,
-    "TooManyRequests": BUSY,
-    "TooManyRequestsException": BUSY,
     "InternalError": BROKEN,
     "InternalErrorException": BROKEN,
     "InternalFailure": BROKEN,
@@ -80,13 +70,6 @@ CODES: Mapping[str, Meaning] = {
     "RequestTimeoutException": BROKEN,
     "ServiceUnavailable": BROKEN,
     "ServiceUnavailableException": BROKEN,
-    "ExpiredToken": EXPIRED,
-    "ExpiredTokenException": EXPIRED,
-    "InvalidAccessKeyId": EXPIRED,
-    "InvalidClientTokenId": EXPIRED,
-    "InvalidToken": EXPIRED,
-    "TokenRefreshRequired": EXPIRED,
-    "UnrecognizedClientException": EXPIRED,
     "InvalidSignatureException": SKEWED,
     "RequestExpired": SKEWED,
     "RequestInTheFuture": SKEWED,
