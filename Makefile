@@ -1,7 +1,7 @@
 # Everything that this repository can do. It needs GNU make and Python 3.11 or later, and PyPI once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test coverage chaos suites check bench clean
+.PHONY: help demo up test coverage chaos suites check docs bench clean
 
 # Tests start hundreds of processes: each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -38,6 +38,10 @@ check: $(READY) ## Check format, rules, types, and the tests that need no server
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m mypy
 	$(PYTHON) -m pytest tests/unit tests/property -q -n 4 --dist loadfile
+
+docs: $(READY) ## Build the site of docs/ into .local/site; a warning ends it
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet
+	@echo "To read it: $(PYTHON) -m http.server -d .local/site"
 
 bench: $(READY) ## Measure
 	$(PYTHON) -m benchmarks

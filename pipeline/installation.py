@@ -50,11 +50,11 @@ def install(
 
     Args:
         app: the Celery app.
-        store: ``s3://bucket/prefix``, ``file:///directory``, ``memory://name``, or a :class:`Store`.
+        store: ``s3://bucket/prefix``, ``file:///directory``, ``memory://name``, or a ``Store``.
         metrics: where metrics go; by default to CloudWatch with an S3 store, and nowhere otherwise.
         server_side_encryption: ``AES256`` or ``aws:kms``, for S3; by default what the bucket does.
         kms_key_id: key for ``aws:kms``.
-        **options: see :class:`Options`.
+        **options: see ``pipeline.options.Options``.
 
     Returns:
         The claim check, for tools and tests.
@@ -90,7 +90,7 @@ def install(
 
 
 def uninstall() -> None:
-    """Forget what :func:`install` set for this process; for tests. The app keeps its configuration."""
+    """Forget what ``install`` set for this process; for tests. The app keeps its configuration."""
     serializer.install(None)
 
 

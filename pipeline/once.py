@@ -35,8 +35,8 @@ class Records(Protocol):
     """Where records lie. Safe to use from several threads and after a fork.
 
     A *tag* is the store's name for one content of one record, such as an ETag. All verbs raise
-    :class:`~pipeline.errors.StoreUnavailableError` when trying again later may help, after which a write
-    may have happened or not, and :class:`~pipeline.errors.StoreDeniedError` when it will not.
+    ``StoreUnavailableError`` when trying again later may help, after which a write
+    may have happened or not, and ``StoreDeniedError`` when it will not.
     """
 
     def read(self, key: str) -> tuple[bytes, str] | None:

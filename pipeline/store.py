@@ -32,8 +32,8 @@ class StoredObject:
 class Store(Protocol):
     """A place for payloads. Safe to use from several threads and after a fork.
 
-    All verbs raise :class:`~pipeline.errors.StoreUnavailableError` when trying again later may help and
-    :class:`~pipeline.errors.StoreDeniedError` when it will not.
+    All verbs raise ``StoreUnavailableError`` when trying again later may help and
+    ``StoreDeniedError`` when it will not.
     """
 
     @property

@@ -76,3 +76,11 @@ def test_the_version_is_that_of_the_distribution():
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
     assert pipeline.__version__ == declared["project"]["version"]
+
+
+def test_the_docstring_of_each_public_name_is_on_the_site():
+    """The page that shows docstrings names each public name once, and nothing else."""
+    page = (ROOT / "docs/reference/docstrings.md").read_text()
+    shown = re.findall(r"^::: ([\w.]+)$", page, re.MULTILINE)
+
+    assert sorted([*shown, "pipeline.__version__"]) == sorted(listed("names"))
