@@ -16,7 +16,7 @@ from celery.backends.rpc import RPCBackend
 from celery.states import READY_STATES
 from celery.utils.functional import LRUCache
 
-from pipeline import serializer
+from pipeline import serializer, undo
 from pipeline.claim import Claim
 from pipeline.errors import PipelineError
 from pipeline.results import RESULT, LazyResult, Outgoing, ResultMeta, Stored
@@ -39,9 +39,9 @@ def extend(app: Any) -> None:
     """Let an app open its result backend with :func:`open_backend`, whatever it had opened before."""
     before = app.backend_cls
     if getattr(before, "func", None) is not open_backend:  # it is, if the app was installed before
-        app.backend_cls = partial(open_backend, before or app.conf.result_backend)
-    app._backend_cache = None  # noqa: SLF001 - Celery keeps it here if it is safe between threads,
-    app._local.__dict__.pop("backend", None)  # noqa: SLF001 - and otherwise here, for each thread
+        undo.put(app, "backend_cls", partial(open_backend, before or app.conf.result_backend))
+    undo.put(app, "_backend_cache", None)  # Celery keeps it here if it is safe between threads,
+    undo.drop(app._local, "backend")  # noqa: SLF001 - and otherwise here, for each thread
 
 
 def open_backend(chosen: Any, app: Any, url: str | None = None) -> Any:

@@ -10,7 +10,7 @@ from celery.utils.imports import symbol_by_name
 from kombu.connection import resolve_aliases
 from kombu.utils import json
 
-from pipeline import aws_logs, backend, serializer, time_chain
+from pipeline import aws_logs, backend, serializer, time_chain, undo
 from pipeline.claimcheck import ClaimCheck
 from pipeline.cloudwatch import CloudWatchSink
 from pipeline.codec import Codec
@@ -82,6 +82,7 @@ def install(
         recorder=Recorder(metrics or _default_sink(store)),
         longest_wait_seconds=time_chain.longest_wait_seconds(app, chosen, transport),
     )
+    undo.begin()
     _accept(app, chosen)
     _configure(app, transport, publish=chosen.publish)
     serializer.install(claimcheck)
@@ -90,8 +91,13 @@ def install(
 
 
 def uninstall() -> None:
-    """Forget what ``install`` set for this process; for tests. The app keeps its configuration."""
+    """Take back what ``install``, and workers of this process since, have changed: for tests.
+
+    The app has the settings, parts and worker steps that it had before, its tasks their serializer. Call it
+    when no worker runs in this process. Safe to call twice.
+    """
     serializer.install(None)
+    undo.end()
 
 
 def _opened(store: object, encryption: Mapping[str, str | None]) -> Store:
@@ -151,28 +157,44 @@ def _default_sink(store: str | Store) -> MetricSink:
 def _accept(app: Any, options: Options) -> None:
     """Accept our messages beside the app's own; with a key, nothing else: nothing else is signed."""
     if options.signing_key and not options.accept_unsigned:
-        app.conf.accept_content = [serializer.NAME]
-        app.conf.result_accept_content = [app.conf.result_serializer]
+        undo.configure(app, "accept_content", [serializer.NAME])
+        undo.configure(app, "result_accept_content", [app.conf.result_serializer])
         return
     for setting in ("accept_content", "result_accept_content"):
         accepted = app.conf[setting]
         if accepted is not None and serializer.NAME not in accepted:
-            app.conf[setting] = [*accepted, serializer.NAME]
+            undo.configure(app, setting, [*accepted, serializer.NAME])
 
 
 def _configure(app: Any, transport: str, *, publish: bool) -> None:
     if publish:
-        before, app.conf.task_serializer = app.conf.task_serializer, serializer.NAME
-        bound = tuple(app._tasks.values())  # noqa: SLF001 - app.tasks would bind those that are not, too
-        follow_serializer(bound, before, serializer.NAME)
+        _choose_serializer(app, app.conf.task_serializer)
     if transport == "sqs":
-        app.conf.broker_transport = SQS_TRANSPORT
+        undo.configure(app, "broker_transport", SQS_TRANSPORT)
         resolve_aliases[SQS_TRANSPORT] = "sqs"  # what Celery and Flower show of the broker
     _extend(app, "amqp", PublisherMixin)
     backend.extend(app)
     _configure_monitoring(app, transport)
-    app.steps["worker"].add(ClaimCheckStep)
-    after_setup_logger.connect(aws_logs.keep_secrets_out)  # in beat, and in children that are spawned, too
+    undo.put(app, "_pool", None)  # it may have connections of another transport
+    _add_step(app.steps["worker"])
+    undo.connect(after_setup_logger, aws_logs.keep_secrets_out)  # in beat and in spawned children, too
+
+
+def _add_step(steps: set[type]) -> None:
+    if ClaimCheckStep not in steps:  # it is, if the app was installed before
+        steps.add(ClaimCheckStep)
+        undo.later(steps.discard, ClaimCheckStep)
+
+
+def _choose_serializer(app: Any, before: str) -> None:
+    undo.configure(app, "task_serializer", serializer.NAME)
+    undo.later(_let_follow, app, serializer.NAME, before)  # tasks that are bound from now on, too
+    _let_follow(app, before, serializer.NAME)
+
+
+def _let_follow(app: Any, before: str, now: str) -> None:
+    bound = tuple(app._tasks.values())  # noqa: SLF001 - app.tasks would bind those that are not, too
+    follow_serializer(bound, before, now)
 
 
 def _extend(app: Any, name: str, mixin: type) -> None:
@@ -182,8 +204,8 @@ def _extend(app: Any, name: str, mixin: type) -> None:
     """
     chosen = getattr(app, f"{name}_cls")
     if getattr(chosen, "func", None) is not extended_part:  # it is, if the app was installed before
-        setattr(app, f"{name}_cls", partial(extended_part, mixin, chosen))
-    app.__dict__.pop(name, None)  # Celery caches it; nothing may have been made with the old class
+        undo.put(app, f"{name}_cls", partial(extended_part, mixin, chosen))
+    undo.drop(app, name)  # Celery caches it; nothing may have been made with the old class
 
 
 def extended_part(mixin: type, chosen: Any, **options: Any) -> Any:
@@ -201,4 +223,4 @@ def _configure_monitoring(app: Any, transport: str) -> None:
     _extend(app, "control", ControlMixin)
     if transport == "sqs" and app.conf.event_exchange != EVENT_EXCHANGE:
         options = {"event_exchange": app.conf.event_exchange, **app.conf.broker_transport_options}
-        app.conf.broker_transport_options = options
+        undo.configure(app, "broker_transport_options", options)

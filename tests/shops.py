@@ -14,7 +14,7 @@ from celery._state import _set_current_app
 from kombu import pools
 from standins import AWS, environment
 
-from pipeline import serializer
+from pipeline import serializer, uninstall
 
 
 class Shop:
@@ -134,7 +134,7 @@ def shop_of(tmp_path):
 def _forget(module):
     if serializer.is_installed():
         serializer.installed().recorder.close()
-    serializer.install(None)
+    uninstall()
     module.app.close()
     pools.reset()  # Kombu shares them between apps with the same broker
     _set_current_app(None)

@@ -8,12 +8,16 @@ import logging
 
 from celery.worker.consumer import consumer
 
+from pipeline import undo
+
 UNTRUE = frozenset({consumer.UNKNOWN_TASK_ERROR, consumer.INVALID_TASK_ERROR})
 
 
 def drop_untrue_lines() -> None:
     """Drop those lines in this process. Safe to call twice."""
-    logging.getLogger(consumer.__name__).addFilter(_is_true)
+    logger = logging.getLogger(consumer.__name__)
+    logger.addFilter(_is_true)
+    undo.later(logger.removeFilter, _is_true)
 
 
 def _is_true(record: logging.LogRecord) -> bool:

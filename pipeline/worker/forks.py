@@ -12,13 +12,15 @@ from weakref import WeakSet
 
 from celery import signals
 
+from pipeline import undo
+
 _apps: WeakSet[Any] = WeakSet()
 
 
 def follow_forks(app: Any) -> None:
     """Renew the backend's client in each prefork child. Call it in the main process, once for each app."""
     _apps.add(app)
-    signals.worker_process_init.connect(_renew_all)
+    undo.connect(signals.worker_process_init, _renew_all)
 
 
 def _renew_all(**_: Any) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from celery import signals
 
-from pipeline import log_lines, time_chain
+from pipeline import log_lines, time_chain, undo
 from pipeline.metrics import DEAD_LETTERS, QUEUE_BACKLOG, WORKER_CONCURRENCY, Metric, Recorder
 from pipeline.queues import QueueError, Queues
 
@@ -129,8 +129,7 @@ def health_of(worker: Any, recorder: Recorder) -> Health:
 def follow(health: Health) -> None:
     """Sample from when the worker is ready until it ends. The last worker of a process wins."""
     for signal, act in ((signals.worker_ready, health.start), (signals.worker_shutdown, health.close)):
-        signal.disconnect(dispatch_uid=_UID)
-        signal.connect(_called(act), weak=False, dispatch_uid=_UID)
+        undo.connect(signal, _called(act), _UID)
 
 
 def _called(act: Callable[[], None]) -> Callable[..., None]:

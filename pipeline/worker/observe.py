@@ -26,7 +26,7 @@ from celery import signals, states
 from celery.app.task import Task
 from celery.exceptions import Ignore, Reject
 
-from pipeline import log_fields, log_lines, time_chain, tracing
+from pipeline import log_fields, log_lines, time_chain, tracing, undo
 from pipeline.deferred import DeferredArgs
 from pipeline.errors import PipelineError
 from pipeline.metrics import (
@@ -57,9 +57,7 @@ def observe(recorder: Recorder) -> None:
     """
     observer = _Observer(recorder)
     for name in _SIGNALS:
-        signal, uid = getattr(signals, name), f"claimcheck.observe.{name}"
-        signal.disconnect(dispatch_uid=uid)
-        signal.connect(getattr(observer, name), weak=False, dispatch_uid=uid)
+        undo.connect(getattr(signals, name), getattr(observer, name), f"claimcheck.observe.{name}")
 
 
 _SIGNALS = (

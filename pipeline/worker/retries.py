@@ -9,6 +9,8 @@ from typing import Any
 
 from celery import Task, exceptions
 
+from pipeline import undo
+
 
 class MaxRetriesExceededError(exceptions.MaxRetriesExceededError):
     """The task has been retried ``max_retries`` times. Except clauses for Celery's own class catch it.
@@ -28,4 +30,4 @@ def hide_arguments(tasks: Iterable[Any]) -> None:
     """Let tasks raise our error, unless they have a class of the application's. Call it where tasks run."""
     for task in tasks:
         if task.MaxRetriesExceededError is Task.MaxRetriesExceededError:
-            task.MaxRetriesExceededError = MaxRetriesExceededError
+            undo.put(task, "MaxRetriesExceededError", MaxRetriesExceededError)

@@ -11,6 +11,8 @@ from typing import Any
 from celery import Task
 from celery.utils.saferepr import saferepr
 
+from pipeline import undo
+
 NOT_SHOWN = "<not shown>"
 _NOTHING = saferepr(None, 0)
 """What Celery makes of any result where it may take no characters."""
@@ -20,8 +22,10 @@ def hide_results(tasks: Iterable[Any]) -> None:
     """Let Celery take no text of these tasks' results. Call it before the pool exists."""
     for task in tasks:
         if task.resultrepr_maxsize == Task.resultrepr_maxsize:
-            task.resultrepr_maxsize = 0
-    logging.getLogger("celery.app.trace").addFilter(_say_so)
+            undo.put(task, "resultrepr_maxsize", 0)
+    logger = logging.getLogger("celery.app.trace")
+    logger.addFilter(_say_so)
+    undo.later(logger.removeFilter, _say_so)
 
 
 def shown(result: Any) -> Any:

@@ -16,7 +16,7 @@ from billiard import get_start_method
 from celery import signals
 from celery.app.trace import build_tracer
 
-from pipeline import log_lines, serializer
+from pipeline import log_lines, serializer, undo
 from pipeline.publication.reuse import reuses
 from pipeline.worker.observe import observe
 from pipeline.worker.retries import hide_arguments
@@ -61,12 +61,12 @@ def _put_installation_into(app: Any) -> None:
             "pipeline.install: call it at the top level of the module that makes the app"
         )
     else:
-        app.conf.include = [*app.conf.include, _module]
+        undo.configure(app, "include", [*app.conf.include, _module])
 
 
 def _put_fixup_into(app: Any, fixup: Any) -> None:
     others = (it for it in app.fixups if getattr(it, "func", None) is not _equip)  # of an earlier worker
-    app.fixups = {*others, fixup}
+    undo.put(app, "fixups", {*others, fixup})
 
 
 def _equip(path: str, result_backend: Any, app: Any) -> None:

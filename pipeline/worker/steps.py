@@ -7,7 +7,7 @@ from typing import Any
 from celery import bootsteps, signals
 from celery.utils.imports import symbol_by_name
 
-from pipeline import aws_logs, log_lines, serializer, time_chain
+from pipeline import aws_logs, log_lines, serializer, time_chain, undo
 from pipeline.claimcheck import ClaimCheck
 from pipeline.errors import ClaimError, StoreError, StoreUnavailableError
 from pipeline.metrics import HEARTBEAT_FAILURES, MESSAGES_UNSETTLED, Metric, Recorder
@@ -169,4 +169,4 @@ def _follow_requests(app: Any, releaser: Releaser) -> None:
         base = symbol_by_name(task.Request)
         if issubclass(base, RequestMixin):  # an earlier worker of this process has made it
             base = base.__bases__[1]
-        task.Request = type("Request", (RequestMixin, base), {"releaser": releaser})
+        undo.put(task, "Request", type("Request", (RequestMixin, base), {"releaser": releaser}))

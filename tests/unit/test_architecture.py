@@ -12,7 +12,7 @@ from pipeline import errors
 ROOT = Path(__file__).parents[2]
 
 LAYERS = [
-    ["aws_codes", "aws_limits"],
+    ["aws_codes", "aws_limits", "undo"],
     ["aws", "aws_logs", "errors", "options", "sizes"],
     ["log_lines"],
     ["claim", "compression", "wire", "store", "metrics"],

@@ -1,9 +1,13 @@
 """One call puts the claim check into an app, or says what is wrong."""
 
+import logging
 from pathlib import Path
 
 import pytest
-from celery import Celery, Task
+from celery import Celery, Task, signals
+from celery.contrib.testing.worker import start_worker
+from celery.utils.dispatch import Signal
+from celery.worker.consumer import consumer
 from kombu import Queue
 
 import pipeline
@@ -208,6 +212,73 @@ def bound(app):
     app.register_task(type("Registered", (Late,), {"name": "registered"})())
     app.finalize()
     return app.tasks
+
+
+def state(app):
+    """Return what of an app and of this process the claim check changes."""
+    parts = {
+        name: vars(app).get(name) for name in ("amqp_cls", "control_cls", "backend_cls", "amqp", "control")
+    }
+    tasks = {name: (it.serializer, it.Request, it.resultrepr_maxsize) for name, it in app.tasks.items()}
+    listening = {
+        name: len(list(it._live_receivers(None)))
+        for name, it in vars(signals).items()
+        if isinstance(it, Signal)
+    }
+    steps = {name: set(added) for name, added in app.steps.items() if added}
+    filters = [list(logging.getLogger(name).filters) for name in ("celery.app.trace", consumer.__name__)]
+    cached = (app._pool, app._backend_cache, vars(app._local).get("backend"))
+    return parts, tasks, listening, steps, filters, cached, dict(app.conf.changes), serializer.is_installed()
+
+
+@pytest.mark.parametrize("broker", ["sqs://", "memory://"])
+@pytest.mark.parametrize("options", [{}, {"publish": False}, {"signing_key": bytes(32)}])
+def test_what_was_installed_can_be_undone(app, bound, broker, options):
+    """``uninstall`` gives the app back its settings, parts, steps and cached objects, and all signals."""
+    app.conf.update(broker_url=broker, result_backend="cache+memory://", result_extended=True)
+    assert all([app.amqp, app.control, app.backend])
+    before = state(app)
+    pipeline.install(app, "memory://shop", **options)
+    assert app.amqp.producer_pool
+    assert state(app) != before
+    pipeline.uninstall()
+
+    assert state(app) == before
+
+
+def test_a_worker_can_be_undone():
+    """After a worker has run in this process, ``uninstall`` restores tasks, signals and filters as well."""
+    app = Celery("shop", broker="memory://", set_as_current=False)
+    assert all([app.tasks, app.amqp, app.control])
+    before = state(app)
+    pipeline.install(app, "memory://shop")
+    with start_worker(app, perform_ping_check=False):
+        assert state(app)[2] != before[2]
+    pipeline.uninstall()
+
+    app.conf.changes.pop("include")  # Celery's own
+    assert state(app) == before
+
+
+def test_a_task_that_is_bound_later_is_undone_too(app):
+    """A task that Celery gave our serializer after ``install`` loses it; one that chose it keeps it."""
+    pipeline.install(app, "memory://shop")
+    late, chosen = (
+        app.task(Late.run, name=name, shared=False, **given)
+        for name, given in {"late": {}, "chosen": {"serializer": "claimcheck"}}.items()
+    )
+    assert late.serializer == "claimcheck"
+    pipeline.uninstall()
+
+    assert (late.serializer, chosen.serializer) == ("json", "claimcheck")
+
+
+def test_uninstalling_twice_is_harmless(app):
+    """``uninstall`` without an installation changes nothing."""
+    before = state(app)
+    uninstall()
+
+    assert state(app) == before
 
 
 def test_tasks_that_were_bound_before_are_followed(app, bound):

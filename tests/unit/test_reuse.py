@@ -301,7 +301,7 @@ def test_the_time_chain_counts_a_day_of_retries(extra_seconds, is_refused):
         else:
             pipeline.install(app, "memory://times", payload_ttl_seconds=seconds)
     finally:
-        serializer.install(None)
+        pipeline.uninstall()
         app.close()
 
 
