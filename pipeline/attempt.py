@@ -21,7 +21,8 @@ from pipeline import log_lines, once
 from pipeline.claim import Inline
 from pipeline.claimcheck import ClaimCheck
 from pipeline.errors import FramesDropped, PipelineError, TaskInProgressError
-from pipeline.once import Record, Records
+from pipeline.once import Record
+from pipeline.stores.records import Records
 
 logger = log_lines.logger(__name__)
 

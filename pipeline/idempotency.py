@@ -29,6 +29,7 @@ from pipeline.claim import Inline
 from pipeline.errors import PipelineError
 from pipeline.publication.reuse import reuses
 from pipeline.soft_time_limit import reraising_soft_limit
+from pipeline.stores.records import records_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -152,7 +153,7 @@ class _Rule:
         ttl_seconds = claimcheck.options.payload_ttl_seconds
         return Attempt(
             claimcheck=claimcheck,
-            records=once.records_of(claimcheck.store),
+            records=records_of(claimcheck.store),
             key=once.record_key(claimcheck.store.prefix, task.name, self._text(task, args, kwargs)),
             log_fields=log_fields.of_message(task.request, deferred.labels()[0]),
             in_progress=timedelta(seconds=self.in_progress_seconds or _longest_run_seconds(task)),

@@ -9,8 +9,6 @@ are never among them. docs/operate/tracing.md has a way to print them as JSON.
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from pipeline.claim import Claim, Inline
-
 QUEUE_NAME = "sqs_queue_name"
 """Where our SQS transport notes in the delivery info which queue a message came from: the routing key is what
 its sender wrote."""
@@ -26,6 +24,14 @@ class Headers(Protocol):
 
     def get(self, key: str, /) -> Any:
         """Return a header, or None."""
+
+
+class Payload(Protocol):
+    """What travels inline, or a claim, which has a ``key`` and a ``size_bytes`` too."""
+
+    @property
+    def expanded_bytes(self) -> int:
+        """Return the size that the task sees."""
 
 
 def of_message(headers: Headers, queue: str | None = None) -> dict[str, Any]:
@@ -45,13 +51,12 @@ def queue_of(delivery_info: Mapping[str, Any] | None) -> str:
     return str(next(filter(None, map(info.get, (BROADCAST, QUEUE_NAME, "routing_key"))), ""))
 
 
-def of_payload(payload: Inline | Claim | None) -> dict[str, Any]:
-    """Return what is known of a payload without reading it."""
-    claim = payload if isinstance(payload, Claim) else None
+def of_payload(payload: Payload | None) -> dict[str, Any]:
+    """Return what is known of a payload without reading it: of one that is inline, its size alone."""
     return {
-        "claim_key": claim.key if claim else None,
+        "claim_key": getattr(payload, "key", None),
         "payload_bytes": payload.expanded_bytes if payload else None,
-        "stored_bytes": claim.size_bytes if claim else None,
+        "stored_bytes": getattr(payload, "size_bytes", None),
     }
 
 

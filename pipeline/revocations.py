@@ -21,9 +21,10 @@ from pipeline import log_fields, log_lines, once
 from pipeline.claimcheck import ClaimCheck
 from pipeline.deferred import labels
 from pipeline.errors import PipelineError, RevokedWhileWaitingError
-from pipeline.once import Record, RecordKeeper, Records
+from pipeline.once import Record
 from pipeline.publication import NAME
 from pipeline.store import within
+from pipeline.stores.records import RecordKeeper, Records, records_of
 
 logger = log_lines.logger(__name__)
 
@@ -94,7 +95,7 @@ def _has_waited(request: Any) -> bool:
 def _expiry(claimcheck: ClaimCheck, task_id: str) -> datetime | None:
     key, chosen = _key(claimcheck, task_id), claimcheck.options
     with within(chosen.store_retry_seconds):
-        found = once.records_of(claimcheck.store).read(key)
+        found = records_of(claimcheck.store).read(key)
     if found is None:
         return None
     record = once.read(found[0], key, chosen.signing_key, accept_unsigned=chosen.accept_unsigned)

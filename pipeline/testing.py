@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pipeline.errors import StoreError
-from pipeline.once import Records, records_of
 from pipeline.store import Store, StoredObject
+from pipeline.stores.records import Records, records_of
 
 T = TypeVar("T")
 

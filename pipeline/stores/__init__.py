@@ -14,11 +14,12 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from pipeline.aws_limits import S3_KEY_LIMIT_BYTES
-from pipeline.store import Store
+from pipeline.store import Store, StoredObject
 from pipeline.stores.file import FileStore
 from pipeline.stores.memory import MemoryStore
+from pipeline.stores.records import RecordKeeper, Records
 
-__all__ = ["store_from_url"]
+__all__ = ["RecordKeeper", "Records", "Store", "StoredObject", "store_from_url"]
 
 _BUCKET = re.compile(r"(?!\d+\.\d+\.\d+\.\d+\Z)[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]\Z", re.ASCII)
 """Source: Amazon S3 user guide, "General purpose bucket naming rules"."""

@@ -3,8 +3,8 @@
 import pytest
 
 from pipeline.errors import StoreUnavailableError
-from pipeline.once import RecordKeeper, records_of
 from pipeline.stores.memory import MemoryStore
+from pipeline.stores.records import RecordKeeper, records_of
 from pipeline.testing import CountingStore, FaultyStore
 
 ERROR = StoreUnavailableError("try again")

@@ -22,10 +22,11 @@ from pipeline.errors import (
     TaskInProgressError,
 )
 from pipeline.idempotency import GivenBack
-from pipeline.once import Record, record_key, records_of
+from pipeline.once import Record, record_key
 from pipeline.operations import sweep
 from pipeline.operations.sweep import Swept
 from pipeline.stores.memory import MemoryStore
+from pipeline.stores.records import records_of
 
 KEY = record_key("claims", "charge", '"one"')
 DAY = timedelta(days=1)
