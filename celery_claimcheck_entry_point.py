@@ -25,7 +25,7 @@ def _load() -> tuple[Any, ...]:
     """Return the arguments of Kombu's ``register``, after the name. Never raises; warns once instead."""
     try:
         _check_name()
-        from pipeline.entry_point import register  # noqa: PLC0415 - only now is it known to be ours
+        from pipeline.serializer.entry_point import register  # noqa: PLC0415 - only now is it known to be ours
 
         return register()
     except Exception as exc:  # noqa: BLE001 - nothing that is wrong with us may break Kombu

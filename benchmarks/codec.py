@@ -10,8 +10,8 @@ import ormsgpack
 from kombu.utils import json
 
 from benchmarks.measure import MEGABYTE, markdown, milliseconds, records, without_gc
-from pipeline.codec import Codec
-from pipeline.serializer import KOMBU_TYPES
+from pipeline.claimcheck.codec import Codec
+from pipeline.serializer.serializer import KOMBU_TYPES
 
 _default = json.JSONEncoder().default
 

@@ -4,10 +4,10 @@ import random
 from collections.abc import Iterator
 
 from benchmarks.measure import MEGABYTE, markdown, milliseconds, records
-from pipeline import compression
-from pipeline.codec import Codec
-from pipeline.compression import zstd
-from pipeline.serializer import KOMBU_TYPES
+from pipeline.claimcheck import compression
+from pipeline.claimcheck.codec import Codec
+from pipeline.claimcheck.compression import zstd
+from pipeline.serializer.serializer import KOMBU_TYPES
 
 
 def rows() -> Iterator[tuple[str, ...]]:

@@ -9,8 +9,8 @@ from kombu import Connection, Queue
 from kombu.transport.SQS import Channel as KombusChannel
 
 from benchmarks.measure import markdown, records
-from pipeline.codec import Codec
-from pipeline.serializer import KOMBU_TYPES
+from pipeline.claimcheck.codec import Codec
+from pipeline.serializer.serializer import KOMBU_TYPES
 from pipeline.transport import Channel
 
 BODY_BYTES = 200_000

@@ -1,13 +1,54 @@
 """Claim check for Celery: large task arguments go to S3, a small claim travels, and no task knows.
 
-Read next: ``claimcheck.py``, then ``serializer.py`` and ``worker/``, then ``errors.py``.
+The layers, the top one first. A module imports from its own package and from lower layers alone, and a
+package imports no other of these vendors: ``tests/unit/test_architecture.py`` reads both from this table.
+
+============  =============================  ================================================================
+name          vendors                        what it holds
+============  =============================  ================================================================
+__main__                                     ``python -m pipeline``
+------------  -----------------------------  ----------------------------------------------------------------
+cli           celery                         the ``pipeline`` command: what it asks and prints
+------------  -----------------------------  ----------------------------------------------------------------
+admin         celery kombu botocore          what operators do: doctor, dead letters, sweep, provision, top
+local         moto                           an AWS of one's own on this machine
+------------  -----------------------------  ----------------------------------------------------------------
+installation  celery kombu                   ``install`` and ``uninstall``
+------------  -----------------------------  ----------------------------------------------------------------
+publisher     celery kombu                   Celery's producing end, batches of tasks, remote control
+worker        celery kombu billiard          Celery's consuming end: from a message to the end of its task
+backend       celery                         the result backend
+idempotency   celery kombu                   ``@idempotent``
+------------  -----------------------------  ----------------------------------------------------------------
+serializer    kombu                          Kombu's serializer: inline or offloaded is decided here
+transport     kombu botocore                 the SQS transport: receive, send, acknowledge, fanout over SNS
+------------  -----------------------------  ----------------------------------------------------------------
+results       celery                         how a result travels, and how it is read
+revocations   celery                         revocations that outlive workers
+------------  -----------------------------  ----------------------------------------------------------------
+deferred      celery                         arguments that are read where and when a task runs
+testing                                      doubles for tests of applications
+time_chain                                   limits and lifetimes that must hold together
+------------  -----------------------------  ----------------------------------------------------------------
+claimcheck                                   the pattern: claim, codec, compression, offload and rehydrate
+------------  -----------------------------  ----------------------------------------------------------------
+stores        boto3 botocore                 where payloads are kept: S3, files, memory
+metrics       boto3 botocore opentelemetry   what is measured, and the sinks where numbers go
+------------  -----------------------------  ----------------------------------------------------------------
+telemetry     opentelemetry                  log lines and spans
+errors                                       every error, on one page
+options                                      what an application may choose
+undo                                         what ``install`` has changed, and takes back
+------------  -----------------------------  ----------------------------------------------------------------
+aws           botocore                       what is the same for all services of AWS
+============  =============================  ================================================================
 """
 
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from pipeline.claim import Claim
+from pipeline.claimcheck.claim import Claim
 from pipeline.errors import (
     ClaimError,
     PayloadCorruptError,
@@ -26,13 +67,13 @@ from pipeline.errors import (
 )
 
 if TYPE_CHECKING:
-    from pipeline.claimcheck import ClaimCheck
-    from pipeline.idempotency import idempotent
+    from pipeline.claimcheck.claim_check import ClaimCheck
+    from pipeline.idempotency.decorator import idempotent
     from pipeline.installation import install, uninstall
-    from pipeline.publisher import batch
+    from pipeline.publisher.amqp import batch
     from pipeline.transport.answers import NotRoutedError
-    from pipeline.transport.sending import BatchSendError
-    from pipeline.worker.retries import MaxRetriesExceededError
+    from pipeline.transport.send.batch import BatchSendError
+    from pipeline.worker.celery_fixes.max_retries import MaxRetriesExceededError
 
     __version__: str
 
@@ -64,12 +105,12 @@ __all__ = [
 ]
 
 _MODULES = {
-    "BatchSendError": "pipeline.transport.sending",
-    "ClaimCheck": "pipeline.claimcheck",
-    "MaxRetriesExceededError": "pipeline.worker.retries",
+    "BatchSendError": "pipeline.transport.send.batch",
+    "ClaimCheck": "pipeline.claimcheck.claim_check",
+    "MaxRetriesExceededError": "pipeline.worker.celery_fixes.max_retries",
     "NotRoutedError": "pipeline.transport.answers",
-    "batch": "pipeline.publisher",
-    "idempotent": "pipeline.idempotency",
+    "batch": "pipeline.publisher.amqp",
+    "idempotent": "pipeline.idempotency.decorator",
     "install": "pipeline.installation",
     "uninstall": "pipeline.installation",
 }

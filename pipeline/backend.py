@@ -16,10 +16,11 @@ from celery.backends.rpc import RPCBackend
 from celery.states import READY_STATES
 from celery.utils.functional import LRUCache
 
-from pipeline import serializer, undo
-from pipeline.claim import Claim
+from pipeline import undo
+from pipeline.claimcheck.claim import Claim
 from pipeline.errors import PipelineError
 from pipeline.results import RESULT, LazyResult, Outgoing, ResultMeta, Stored
+from pipeline.serializer import serializer
 
 if TYPE_CHECKING:
     from celery.backends.base import Backend

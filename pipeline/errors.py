@@ -39,7 +39,7 @@ class ClaimError(PipelineError):
 
 
 class TaskInProgressError(PipelineError):
-    """Another delivery of the same call runs now, and this one comes again later; see ``idempotency.py``."""
+    """Another delivery of the same call runs now, and this one comes again later; see ``idempotency/``."""
 
     retryable: ClassVar[bool] = True
 

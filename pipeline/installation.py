@@ -10,22 +10,24 @@ from celery.utils.imports import symbol_by_name
 from kombu.connection import resolve_aliases
 from kombu.utils import json
 
-from pipeline import aws_logs, backend, serializer, time_chain, undo
-from pipeline.claimcheck import ClaimCheck
-from pipeline.cloudwatch import CloudWatchSink
-from pipeline.codec import Codec
-from pipeline.control import ControlMixin
+from pipeline import backend, time_chain, undo
+from pipeline.aws.logs import keep_secrets_out
+from pipeline.claimcheck.claim_check import ClaimCheck
+from pipeline.claimcheck.codec import Codec
+from pipeline.claimcheck.message_size import Wire
 from pipeline.errors import FramesDropped
 from pipeline.metrics import MetricSink, NullSink, Recorder
+from pipeline.metrics.sinks.cloudwatch import CloudWatchSink
 from pipeline.options import Options, OptionValues, did_you_mean
-from pipeline.publisher import PublisherMixin
-from pipeline.store import Store
+from pipeline.publisher.amqp import PublisherMixin
+from pipeline.publisher.control import ControlMixin
+from pipeline.serializer import serializer
 from pipeline.stores import store_from_url
-from pipeline.transport.fanout import EVENT_EXCHANGE
+from pipeline.stores.protocol import Store
+from pipeline.transport.fanout.channel import EVENT_EXCHANGE
 from pipeline.transport.transport_options import check_transport_options
-from pipeline.wire import Wire
 from pipeline.worker import spawned
-from pipeline.worker.bound import follow_serializer
+from pipeline.worker.celery_fixes.copied_serializer import follow_serializer
 from pipeline.worker.steps import ClaimCheckStep
 
 PLAIN_SERIALIZERS = frozenset({"msgpack", "yaml"})
@@ -106,12 +108,12 @@ def _opened(store: object, encryption: Mapping[str, str | None]) -> Store:
     if not isinstance(store, Store):
         raise ValueError(  # noqa: TRY004 - a wrong configuration, as everywhere
             f"store is a {type(store).__name__}: expected a URL such as s3://bucket/prefix or "
-            "file:///directory, or an object with the verbs of pipeline.store.Store"
+            "file:///directory, or an object with the verbs of pipeline.stores.protocol.Store"
         )
     unused = [name for name, value in encryption.items() if value is not None]
     if unused:
         raise ValueError(
-            f"{unused[0]} has no effect on a store object: give it to pipeline.stores.s3.S3Store"
+            f"{unused[0]} has no effect on a store object: give it to pipeline.stores.s3.store.S3Store"
         )
     return store
 
@@ -177,7 +179,7 @@ def _configure(app: Any, transport: str, *, publish: bool) -> None:
     _configure_monitoring(app, transport)
     undo.put(app, "_pool", None)  # it may have connections of another transport
     _add_step(app.steps["worker"])
-    undo.connect(after_setup_logger, aws_logs.keep_secrets_out)  # in beat and in spawned children, too
+    undo.connect(after_setup_logger, keep_secrets_out)  # in beat and in spawned children, too
 
 
 def _add_step(steps: set[type]) -> None:

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from math import inf
 from typing import TypedDict
 
-from pipeline.aws_limits import SQS_FORMER_MESSAGE_LIMIT_BYTES, SQS_MESSAGE_LIMIT_BYTES
+from pipeline.aws.limits import SQS_FORMER_MESSAGE_LIMIT_BYTES, SQS_MESSAGE_LIMIT_BYTES
 
 DAY_SECONDS = 86_400
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from celery.local import PromiseProxy
 
 from pipeline import metrics
-from pipeline.arguments import LazyDict
-from pipeline.claim import Claim, Inline, Message, new_result_key
-from pipeline.claimcheck import ClaimCheck
-from pipeline.deferred import labels
+from pipeline.claimcheck.claim import Claim, Inline, Message, new_result_key
+from pipeline.claimcheck.claim_check import ClaimCheck
+from pipeline.claimcheck.publication import Publication
+from pipeline.deferred.deferred import labels
+from pipeline.deferred.lazy import LazyDict
+from pipeline.deferred.soft_time_limit import reraising_soft_limit
 from pipeline.errors import FramesDropped, PayloadCorruptError
-from pipeline.publication import Publication
-from pipeline.soft_time_limit import reraising_soft_limit
 
 if TYPE_CHECKING:
     from celery.result import AsyncResult, ResultSet

@@ -3,9 +3,9 @@
 A worker keeps what was revoked in memory, for three hours, and forgets it when it ends; a message may wait in
 SQS for days. So whoever revokes a task also leaves a record in the store, ``<prefix>/revoked/v1/`` and 40 hex
 digits made of the task's id. It is looked up once, by the process that is about to run a task that was
-published to wait for :data:`LONG_WAIT_SECONDS` or more; a shorter wait costs no request. A record is signed
-as those of ``once.py`` are, and counts for ``payload_ttl_seconds``; then the bucket's lifecycle rule removes
-it. Source: celery 5.7.0, ``worker/state.py``, ``REVOKE_EXPIRES``.
+published to wait for :data:`LONG_WAIT_SECONDS` or more; a shorter wait costs no request. A record is a
+``claimcheck/signed_record.py``, and counts for ``payload_ttl_seconds``; then the bucket's lifecycle rule
+removes it. Source: celery 5.7.0, ``worker/state.py``, ``REVOKE_EXPIRES``.
 """
 
 import secrets
@@ -17,14 +17,15 @@ from typing import Any
 
 from celery import current_task
 
-from pipeline import log_fields, log_lines, once
-from pipeline.claimcheck import ClaimCheck
-from pipeline.deferred import labels
+from pipeline.claimcheck import signed_record
+from pipeline.claimcheck.claim_check import ClaimCheck
+from pipeline.claimcheck.publication import NAME
+from pipeline.claimcheck.signed_record import Record
+from pipeline.deferred.deferred import labels
 from pipeline.errors import PipelineError, RevokedWhileWaitingError
-from pipeline.once import Record
-from pipeline.publication import NAME
-from pipeline.store import within
+from pipeline.stores.protocol import within
 from pipeline.stores.records import RecordKeeper, Records, records_of
+from pipeline.telemetry import log_fields, log_lines
 
 logger = log_lines.logger(__name__)
 
@@ -50,7 +51,7 @@ def _keep(claimcheck: ClaimCheck, records: Records, task_id: str) -> None:
     expires = datetime.now(UTC) + timedelta(seconds=claimcheck.options.payload_ttl_seconds)
     key = _key(claimcheck, task_id)
     record = Record(owner=secrets.token_hex(16), expires=expires)
-    content = once.write(record, key, claimcheck.options.signing_key)
+    content = signed_record.write(record, key, claimcheck.options.signing_key)
     try:
         if records.write(key, content, None) is None and (found := records.read(key)):
             records.write(key, content, found[1])  # it was revoked before: this one counts for longer
@@ -98,9 +99,9 @@ def _expiry(claimcheck: ClaimCheck, task_id: str) -> datetime | None:
         found = records_of(claimcheck.store).read(key)
     if found is None:
         return None
-    record = once.read(found[0], key, chosen.signing_key, accept_unsigned=chosen.accept_unsigned)
+    record = signed_record.read(found[0], key, chosen.signing_key, accept_unsigned=chosen.accept_unsigned)
     return record.expires
 
 
 def _key(claimcheck: ClaimCheck, task_id: str) -> str:
-    return once.key_below(claimcheck.store.prefix, "revoked", str(task_id))
+    return signed_record.key_below(claimcheck.store.prefix, "revoked", str(task_id))

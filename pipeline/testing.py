@@ -1,6 +1,6 @@
 """Doubles for tests of applications, and of this library: a store that fails on order, and one that counts.
 
-Both wrap any :class:`~pipeline.store.Store`, so a test says what goes wrong and leaves boto3 alone::
+Both wrap any :class:`~pipeline.stores.Store`, so a test says what goes wrong and leaves boto3 alone::
 
     store = FaultyStore(MemoryStore(), fail=[StoreUnavailableError("try again"), None])
     store.put(...)      # raises
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pipeline.errors import StoreError
-from pipeline.store import Store, StoredObject
+from pipeline.stores.protocol import Store, StoredObject
 from pipeline.stores.records import Records, records_of
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from datetime import timedelta
 from math import inf
 from typing import Any
 
-from pipeline.aws_limits import (
+from pipeline.aws.limits import (
     SQS_FIFO_SUFFIX,
     SQS_RETENTION_DEFAULT_SECONDS,
     SQS_RETENTION_LIMIT_SECONDS,

@@ -10,7 +10,7 @@ import os
 import pytest
 
 import pipeline
-from pipeline import serializer
+from pipeline.serializer import serializer
 from pipeline.worker import steps
 
 TRANSPORT_OPTIONS = {

@@ -28,7 +28,7 @@ from shops import open_shops
 from standins import AWS, Ministack, environment
 from workers import Worker
 
-from pipeline.cli import main as cli
+from pipeline.cli.main import main as cli
 
 TASKS = 5_000
 SMALLEST_BYTES, LARGEST_BYTES = 1_000, 2_000_000

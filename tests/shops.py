@@ -14,7 +14,8 @@ from celery._state import _set_current_app
 from kombu import pools
 from standins import AWS, environment
 
-from pipeline import serializer, uninstall
+from pipeline import uninstall
+from pipeline.serializer import serializer
 
 
 class Shop:

@@ -1,8 +1,10 @@
 """What is measured, and how numbers reach a sink.
 
-``table`` has the metrics, ``recorder`` collects numbers and hands them on, ``naming`` is what CloudWatch
-takes as a name.
+``table`` has the metrics, ``recorder`` collects numbers and hands them on, ``sinks`` are where they go.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from pipeline.metrics.recorder import (
     EXACT_VALUES,
@@ -48,6 +50,11 @@ from pipeline.metrics.table import (
     Unit,
 )
 
+if TYPE_CHECKING:
+    from pipeline.metrics.sinks.cloudwatch import CloudWatchSink
+    from pipeline.metrics.sinks.emf import EmbeddedMetricFormatSink
+    from pipeline.metrics.sinks.otel import OpenTelemetrySink
+
 __all__ = [
     "BODIES_INLINE",
     "DATA_DROPPED",
@@ -82,10 +89,27 @@ __all__ = [
     "VALUES_PER_SERIES",
     "WIRE_BYTES",
     "WORKER_CONCURRENCY",
+    "CloudWatchSink",
+    "EmbeddedMetricFormatSink",
     "Metric",
     "MetricSink",
     "NullSink",
+    "OpenTelemetrySink",
     "Recorder",
     "Series",
     "Unit",
 ]
+
+_SINKS = {
+    "CloudWatchSink": "pipeline.metrics.sinks.cloudwatch",
+    "EmbeddedMetricFormatSink": "pipeline.metrics.sinks.emf",
+    "OpenTelemetrySink": "pipeline.metrics.sinks.otel",
+}
+"""Sinks are imported on first use: each needs a library that others do without."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import a sink on first use."""
+    if name in _SINKS:
+        return getattr(import_module(_SINKS[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

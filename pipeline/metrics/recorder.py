@@ -16,8 +16,8 @@ from itertools import islice
 from typing import Protocol
 from weakref import WeakSet
 
-from pipeline import log_lines
 from pipeline.metrics.table import DATA_DROPPED, Metric, Unit
+from pipeline.telemetry import log_lines
 
 logger = log_lines.logger("pipeline.metrics")
 

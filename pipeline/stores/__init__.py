@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from pipeline.aws_limits import S3_KEY_LIMIT_BYTES
-from pipeline.store import Store, StoredObject
-from pipeline.stores.file import FileStore
+from pipeline.aws.limits import S3_KEY_LIMIT_BYTES
+from pipeline.stores.file.store import FileStore
 from pipeline.stores.memory import MemoryStore
+from pipeline.stores.protocol import Store, StoredObject
 from pipeline.stores.records import RecordKeeper, Records
 
 __all__ = ["RecordKeeper", "Records", "Store", "StoredObject", "store_from_url"]
@@ -40,7 +40,7 @@ def store_from_url(url: str, **options: Any) -> Store:
 
     Args:
         url: ``s3://bucket/prefix``, ``file:///directory`` or ``memory://name``.
-        **options: for S3, those of :class:`~pipeline.stores.s3.S3Store`; None is as good as absent.
+        **options: for S3, those of :class:`~pipeline.stores.s3.store.S3Store`; None is as good as absent.
 
     Raises:
         ValueError: the URL is none of these, or an option is not one of that store's. The message
@@ -73,7 +73,7 @@ def _split(url: str) -> SplitResult:
 
 def _s3(parts: SplitResult, options: Mapping[str, Any]) -> Store:
     # boto3 takes 0.2 s to import, and the other stores do without.
-    from pipeline.stores.s3 import S3Store  # noqa: PLC0415
+    from pipeline.stores.s3.store import S3Store  # noqa: PLC0415
 
     if not parts.netloc:
         raise ValueError("store URL: no bucket; expected s3://bucket/prefix")

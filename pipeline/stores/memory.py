@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from pipeline.errors import PayloadCorruptError, PayloadMissingError, StoreDeniedError, StoreError
-from pipeline.store import StoredObject
+from pipeline.stores.protocol import StoredObject
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from uuid import uuid4
 from blake3 import blake3
 from botocore.exceptions import ClientError
 
-from pipeline import log_lines
-from pipeline.aws_limits import SQS_FIFO_SUFFIX, SQS_NAME_LIMIT_CHARACTERS, SQS_RETENTION_LIMIT_SECONDS
+from pipeline.aws.limits import SQS_FIFO_SUFFIX, SQS_NAME_LIMIT_CHARACTERS, SQS_RETENTION_LIMIT_SECONDS
+from pipeline.telemetry import log_lines
 from pipeline.transport.sqs_errors import PRESENT, code, meaning_of
 
 logger = log_lines.logger(__name__)

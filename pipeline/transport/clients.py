@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.config import Config
 
-from pipeline import aws
+from pipeline.aws.session import botocore_session, renew_when_refused
 from pipeline.transport.sqs_errors import is_expired
 
 TIMEOUT_SECONDS = 5
@@ -40,7 +40,7 @@ def short_timeout_client(client: Any, config: Config = _CONFIG) -> Any:
     if signer._credentials is None:  # noqa: SLF001
         return client
     now = signer._credentials.get_frozen_credentials()  # noqa: SLF001
-    made: Any = aws.session().create_client(
+    made: Any = botocore_session().create_client(
         client.meta.service_model.service_name,
         region_name=client.meta.region_name,
         endpoint_url=client.meta.endpoint_url,
@@ -49,6 +49,6 @@ def short_timeout_client(client: Any, config: Config = _CONFIG) -> Any:
         aws_session_token=now.token,
         config=client.meta.config.merge(config),
     )
-    aws.renew_when_refused(made, is_expired)
+    renew_when_refused(made, is_expired)
     made._request_signer._credentials = signer._credentials  # noqa: SLF001
     return made

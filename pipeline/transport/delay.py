@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.aws_limits import SQS_DELAY_LIMIT_SECONDS
+from pipeline.aws.limits import SQS_DELAY_LIMIT_SECONDS
 
 RETRY_SECONDS = 1
 """How long a retry stays away at least. Celery sends it first and then stores RETRY, after a look whether

@@ -13,8 +13,8 @@ from typing import Any
 
 from kombu.compression import get_encoder
 
-from pipeline.aws_limits import SQS_MESSAGE_LIMIT_BYTES
-from pipeline.compression import foreign_stream
+from pipeline.aws.limits import SQS_MESSAGE_LIMIT_BYTES
+from pipeline.claimcheck.compression import foreign_stream
 
 LIMIT_BYTES = SQS_MESSAGE_LIMIT_BYTES
 """Most that a body may hold once it is expanded."""

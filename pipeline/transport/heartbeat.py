@@ -12,10 +12,10 @@ from collections.abc import Callable
 from time import sleep
 from typing import ClassVar
 
-from pipeline import log_lines
-from pipeline.aws_limits import SQS_VISIBILITY_LIMIT_SECONDS
+from pipeline.aws.limits import SQS_VISIBILITY_LIMIT_SECONDS
+from pipeline.telemetry import log_lines
 from pipeline.transport.clients import ShortTimeoutClients
-from pipeline.transport.held import Delivery, Held, batches, entries, failures
+from pipeline.transport.in_flight import Delivery, Held, batches, entries, failures
 from pipeline.transport.redelivery import return_to_queue
 from pipeline.transport.sqs_errors import FAILURES, STALE, code, meaning_of_code
 

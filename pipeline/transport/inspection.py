@@ -3,7 +3,7 @@
 import json
 from typing import Any, ClassVar
 
-from pipeline import log_lines
+from pipeline.telemetry import log_lines
 from pipeline.transport.addressing import is_passing
 from pipeline.transport.sqs_errors import FAILURES, code
 

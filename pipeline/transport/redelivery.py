@@ -4,9 +4,9 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline import log_lines
+from pipeline.telemetry import log_lines
 from pipeline.transport.envelope import receive_count
-from pipeline.transport.held import Delivery, entries
+from pipeline.transport.in_flight import Delivery, entries
 from pipeline.transport.sqs_errors import FAILURES, code
 
 logger = log_lines.logger(__name__)

@@ -11,9 +11,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pipeline import log_lines
-from pipeline.aws_limits import SQS_BATCH_COUNT, SQS_FIFO_SUFFIX
-from pipeline.transport.held import Delivery, Held, entries, failures
+from pipeline.aws.limits import SQS_BATCH_COUNT, SQS_FIFO_SUFFIX
+from pipeline.telemetry import log_lines
+from pipeline.transport.in_flight import Delivery, Held, entries, failures
 from pipeline.transport.sqs_errors import STALE, code, meaning_of_code
 
 logger = log_lines.logger(__name__)

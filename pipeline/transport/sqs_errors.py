@@ -2,7 +2,7 @@
 
 Codes come from the SQS and SNS API References, "Errors" of each action and "Common Error Types", and from
 what AWS and stand-ins were seen to answer; older ones have a prefix up to a dot. For S3 there is
-``pipeline/stores/s3_errors.py``.
+``pipeline/stores/s3/errors.py``.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from http import HTTPStatus
 from botocore import exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
 
-from pipeline.aws_codes import EXPIRED_CODES, THROTTLING_CODES
+from pipeline.aws.codes import EXPIRED_CODES, THROTTLING_CODES
 
 FAILURES = (ClientError, BotoCoreError, OSError)
 """What a call of SQS may raise: an answer that says no, or no answer."""

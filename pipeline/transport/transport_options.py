@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from pipeline.aws_limits import (
+from pipeline.aws.limits import (
     SQS_RECEIVE_COUNT_LIMIT,
     SQS_RETENTION_LEAST_SECONDS,
     SQS_RETENTION_LIMIT_SECONDS,

@@ -1,5 +1,6 @@
 """The Celery end: what runs in a worker.
 
-``steps`` wires a worker when it starts, ``request`` follows each delivery to its end, ``releaser`` gives
-payloads up once their messages are gone, ``observe`` counts what happened.
+``steps`` wires a worker when it starts, ``validation`` checks each message, ``request`` follows each
+delivery to its end, ``releaser`` deletes payloads once their messages are gone, ``signals`` counts what
+happened.
 """

@@ -12,12 +12,12 @@ from celery import signals
 from celery.worker.state import active_requests, reserved_requests, scheduled_requests
 from kombu.asynchronous import set_event_loop
 
-from pipeline import log_lines
 from pipeline.metrics import MESSAGES_REFUSED, Recorder
+from pipeline.telemetry import log_lines
 from pipeline.transport import Message
-from pipeline.validation import examine, make_ids_texts
-from pipeline.worker.later import put_off
-from pipeline.worker.resend import label
+from pipeline.worker.eta import put_off
+from pipeline.worker.republish import label
+from pipeline.worker.validation import examine, make_ids_texts
 
 if TYPE_CHECKING:
     from celery.worker.consumer import Consumer

@@ -17,9 +17,10 @@ from typing import Any
 
 from celery import signals
 
-from pipeline import log_lines, time_chain, undo
+from pipeline import time_chain, undo
 from pipeline.metrics import DEAD_LETTERS, QUEUE_BACKLOG, WORKER_CONCURRENCY, Metric, Recorder
-from pipeline.queues import QueueError, Queues
+from pipeline.telemetry import log_lines
+from pipeline.transport.queues import QueueError, Queues
 
 logger = log_lines.logger(__name__)
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from time import monotonic, time_ns
 from typing import Any, Protocol
 
-from pipeline import log_fields, log_lines, tracing
-from pipeline.aws_limits import S3_DELETE_COUNT
-from pipeline.claim import Claim
-from pipeline.claimcheck import ClaimCheck
+from pipeline.aws.limits import S3_DELETE_COUNT
+from pipeline.claimcheck.claim import Claim
+from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.errors import StoreError
 from pipeline.metrics import RELEASE_LAG_SECONDS
-from pipeline.worker.resend import label
+from pipeline.telemetry import log_fields, log_lines, tracing
+from pipeline.worker.republish import label
 
 logger = log_lines.logger(__name__)
 

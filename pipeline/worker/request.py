@@ -12,17 +12,18 @@ from typing import Any
 
 from kombu.utils.objects import cached_property
 
-from pipeline import links, log_lines
-from pipeline.deferred import deferred_in
+from pipeline.claimcheck.publication import SEE_ARGS
+from pipeline.deferred import child_pipe, signatures
+from pipeline.deferred.child_pipe import reuses
+from pipeline.deferred.deferred import deferred_in
 from pipeline.errors import PayloadTooLargeError, PipelineError
-from pipeline.log_fields import QUEUE_NAME
-from pipeline.publication import SEE_ARGS, reuse
-from pipeline.publication.reuse import reuses
-from pipeline.worker.lost import LostMixin
-from pipeline.worker.refusal import hard_time_limit, is_hard_time_limit, refusal
+from pipeline.telemetry import log_lines
+from pipeline.telemetry.log_fields import QUEUE_NAME
+from pipeline.worker.celery_fixes.hidden_results import shown
+from pipeline.worker.lost_children import LostMixin
+from pipeline.worker.rejection import hard_time_limit, is_hard_time_limit, refusal
 from pipeline.worker.releaser import Releaser
-from pipeline.worker.resend import is_shared, origin
-from pipeline.worker.returned import shown
+from pipeline.worker.republish import is_shared, origin
 
 logger = log_lines.logger(__name__)
 
@@ -202,7 +203,7 @@ class RequestMixin(LostMixin):
         if is_shared(self._message):
             return
         attempt = self.request_dict.get("retries") or 0
-        if not reuses.holds(reuse.mark(self.id, attempt, deferred.claim.key)):
+        if not reuses.holds(child_pipe.mark(self.id, attempt, deferred.claim.key)):
             self.releaser.ended(self._message, deferred.claim)
 
     @cached_property
@@ -214,12 +215,12 @@ class RequestMixin(LostMixin):
     def _attach_links(self) -> None:
         """Complete signatures whose arguments are in the payload: the only read of one outside a task.
 
-        It happens when a task with such links is revoked, lost or timed out; see ``links.py``. A payload in
-        the message is read if it is small: nobody may make this process expand or decode more.
+        It happens when a task with such links is revoked, lost or timed out; see ``deferred/signatures.py``.
+        A payload in the message is read if it is small: nobody may make this process expand or decode more.
         """
         embed = self._payload[2]
         deferred = deferred_in(self._payload)
-        if deferred is None or not links.is_bare(embed):
+        if deferred is None or not signatures.is_bare(embed):
             return
         try:
             if deferred.claim is None and not deferred.is_small:

@@ -16,11 +16,13 @@ from billiard import get_start_method
 from celery import signals
 from celery.app.trace import build_tracer
 
-from pipeline import log_lines, serializer, undo
-from pipeline.publication.reuse import reuses
-from pipeline.worker.observe import observe
-from pipeline.worker.retries import hide_arguments
-from pipeline.worker.returned import hide_results
+from pipeline import undo
+from pipeline.deferred.child_pipe import reuses
+from pipeline.serializer import serializer
+from pipeline.telemetry import log_lines
+from pipeline.worker.celery_fixes.hidden_results import hide_results
+from pipeline.worker.celery_fixes.max_retries import hide_arguments
+from pipeline.worker.signals import observe
 
 logger = log_lines.logger(__name__)
 

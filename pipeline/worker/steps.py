@@ -7,26 +7,29 @@ from typing import Any
 from celery import bootsteps, signals
 from celery.utils.imports import symbol_by_name
 
-from pipeline import aws_logs, log_lines, serializer, time_chain, undo
-from pipeline.claimcheck import ClaimCheck
+from pipeline import time_chain, undo
+from pipeline.aws.logs import keep_secrets_out
+from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.errors import ClaimError, StoreError, StoreUnavailableError
 from pipeline.metrics import HEARTBEAT_FAILURES, MESSAGES_UNSETTLED, Metric, Recorder
 from pipeline.options import Options
-from pipeline.store import Store
+from pipeline.serializer import serializer
 from pipeline.stores.memory import MemoryStore
+from pipeline.stores.protocol import Store
+from pipeline.telemetry import log_lines
 from pipeline.transport import Transport
 from pipeline.transport.heartbeat import Heartbeat
-from pipeline.worker.bound import has_copied_serializer
-from pipeline.worker.celery_lines import drop_untrue_lines
+from pipeline.worker.celery_fixes.copied_serializer import has_copied_serializer
+from pipeline.worker.celery_fixes.forked_backend import follow_forks
+from pipeline.worker.celery_fixes.hidden_results import hide_results
+from pipeline.worker.celery_fixes.max_retries import hide_arguments
+from pipeline.worker.celery_fixes.slots import guard_slots
+from pipeline.worker.celery_fixes.untrue_lines import drop_untrue_lines
 from pipeline.worker.consumer import ConsumerMixin
-from pipeline.worker.forks import follow_forks
 from pipeline.worker.health import follow, health_of
-from pipeline.worker.observe import observe
 from pipeline.worker.releaser import Releaser
 from pipeline.worker.request import RequestMixin
-from pipeline.worker.retries import hide_arguments
-from pipeline.worker.returned import hide_results
-from pipeline.worker.slots import guard_slots
+from pipeline.worker.signals import observe
 from pipeline.worker.spawned import open_notes
 
 logger = log_lines.logger(__name__)
@@ -62,7 +65,7 @@ class ClaimCheckStep(bootsteps.Step):
         _follow_requests(app, self._releaser)
         hide_results(app.tasks.values())
         hide_arguments(app.tasks.values())
-        aws_logs.keep_secrets_out()
+        keep_secrets_out()
         drop_untrue_lines()
         consumer = symbol_by_name(worker.consumer_cls)
         mixed = type("Consumer", (ConsumerMixin, consumer), {"recorder": claimcheck.recorder})

@@ -9,7 +9,7 @@ from time import sleep
 
 import click
 
-from pipeline import serializer
+from pipeline.serializer import serializer
 from settings import QUEUES, CelerySettings
 from tasks.demo import report, system, watch, workload
 from tasks.demo.proof import checks

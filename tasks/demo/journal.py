@@ -16,9 +16,9 @@ PATH_VARIABLE = "DEMO_JOURNAL"
 """Environment variable with the path of the file."""
 READY = "worker ready"
 RAN = "task ran"
-"""Keep in sync with ``pipeline.worker.observe``."""
+"""Keep in sync with ``pipeline.worker.signals``."""
 
-_LOGGERS = (__name__, "pipeline.worker.observe")
+_LOGGERS = (__name__, "pipeline.worker.signals")
 _STANDARD = vars(logging.makeLogRecord({})).keys() | {"message", "asctime"}
 
 logger = logging.getLogger(__name__)

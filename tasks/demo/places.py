@@ -2,10 +2,10 @@
 
 from urllib.parse import urlsplit
 
-from pipeline import serializer
-from pipeline.operations.lifetimes import lifetimes
-from pipeline.operations.provision import provision
-from pipeline.queues import Queues
+from pipeline.admin.lifetimes import lifetimes
+from pipeline.admin.provision import provision
+from pipeline.serializer import serializer
+from pipeline.transport.queues import Queues
 from settings import QUEUES, CelerySettings, ClaimCheckSettings
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from pipeline.sizes import size
+from pipeline.telemetry.sizes import size
 from tasks.demo import journal
 from tasks.demo.proof import Check
 from tasks.demo.workload import Sent

@@ -13,8 +13,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from types import FrameType
 
-from pipeline import serializer
 from pipeline.local import REGION, EmbeddedAWS
+from pipeline.serializer import serializer
 from settings import QUEUES
 from tasks.demo import journal, places
 

@@ -10,7 +10,7 @@ from celery import signals
 from celery.result import AsyncResult
 
 from pipeline.results import forget
-from pipeline.sizes import size
+from pipeline.telemetry.sizes import size
 from tasks.archives import unpack
 from tasks.reports import summarise
 from tasks.samples import CSV_SCHEMA, sample_archive, sample_csv, sample_report

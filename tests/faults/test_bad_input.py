@@ -10,11 +10,11 @@ from kombu.exceptions import EncodeError
 from shops import cleared, standing_shop
 from workers import TESTS, eventually
 
-from pipeline import claim as wire_form
-from pipeline import serializer
-from pipeline.claim import Message
-from pipeline.claimcheck import _digest
-from pipeline.compression import zstd
+from pipeline.claimcheck import claim as wire_form
+from pipeline.claimcheck.claim import Message
+from pipeline.claimcheck.claim_check import _digest
+from pipeline.claimcheck.compression import zstd
+from pipeline.claimcheck.publication import Publication
 from pipeline.errors import (
     ClaimError,
     PayloadCorruptError,
@@ -22,7 +22,7 @@ from pipeline.errors import (
     PayloadTooLargeError,
     StoreDeniedError,
 )
-from pipeline.publication import Publication
+from pipeline.serializer import serializer
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 

@@ -15,10 +15,10 @@ from envelopes import DEAD_SOON, Queues, binary, headers, text
 from shops import entered
 from workers import eventually
 
-from pipeline import claim as wire_form
-from pipeline import serializer
-from pipeline.claim import Inline, Message
-from pipeline.compression import zstd
+from pipeline.claimcheck import claim as wire_form
+from pipeline.claimcheck.claim import Inline, Message
+from pipeline.claimcheck.compression import zstd
+from pipeline.serializer import serializer
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 

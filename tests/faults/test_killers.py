@@ -8,8 +8,8 @@ from click.testing import CliRunner
 from envelopes import DEAD_SOON
 from workers import eventually
 
-from pipeline.cli import main
-from pipeline.operations import messages
+from pipeline.admin import messages
+from pipeline.cli.main import main
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 

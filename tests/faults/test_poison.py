@@ -9,9 +9,9 @@ from click.testing import CliRunner
 from envelopes import DEAD_SOON, Queues, headers, text, with_, without
 from workers import eventually
 
-from pipeline import serializer
-from pipeline.cli import main
-from pipeline.operations import messages
+from pipeline.admin import messages
+from pipeline.cli.main import main
+from pipeline.serializer import serializer
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 

@@ -22,7 +22,8 @@ from click.testing import CliRunner
 from standins import AWS, running
 from workers import eventually
 
-from pipeline import cli, local
+from pipeline import local
+from pipeline.cli import main
 from pipeline.local import EmbeddedAWS, Server, free_port
 
 pytestmark = pytest.mark.aws
@@ -224,7 +225,7 @@ def test_the_local_command_ends_cleanly(number):
 def test_the_local_command_names_the_missing_extra(monkeypatch):
     """Without moto, ``pipeline local`` says how to install it."""
     monkeypatch.setitem(sys.modules, "moto", None)
-    result = CliRunner().invoke(cli.main, ["local", "--port", str(free_port())])
+    result = CliRunner().invoke(main.main, ["local", "--port", str(free_port())])
 
     assert result.exit_code == 2
     assert "pip install 'celery-claimcheck-pipeline[local]'" in result.output
@@ -234,7 +235,7 @@ def test_the_local_command_names_the_taken_port():
     """On a port that is taken, ``pipeline local`` says so and promises nothing."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        result = CliRunner().invoke(cli.main, ["local", "--port", str(port)])
+        result = CliRunner().invoke(main.main, ["local", "--port", str(port)])
 
     assert result.exit_code == 2
     assert result.output.startswith(f"Error: cannot listen on 127.0.0.1:{port}: Address already in use")
@@ -244,7 +245,7 @@ def test_the_local_command_announces_and_serves(monkeypatch):
     """``pipeline local`` prints one line that a shell can run, and then is moto's server."""
     served = []
     monkeypatch.setattr("moto.server.main", served.append)
-    result = CliRunner().invoke(cli.main, ["local", "--port", "45661"])
+    result = CliRunner().invoke(main.main, ["local", "--port", "45661"])
 
     assert served == [["--host", "127.0.0.1", "--port", "45661"]]
     assert result.output.startswith("export AWS_ENDPOINT_URL=http://127.0.0.1:45661 AWS_ACCESS_KEY_ID=")

@@ -9,8 +9,8 @@ from celery.contrib.testing.worker import start_worker
 from celery.worker import state
 from workers import eventually
 
-from pipeline import serializer
 from pipeline.errors import PayloadMissingError
+from pipeline.serializer import serializer
 
 pytestmark = [pytest.mark.worker]
 

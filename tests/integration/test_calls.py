@@ -6,7 +6,7 @@ import pytest
 from celery.signals import after_task_publish
 from workers import eventually
 
-from pipeline.wire import FRAME_BYTES
+from pipeline.claimcheck.message_size import FRAME_BYTES
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 

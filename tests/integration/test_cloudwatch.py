@@ -13,9 +13,7 @@ from uuid import uuid4
 import boto3
 import pytest
 
-from pipeline import cloudwatch
-from pipeline.aws_limits import CLOUDWATCH_DATA_COUNT
-from pipeline.cloudwatch import CloudWatchSink
+from pipeline.aws.limits import CLOUDWATCH_DATA_COUNT
 from pipeline.metrics import (
     DATA_DROPPED,
     PAYLOAD_BYTES,
@@ -23,9 +21,11 @@ from pipeline.metrics import (
     TASKS_FAILED,
     TASKS_SUCCEEDED,
     VALUES_PER_SERIES,
+    CloudWatchSink,
     Recorder,
     Series,
 )
+from pipeline.metrics.sinks import cloudwatch
 
 pytestmark = pytest.mark.aws
 
@@ -295,9 +295,9 @@ def test_namespaces_are_checked_at_once(namespace):
 APPLICATION = """
     import time
     from celery import Celery
-    from pipeline.cloudwatch import CloudWatchSink
+    from pipeline.metrics import CloudWatchSink
     from pipeline.metrics import Recorder
-    from pipeline.worker.observe import observe
+    from pipeline.worker.signals import observe
 
     app = Celery("observed", broker="filesystem://")
     folder = {{"data_folder_in": "{queue}", "data_folder_out": "{queue}", "control_folder": "{control}"}}

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from workers import TESTS, eventually
 
-from pipeline.cli import main
+from pipeline.cli.main import main
 from pipeline.local import free_port
 
 pytestmark = pytest.mark.aws
@@ -154,7 +154,7 @@ def test_flower_listens_where_it_says(shop, words, host, is_open):
 WITHOUT_FLOWER = """
 import sys
 sys.modules.update(dict.fromkeys(("flower", "tornado", "rich", "moto", "pydantic_settings")))
-from pipeline.cli import main
+from pipeline.cli.main import main
 main()
 """
 """The command where nothing is installed but what the library itself needs."""

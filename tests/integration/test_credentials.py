@@ -4,15 +4,15 @@ import random
 
 import pytest
 
-from pipeline import serializer
-from pipeline.claimcheck import ClaimCheck
-from pipeline.codec import Codec
+from pipeline.claimcheck.claim_check import ClaimCheck
+from pipeline.claimcheck.codec import Codec
+from pipeline.claimcheck.message_size import Wire
+from pipeline.claimcheck.publication import Publication
 from pipeline.errors import StoreUnavailableError
 from pipeline.metrics import NullSink, Recorder
 from pipeline.options import Options
-from pipeline.publication import Publication
-from pipeline.stores.s3 import S3Store
-from pipeline.wire import Wire
+from pipeline.serializer import serializer
+from pipeline.stores.s3.store import S3Store
 
 pytestmark = pytest.mark.aws
 

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from kombu import Exchange, Queue
 from shops import entered
 
-from pipeline import serializer
-from pipeline.cli import main
-from pipeline.operations import messages
+from pipeline.admin import messages
+from pipeline.cli.main import main
+from pipeline.serializer import serializer
 
 pytestmark = pytest.mark.aws
 
@@ -293,7 +293,7 @@ def test_a_copy_is_kept_back(shop, letters):
 
 def test_fifo_messages_wait_out_their_deduplication(shop_of, moto_aws, monkeypatch):
     """A FIFO message is sent back under its own ids, but not while SQS would take it for a duplicate."""
-    from pipeline.operations import deadletters
+    from pipeline.admin import dead_letters
 
     store = f"s3://{moto_aws.bucket()}/claims"
     shop = shop_of(store=store, options={"threshold_bytes": 0}, conf={"task_default_queue": "orders.fifo"})
@@ -302,7 +302,7 @@ def test_fifo_messages_wait_out_their_deduplication(shop_of, moto_aws, monkeypat
         QueueUrl=letters.dead_url, MessageBody="x", MessageGroupId="g", MessageDeduplicationId="d"
     )
     code, said = outcome("redrive")
-    monkeypatch.setattr(deadletters, "SQS_DEDUPLICATION_SECONDS", 0)
+    monkeypatch.setattr(dead_letters, "SQS_DEDUPLICATION_SECONDS", 0)
 
     assert (code, said["moved"]) == (1, 0)
     assert "duplicate" in next(iter(said["kept"]))

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 import pytest
 from click.testing import CliRunner
 
-from pipeline import serializer
-from pipeline.cli import main
-from pipeline.operations import bucket
+from pipeline.admin import bucket
+from pipeline.cli.main import main
+from pipeline.serializer import serializer
 
 pytestmark = pytest.mark.aws
 

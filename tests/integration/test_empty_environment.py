@@ -27,11 +27,11 @@ pipeline.install(app, store="memory://claims")
 
 EXTRAS = {
     "app": "import settings; print(settings.CelerySettings().as_celery())",
-    "local": "import pipeline.commands.live; from pipeline.local import EmbeddedAWS\nwith EmbeddedAWS(): ...",
-    "flower": "from pipeline.commands import monitor; print(monitor.run)",
+    "local": "import pipeline.cli.live; from pipeline.local import EmbeddedAWS\nwith EmbeddedAWS(): ...",
+    "flower": "from pipeline.cli import monitor; print(monitor.run)",
     "redis": APP.format(broker="redis://127.0.0.1:1")
     + "import kombu\ntry: app.send_task('x', retry=False)\nexcept kombu.exceptions.OperationalError: ...",
-    "otel": "from pipeline.otel import OpenTelemetrySink; print(OpenTelemetrySink())",
+    "otel": "from pipeline.metrics import OpenTelemetrySink; print(OpenTelemetrySink())",
     "logs": "import pythonjsonlogger.core; from pythonjsonlogger.json import JsonFormatter",
     "prometheus": "from opentelemetry.exporter.prometheus import PrometheusMetricReader\n"
     "from opentelemetry.sdk.metrics import MeterProvider; MeterProvider([PrometheusMetricReader()])",

@@ -10,7 +10,7 @@ from kombu.exceptions import EncodeError
 from shops import imported
 from workers import eventually
 
-from pipeline import serializer
+from pipeline.serializer import serializer
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipeline.claim import new_key
-from pipeline.operations import sweep
-from pipeline.operations.sweep import Ages, Swept
-from pipeline.stores.file import FileStore
+from pipeline.admin import sweep
+from pipeline.admin.sweep import Ages, Swept
+from pipeline.claimcheck.claim import new_key
+from pipeline.stores.file.store import FileStore
 from pipeline.stores.memory import MemoryStore
-from pipeline.stores.s3 import S3Store
+from pipeline.stores.s3.store import S3Store
 
 DIGITS = "0" * 40
 AT_ONCE, A_DAY = (Ages(age, age) for age in (timedelta(0), timedelta(days=1)))

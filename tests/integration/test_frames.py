@@ -15,10 +15,11 @@ from kombu.exceptions import EncodeError
 from kombu.utils import json
 
 import pipeline
-from pipeline import claim, serializer
+from pipeline.claimcheck import claim
 from pipeline.errors import PipelineError, StoreDeniedError, StoreUnavailableError
 from pipeline.installation import uninstall
 from pipeline.metrics import NullSink
+from pipeline.serializer import serializer
 from pipeline.stores.memory import MemoryStore
 from pipeline.testing import FaultyStore
 

@@ -15,8 +15,8 @@ from celery import signals
 from click.testing import CliRunner
 from workers import eventually
 
-from pipeline import serializer
-from pipeline.cli import main
+from pipeline.admin import messages
+from pipeline.cli.main import main
 from pipeline.metrics import (
     DEAD_LETTERS,
     METRICS,
@@ -26,8 +26,8 @@ from pipeline.metrics import (
     NullSink,
     Recorder,
 )
-from pipeline.metrics.naming import DIMENSIONS, NAMESPACE
-from pipeline.operations import messages
+from pipeline.metrics.sinks.naming import DIMENSIONS, NAMESPACE
+from pipeline.serializer import serializer
 from pipeline.transport.heartbeat import Heartbeat
 from pipeline.worker.health import Health, follow, health_of
 

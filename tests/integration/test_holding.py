@@ -6,7 +6,7 @@ from time import sleep
 import pytest
 from test_deadletters import ROWS, Letters, outcome
 
-from pipeline.operations import messages
+from pipeline.admin import messages
 
 pytestmark = pytest.mark.aws
 

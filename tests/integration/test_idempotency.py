@@ -4,10 +4,10 @@ import pytest
 from tills import POOLS, RESULT_KEPT, records, returned, worker
 from workers import eventually
 
-from pipeline import serializer
-from pipeline.attempt import IN_PROGRESS_WAIT_SECONDS
-from pipeline.once import record_key
+from pipeline.claimcheck.signed_record import record_key
+from pipeline.idempotency.execution import IN_PROGRESS_WAIT_SECONDS
 from pipeline.results import forget
+from pipeline.serializer import serializer
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 

@@ -11,9 +11,9 @@ from kombu.exceptions import EncodeError, OperationalError
 from shops import entered
 
 import pipeline
-from pipeline.aws_limits import SQS_MESSAGE_LIMIT_BYTES
+from pipeline.aws.limits import SQS_MESSAGE_LIMIT_BYTES
+from pipeline.claimcheck.message_size import FRAME_BYTES, attributes_bytes
 from pipeline.transport import BatchSendError
-from pipeline.wire import FRAME_BYTES, attributes_bytes
 
 pytestmark = [pytest.mark.aws]
 

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from pipeline.errors import StoreDeniedError
-from pipeline.stores.s3 import S3Store
+from pipeline.stores.s3.store import S3Store
 
 pytestmark = [pytest.mark.aws]
 

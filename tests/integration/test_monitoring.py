@@ -10,7 +10,7 @@ from celery.utils.nodenames import default_nodename
 from shops import entered
 from workers import TESTS, eventually
 
-from pipeline.transport.events import GATHER_SECONDS
+from pipeline.transport.fanout.events import GATHER_SECONDS
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 

@@ -14,10 +14,11 @@ from kombu.exceptions import OperationalError
 from shops import entered
 from workers import eventually
 
-from pipeline.cli import main
-from pipeline.transport import Transport, events, listeners, warn_once
-from pipeline.transport.control import Mailbox
-from pipeline.transport.listeners import RENEWED
+from pipeline.cli.main import main
+from pipeline.transport import Transport
+from pipeline.transport.fanout import events, listeners, warn_once
+from pipeline.transport.fanout.listeners import RENEWED
+from pipeline.transport.fanout.mailbox import Mailbox
 
 pytestmark = pytest.mark.aws
 
@@ -36,7 +37,7 @@ def at_once(monkeypatch):
     """Wait for no queue, and let no test know what another has received or warned of."""
     monkeypatch.setattr(events.Audience, "_called", -math.inf)
     monkeypatch.setattr(warn_once, "_logged", set())
-    monkeypatch.setattr("pipeline.transport.listening.NEW_QUEUE_SECONDS", 0)
+    monkeypatch.setattr("pipeline.transport.fanout.listening.NEW_QUEUE_SECONDS", 0)
 
 
 @contextmanager

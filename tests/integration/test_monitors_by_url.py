@@ -8,8 +8,8 @@ import pytest
 from programs import printed_by
 from workers import eventually
 
-from pipeline.entry_point import ALIAS
 from pipeline.local import free_port
+from pipeline.serializer.entry_point import ALIAS
 
 pytestmark = pytest.mark.aws
 
@@ -127,4 +127,4 @@ def test_the_url_is_an_alias_and_replaces_none():
         """
     )
 
-    assert printed.split() == ["pipeline.transport.sqs", "kombu.transport.SQS:Transport"]
+    assert printed.split() == ["pipeline.transport.channel", "kombu.transport.SQS:Transport"]

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from pipeline import serializer
-from pipeline.cli import main
+from pipeline.cli.main import main
+from pipeline.serializer import serializer
 from pipeline.transport.addressing import dead_letter_name
 
 pytestmark = pytest.mark.aws

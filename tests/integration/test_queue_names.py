@@ -3,7 +3,7 @@
 import pytest
 from workers import eventually
 
-from pipeline import serializer
+from pipeline.serializer import serializer
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 

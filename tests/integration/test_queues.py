@@ -7,8 +7,8 @@ from click.testing import CliRunner
 from kombu import Exchange, Queue
 from kombu.common import Broadcast
 
-from pipeline.cli import main
-from pipeline.queues import Queues
+from pipeline.cli.main import main
+from pipeline.transport.queues import Queues
 
 pytestmark = pytest.mark.aws
 

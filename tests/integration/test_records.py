@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pipeline.errors import StoreDeniedError, StoreUnavailableError
-from pipeline.stores.file import FileStore
+from pipeline.stores.file.store import FileStore
 from pipeline.stores.memory import MemoryStore
-from pipeline.stores.s3 import S3Store
+from pipeline.stores.s3.store import S3Store
 
 pytestmark = pytest.mark.aws
 

@@ -9,9 +9,9 @@ from celery.contrib.testing.worker import start_worker
 from shops import entered, open_shops
 from workers import eventually
 
-from pipeline import serializer
 from pipeline.errors import PayloadMissingError
 from pipeline.results import forget
+from pipeline.serializer import serializer
 
 pytestmark = [
     pytest.mark.worker,

@@ -13,10 +13,10 @@ from proxy import Proxy
 from shops import entered, standing_shop
 from workers import eventually
 
-from pipeline.claim import day_of
-from pipeline.operations import sweep
+from pipeline.admin import sweep
+from pipeline.claimcheck.claim import day_of
 from pipeline.options import DAY_SECONDS, REUSE_SECONDS
-from pipeline.queues import Queues
+from pipeline.transport.queues import Queues
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 

@@ -17,10 +17,10 @@ from pipeline.errors import (
     StoreDeniedError,
     StoreUnavailableError,
 )
-from pipeline.stores.s3 import S3Store
-from pipeline.stores.s3_errors import KEY_TAKEN_CODES, explain, meaning_of
-from pipeline.stores.s3_meanings import CLASSES, CODES
-from pipeline.stores.s3_reading import READS_COUNT
+from pipeline.stores.s3.errors import KEY_TAKEN_CODES, explain, meaning_of
+from pipeline.stores.s3.meanings import CLASSES, CODES
+from pipeline.stores.s3.reading import READS_COUNT
+from pipeline.stores.s3.store import S3Store
 
 KIB, MIB = 1024, 1024**2
 

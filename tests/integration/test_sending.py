@@ -17,7 +17,8 @@ from kombu.exceptions import OperationalError
 from workers import eventually
 
 import pipeline
-from pipeline.transport import BatchSendError, lingering
+from pipeline.transport import BatchSendError
+from pipeline.transport.send import lingering
 
 pytestmark = [pytest.mark.aws]
 

@@ -6,10 +6,10 @@ import pytest
 from shops import cleared, entered, standing_shop
 from workers import eventually
 
-from pipeline import claim as wire_form
-from pipeline import serializer
-from pipeline.claim import Message
+from pipeline.claimcheck import claim as wire_form
+from pipeline.claimcheck.claim import Message
 from pipeline.errors import ClaimError
+from pipeline.serializer import serializer
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 

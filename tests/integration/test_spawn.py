@@ -75,7 +75,7 @@ def test_a_task_out_of_retries_hides_its_arguments(shop):
     """A task out of retries in a spawned child raises the error that shows no arguments."""
     error = shop.retry_forever.delay("secret words").get(timeout=30, propagate=False)
 
-    assert type(error).__module__ == "pipeline.worker.retries"
+    assert type(error).__module__ == "pipeline.worker.celery_fixes.max_retries"
     assert "secret words" not in shop.running.text()
 
 

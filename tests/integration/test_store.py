@@ -18,11 +18,11 @@ from pipeline.errors import (
     StoreDeniedError,
     StoreUnavailableError,
 )
-from pipeline.stores.file import FileStore
-from pipeline.stores.file import _translated as file_errors
+from pipeline.stores.file.store import FileStore
+from pipeline.stores.file.store import _translated as file_errors
 from pipeline.stores.memory import MemoryStore
-from pipeline.stores.s3 import S3Store
-from pipeline.stores.s3_client import ClientPerProcess
+from pipeline.stores.s3.client import ClientPerProcess
+from pipeline.stores.s3.store import S3Store
 from pipeline.testing import CountingStore, FaultyStore
 
 KIB, MIB = 1024, 1024**2

@@ -12,18 +12,18 @@ import pytest
 from click.testing import CliRunner
 from workers import TESTS
 
-from pipeline import serializer
-from pipeline.claim import new_key
-from pipeline.cli import main
-from pipeline.commands import frame
+from pipeline.admin import listeners, messages, sweep
+from pipeline.admin.dead_letters import DeadLetters
+from pipeline.admin.sweep import Ages, Swept
+from pipeline.claimcheck.claim import new_key
+from pipeline.cli import frame
+from pipeline.cli.main import main
 from pipeline.errors import StoreDeniedError
-from pipeline.operations import listeners, messages, sweep
-from pipeline.operations.deadletters import DeadLetters
-from pipeline.operations.sweep import Ages, Swept
-from pipeline.queues import Queue, Queues
+from pipeline.serializer import serializer
 from pipeline.stores.memory import MemoryStore
 from pipeline.transport.addressing import LISTENER
-from pipeline.transport.listeners import RENEWED
+from pipeline.transport.fanout.listeners import RENEWED
+from pipeline.transport.queues import Queue, Queues
 
 pytestmark = pytest.mark.aws
 
@@ -326,7 +326,7 @@ def test_other_brokers_are_refused(shop_of):
 
 def test_ages_are_read():
     """Seconds, minutes, hours and days are understood."""
-    from pipeline.commands.sweep import Age
+    from pipeline.cli.sweep import Age
 
     ages = [Age().convert(text, None, None) for text in ("5s", "90m", "36h", "19d")]
     assert ages == [timedelta(seconds=5), timedelta(minutes=90), timedelta(hours=36), 19 * DAY]
@@ -354,7 +354,7 @@ def test_progress_is_for_terminals(monkeypatch, capsys):
 def test_progress_needs_rich(monkeypatch, capsys):
     """Without rich there is no bar, and everything else goes on."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setitem(sys.modules, "pipeline.commands.progress", None)
+    monkeypatch.setitem(sys.modules, "pipeline.cli.progress", None)
     with frame.progress("orphans") as advance:
         advance(3)
 

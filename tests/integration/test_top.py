@@ -16,10 +16,10 @@ import pytest
 from click.testing import CliRunner
 from workers import TESTS, eventually
 
-from pipeline.cli import main
-from pipeline.operations import watch
-from pipeline.operations.snapshot import Watch
-from pipeline.operations.watch import QueueLook, StoreLook, WorkerLook
+from pipeline.admin.top import looks
+from pipeline.admin.top.looks import QueueLook, StoreLook, WorkerLook
+from pipeline.admin.top.snapshot import Watch
+from pipeline.cli.main import main
 from pipeline.stores.memory import MemoryStore
 
 pytestmark = pytest.mark.aws
@@ -123,7 +123,7 @@ def test_a_shared_dead_letter_queue_is_read_and_counted_once(shop, queue, moto_a
     look.close()
 
     assert [depth.dead for depth in first] == [depth.dead for depth in second] == [1, 1]
-    assert watch.totals(second).dead == 1
+    assert looks.totals(second).dead == 1
     assert look.calls - calls == 3
 
 
@@ -159,7 +159,7 @@ def test_a_queue_that_goes_and_comes_is_found_again(shop, queue, moto_aws):
 
 def test_a_listing_is_bounded(monkeypatch):
     """Of a store with more than the limit, so many are listed, and the numbers are lower bounds."""
-    monkeypatch.setattr(watch, "LISTED_OBJECTS", 5)
+    monkeypatch.setattr(looks, "LISTED_OBJECTS", 5)
     store = MemoryStore("claims")
     for number in range(7):
         store.put(f"{store.prefix}/v1/2026/01/01/{number:040d}", b"12", {})

@@ -238,7 +238,7 @@ def test_broken_tracing_breaks_no_task(traced, pool):
     for task_id in results:
         traced.result(task_id).get(timeout=30)
     traced.shop.eventually_empty()
-    told = [each for each in records(worker.text()) if each["name"] == "pipeline.tracing"]
+    told = [each for each in records(worker.text()) if each["name"] == "pipeline.telemetry.tracing"]
 
     assert 1 <= len(told) <= 2  # in the child, and in main
     assert "broken sampler" in told[0]["message"]

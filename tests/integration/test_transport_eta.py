@@ -7,10 +7,10 @@ import pytest
 from kombu.exceptions import EncodeError
 from workers import eventually
 
-from pipeline import serializer
-from pipeline.claim import day_of
+from pipeline.admin.sweep import Ages, Swept, orphans
+from pipeline.claimcheck.claim import day_of
 from pipeline.errors import PayloadExpiresError
-from pipeline.operations.sweep import Ages, Swept, orphans
+from pipeline.serializer import serializer
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from stepping import Clock, Fault, pause
 
 from pipeline.errors import PayloadMissingError, StoreDeniedError, StoreError, StoreUnavailableError
-from pipeline.store import StoredObject
+from pipeline.stores.protocol import StoredObject
 
 PREFIX = "claims"
 

@@ -15,15 +15,15 @@ from kombu import Connection
 from simulated_sqs import URL
 from stepping import Actor, Clock, Fault, pause
 
-from pipeline.claim import Claim, is_young
+from pipeline.claimcheck.claim import Claim, is_young
+from pipeline.deferred import child_pipe
+from pipeline.deferred.child_pipe import Reuses
 from pipeline.errors import PayloadMissingError, StoreDeniedError, StoreError
-from pipeline.publication import reuse
-from pipeline.publication.reuse import Reuses
 from pipeline.transport import Transport
+from pipeline.transport.channel import Channel
 from pipeline.transport.message import Message
-from pipeline.transport.sqs import Channel
 from pipeline.worker.releaser import Releaser
-from pipeline.worker.resend import is_shared
+from pipeline.worker.republish import is_shared
 
 logger = logging.getLogger(__name__)
 
@@ -261,7 +261,7 @@ class Run:
 
     def _retry(self, claim: Claim) -> str:
         """Publish the next attempt, as the serializer and the publisher do in the child."""
-        mark = reuse.mark(self.copy.task.id, self.copy.attempt, claim.key)
+        mark = child_pipe.mark(self.copy.task.id, self.copy.attempt, claim.key)
         is_ours = not is_shared(self._message) and is_young(claim, now=self._world.clock.date)
         is_reused = is_ours and self._worker.reuses.note(mark)
         pause("the retry is noted")
@@ -279,7 +279,7 @@ class Run:
         self._world.note_end(self.copy, is_final=outcome != "retried")
         self._acknowledge()
         key = self.copy.claim.key
-        mark = reuse.mark(self.copy.task.id, self.copy.attempt, key)
+        mark = child_pipe.mark(self.copy.task.id, self.copy.attempt, key)
         if not is_shared(self._message) and not self._worker.reuses.holds(mark):
             self._worker.ended.append(Ended(self._message, key))
             self._worker.releaser.ended(self._message, self.copy.claim)

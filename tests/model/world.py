@@ -13,16 +13,16 @@ from simulated_store import PREFIX, SimulatedStore
 from simulated_worker import Run, SteppedTransport, Worker
 from stepping import Actor, Clock, Fault, pause
 
-from pipeline.claim import Claim, new_key
-from pipeline.claimcheck import ClaimCheck
-from pipeline.codec import Codec
+from pipeline.admin import sweep
+from pipeline.claimcheck.claim import Claim, new_key
+from pipeline.claimcheck.claim_check import ClaimCheck
+from pipeline.claimcheck.codec import Codec
+from pipeline.claimcheck.message_size import Wire
+from pipeline.claimcheck.publication import SHARED
 from pipeline.errors import StoreError
 from pipeline.metrics import PAYLOADS_ORPHANED
-from pipeline.operations import sweep
 from pipeline.options import REUSE_SECONDS, Options
-from pipeline.publication import SHARED
 from pipeline.time_chain import named_seconds
-from pipeline.wire import Wire
 
 ATTEMPTS = 4
 TICK_SECONDS = 0.06

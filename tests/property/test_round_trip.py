@@ -12,18 +12,19 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from kombu.utils import json
 
-from pipeline import claim as wire_form
-from pipeline import compression, serializer
-from pipeline.claim import Claim, Inline
-from pipeline.claimcheck import ClaimCheck
-from pipeline.codec import Codec
+from pipeline.claimcheck import claim as wire_form
+from pipeline.claimcheck import compression
+from pipeline.claimcheck.claim import Claim, Inline
+from pipeline.claimcheck.claim_check import ClaimCheck
+from pipeline.claimcheck.codec import Codec
+from pipeline.claimcheck.message_size import Envelope, Wire
+from pipeline.claimcheck.publication import Publication
 from pipeline.errors import ClaimError, PayloadCorruptError, PayloadEncodeError, PipelineError
 from pipeline.metrics import NullSink, Recorder
 from pipeline.options import Options
-from pipeline.publication import Publication
+from pipeline.serializer import serializer
 from pipeline.stores.memory import MemoryStore
 from pipeline.testing import CountingStore
-from pipeline.wire import Envelope, Wire
 
 NO_LINKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 

@@ -7,14 +7,14 @@ import pytest
 from billiard.pool import soft_timeout_sighandler
 from kombu.utils import json
 
-from pipeline import serializer
-from pipeline.claimcheck import ClaimCheck
-from pipeline.codec import Codec
+from pipeline.claimcheck.claim_check import ClaimCheck
+from pipeline.claimcheck.codec import Codec
+from pipeline.claimcheck.message_size import Wire
 from pipeline.metrics import NullSink, Recorder
 from pipeline.options import Options
+from pipeline.serializer import serializer
 from pipeline.stores.memory import MemoryStore
 from pipeline.testing import CountingStore
-from pipeline.wire import Wire
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The architecture: layers, vendors, errors, and the form of modules and tests."""
+"""The architecture: layers and vendors as ``pipeline/__init__.py`` draws them, and the form of modules."""
 
 import ast
 import importlib
@@ -7,67 +7,29 @@ from pathlib import Path
 
 import pytest
 
+import pipeline
 from pipeline import errors
 
 ROOT = Path(__file__).parents[2]
 
-LAYERS = [
-    ["aws_codes", "aws_limits", "undo"],
-    ["aws", "aws_logs", "errors", "options", "sizes"],
-    ["log_lines"],
-    ["claim", "compression", "wire", "store", "metrics"],
-    ["arguments", "codec", "log_fields", "once", "publication", "soft_time_limit"],
-    ["tracing"],
-    ["claimcheck", "stores", "cloudwatch", "emf", "otel"],
-    ["attempt", "links", "deferred", "time_chain", "testing"],
-    ["results", "revocations"],
-    ["encoding"],
-    ["serializer", "transport"],
-    ["queues", "validation"],
-    ["publisher", "worker", "backend", "control", "idempotency"],
-    ["installation", "entry_point"],
-    ["local", "operations"],
-    ["commands"],
-    ["cli"],
-    ["__main__"],
-]
-"""Top-level modules and packages, lowest layer first. A module imports only from layers below its own."""
+VENDORS = {"billiard", "boto3", "botocore", "celery", "kombu", "moto", "opentelemetry"}
 
-VENDORS = {
-    "celery": {
-        "operations",
-        "deferred",
-        "serializer",
-        "publisher",
-        "time_chain",
-        "soft_time_limit",
-        "validation",
-        "installation",
-        "worker",
-        "results",
-        "revocations",
-        "control",
-        "backend",
-        "commands",
-        "idempotency",
-    },
-    "kombu": {
-        "entry_point",
-        "operations",
-        "publisher",
-        "serializer",
-        "transport",
-        "installation",
-        "idempotency",
-        "worker",
-    },
-    "billiard": {"worker"},
-    "boto3": {"stores", "cloudwatch"},
-    "botocore": {"aws", "operations", "queues", "stores", "cloudwatch", "transport"},
-    "moto": {"local"},
-    "opentelemetry": {"otel", "tracing"},
-}
-"""Which modules and packages may import which vendor."""
+
+def drawn():
+    """Return the layers that ``pipeline/__init__.py`` draws, top first: each package with its vendors."""
+    table = pipeline.__doc__[pipeline.__doc__.index("name   ") :].splitlines()[2:]
+    layers = [{}]
+    for row in table:
+        if row.startswith("==="):
+            return layers
+        if row.startswith("---"):
+            layers.append({})
+        else:
+            layers[-1][row[:12].strip()] = set(row[14:43].split())
+    raise AssertionError("the table has no end")
+
+
+LAYERS = drawn()
 
 
 def modules():
@@ -90,27 +52,37 @@ def imports(path):
 
 
 def layer(name):
-    return next(height for height, names in enumerate(LAYERS) if name in names)
+    return next(height for height, names in enumerate(reversed(LAYERS)) if name in names)
 
 
 @pytest.mark.parametrize("path", modules(), ids=package)
 def test_imports_run_downwards(path):
     """A module imports from its own package or from layers below, and never tasks or settings."""
-    if package(path) == "__init__":
-        return
     for name in imports(path):
         top, _, rest = name.partition(".")
         assert top not in {"tasks", "settings", "tests"}
-        if top == "pipeline" and rest.split(".")[0] != package(path):
+        if top == "pipeline" and rest.split(".")[0] != package(path) != "__init__":
             assert layer(rest.split(".")[0]) < layer(package(path)), f"{package(path)} imports {name}"
 
 
 @pytest.mark.parametrize("path", modules(), ids=package)
-def test_vendors_stay_in_their_modules(path):
-    """Concepts import no vendor, and few modules import each vendor."""
-    for name in imports(path):
-        allowed = VENDORS.get(name.split(".")[0])
-        assert allowed is None or package(path) in allowed, f"{package(path)} imports {name}"
+def test_vendors_stay_in_their_packages(path):
+    """A package imports the vendors alone that its row of the table names."""
+    allowed = {name: vendors for each in LAYERS for name, vendors in each.items()}.get(package(path), set())
+    found = {name.split(".")[0] for name in imports(path)} & VENDORS
+
+    assert found <= allowed
+
+
+def test_the_table_is_complete():
+    """Each module and package at the top has its row, and no row says more than is there."""
+    named = {name: vendors for each in LAYERS for name, vendors in each.items()}
+    found = {package(path): set() for path in modules() if package(path) != "__init__"}
+    for path in modules():
+        if package(path) != "__init__":
+            found[package(path)] |= {name.split(".")[0] for name in imports(path)} & VENDORS
+
+    assert found == named
 
 
 def every_error():

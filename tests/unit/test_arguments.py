@@ -9,9 +9,9 @@ from operator import delitem, eq, ior, setitem
 import pytest
 from kombu.utils import json as kombu_json
 
-from pipeline import serializer
-from pipeline.codec import NESTING
-from pipeline.deferred import DeferredArgs, DeferredKwargs
+from pipeline.claimcheck.codec import NESTING
+from pipeline.deferred.deferred import DeferredArgs, DeferredKwargs
+from pipeline.serializer import serializer
 
 NO_LINKS = dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))
 ARGS, KWARGS = [3, 1, 2], {"a": 1, "b": [2]}

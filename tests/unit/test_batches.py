@@ -10,14 +10,15 @@ import pytest
 from kombu.transport.SQS import Channel
 from workers import eventually
 
-from pipeline import metrics, publisher
-from pipeline.claimcheck import ClaimCheck
+from pipeline import metrics
+from pipeline.claimcheck.claim_check import ClaimCheck
+from pipeline.claimcheck.publication import Publication
 from pipeline.metrics import Recorder
-from pipeline.publication import Publication
-from pipeline.transport import lingering
-from pipeline.transport.collecting import Collector, collecting, parcel_of
-from pipeline.transport.entries import Entry, Parcel
-from pipeline.transport.sending import Batch, BatchSendError, Failed
+from pipeline.publisher import amqp
+from pipeline.transport.send import lingering
+from pipeline.transport.send.batch import Batch, BatchSendError, Failed
+from pipeline.transport.send.collecting import Collector, collecting, parcel_of
+from pipeline.transport.send.entries import Entry, Parcel
 
 URL = "http://sqs/1/queue"
 FAILED = Failed("id-1", "queue", "AccessDenied", is_certain=True)
@@ -224,11 +225,11 @@ def test_payloads_are_released_or_counted(claimcheck, store, noise):
     recording = ClaimCheck(
         claimcheck.store, claimcheck.codec, claimcheck.options, claimcheck.wire, Recorder(sink)
     )
-    publisher.serializer.install(recording)
+    amqp.serializer.install(recording)
     made = [Publication(task="t", queue="q", task_id=str(number)) for number in range(3)]
     for publication in made:
         publication.claims.append(recording.offload(recording.seal(noise), publication))
-    publisher._give_up(made[:2], made[2:])
+    amqp._give_up(made[:2], made[2:])
     recording.recorder.close()
 
     assert [stored.key for stored in store.list()] == [made[2].claims[0].key]

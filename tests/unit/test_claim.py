@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from pipeline import claim
-from pipeline.claim import Claim, Inline, Message, check_key, new_key
+from pipeline.claimcheck import claim
+from pipeline.claimcheck.claim import Claim, Inline, Message, check_key, new_key
 from pipeline.errors import ClaimError
 
 KEY = b"k" * 32

@@ -17,9 +17,9 @@ from celery.utils.functional import regen
 from declared import Invoice, Item, Order
 from kombu.utils import json
 
-from pipeline.codec import NESTING, Codec
+from pipeline.claimcheck.codec import NESTING, Codec
 from pipeline.errors import ClaimError, PayloadCorruptError, PayloadEncodeError
-from pipeline.serializer import KOMBU_TYPES
+from pipeline.serializer.serializer import KOMBU_TYPES
 
 codec = Codec(KOMBU_TYPES)
 Point = namedtuple("Point", "x y")

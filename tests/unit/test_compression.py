@@ -5,8 +5,8 @@ import tracemalloc
 
 import pytest
 
-from pipeline import compression
-from pipeline.compression import compress, expand, zstd
+from pipeline.claimcheck import compression
+from pipeline.claimcheck.compression import compress, expand, zstd
 from pipeline.errors import ClaimError, PayloadCorruptError
 
 TEXT = b"the quick brown fox jumps over the lazy dog " * 50_000

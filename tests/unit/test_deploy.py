@@ -16,8 +16,8 @@ from celery import Celery
 from flower.options import default_options
 
 from pipeline import local, time_chain
-from pipeline.aws_limits import SQS_RETENTION_DEFAULT_SECONDS, SQS_RETENTION_LIMIT_SECONDS
-from pipeline.claim import RESULTS
+from pipeline.aws.limits import SQS_RETENTION_DEFAULT_SECONDS, SQS_RETENTION_LIMIT_SECONDS
+from pipeline.claimcheck.claim import RESULTS
 from pipeline.options import DAY_SECONDS, Options
 from pipeline.stores import store_from_url
 from settings import QUEUES, CelerySettings, ClaimCheckSettings

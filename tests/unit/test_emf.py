@@ -14,8 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import emf
-from pipeline.emf import EmbeddedMetricFormatSink
 from pipeline.metrics import (
     METRICS,
     PAYLOAD_BYTES,
@@ -23,10 +21,12 @@ from pipeline.metrics import (
     RUN_SECONDS,
     TASKS_FAILED,
     TASKS_SUCCEEDED,
+    EmbeddedMetricFormatSink,
     Recorder,
     Series,
     Unit,
 )
+from pipeline.metrics.sinks import emf
 
 SCHEMA = {
     "type": "object",
@@ -203,7 +203,7 @@ def test_standard_output_is_the_default(capfd):
 
 CHILDREN = """
     import os
-    from pipeline.emf import EmbeddedMetricFormatSink
+    from pipeline.metrics import EmbeddedMetricFormatSink
     from pipeline.metrics import METRICS, Series, Unit
 
     values = {float(10**9 + number): 1 for number in range(90)}

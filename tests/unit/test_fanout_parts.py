@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from pipeline.transport import events
 from pipeline.transport.addressing import is_passing, listener_name
-from pipeline.transport.control import is_mailbox, is_reply_queue, reply_queues
-from pipeline.transport.events import Audience, Event, message_of, together
-from pipeline.transport.fanout import fans_out
-from pipeline.transport.listeners import retention_seconds
-from pipeline.transport.topics import Topic
+from pipeline.transport.fanout import events
+from pipeline.transport.fanout.channel import fans_out
+from pipeline.transport.fanout.events import Audience, Event, message_of, together
+from pipeline.transport.fanout.listeners import retention_seconds
+from pipeline.transport.fanout.mailbox import is_mailbox, is_reply_queue, reply_queues
+from pipeline.transport.fanout.topics import Topic
 
 TOPIC = Topic("celeryev", None)
 ASKER = "6f1e1a3c-98a0-4b3c-b5d5-0f6f0d9b0c11"

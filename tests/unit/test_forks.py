@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 from celery import Celery, signals
 
-from pipeline.worker.forks import follow_forks
+from pipeline.worker.celery_fixes.forked_backend import follow_forks
 
 
 def test_each_app_of_a_process_is_followed():

@@ -12,8 +12,11 @@ from celery import Celery
 from celery._state import _task_stack
 from celery.exceptions import Ignore, Reject
 
-from pipeline import attempt, idempotency, idempotent, once, serializer
-from pipeline.attempt import Attempt
+from pipeline import idempotent
+from pipeline.admin import sweep
+from pipeline.admin.sweep import Swept
+from pipeline.claimcheck import signed_record
+from pipeline.claimcheck.signed_record import Record, record_key
 from pipeline.errors import (
     ClaimError,
     PayloadCorruptError,
@@ -21,10 +24,10 @@ from pipeline.errors import (
     StoreUnavailableError,
     TaskInProgressError,
 )
-from pipeline.idempotency import GivenBack
-from pipeline.once import Record, record_key
-from pipeline.operations import sweep
-from pipeline.operations.sweep import Swept
+from pipeline.idempotency import decorator, execution
+from pipeline.idempotency.decorator import GivenBack
+from pipeline.idempotency.execution import Attempt
+from pipeline.serializer import serializer
 from pipeline.stores.memory import MemoryStore
 from pipeline.stores.records import records_of
 
@@ -52,8 +55,8 @@ def app():
 @pytest.fixture(autouse=True)
 def no_wait(monkeypatch):
     """Wait for nobody."""
-    monkeypatch.setattr(attempt, "IN_PROGRESS_WAIT_SECONDS", 0.0)
-    monkeypatch.setattr(attempt, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(execution, "IN_PROGRESS_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(execution, "POLL_SECONDS", 0.001)
 
 
 @contextmanager
@@ -263,7 +266,7 @@ def test_the_time_in_progress_follows_the_hard_limit(app, context, task_limit, a
     charge.time_limit, app.conf.task_time_limit = task_limit, app_limit
 
     with delivered(charge, **context):
-        assert idempotency._longest_run_seconds(charge) == expected
+        assert decorator._longest_run_seconds(charge) == expected
 
 
 def test_a_call_in_progress_is_given_back(app, claimcheck):
@@ -317,7 +320,7 @@ def test_results_are_kept_no_longer_than_payloads(app, claimcheck):
         charge.run()
     records = claimcheck.store.records()
     [found] = claimcheck.store.list()
-    kept = once.read(records.read(found.key)[0], found.key)
+    kept = signed_record.read(records.read(found.key)[0], found.key)
 
     assert kept.expires < datetime.now(UTC) + timedelta(days=35, minutes=1)
 
@@ -386,7 +389,7 @@ class Deaf(MemoryStore):
 
 def test_a_lost_answer_is_found_in_the_record(claimcheck, monkeypatch, caplog):
     """Whoever is refused its own record's place reads it, finds its own name, and goes on."""
-    monkeypatch.setattr(attempt, "IN_PROGRESS_WAIT_SECONDS", 30.0)
+    monkeypatch.setattr(execution, "IN_PROGRESS_WAIT_SECONDS", 30.0)
     object.__setattr__(claimcheck, "store", Deaf("claims"))
     one = attempt_of(claimcheck)
 
@@ -398,7 +401,7 @@ def test_a_lost_answer_is_found_in_the_record(claimcheck, monkeypatch, caplog):
 
 def test_who_waits_gets_the_result(claimcheck, monkeypatch):
     """A delivery that finds another at work has its result as soon as that one ends."""
-    monkeypatch.setattr(attempt, "IN_PROGRESS_WAIT_SECONDS", 30.0)
+    monkeypatch.setattr(execution, "IN_PROGRESS_WAIT_SECONDS", 30.0)
     first, second = attempt_of(claimcheck), attempt_of(claimcheck)
     first.begin()
     ending = threading.Timer(0.1, lambda: first.finish(claimcheck.seal("result")))
@@ -489,7 +492,7 @@ def test_what_has_run_is_not_failed_by_its_record(claimcheck, error, caplog):
         one.finish(claimcheck.seal("result"))
         one.abandon()
 
-    ours = [record.message for record in caplog.records if record.name == "pipeline.attempt"]
+    ours = [record.message for record in caplog.records if record.name == "pipeline.idempotency.execution"]
     assert [text.partition(",")[0] for text in ours] == ["result not kept", "record not removed"]
 
 
@@ -497,9 +500,9 @@ def test_what_has_run_is_not_failed_by_its_record(claimcheck, error, caplog):
 def test_a_record_belongs_to_its_key(claimcheck, signing_key):
     """A record that was damaged, copied to another key or signed by somebody else is refused."""
     record = Record(owner="me", expires=datetime.now(UTC), result=claimcheck.seal({"a": 1}))
-    content = once.write(record, KEY, signing_key)
+    content = signed_record.write(record, KEY, signing_key)
 
-    assert once.read(content, KEY, signing_key) == record
+    assert signed_record.read(content, KEY, signing_key) == record
     for wrong, key, secret in [
         (content[:-1] + bytes([content[-1] ^ 1]), KEY, signing_key),
         (b"", KEY, signing_key),
@@ -508,7 +511,7 @@ def test_a_record_belongs_to_its_key(claimcheck, signing_key):
         (content, KEY, b"another key of ours"),
     ]:
         with pytest.raises(PayloadCorruptError, match="record corrupt"):
-            once.read(wrong, key, secret)
+            signed_record.read(wrong, key, secret)
 
 
 def test_a_place_is_the_same_in_every_release():

@@ -11,9 +11,9 @@ from celery.worker.consumer import consumer
 from kombu import Queue
 
 import pipeline
-from pipeline import serializer
 from pipeline.installation import uninstall
 from pipeline.metrics import NullSink
+from pipeline.serializer import serializer
 from pipeline.stores.memory import MemoryStore
 
 

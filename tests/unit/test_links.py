@@ -3,9 +3,9 @@
 import pytest
 from celery import Celery, chain, chord, group, signature
 
-from pipeline import links
-from pipeline.codec import Codec
-from pipeline.serializer import KOMBU_TYPES
+from pipeline.claimcheck.codec import Codec
+from pipeline.deferred import signatures
+from pipeline.serializer.serializer import KOMBU_TYPES
 
 app = Celery("links", set_as_current=False)
 
@@ -35,9 +35,9 @@ EMBEDS = [
 def test_detached_arguments_come_back(embed):
     """Bare signatures with their arguments attached again equal the originals."""
     before = repr(embed)
-    bare, detached = links.detach(embed)
+    bare, detached = signatures.detach(embed)
 
-    links.attach(bare, detached)
+    signatures.attach(bare, detached)
 
     assert bare == plain(embed)
     assert repr(embed) == before
@@ -46,12 +46,12 @@ def test_detached_arguments_come_back(embed):
 @pytest.mark.parametrize("embed", EMBEDS[1:])
 def test_bare_signatures_cannot_be_mistaken_for_whole_ones(embed):
     """No argument is left behind, and calling a bare signature fails instead of losing arguments."""
-    bare, detached = links.detach(embed)
+    bare, detached = signatures.detach(embed)
 
-    assert links.is_bare(bare)
+    assert signatures.is_bare(bare)
     assert detached
     assert "big" not in repr(bare)
-    leaf = next(links._leaves(bare))
+    leaf = next(signatures._leaves(bare))
     for call in ((), (1,)):
         with pytest.raises(TypeError):
             signature(leaf, app=app).apply_async(call)
@@ -59,16 +59,16 @@ def test_bare_signatures_cannot_be_mistaken_for_whole_ones(embed):
 
 def test_too_few_arguments_are_noticed():
     """Links and bare signatures that do not match in number are refused."""
-    bare, detached = links.detach(EMBEDS[2])
+    bare, detached = signatures.detach(EMBEDS[2])
 
     with pytest.raises(IndexError):
-        links.attach(bare, detached[:-1])
+        signatures.attach(bare, detached[:-1])
 
 
 def test_a_group_made_of_a_generator_keeps_its_tasks():
     """Celery evaluates such a group late: its tasks are there all the same, detached or encoded."""
     made = [embed_of(chain=[group(add.s(i) for i in range(3))]) for _ in range(2)]
-    bare, detached = links.detach(made[0])
+    bare, detached = signatures.detach(made[0])
     codec = Codec(KOMBU_TYPES)
     through = codec.decode(*codec.encode(made[1]))
 
@@ -79,10 +79,10 @@ def test_a_group_made_of_a_generator_keeps_its_tasks():
 
 def test_an_embed_without_signatures_is_never_bare():
     """Nothing to detach, nothing to wait for."""
-    bare, detached = links.detach(embed_of())
+    bare, detached = signatures.detach(embed_of())
 
     assert detached == []
-    assert not links.is_bare(bare)
+    assert not signatures.is_bare(bare)
 
 
 def plain(value):
@@ -90,7 +90,7 @@ def plain(value):
         return [plain(item) for item in value]
     if isinstance(value, dict):
         keep = {"task", "args", "kwargs", "options"} <= value.keys()
-        nested = value.get("subtask_type") in links._COMPOSITES
+        nested = value.get("subtask_type") in signatures._COMPOSITES
         return {
             name: item if keep and name in ({"args"} if nested else {"args", "kwargs"}) else plain(item)
             for name, item in value.items()

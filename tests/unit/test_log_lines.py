@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from pipeline import log_lines
-from pipeline.sizes import size
+from pipeline.telemetry import log_lines
+from pipeline.telemetry.sizes import size
 
 logger = log_lines.logger(__name__)
 

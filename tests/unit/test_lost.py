@@ -7,7 +7,8 @@ from celery.exceptions import WorkerLostError
 from celery.worker.request import Request
 from kombu.message import Message
 
-from pipeline import backend, serializer
+from pipeline import backend
+from pipeline.serializer import serializer
 from pipeline.worker.request import RequestMixin
 
 

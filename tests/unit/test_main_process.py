@@ -4,10 +4,11 @@ import random
 
 import pytest
 
-from pipeline import claim as wire_form
-from pipeline import links, serializer
-from pipeline.claim import Inline
-from pipeline.deferred import MAIN_LIMIT_BYTES, deferred_in
+from pipeline.claimcheck import claim as wire_form
+from pipeline.claimcheck.claim import Inline
+from pipeline.deferred import signatures
+from pipeline.deferred.deferred import MAIN_LIMIT_BYTES, deferred_in
+from pipeline.serializer import serializer
 
 NO_LINKS = dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))
 KEYS = [{1: "one", "1": "text"}, {(1, 2): 3}, {b"k": {4}}]
@@ -32,7 +33,7 @@ def test_arguments_of_links_with_any_keys_arrive_equal(claimcheck, store, value)
     args, _, embed = serializer.decode(body)
 
     assert isinstance(wire_form.read(body).payload, Inline)
-    assert links.is_bare(embed)
+    assert signatures.is_bare(embed)
     assert list(args) == [1]
     assert embed["callbacks"][0]["args"] == [value]
     assert store.calls == {}
@@ -70,4 +71,4 @@ def test_what_is_reported_of_arguments_is_bounded(claimcheck, size_bytes, is_sho
 )
 def test_links_of_any_form_are_looked_through(embed):
     """What is no signature is passed over, without an error."""
-    assert isinstance(links.is_bare(embed), bool)
+    assert isinstance(signatures.is_bare(embed), bool)

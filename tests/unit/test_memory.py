@@ -5,10 +5,10 @@ import tracemalloc
 
 import pytest
 
-from pipeline import claim as wire_form
-from pipeline import serializer
-from pipeline.claim import Claim, Inline, Message, size_bytes
+from pipeline.claimcheck import claim as wire_form
+from pipeline.claimcheck.claim import Claim, Inline, Message, size_bytes
 from pipeline.results import Outgoing
+from pipeline.serializer import serializer
 
 NO_LINKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 NOISE = random.Random(4).randbytes(20_000_000)

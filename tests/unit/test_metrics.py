@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from programs import printed_by
 
 from pipeline import metrics
-from pipeline.deferred import Deferred, body
+from pipeline.deferred.deferred import Deferred, body
 from pipeline.metrics import (
     DATA_DROPPED,
     METRICS,
@@ -33,7 +33,7 @@ from pipeline.metrics import (
     Unit,
     table,
 )
-from pipeline.worker.observe import observe
+from pipeline.worker.signals import observe
 
 
 class ListSink:
@@ -510,14 +510,14 @@ def test_runs_nest(app, recorder, sink):
 
 def test_each_run_is_logged_with_its_facts(app, caplog):
     """One structured line per run: which task, which attempt, which payload, how long; no arguments."""
-    caplog.set_level("INFO", "pipeline.worker.observe")
+    caplog.set_level("INFO", "pipeline.worker.signals")
 
     def nap(text):
         assert text
 
     app.task(shared=False, name="nap")(nap).apply(["top secret"], routing_key="q")
 
-    (line,) = [record for record in caplog.records if record.name == "pipeline.worker.observe"]
+    (line,) = [record for record in caplog.records if record.name == "pipeline.worker.signals"]
     assert line.message.startswith("task ran [")
     assert (line.task_name, line.queue, line.attempt, line.claim_key) == ("nap", "q", 0, None)
     assert line.run_seconds >= 0

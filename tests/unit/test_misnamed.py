@@ -3,7 +3,7 @@
 import pytest
 from celery import Celery
 
-from pipeline.operations.misnamed import misnamed
+from pipeline.admin.doctor.misnamed import misnamed
 
 
 def app_of(config, **options):

@@ -19,7 +19,7 @@ from pipeline.metrics import (
     Series,
     Unit,
 )
-from pipeline.otel import BOUNDARIES, OpenTelemetrySink, instrument_name
+from pipeline.metrics.sinks.otel import BOUNDARIES, OpenTelemetrySink, instrument_name
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_a_child_has_a_provider_of_its_own():
         from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
         from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
         from pipeline.metrics import TASKS_FAILED, TASKS_SUCCEEDED, Recorder
-        from pipeline.otel import OpenTelemetrySink
+        from pipeline.metrics import OpenTelemetrySink
 
         class Printer(MetricExporter):
             def export(self, data, timeout_millis=10_000, **kwargs):
@@ -173,7 +173,7 @@ def test_prometheus_shows_it():
         from opentelemetry.sdk.metrics import MeterProvider
         from prometheus_client import REGISTRY, generate_latest
         from pipeline.metrics import PAYLOAD_BYTES, QUEUE_BACKLOG, RUN_SECONDS, TASKS_FAILED, Recorder
-        from pipeline.otel import OpenTelemetrySink
+        from pipeline.metrics import OpenTelemetrySink
 
         set_meter_provider(MeterProvider([PrometheusMetricReader(scope_info_enabled=False)]))
         recorder = Recorder(OpenTelemetrySink())

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from pipeline.claim import new_key
-from pipeline.stores.file import FileStore
+from pipeline.claimcheck.claim import new_key
+from pipeline.stores.file.store import FileStore
 
 
 @pytest.fixture(params=[0o000, 0o022])

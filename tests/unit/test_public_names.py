@@ -9,7 +9,7 @@ import pytest
 
 import pipeline
 from pipeline import errors, testing
-from pipeline.claimcheck import ClaimCheck
+from pipeline.claimcheck.claim_check import ClaimCheck
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "reference" / "api.md").read_text()

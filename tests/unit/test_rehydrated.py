@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.deferred import Deferred
+from pipeline.claimcheck.publication import Publication
+from pipeline.deferred.deferred import Deferred
 from pipeline.errors import PayloadMissingError
-from pipeline.publication import Publication
 
 
 def deferred(payload, error=None):

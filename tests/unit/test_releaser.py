@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.claim import Claim, Inline
+from pipeline.claimcheck.claim import Claim, Inline
+from pipeline.claimcheck.publication import Publication
 from pipeline.errors import StoreDeniedError
-from pipeline.publication import Publication
 from pipeline.stores.memory import MemoryStore
 from pipeline.testing import FaultyStore
 from pipeline.worker import releaser as module

@@ -6,12 +6,12 @@ from uuid import uuid4
 import pytest
 from celery import Celery
 
-from pipeline import claim as wire_form
-from pipeline import serializer
 from pipeline.backend import extended, open_backend
-from pipeline.claim import Message, is_result
+from pipeline.claimcheck import claim as wire_form
+from pipeline.claimcheck.claim import Message, is_result
 from pipeline.errors import ClaimError
 from pipeline.results import Outgoing
+from pipeline.serializer import serializer
 
 META = {"status": "SUCCESS", "traceback": None, "children": []}
 

@@ -5,7 +5,7 @@ import logging
 import pytest
 from celery import Celery
 
-from pipeline.worker.returned import NOT_SHOWN, hide_results, shown
+from pipeline.worker.celery_fixes.hidden_results import NOT_SHOWN, hide_results, shown
 
 
 @pytest.fixture

@@ -14,19 +14,21 @@ from celery.exceptions import SoftTimeLimitExceeded
 from greenlet import GreenletExit
 
 import pipeline
-from pipeline import claim as wire_form
-from pipeline import encoding, metrics, serializer
-from pipeline.claim import Claim, Message
-from pipeline.deferred import retried
+from pipeline import metrics
+from pipeline.claimcheck import claim as wire_form
+from pipeline.claimcheck.claim import Claim, Message
+from pipeline.claimcheck.message_size import Envelope
+from pipeline.claimcheck.publication import Publication, publishing
+from pipeline.deferred import child_pipe
+from pipeline.deferred.child_pipe import Reuses
+from pipeline.deferred.deferred import retried
 from pipeline.errors import ClaimError
 from pipeline.metrics import Recorder
 from pipeline.options import DAY_SECONDS, REUSE_SECONDS, Options
-from pipeline.publication import Publication, publishing, reuse
-from pipeline.publication.reuse import Reuses
-from pipeline.wire import Envelope
+from pipeline.serializer import encoding, serializer
 
 NO_LINKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-MARK = reuse.mark("id", 0, "claims/v1/2026/01/01/0")
+MARK = child_pipe.mark("id", 0, "claims/v1/2026/01/01/0")
 
 
 @pytest.fixture
@@ -87,7 +89,7 @@ def test_a_retry_publishes_the_same_claim(claimcheck, store, reuses):
     assert again == claim
     assert store.calls == {"put": 1, "get": 1}
     assert publication.claims == []
-    assert publication.reuse == reuse.mark("id", 0, claim.key)
+    assert publication.reuse == child_pipe.mark("id", 0, claim.key)
     assert reuses.holds(publication.reuse)
     assert publication.headers["claimcheck"]["key"] == claim.key
 
@@ -101,7 +103,7 @@ def test_what_was_changed_in_place_is_stored_anew(claimcheck, store, reuses):
 
     assert again.key != claim.key
     assert (publication.claims, publication.reuse) == ([again], None)
-    assert not reuses.holds(reuse.mark("id", 0, claim.key))
+    assert not reuses.holds(child_pipe.mark("id", 0, claim.key))
 
 
 @pytest.mark.parametrize("published", [{"task_id": "other"}, {"retries": 0}, {"retries": 2}])
@@ -219,7 +221,7 @@ def test_notes_cross_a_fork(reuses):
 
     assert reuses.holds(MARK)
     assert reuses.holds(MARK)
-    assert not reuses.holds(reuse.mark("id", 1, "key"))
+    assert not reuses.holds(child_pipe.mark("id", 1, "key"))
 
 
 def test_a_note_may_be_withdrawn(reuses):
@@ -236,7 +238,7 @@ def test_a_note_may_be_withdrawn(reuses):
 
 def test_a_note_that_finds_no_room_is_refused(reuses):
     """A pipe that nobody reads never holds a task up: its retry has a payload of its own."""
-    marks = (reuse.mark("id", attempt, "key") for attempt in range(100_000))
+    marks = (child_pipe.mark("id", attempt, "key") for attempt in range(100_000))
     noted = [mark for mark in marks if reuses.note(mark)]
 
     assert 1_000 < len(noted) < 100_000
@@ -246,8 +248,8 @@ def test_a_note_that_finds_no_room_is_refused(reuses):
 
 def test_only_attempts_that_have_ended_are_forgotten(reuses, monkeypatch):
     """Memory is bounded, and never at the expense of an attempt that still runs."""
-    monkeypatch.setattr(reuse, "REMEMBERED", 2)
-    marks = [reuse.mark("id", attempt, "key") for attempt in range(4)]
+    monkeypatch.setattr(child_pipe, "REMEMBERED", 2)
+    marks = [child_pipe.mark("id", attempt, "key") for attempt in range(4)]
     for mark in (MARK, *marks):
         reuses.note(mark)
     for mark in marks:

@@ -9,13 +9,14 @@ from celery import Celery
 from celery.app.control import Control
 from celery.app.trace import build_tracer
 
-from pipeline import once, revocations
-from pipeline.control import ControlMixin
+from pipeline import revocations
+from pipeline.claimcheck import signed_record
+from pipeline.claimcheck.signed_record import Record
 from pipeline.errors import RevokedWhileWaitingError, StoreDeniedError, StoreUnavailableError
-from pipeline.once import Record
 from pipeline.options import Options
-from pipeline.store import deadline
+from pipeline.publisher.control import ControlMixin
 from pipeline.stores.memory import MemoryStore
+from pipeline.stores.protocol import deadline
 
 WAITED = {"claimcheck": {"wait_seconds": 90}}
 
@@ -80,7 +81,7 @@ def test_a_record_has_an_end(claimcheck, run):
     revocations.revoke(claimcheck, ["id"])
     records, [found] = claimcheck.store.records(), claimcheck.store.list()
     over = Record(owner="somebody", expires=datetime.now(UTC) - timedelta(seconds=1))
-    records.write(found.key, once.write(over, found.key), records.read(found.key)[1])
+    records.write(found.key, signed_record.write(over, found.key), records.read(found.key)[1])
     assert run(**WAITED) == "ran"
 
     revocations.revoke(claimcheck, ["id"])

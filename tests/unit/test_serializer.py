@@ -9,11 +9,11 @@ from celery.exceptions import Reject
 from kombu import serialization
 from kombu.exceptions import EncodeError
 
-from pipeline import claim as wire_form
-from pipeline import serializer
-from pipeline.claim import Claim, Inline, Message
-from pipeline.deferred import DeferredArgs, DeferredKwargs, deferred_in
-from pipeline.encoding import CLAIM_BYTES
+from pipeline.claimcheck import claim as wire_form
+from pipeline.claimcheck.claim import Claim, Inline, Message
+from pipeline.claimcheck.message_size import Envelope
+from pipeline.claimcheck.publication import Publication, publishing
+from pipeline.deferred.deferred import DeferredArgs, DeferredKwargs, deferred_in
 from pipeline.errors import (
     ClaimError,
     PayloadCorruptError,
@@ -21,9 +21,9 @@ from pipeline.errors import (
     PayloadTooLargeError,
     StoreUnavailableError,
 )
-from pipeline.publication import Publication, publishing
+from pipeline.serializer import serializer
+from pipeline.serializer.encoding import CLAIM_BYTES
 from pipeline.testing import FaultyStore
-from pipeline.wire import Envelope
 
 NO_LINKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 SECRET = "top secret text"

@@ -7,12 +7,13 @@ import pytest
 from celery import Celery
 
 import pipeline
-from pipeline import claim, once, serializer
-from pipeline.claim import Message
+from pipeline.claimcheck import claim, signed_record
+from pipeline.claimcheck.claim import Message
+from pipeline.claimcheck.signed_record import Record
 from pipeline.errors import ClaimError, PayloadCorruptError
 from pipeline.installation import uninstall
-from pipeline.once import Record
 from pipeline.options import Options
+from pipeline.serializer import serializer
 from pipeline.stores.memory import MemoryStore
 from pipeline.worker.steps import _check_configuration, _warn_of_memory
 
@@ -70,13 +71,13 @@ def test_the_grace_mode_accepts_what_has_no_signature(app):
 def test_the_grace_mode_accepts_records_without_signature():
     """So it is with the records of idempotent calls."""
     record = Record(owner="a", expires=datetime(2030, 1, 1, tzinfo=UTC))
-    content = once.write(record, "key")
+    content = signed_record.write(record, "key")
 
-    assert once.read(content, "key", KEY, accept_unsigned=True).owner == "a"
+    assert signed_record.read(content, "key", KEY, accept_unsigned=True).owner == "a"
     with pytest.raises(PayloadCorruptError):
-        once.read(content, "key", KEY)
+        signed_record.read(content, "key", KEY)
     with pytest.raises(PayloadCorruptError):
-        once.read(once.write(record, "key", b"another"), "key", KEY, accept_unsigned=True)
+        signed_record.read(signed_record.write(record, "key", b"another"), "key", KEY, accept_unsigned=True)
 
 
 def test_a_task_that_writes_unsigned_messages_is_found(app):

@@ -9,9 +9,9 @@ from celery import Celery
 from celery.exceptions import Reject, SoftTimeLimitExceeded
 from kombu.utils import json
 
-from pipeline import serializer
+from pipeline.deferred.soft_time_limit import reraising_soft_limit
 from pipeline.results import Outgoing
-from pipeline.soft_time_limit import reraising_soft_limit
+from pipeline.serializer import serializer
 
 NO_LINKS = dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))
 

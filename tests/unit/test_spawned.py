@@ -13,9 +13,9 @@ from celery.concurrency.solo import TaskPool as SoloPool
 
 import pipeline
 from pipeline.backend import BackendMixin
-from pipeline.control import ControlMixin
-from pipeline.publication.reuse import Reuses
-from pipeline.publisher import PublisherMixin
+from pipeline.deferred.child_pipe import Reuses
+from pipeline.publisher.amqp import PublisherMixin
+from pipeline.publisher.control import ControlMixin
 from pipeline.worker import spawned
 
 INSTALLING = """

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.stores import store_from_url
-from pipeline.stores.file import FileStore
-from pipeline.stores.s3 import S3Store
+from pipeline.stores.file.store import FileStore
+from pipeline.stores.s3.store import S3Store
 
 
 @pytest.mark.parametrize(

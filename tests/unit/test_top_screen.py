@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.commands.live import picture
-from pipeline.commands.screen import UNKNOWN, duration, lines, signed
-from pipeline.operations.snapshot import Seen, Snapshot
-from pipeline.operations.spending import Spending, of_view
-from pipeline.operations.watch import Depth, Rate, Stored, WorkerLook, Workers, totals
+from pipeline.admin.top.looks import Depth, Rate, Stored, WorkerLook, Workers, totals
+from pipeline.admin.top.snapshot import Seen, Snapshot
+from pipeline.admin.top.spending import Spending, of_view
+from pipeline.cli.live import picture
+from pipeline.cli.screen import UNKNOWN, duration, lines, signed
 
 NOW = datetime(2026, 11, 21, 10, 1, 1, tzinfo=UTC)
 FINE = {name: Seen(1.0, None) for name in ("queues", "workers", "store")}

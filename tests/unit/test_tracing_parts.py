@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from pipeline import log_fields, tracing
-from pipeline.claim import Inline
+from pipeline.claimcheck.claim import Inline
+from pipeline.telemetry import log_fields, tracing
 
 PARENT = f"00-{'ab' * 16}-{'cd' * 8}-01"
 
@@ -14,7 +14,7 @@ UNTRACED = """
 import sys
 from celery import Celery
 import pipeline
-from pipeline import tracing
+from pipeline.telemetry import tracing
 app = Celery("shop", broker="memory://")
 pipeline.install(app, store="memory://claims", threshold_bytes=0)
 @app.task
@@ -35,7 +35,7 @@ UNSET = """
 import sys
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
-from pipeline import tracing
+from pipeline.telemetry import tracing
 assert not tracing.is_on()
 with tracing.span("nothing", {}):
     assert tracing.metadata() == {}

@@ -10,7 +10,7 @@ from kombu.message import Message as PlainMessage
 from pipeline.transport import addressing
 from pipeline.transport.delay import delay_seconds
 from pipeline.transport.heartbeat import Heartbeat
-from pipeline.transport.held import Delivery, Held, batches, failures
+from pipeline.transport.in_flight import Delivery, Held, batches, failures
 from pipeline.transport.message import Message
 from pipeline.transport.redelivery import redelivery_seconds
 from pipeline.transport.settling import Settler

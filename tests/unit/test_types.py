@@ -16,9 +16,9 @@ import pytest
 from declared import Invoice, Item, Order
 from kombu.utils import json
 
-from pipeline.codec import Codec
+from pipeline.claimcheck.codec import Codec
 from pipeline.errors import PayloadEncodeError
-from pipeline.serializer import KOMBU_TYPES
+from pipeline.serializer.serializer import KOMBU_TYPES
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = (DOCS / "reference" / "types.md").read_text() + (DOCS / "howto" / "upgrade.md").read_text()

@@ -9,11 +9,11 @@ import pytest
 from kombu.message import Message
 from kombu.utils.json import dumps
 
-from pipeline import claim as wire_form
-from pipeline import serializer
-from pipeline.claim import Inline
-from pipeline.claim import Message as Body
-from pipeline.validation import examine, make_ids_texts
+from pipeline.claimcheck import claim as wire_form
+from pipeline.claimcheck.claim import Inline
+from pipeline.claimcheck.claim import Message as Body
+from pipeline.serializer import serializer
+from pipeline.worker.validation import examine, make_ids_texts
 
 HEADERS = {"task": "t", "id": "1"}
 ACCEPTED = {"application/json", serializer.CONTENT_TYPE}

@@ -7,7 +7,7 @@ from base64 import b64encode
 import pytest
 from kombu.compression import compress
 
-from pipeline.wire import Envelope, Wire
+from pipeline.claimcheck.message_size import Envelope, Wire
 
 
 @pytest.mark.parametrize(("transport", "layers"), [("sqs", 1), ("redis", 1), ("amqp", 0), ("filesystem", 1)])

@@ -1,0 +1,1 @@
+"""What ``pipeline top`` looks at, and what it has seen."""

@@ -1,0 +1,1 @@
+"""What is the same for every service of AWS: sessions, limits, error codes, logs."""

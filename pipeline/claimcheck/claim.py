@@ -1,0 +1,250 @@
+"""The claim: what travels instead of a payload, how it looks on the wire, and which keys it may name.
+
+The message body is MessagePack, so that any language can read it::
+
+    [version, message, signature]
+
+    version     1
+    message     a binary that holds a map:
+                {"shape":   "task" | "value" | "meta" | "part" | "result",
+                 "embed":   binary: callbacks, errbacks, chain and chord of a task, or what Celery writes
+                            around a result: a map, a list, or nil,
+                 "embed_codec": how that is encoded,
+                 "shared":  whether another message names the payload as well, and releases it,
+                 "payload": {"type": "inline", "data", "codec", "compression", "expanded_bytes"}
+                          | {"type": "claim", "store", "key", "size_bytes", "digest",
+                             "codec", "compression", "expanded_bytes", "created"}}
+    signature   HMAC-SHA256 of `message`, or an empty binary
+
+Unknown fields of a known version are ignored, so that a later release may add some; an unknown version is
+refused. Nothing in a message is trusted: it names a store by its configured alias, and a key that must
+follow our grammar; a bucket, an endpoint or a URL has no place in it.
+"""
+
+import hmac
+import re
+import secrets
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from pipeline.aws.limits import S3_KEY_LIMIT_BYTES, S3_OBJECT_LIMIT_BYTES
+from pipeline.errors import ClaimError
+from pipeline.options import REUSE_SECONDS
+
+VERSION = 1
+"""Wire version that this release writes, and the only one it reads."""
+
+CONTENT_TYPE = "application/x-claimcheck"
+"""Content type of a message body in this form."""
+
+PAYLOADS = "v1/"
+RESULTS = "results/"
+"""Where payloads of tasks and of results lie below the prefix: results have a lifetime of their own."""
+
+_KEY = re.compile(r"(results/)?v1/\d{4}/\d{2}/\d{2}/[0-9a-f]{40}\Z", re.ASCII)
+
+Size = Annotated[int, msgspec.Meta(ge=0, le=S3_OBJECT_LIMIT_BYTES)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_.-]*\Z")]
+
+
+class Inline(msgspec.Struct, frozen=True, kw_only=True, tag="inline"):
+    """A payload small enough to travel in the message itself."""
+
+    data: bytes
+    codec: Name
+    compression: Name
+    expanded_bytes: Size
+    """Size after decompression, in bytes."""
+
+    def __repr__(self) -> str:
+        """Say how much there is, and nothing of it: error trackers show what is in a frame."""
+        return f"Inline({len(self.data)} bytes, codec={self.codec!r}, compression={self.compression!r})"
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True, tag="claim"):
+    """Where a payload is stored, and how to verify it."""
+
+    store: Name
+    """Alias of a store in the reader's own configuration."""
+    key: Annotated[str, msgspec.Meta(min_length=1, max_length=S3_KEY_LIMIT_BYTES)]
+    """Full key of the object, prefix included."""
+    size_bytes: Size
+    """Size of the stored object."""
+    digest: Annotated[str, msgspec.Meta(pattern=r"^blake3:[0-9a-f]{64}\Z")]
+    """Digest of the stored object."""
+    codec: Name
+    compression: Name
+    expanded_bytes: Size
+    """Size after decompression, in bytes."""
+    created: Annotated[datetime, msgspec.Meta(tz=True)]
+    """When the payload was offloaded; aware, UTC."""
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """One message body: a payload, inline or claimed, and what Celery needs beside it."""
+
+    shape: Literal["task", "value", "meta", "part", "result"]
+    """``task``: the payload is ``[args, kwargs, links]``; ``value``: it is the body itself. The others are
+    what result backends keep: a result in a map, at the end of a list (a part of a chord), or alone."""
+    payload: Inline | Claim
+    embed: bytes = b""
+    """Callbacks, errbacks, chain and chord of a task, or what is around a result. Read before the payload."""
+    embed_codec: Name = "msgpack"
+    shared: bool = False
+    """Whether another message names the payload as well, and is the one to release it with."""
+
+    def __repr__(self) -> str:
+        """Say what kind it is, and nothing of the arguments in it."""
+        return f"Message({self.shape!r}, {self.payload!r}, embed of {len(self.embed)} bytes)"
+
+
+class _Wire(msgspec.Struct, frozen=True, array_like=True):
+    version: int
+    message: bytes
+    signature: bytes
+
+    def __repr__(self) -> str:
+        return f"_Wire({len(self.message)} bytes)"
+
+
+class _Versioned(msgspec.Struct, frozen=True, array_like=True):
+    version: int
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_version = msgspec.msgpack.Decoder(_Versioned).decode
+_decode_wire = msgspec.msgpack.Decoder(_Wire).decode
+_decode_message = msgspec.msgpack.Decoder(Message).decode
+
+
+def write(message: Message, signing_key: bytes | None = None) -> bytes:
+    """Return the wire form of ``message``, signed if there is a key."""
+    content = _encode(message)
+    return _encode(_Wire(VERSION, content, _sign(content, signing_key)))
+
+
+def size_bytes(message: Message, signing_key: bytes | None = None) -> int:
+    """Return the size of what :func:`write` returns, without a copy of the payload."""
+    bare, data_bytes = message, 0
+    if isinstance(message.payload, Inline):
+        data_bytes = len(message.payload.data)
+        bare = replace(message, payload=replace(message.payload, data=b""))
+    content_bytes = len(_encode(bare)) + _added_bytes(data_bytes)
+    return len(_encode(_Wire(VERSION, b"", _sign(b"", signing_key)))) + _added_bytes(content_bytes)
+
+
+def _added_bytes(size: int) -> int:
+    """Return how much a binary of that size adds to an empty one. Source: MessagePack specification, bin."""
+    return size + (0 if size < 2**8 else 1 if size < 2**16 else 3)
+
+
+def read(body: bytes, signing_key: bytes | None = None, *, accept_unsigned: bool = False) -> Message:
+    """Return the message in ``body``. Does no I/O.
+
+    Args:
+        body: its wire form.
+        signing_key: refuses every signature but its own.
+        accept_unsigned: accepts a message without signature, too.
+
+    Raises:
+        ClaimError: the version is unknown, a field is missing or of a wrong type or out of range, or the
+            signature is not ours.
+    """
+    try:
+        version = _decode_version(body).version
+        if version != VERSION:
+            raise ClaimError(
+                f"claim refused [version={version}]: this process reads version {VERSION} only; "
+                "upgrade workers before producers"
+            )
+        wire = _decode_wire(body)
+        if wire.signature or not accept_unsigned:
+            _verify(wire, signing_key)
+        return _decode_message(wire.message)
+    except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, RecursionError) as exc:
+        raise ClaimError(f"claim refused: the body is not {CONTENT_TYPE} version {VERSION}: {exc}") from exc
+
+
+def _sign(content: bytes, signing_key: bytes | None) -> bytes:
+    return hmac.digest(signing_key, content, "sha256") if signing_key else b""
+
+
+def _verify(wire: _Wire, signing_key: bytes | None) -> None:
+    if signing_key and not hmac.compare_digest(_sign(wire.message, signing_key), wire.signature):
+        found = "a wrong signature" if wire.signature else "no signature"
+        raise ClaimError(
+            f"claim refused: it carries {found}, and signing_key is set here; "
+            "give producers and workers the same signing_key (docs/operate/security.md)"
+        )
+
+
+def new_key(prefix: str, due: datetime | None = None) -> str:
+    """Return a new, unguessable key under ``prefix``: ``<prefix>/v1/YYYY/MM/DD/<40 hex digits>``.
+
+    The day is that on which the payload is due: today, or that of its task's ETA. No payload is an orphan
+    before that.
+    """
+    day = (due or datetime.now(UTC)).astimezone(UTC).strftime("%Y/%m/%d")
+    return below(prefix, f"v1/{day}/{secrets.token_hex(20)}")
+
+
+def new_result_key(prefix: str) -> str:
+    """Return a new key for a result: ``<prefix>/results/v1/YYYY/MM/DD/<40 hex digits>``, with today's day."""
+    return new_key(below(prefix, RESULTS.rstrip("/")))
+
+
+def is_result(key: str, prefix: str) -> bool:
+    """Say whether a key of our grammar is a result's."""
+    return key.startswith(below(prefix, RESULTS))
+
+
+def day_of(key: str) -> datetime:
+    """Return the day in a key that :func:`new_key` has made: its midnight, in UTC."""
+    year, month, day = map(int, key.split("/")[-4:-1])
+    return datetime(year, month, day, tzinfo=UTC)
+
+
+def check_key(key: str, prefix: str) -> None:
+    """Refuse a key that :func:`new_key` or :func:`new_result_key` could not have made for ``prefix``.
+
+    Raises:
+        ClaimError: the key has another prefix or does not follow the grammar.
+    """
+    head = below(prefix, "")
+    if not key.startswith(head) or not _KEY.match(key[len(head) :]) or not _has_day(key):
+        raise ClaimError(
+            f"claim refused [key={key[:120]!r}]: expected {head}v1/YYYY/MM/DD/<40 hex digits> or "
+            f"{head}{RESULTS}v1/…; "
+            "producer and worker must be given the same store"
+        )
+
+
+def is_young(claim: Claim, wait_seconds: float = 0.0, now: datetime | None = None) -> bool:
+    """Say whether one more message, such as a retry's, may name a payload: the sweep counts on this limit.
+
+    ``created`` is only as trustworthy as its message. A forged one harms the forger's own payload alone.
+
+    Args:
+        claim: of the attempt before.
+        wait_seconds: time until the task may run again, which the payload's key knows nothing of.
+        now: the time, if it is not the clock's.
+    """
+    age_seconds = ((now or datetime.now(UTC)) - claim.created).total_seconds()
+    return abs(age_seconds) + wait_seconds < REUSE_SECONDS  # in the future: clocks differ
+
+
+def _has_day(key: str) -> bool:
+    """Say whether the calendar has the day in a key: digits alone can name a 99th month."""
+    try:
+        day_of(key)
+    except ValueError:
+        return False
+    return True
+
+
+def below(prefix: str, rest: str) -> str:
+    """Return the key of something below a store's prefix, which may be empty."""
+    return f"{prefix}/{rest}" if prefix else rest

@@ -1,0 +1,290 @@
+"""The claim check itself: offload, rehydrate, release.
+
+The pattern is "Store in Library" of Enterprise Integration Patterns. Nothing here knows Celery or Kombu,
+and nothing here decides *when*: the serializer offloads, the executing process rehydrates, and the
+worker's main process releases.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from math import inf
+from string import punctuation
+from time import perf_counter
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import stamina
+from blake3 import blake3
+
+from pipeline import metrics
+from pipeline.claimcheck import compression
+from pipeline.claimcheck.claim import Claim, Inline, check_key, is_young, new_key
+from pipeline.claimcheck.codec import Codec
+from pipeline.claimcheck.message_size import Wire
+from pipeline.claimcheck.publication import Publication
+from pipeline.errors import (
+    ClaimError,
+    PayloadCorruptError,
+    PayloadExpiresError,
+    PayloadTooLargeError,
+    StoreDeniedError,
+    StoreError,
+    StoreUnavailableError,
+)
+from pipeline.metrics import Metric, Recorder
+from pipeline.options import DAY_SECONDS, Options
+from pipeline.stores.protocol import Store, within
+from pipeline.telemetry import log_fields, log_lines, tracing
+
+METADATA_CHARACTERS = 512
+"""Longest value of an object's metadata: S3 takes 2 KB of names and values in all. Source: S3 user guide."""
+
+T = TypeVar("T")
+
+logger = log_lines.logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimCheck:
+    """Moves values between a process and a store. Safe to share between threads and after a fork."""
+
+    store: Store
+    codec: Codec
+    options: Options
+    wire: Wire
+    recorder: Recorder
+    longest_wait_seconds: float = inf
+    """How far ahead a task's ETA may be: its payload must outlive it, its queue and its dead letters."""
+
+    def seal(self, value: Any) -> Inline:
+        """Turn a value into a payload that may travel inline: encoded, and compressed where that pays.
+
+        Raises:
+            PayloadEncodeError: the value cannot be serialised.
+            PayloadTooLargeError: it is above ``payload_limit_bytes``.
+        """
+        codec, raw = self.codec.encode(value)
+        self._check_limit(len(raw))
+        packed, data = compression.compress(raw)
+        return Inline(data=data, codec=codec, compression=packed, expanded_bytes=len(raw))
+
+    def offload(self, sealed: Inline, publication: Publication, key: str | None = None) -> Claim:
+        """Put a payload away, in the calling process, and return the claim for it.
+
+        Args:
+            sealed: the payload.
+            publication: what it is for.
+            key: where it goes; by default a new key, under the day on which the task may run.
+
+        Raises:
+            PayloadExpiresError: the task's ETA is so far ahead that its payload would be gone.
+            StoreUnavailableError: the store stayed unavailable for ``store_retry_seconds``.
+            StoreDeniedError: the store refuses us.
+        """
+        self._check_wait(publication.wait_seconds)
+        due = datetime.now(UTC) + timedelta(seconds=publication.wait_seconds)
+        claim = self._claim(sealed, key or new_key(self.store.prefix, due))
+        attributes = self.attributes(claim, publication.task_id, publication.task, publication.queue)
+        with tracing.span("claimcheck offload", attributes):
+            self._put(claim, sealed.data, publication)
+        fields = log_fields.of_message(publication.headers, publication.queue) | log_fields.of_payload(claim)
+        logger.info("payload offloaded", extra=fields)
+        return claim
+
+    def _put(self, claim: Claim, payload: bytes, publication: Publication) -> None:
+        known = {"task": publication.task, "task-id": publication.task_id, **tracing.metadata()}
+        metadata = {"digest": claim.digest} | {name: _sendable(text) for name, text in known.items()}
+        with self._timed(metrics.UPLOAD_SECONDS, publication.queue, publication.task):
+            self.with_retries(lambda: self.store.put(claim.key, payload, metadata))
+        tracing.default(publication.headers)
+
+    def attributes(self, claim: Claim, task_id: str, task: str, queue: str) -> tracing.Attributes:
+        """Return what a span says about a payload; ``aws.s3.*`` only if the store has a bucket."""
+        bucket: str | None = getattr(self.store, "bucket", None)
+        return {
+            "messaging.destination.name": queue,
+            "messaging.message.id": task_id,
+            "messaging.message.body.size": claim.expanded_bytes,
+            "celery.task_name": task,
+            "aws.s3.bucket": bucket,
+            "aws.s3.key": claim.key if bucket else None,
+            "claimcheck.key": claim.key,
+            "claimcheck.stored_bytes": claim.size_bytes,
+        }
+
+    def _check_wait(self, wait_seconds: float) -> None:
+        if wait_seconds > self.longest_wait_seconds:
+            raise PayloadExpiresError(
+                f"payload would expire: its task is to run in {wait_seconds / DAY_SECONDS:.0f} days, and "
+                f"payload_ttl_seconds leaves {self.longest_wait_seconds / DAY_SECONDS:.0f}; raise it, and "
+                "the bucket's lifecycle rule with it, or send the task later"
+            )
+
+    def _claim(self, sealed: Inline, key: str) -> Claim:
+        return Claim(
+            store=self.options.alias,
+            key=key,
+            size_bytes=len(sealed.data),
+            digest=_digest(sealed.data),
+            codec=sealed.codec,
+            compression=sealed.compression,
+            expanded_bytes=sealed.expanded_bytes,
+            created=datetime.now(UTC),
+        )
+
+    def is_reusable(self, claim: Claim, sealed: Inline, wait_seconds: float = 0.0) -> bool:
+        """Say whether a claim stands for just this payload, and may be published again, to run so late."""
+        found = (claim.codec, claim.compression, claim.expanded_bytes, claim.size_bytes)
+        return (
+            found == (sealed.codec, sealed.compression, sealed.expanded_bytes, len(sealed.data))
+            and is_young(claim, wait_seconds)
+            and self._ours(claim)
+            and _digest(sealed.data) == claim.digest
+        )
+
+    def rehydrate(self, payload: Inline | Claim, queue: str = "", task: str = "") -> Any:
+        """Bring a value back, in the process that executes the task: one read of the store at most.
+
+        Raises:
+            ClaimError: the claim names another store, a foreign key or an absurd size.
+            PayloadTooLargeError: the claim states more than ``payload_limit_bytes``.
+            PayloadMissingError, StoreDeniedError, StoreUnavailableError: from the store.
+            PayloadCorruptError: size, digest or content differ from the claim.
+        """
+        if isinstance(payload, Inline):
+            return self._rehydrate(payload, queue, task)
+        with tracing.span("claimcheck rehydrate", self.attributes(payload, tracing.running(), task, queue)):
+            return self._rehydrate(payload, queue, task)
+
+    def _rehydrate(self, payload: Inline | Claim, queue: str, task: str) -> Any:
+        try:
+            self._check_limit(payload.expanded_bytes)
+            data = self._fetch(payload, queue, task)
+            with self._timed(metrics.DECODE_SECONDS, queue, task):
+                return self._open(payload, data)
+        except PayloadCorruptError:
+            self.recorder.record(metrics.PAYLOADS_CORRUPT, queue=queue, task=task)
+            raise
+
+    def _fetch(self, payload: Inline | Claim, queue: str, task: str) -> bytes:
+        if isinstance(payload, Inline):
+            return payload.data
+        self.check(payload)
+        with self._timed(metrics.REHYDRATE_SECONDS, queue, task):
+            data = self.with_retries(lambda: self.store.get(payload.key, payload.size_bytes))
+            if _digest(data) != payload.digest:
+                raise PayloadCorruptError(
+                    f"payload corrupt [key={payload.key}]: its digest differs from the one in the claim; "
+                    "somebody wrote to the bucket, or the claim was forged"
+                )
+        return data
+
+    def _open(self, payload: Inline | Claim, data: bytes) -> Any:
+        raw = compression.expand(payload.compression, data, payload.expanded_bytes)
+        return self.codec.decode(payload.codec, raw)
+
+    def check(self, claim: Claim) -> None:
+        """Refuse a claim that we would not have made ourselves.
+
+        Raises:
+            ClaimError: it names another store, a foreign key or more bytes than we put away.
+        """
+        if claim.store != self.options.alias:
+            raise ClaimError(
+                f"claim refused [store={claim.store}]: this process knows {self.options.alias!r} only; "
+                "give producers and workers the same alias"
+            )
+        check_key(claim.key, self.store.prefix)
+        if claim.size_bytes > max(claim.expanded_bytes, compression.SMALLEST_BYTES):
+            raise ClaimError(
+                f"claim refused [key={claim.key}]: {claim.size_bytes} bytes cannot expand to "
+                f"{claim.expanded_bytes}"
+            )
+
+    def probe(self) -> None:
+        """Put, get and delete a small object: each permission that is needed at run time.
+
+        Raises:
+            StoreDeniedError: one of them is missing, or the bucket is.
+            StoreUnavailableError: the store does not answer.
+        """
+        key = new_key(self.store.prefix)
+        self.store.put(key, b"claimcheck", {})
+        self.store.get(key, len(b"claimcheck"))
+        if self.store.delete([key]):
+            raise StoreDeniedError(
+                f"store refuses us [key={key}]: put and get are allowed, delete is not; allow s3:DeleteObject"
+            )
+
+    def release(
+        self, claims: Sequence[Claim], report: Callable[[Mapping[str, StoreError]], None] = lambda _: None
+    ) -> Sequence[Claim]:
+        """Give payloads up, and return the claims to try again later. Never raises; safe to call twice.
+
+        Args:
+            claims: those of other stores are left alone.
+            report: called once unless the store was unavailable, with the error of each orphan; the other
+                payloads are deleted.
+        """
+        ours = {claim.key: claim for claim in claims if self._ours(claim)}
+        if not ours:
+            return ()
+        try:
+            with self._timed(metrics.RELEASE_SECONDS, "", ""):
+                left = self.with_retries(lambda: self.store.delete(list(ours)))
+        except StoreUnavailableError:
+            return list(ours.values())
+        except StoreError as exc:
+            left = dict.fromkeys(ours, exc)
+        orphans = {key: why for key, why in left.items() if not why.retryable}
+        self.recorder.record(metrics.PAYLOADS_RELEASED, len(ours) - len(left))
+        self.orphan([ours[key] for key in orphans])
+        report(orphans)
+        return [ours[key] for key in left if key not in orphans]
+
+    def orphan(self, claims: Sequence[Claim], queue: str = "", task: str = "") -> None:
+        """Count payloads that nobody will release: the sweep finds them, or the lifecycle rule."""
+        if claims:
+            self.recorder.record(metrics.PAYLOADS_ORPHANED, len(claims), queue=queue, task=task)
+
+    def _ours(self, claim: Claim) -> bool:
+        try:
+            self.check(claim)
+        except ClaimError:
+            return False
+        return True
+
+    def _check_limit(self, size_bytes: int) -> None:
+        if size_bytes > self.options.payload_limit_bytes:
+            raise PayloadTooLargeError(
+                f"payload too large: {size_bytes} bytes, and payload_limit_bytes is "
+                f"{self.options.payload_limit_bytes}; send less, or raise it for producers and workers"
+            )
+
+    def with_retries(self, call: Callable[[], T]) -> T:
+        """Retry while the store is unavailable, and no longer than ``store_retry_seconds``."""
+        seconds = self.options.store_retry_seconds
+        with within(seconds):
+            for attempt in stamina.retry_context(
+                on=StoreUnavailableError, attempts=None, timeout=seconds, wait_max=5.0
+            ):
+                with attempt:
+                    return call()
+        raise AssertionError  # pragma: no cover - retry_context raises the last error
+
+    @contextmanager
+    def _timed(self, metric: Metric, queue: str, task: str) -> Iterator[None]:
+        start = perf_counter()
+        yield
+        self.recorder.record(metric, perf_counter() - start, queue=queue, task=task)
+
+
+def _digest(data: bytes) -> str:
+    return f"blake3:{blake3(data).hexdigest()}"
+
+
+def _sendable(text: str) -> str:
+    """Return a text as S3 takes it in an HTTP header: ``%0A`` for a line break, ``%C3%A9`` for ``é``."""
+    return quote(text, safe=punctuation, errors="surrogatepass")[:METADATA_CHARACTERS]

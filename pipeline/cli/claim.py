@@ -1,0 +1,60 @@
+"""``pipeline claim show``."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from pipeline.admin.dead_letter import stored
+from pipeline.claimcheck.claim import check_key
+from pipeline.cli.failure import FINDINGS
+from pipeline.cli.frame import app_of, guarded, leave, readable, show
+from pipeline.errors import ClaimError
+from pipeline.stores.protocol import Store
+
+
+@click.group("claim")
+def command() -> None:
+    """Claims and what they name."""
+
+
+@command.command("show")
+@click.argument("key")
+@click.pass_context
+@guarded
+def show_command(context: click.Context, key: str, *, as_json: bool) -> None:
+    """Describe the payload stored under KEY: whether the key is ours, and size and age of the payload.
+
+    Only the listing is read, never the payload. Exits with 1 if nothing is stored there.
+    """
+    _, claimcheck = app_of(context)
+    shown = _shown(claimcheck.store, key)
+    show(shown, [(name, readable(name, value)) for name, value in shown.items()], as_json=as_json)
+    leave(0 if shown["there"] else FINDINGS)
+
+
+def _shown(store: Store, key: str) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "key": key,
+        "ours": True,
+        "there": False,
+        "size_bytes": None,
+        "modified": None,
+        "age_seconds": None,
+        "error": None,
+    }
+    try:
+        check_key(key, store.prefix)
+    except ClaimError as exc:
+        return shown | {"ours": False, "error": str(exc)}
+    found = stored(store, key)
+    if found is None:
+        return shown
+    age = int((datetime.now(UTC) - found.modified).total_seconds())
+    described = {
+        "there": True,
+        "size_bytes": found.size_bytes,
+        "modified": found.modified,
+        "age_seconds": age,
+    }
+    return shown | described

@@ -1,0 +1,37 @@
+"""``pipeline doctor``."""
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from pipeline.admin.doctor.check import Check
+from pipeline.admin.doctor.doctor import examine
+from pipeline.cli.failure import FINDINGS
+from pipeline.cli.frame import app_of, guarded, leave, program, show
+
+_MARKS = {True: "✓", False: "✗", None: "?"}
+
+
+@click.command("doctor")
+@click.pass_context
+@guarded
+def command(context: click.Context, *, as_json: bool) -> None:
+    """Check settings, store, bucket and queues one by one, and say how to fix what is wrong.
+
+    Exits with 1 if something is wrong; what cannot be found out (?) is no finding.
+    """
+    app, claimcheck = app_of(context)
+    checks = list(examine(app, claimcheck, program(context)))
+    rows = [(_MARKS[check.ok], check.name, check.detail) for check in checks]
+    show({"checks": [_as_json(check) for check in checks]}, rows, as_json=as_json)
+    if not as_json:
+        for check in checks:
+            if not check.ok:
+                click.echo(f"\nto fix {check.name}:\n  {check.fix}")
+                click.echo(f"{check.command}\n" if check.command else "", nl=False)
+    leave(FINDINGS if any(check.ok is False for check in checks) else 0)
+
+
+def _as_json(check: Check) -> dict[str, Any]:
+    return asdict(check) | ({"fix": "", "command": ""} if check.ok else {})

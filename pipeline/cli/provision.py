@@ -1,0 +1,42 @@
+"""``pipeline provision``."""
+
+import click
+
+from pipeline.admin.bucket import Bucket
+from pipeline.admin.lifetimes import lifetimes
+from pipeline.admin.provision import Made, provision
+from pipeline.cli.frame import app_of, guarded, show
+from pipeline.stores.s3.store import S3Store
+from pipeline.transport.queues import Queues
+
+
+@click.command("provision")
+@click.pass_context
+@guarded
+def command(context: click.Context, *, as_json: bool) -> None:
+    """Make the bucket, queues and dead-letter queues that the app names and that do not exist.
+
+    For development: production has deploy/. A bucket that is made gets lifecycle rules. What exists
+    is never touched: for a bucket without such rules, the command that adds them is printed.
+    """
+    app, claimcheck = app_of(context)
+    store, times = claimcheck.store, list(lifetimes(app, claimcheck))
+    with Queues(app) as queues:
+        made = list(provision(store, queues, times))
+    names = ("kind", "name", "created", "note")
+    entries = [{name: getattr(each, name) for name in names} for each in made]
+    command = None
+    if isinstance(store, S3Store) and _lacks_rule(made):
+        bucket = Bucket(store)
+        command = bucket.lifecycle_command(bucket.completed(times))
+    show(
+        {"made": entries, "lifecycle_command": command},
+        [names, *(tuple(entry.values()) for entry in entries)],
+        as_json=as_json,
+    )
+    if command and not as_json:
+        click.echo(f"\nThe bucket lacks a lifecycle rule for payloads or results; this adds them:\n{command}")
+
+
+def _lacks_rule(made: list[Made]) -> bool:
+    return any(each.has_rule is False for each in made)

@@ -1,0 +1,1 @@
+"""``@idempotent``: a call that is delivered twice runs once."""

@@ -1,4 +1,0 @@
-"""What operators do to queues and payloads; the ``pipeline`` command is their end of it.
-
-Nothing here prints or asks: ``pipeline/commands/`` does.
-"""

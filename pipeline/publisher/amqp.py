@@ -1,0 +1,279 @@
+"""The producer's end of Celery: gives the serializer its context, and releases what is not published.
+
+Celery makes every task message in its ``AMQP`` object, which an app chooses with ``amqp_cls``. Two of its
+methods are extended here: the one that turns arguments into a message, and the one that sends it. What a
+group or a ``with pipeline.batch()`` block publishes is collected there, and sent in few calls.
+Source: celery 5.7.0, ``app/amqp.py``.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from celery.app.amqp import task_message
+from kombu.common import Broadcast
+from kombu.entity import Queue
+from kombu.transport.virtual.exchange import STANDARD_EXCHANGE_TYPES
+
+from pipeline import time_chain
+from pipeline.claimcheck.claim import Claim
+from pipeline.claimcheck.message_size import Envelope
+from pipeline.claimcheck.publication import Publication, id_text, publishing
+from pipeline.deferred.child_pipe import reuses
+from pipeline.deferred.deferred import DeferredArgs, DeferredKwargs, attempt_before
+from pipeline.serializer import serializer
+from pipeline.telemetry import tracing
+from pipeline.telemetry.log_fields import BROADCAST, QUEUE_NAME
+from pipeline.transport import refused
+from pipeline.transport.addressing import check_labels
+from pipeline.transport.delay import remaining_seconds
+from pipeline.transport.send.batch import Batch
+from pipeline.transport.send.collecting import Producer, ProducerPool, collecting, producers
+
+if TYPE_CHECKING:
+    from celery.app.amqp import AMQP
+else:
+    AMQP = object  # what stands in front of a class is not one of its kind
+
+Sender = Callable[..., Any]
+
+_IDS = ("id", "uuid", "root_id", "parent_id", "group", "correlation_id")
+"""Where a message has the ids of tasks and groups: in its headers, its properties and its event."""
+
+_block: ContextVar[Batch | None] = ContextVar("block", default=None)
+
+
+@contextmanager
+def batch() -> Iterator[None]:
+    """Send the tasks that are published in a ``with`` block together, ten a call, in this thread.
+
+    All are sent when the block ends, however it does. Blocks in blocks join the outermost. On brokers other
+    than our SQS transport each task is sent at once, as ever.
+
+    Raises:
+        BatchSendError: messages were not sent; out of the block's end, or out of the ``delay()`` that
+            filled a call of which nothing was sent.
+    """
+    if _open_block() is not None:
+        yield
+        return
+    opened = _new_batch()
+    token = _block.set(opened)
+    try:
+        yield
+    except BaseException as exc:
+        opened.close(exc)
+        raise
+    else:
+        opened.close()
+    finally:
+        _block.reset(token)
+
+
+class PublisherMixin(AMQP):
+    """Extends a Celery ``AMQP`` class. Runs in any process that publishes tasks."""
+
+    _producer_pool: ProducerPool | None
+
+    def as_task_v2(
+        self, task_id: str, name: str, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any
+    ) -> task_message:
+        """Make the message of a task; a running task may pass its own deferred arguments on."""
+        args = list(args) if isinstance(args, DeferredArgs) else args
+        kwargs = dict(kwargs) if isinstance(kwargs, DeferredKwargs) else kwargs
+        message = super().as_task_v2(task_id, name, args, kwargs, *rest, **options)
+        _write_ids_out(message)
+        if message.sent_event:
+            # The event would carry the arguments' text, and whether they stay here is not known yet.
+            message.sent_event.update(args="", kwargs="")
+        return message
+
+    def _create_task_sender(self) -> Sender:
+        send: Sender = super()._create_task_sender()
+        scheme = time_chain.scheme_of(self.app)
+        tracing.note_broker(scheme)
+
+        def send_task_message(producer: Any, name: str, message: Any, **options: Any) -> Any:
+            if scheme == "sqs":
+                check_labels(options)
+            options = _returned(message.headers, options)
+            publication = Publication(
+                task=name,
+                task_id=message.headers.get("id", ""),
+                queue=_queue_name(self.queues.values(), options),
+                envelope=self._envelope(message, options),
+                wait_seconds=remaining_seconds(message.headers),
+            )
+            options["headers"] = tracing.chosen(message.headers, options.get("headers"))
+            options = _announced(_group_of(message.headers) | options)
+            into = _batch_of(producer, message)
+            with publishing(publication), collecting(into, publication) as parcel:
+                try:
+                    sent = send(producer, name, message, **options)
+                except Exception as exc:
+                    is_collected = parcel is not None and parcel.entries
+                    if not is_collected and (publication.claims or publication.reuse):
+                        _abandon(publication, exc)
+                    raise
+                finally:
+                    del message  # error trackers show what is in a frame
+            _orphan(publication, publication.claims[:-1])
+            if into is not None and parcel is not None:
+                into.send_full({entry.url for entry in parcel.entries})
+            return sent
+
+        return send_task_message
+
+    def _envelope(self, message: task_message, options: Mapping[str, Any]) -> Envelope:
+        route = [options.get(name) for name in ("exchange", "routing_key", "queue")]
+        return Envelope(
+            headers=message.headers,
+            properties=message.properties,
+            route=[_name(each) for each in route if each],
+            is_compressed=bool(options.get("compression") or self.app.conf.task_compression),
+        )
+
+    @property
+    def producer_pool(self) -> ProducerPool:
+        """Producers of ours, on the app's pool of connections, as Celery makes it."""
+        if self._producer_pool is None:
+            self._producer_pool = producers[self.app.connection_for_write()]
+            self._producer_pool.limit = self.app.pool.limit
+        return self._producer_pool
+
+    publisher_pool = producer_pool
+
+
+def _write_ids_out(message: task_message) -> None:
+    """Make texts of ids: Celery takes UUIDs, numbers and bytes, and its result backends read texts."""
+    for fields in filter(None, (message.headers, message.properties, message.sent_event)):
+        found = {name: fields[name] for name in _IDS if fields.get(name) is not None}
+        fields.update({name: id_text(value) for name, value in found.items()})
+
+
+def _queue_name(queues: Iterable[Queue], options: Mapping[str, Any]) -> str:
+    """Return the name that a task's workers count it for: of its queue, or of the exchange of a broadcast.
+
+    The router adds the default queue to an exchange or routing key that a caller names: those lead elsewhere.
+    """
+    queue, exchange, key = (options.get(name) for name in ("queue", "exchange", "routing_key"))
+    if isinstance(queue, Broadcast):
+        return str(queue.exchange.name)
+    if isinstance(queue, str) or (queue and not exchange and not key):
+        return str(getattr(queue, "name", queue))
+    if exchange is None and queue:
+        exchange = queue.exchange
+    name, key = str(getattr(exchange, "name", exchange or "")), str(key or getattr(queue, "routing_key", ""))
+    declared = [it for it in options.get("declare") or () if isinstance(it, Queue)]
+    bound = {it.name for it in declared or queues if it.exchange.name == name and _is_led_to(it, key)}
+    return ",".join(sorted(bound)) or key or name
+
+
+def _is_led_to(queue: Queue, routing_key: str) -> bool:
+    """Say whether a queue's exchange leads a routing key to it, as Kombu decides it for its own exchanges."""
+    if queue.exchange.type not in STANDARD_EXCHANGE_TYPES:  # another broker's
+        return False
+    kind = STANDARD_EXCHANGE_TYPES[queue.exchange.type](None)
+    binding = kind.prepare_bind(queue.name, queue.exchange.name, queue.routing_key, None)
+    return bool(kind.lookup([binding], queue.exchange.name, routing_key, None))
+
+
+def _name(entity: object) -> str:
+    return str(getattr(entity, "name", entity))
+
+
+def _returned(headers: Mapping[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Send a retry to the queue that its attempt came from, unless it says where to go."""
+    options.pop(BROADCAST, None)
+    queue = options.pop(QUEUE_NAME, None)
+    if queue is None or _is_rerouted(headers, options):
+        return options
+    return {**options, "queue": queue, "exchange": None, "routing_key": None, "exchange_type": "direct"}
+
+
+def _is_rerouted(headers: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
+    """Say whether ``self.retry`` was given another exchange or routing key than those of its attempt."""
+    request = _attempt_before(headers)
+    if request is None:  # its process was lost, and nobody chose anything
+        return False
+    info = request.delivery_info or {}
+    return any(options.get(name) != info.get(name) for name in ("exchange", "routing_key"))
+
+
+def _attempt_before(headers: Mapping[str, Any]) -> Any:
+    return attempt_before(headers.get("id", ""), headers.get("retries") or 0)
+
+
+def _announced(options: dict[str, Any]) -> dict[str, Any]:
+    """Declare the exchange of a broadcast, which Celery leaves to brokers that know it already."""
+    queue = options.get("queue")  # the router has made it of a name
+    if isinstance(queue, Broadcast) and options.get("declare") is None:
+        return {**options, "declare": [queue.exchange]}
+    return options
+
+
+def _group_of(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the message group of a retry: that of the attempt which sends it. Celery leaves it behind."""
+    request = _attempt_before(headers)
+    properties = request.properties if request is not None else None
+    group = (properties or {}).get("MessageGroupId")
+    return {"MessageGroupId": group} if group else {}
+
+
+def _open_block() -> Batch | None:
+    block = _block.get()
+    return block if block is not None and block.takes else None
+
+
+def _new_batch() -> Batch:
+    return Batch(serializer.installed().options.broker_limit_bytes, _give_up)
+
+
+def _batch_of(producer: Any, message: Any) -> Batch | None:
+    """Return what a message is collected in, or ``None`` if it is sent at once.
+
+    A retry always is: it ends the attempt that sends it. So is a task that is none of a group, whoever holds
+    the producer.
+    """
+    if message.headers.get("retries"):
+        return None
+    if (block := _open_block()) is not None:
+        return block
+    if isinstance(producer, Producer) and message.headers.get("group"):
+        return producer.collected(_new_batch)
+    return None
+
+
+def _give_up(unsent: Sequence[Publication], unclear: Sequence[Publication]) -> None:
+    """Do for many publications what :func:`_abandon` does for one, with one call of the store."""
+    claimcheck = serializer.installed()
+    for publication in unsent:
+        if publication.reuse:
+            reuses.withdraw(publication.reuse)
+    left = claimcheck.release([claim for publication in unsent for claim in publication.claims])
+    for publication in unsent:
+        kept = [claim for claim in publication.claims if claim in left]
+        claimcheck.orphan(kept, publication.queue, publication.task)
+    for publication in unclear:
+        claimcheck.orphan(publication.claims, publication.queue, publication.task)
+
+
+def _abandon(publication: Publication, exc: Exception) -> None:
+    """Release what was offloaded for a message that the broker has certainly not taken.
+
+    After a timeout or a lost connection it may have: then the payload stays, and the sweep decides.
+    """
+    if publication.is_sent:  # what failed came after it: a handler of a signal, or the task-sent event
+        return
+    is_refused = refused(exc) and not publication.is_unclear
+    if is_refused and publication.reuse:
+        reuses.withdraw(publication.reuse)
+    claims = publication.claims
+    _orphan(publication, serializer.installed().release(claims) if is_refused else claims)
+
+
+def _orphan(publication: Publication, claims: Sequence[Claim]) -> None:
+    """Count payloads that may be nobody's: those of tries to send a publication that came to nothing."""
+    if claims:
+        serializer.installed().orphan(claims, publication.queue, publication.task)

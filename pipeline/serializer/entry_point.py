@@ -1,0 +1,44 @@
+"""What Kombu learns of this library when it is loaded, in every process that has it installed.
+
+``celery_claimcheck_entry_point`` calls it while ``kombu.serialization`` is being imported, so nothing here
+may import Celery, or what needs Kombu's serializers. Source: kombu 5.7.0, ``serialization.py``, last lines.
+"""
+
+from typing import Any
+
+from kombu.transport import TRANSPORT_ALIASES
+
+from pipeline.claimcheck.claim import CONTENT_TYPE
+
+ALIAS = "claimcheck-sqs"
+"""The scheme of a broker's URL that means our SQS transport, for programs that know no app of ours."""
+TRANSPORT = "pipeline.transport:Transport"
+
+
+def encode(body: Any) -> bytes:
+    """See :func:`pipeline.serializer.serializer.encode`."""
+    from pipeline.serializer import serializer  # noqa: PLC0415
+
+    try:
+        return serializer.encode(body)
+    finally:
+        del body  # error trackers show what is in a frame
+
+
+def decode(body: bytes) -> Any:
+    """See :func:`pipeline.serializer.serializer.decode`."""
+    from pipeline.serializer import serializer  # noqa: PLC0415
+
+    return serializer.decode(body)
+
+
+def register() -> tuple[Any, ...]:
+    """Register what Kombu has no entry point for, and return our serializer's registration.
+
+    The caller logs an error in one sentence, and Kombu goes on without this library.
+
+    Returns:
+        The arguments of ``kombu.serialization.register``, after the name.
+    """
+    TRANSPORT_ALIASES.setdefault(ALIAS, TRANSPORT)
+    return encode, decode, CONTENT_TYPE, "binary"

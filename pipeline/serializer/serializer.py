@@ -1,0 +1,173 @@
+"""The Kombu end: the serializer ``claimcheck``.
+
+Kombu finds it through ``celery_claimcheck_entry_point.py``; it does nothing until an application
+calls :func:`pipeline.install`. Encoding may store a payload and raise; decoding does no I/O and never
+raises, whatever it is given.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kombu.utils import json
+
+from pipeline import metrics, results, revocations
+from pipeline.claimcheck import claim as wire_form
+from pipeline.claimcheck.claim import Claim, Inline, Message
+from pipeline.claimcheck.claim_check import ClaimCheck
+from pipeline.claimcheck.codec import TypedValues
+from pipeline.claimcheck.publication import NAME as NAME  # noqa: PLC0414 - the serializer's name, for others too
+from pipeline.claimcheck.publication import current
+from pipeline.deferred import deferred, signatures
+from pipeline.deferred.deferred import Deferred
+from pipeline.errors import (
+    ClaimError,
+    FramesDropped,
+    PayloadCorruptError,
+    PayloadMissingError,
+    PayloadReleasedError,
+    PipelineError,
+)
+from pipeline.serializer import encoding
+
+CONTENT_TYPE = wire_form.CONTENT_TYPE
+
+KOMBU_TYPES = TypedValues(
+    default=json.JSONEncoder().default,
+    restore=json.object_hook,
+)
+"""The types that Kombu's ``json`` serializer knows, those of ``register_type`` included."""
+
+_installed: ClaimCheck | None = None
+
+
+def install(claimcheck: ClaimCheck | None) -> None:
+    """Make the serializer use ``claimcheck``, one per process as Kombu's registry is; ``None`` undoes it."""
+    global _installed  # noqa: PLW0603 - Kombu registers functions for the whole process
+    _installed = claimcheck
+
+
+def is_installed() -> bool:
+    """Say whether :func:`install` was called in this process."""
+    return _installed is not None
+
+
+def installed() -> ClaimCheck:
+    """Return the claim check of this process.
+
+    Raises:
+        ClaimError: nobody called :func:`pipeline.install` here.
+    """
+    if _installed is None:
+        raise ClaimError(
+            "claimcheck is not configured in this process: call pipeline.install(app, store=…) where the "
+            "Celery app is made"
+        )
+    return _installed
+
+
+def encode(body: Any) -> bytes:
+    """Encode a message body, in the publishing process; Kombu wraps what is raised into ``EncodeError``.
+
+    Raises:
+        PipelineError: the body cannot be serialised, is too large, or could not be stored.
+    """
+    try:
+        with FramesDropped():
+            return encoding.Encoding(installed(), current()).of(body)
+    finally:
+        del body  # error trackers show what is in a frame
+
+
+def decode(body: bytes | memoryview | str) -> Any:
+    """Decode a message body, in any process: no I/O, and no exception whatever the bytes.
+
+    Returns:
+        ``(args, kwargs, embed)`` for a task, deferred; what a result backend keeps, read when it is
+        looked at; any other value itself. What cannot be read fails when it is looked at.
+    """
+    data = _bytes(body)
+    try:
+        with FramesDropped():
+            claimcheck = installed()
+            message = _message(data)
+            if message.shape == "task":
+                return _task(claimcheck, message, data)
+            if message.shape == "value":
+                return _value(claimcheck, message)
+            return results.read(claimcheck, message)
+    except PipelineError as exc:
+        return _unreadable(exc, data)
+
+
+def is_task(body: bytes | memoryview | str) -> bool:
+    """Say whether a body is of a task, or cannot be read, without decoding what it holds. Never raises."""
+    try:
+        return _message(_bytes(body)).shape == "task"
+    except PipelineError:
+        return True
+
+
+def _message(data: bytes) -> Message:
+    chosen = installed().options
+    return wire_form.read(data, chosen.signing_key, accept_unsigned=chosen.accept_unsigned)
+
+
+def _bytes(body: bytes | memoryview | str) -> bytes:
+    return body.encode() if isinstance(body, str) else bytes(body)
+
+
+def _value(claimcheck: ClaimCheck, message: Message) -> Any:
+    if isinstance(message.payload, Claim):
+        raise ClaimError("claim refused: a value that is no result travels in its message")
+    return claimcheck.rehydrate(message.payload)
+
+
+def _task(claimcheck: ClaimCheck, message: Message, data: bytes) -> deferred.Body:
+    embed = claimcheck.codec.decode_embed(message.embed)
+    if not signatures.is_embed(embed):
+        raise ClaimError("claim refused: its embed is not that of a task")
+
+    def read() -> tuple[Sequence[Any], Mapping[str, Any]]:
+        return _read(claimcheck, message, embed)
+
+    return deferred.body(Deferred(read, (decode, (data,)), message.payload), embed)
+
+
+def _read(
+    claimcheck: ClaimCheck, message: Message, embed: dict[str, Any]
+) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    revocations.check_running(claimcheck)
+    value = _rehydrate(claimcheck, message.payload)
+    try:
+        args, kwargs, detached = value
+        if (
+            not isinstance(args, (list, tuple))
+            or not isinstance(kwargs, dict)
+            or not isinstance(detached, list)
+        ):
+            raise TypeError("no call")  # noqa: TRY301
+        signatures.attach(embed, detached)
+    except (TypeError, ValueError, IndexError):
+        raise PayloadCorruptError("payload corrupt: it does not hold a task's arguments") from None
+    return args, kwargs
+
+
+def _rehydrate(claimcheck: ClaimCheck, payload: Inline | Claim) -> Any:
+    """Rehydrate. The one place that decides whether a missing payload is lost or its task has ended."""
+    queue, task = deferred.labels()
+    try:
+        return claimcheck.rehydrate(payload, queue, task)
+    except PayloadMissingError as exc:
+        ended = deferred.has_ended()
+        metric = metrics.DUPLICATES_IGNORED if ended else metrics.PAYLOADS_MISSING
+        claimcheck.recorder.record(metric, queue=queue, task=task)
+        if ended:
+            raise PayloadReleasedError(f"task has ended already, and is not run again: {exc}") from exc
+        raise
+
+
+def _unreadable(error: PipelineError, data: bytes) -> deferred.Unreadable:
+    def read() -> tuple[Sequence[Any], Mapping[str, Any]]:
+        raise error
+
+    return deferred.Unreadable(deferred.body(Deferred(read, (decode, (data,))), {}))

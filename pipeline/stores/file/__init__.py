@@ -1,0 +1,1 @@
+"""Payloads and records as files below one directory."""

@@ -1,0 +1,100 @@
+"""One boto3 client per process: made when it is first needed, and never carried over a fork."""
+
+import os
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from boto3.session import Session
+from botocore.config import Config
+
+from pipeline.aws.session import botocore_session
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+CONNECT_TIMEOUT_SECONDS = 5.0
+"""A healthy endpoint answers a SYN in milliseconds; five seconds allow for one or two that got lost."""
+
+ATTEMPTS_COUNT = 3
+"""How often botocore sends a request before it gives up: enough for a connection that had idled out
+and one 503. Longer outages belong to the caller, who knows how long a task may wait."""
+
+POOL_CONNECTIONS_COUNT = 64
+"""Connections kept open: eight threads of a worker, with eight transfers each. They are opened on demand,
+so a prefork child keeps one to eight; a 65th works too, and is not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientPerProcess:
+    """Hands out this process's client. Safe to share between threads, to inherit by fork, and to pickle.
+
+    Making a client costs 40-100 ms, so there is one; and sockets may not be shared over a fork, so the
+    process id chooses it. Locks are kept by process id too: a child never waits for one that a thread of
+    its parent held when it forked.
+    """
+
+    region: str | None
+    timeout_seconds: float
+    _clients: "dict[int, S3Client]" = field(default_factory=dict, init=False, repr=False, compare=False)
+    _locks: dict[int, Lock] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.region, self.timeout_seconds)
+
+    def get(self) -> "S3Client":
+        """Return this process's client, making it if need be.
+
+        Raises:
+            ValueError: botocore's configuration cannot be used, an endpoint URL without scheme for example.
+        """
+        process = os.getpid()
+        client = self._clients.get(process)
+        if client is None:
+            with self._locks.setdefault(process, Lock()):
+                client = self._clients.get(process) or self._make()
+                self._clients[process] = client
+        return client
+
+    def close(self) -> None:
+        """Close this process's connections; the next call makes new ones. Safe to call twice."""
+        client = self._clients.pop(os.getpid(), None)
+        if client is not None:
+            client.close()
+
+    def renew(self) -> None:
+        """Let the next call make a new client, which finds its credentials anew: files, roles, metadata.
+
+        Requests under way go on with the old one; its connections are closed when nobody holds it any more.
+        """
+        self._clients.pop(os.getpid(), None)
+
+    def region_name(self) -> str:
+        """Return the region that this process's client asks in, or say that there is none. Never fails."""
+        client = self._clients.get(os.getpid())
+        return client.meta.region_name if client else str(self.region)
+
+    def _make(self) -> "S3Client":
+        # A session of our own: boto3's default one is shared with the application, and not thread-safe.
+        session = Session(region_name=self.region, botocore_session=botocore_session())
+        client: S3Client = session.client("s3", config=self._config())
+        client.meta.events.register_last("before-call.s3", _send_at_once)
+        return client
+
+    def _config(self) -> Config:
+        return Config(
+            connect_timeout=min(CONNECT_TIMEOUT_SECONDS, self.timeout_seconds),
+            read_timeout=self.timeout_seconds,
+            max_pool_connections=POOL_CONNECTIONS_COUNT,
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS_COUNT},
+            # The claim's digest covers more than S3's CRC does, and ranges carry no CRC at all.
+            response_checksum_validation="when_required",
+        )
+
+
+def _send_at_once(params: dict[str, Any], **_: object) -> None:
+    """Take back ``Expect: 100-continue``, which costs a round trip and only helps those who are refused.
+
+    Source: botocore 1.44.5, ``handlers.py``, ``add_expect_header``.
+    """
+    params["headers"].pop("Expect", None)

@@ -1,0 +1,109 @@
+"""Turns botocore's errors into ours, each a sentence; what they mean is in ``s3_meanings.py``."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import InvalidURL
+
+from botocore import exceptions as boto
+from urllib3.exceptions import HTTPError
+
+from pipeline.errors import PipelineError, StoreDeniedError
+from pipeline.stores.s3.meanings import CLASSES, CODES, REQUEST, Meaning
+
+VENDOR_ERRORS = (boto.ClientError, boto.BotoCoreError, HTTPError)
+"""All that boto3 raises; botocore lets some errors of urllib3's through while a body is being read."""
+
+KEY_TAKEN_CODES = frozenset({"PreconditionFailed", "412", "NoSuchUpload"})
+"""What a conditional write answers when the key, or the upload that was to become it, is no longer free.
+
+``NoSuchUpload`` is the second answer to a CompleteMultipartUpload whose first answer was lost.
+"""
+
+_CAUSE_LENGTH = 300
+
+
+@contextmanager
+def translated(
+    place: str, client_region: Callable[[], str], renew: Callable[[], None] = lambda: None
+) -> Iterator[None]:
+    """Turn every error of the vendor's into one of ours, in any process.
+
+    Args:
+        place: where it happened, such as ``bucket=…, key=…``.
+        client_region: asked only once something has failed; must not fail itself.
+        renew: called if credentials were not accepted; must not fail itself.
+
+    Raises:
+        PayloadMissingError, PayloadCorruptError, StoreDeniedError, StoreUnavailableError: as the table says.
+    """
+    try:
+        yield
+    except VENDOR_ERRORS as exc:
+        error = explain(exc, place, client_region())
+        if meaning_of(exc).renews:
+            renew()
+        raise error from exc
+
+
+def explain(exc: Exception, place: str, client_region: str) -> PipelineError:
+    """Return our error for one of the vendor's: fact, place, cause, remedy. Never fails."""
+    meaning = meaning_of(exc)
+    remedy = meaning.remedy.format(client_region=client_region, bucket_region=_bucket_region(exc))
+    return meaning.error(f"{meaning.fact} [{place}]: {_cause(exc)}; {remedy}")
+
+
+def meaning_of(exc: Exception) -> Meaning:
+    """Look an error up: by S3's code if it carries one that we know, else by its class."""
+    if _is_unsendable(exc):
+        return REQUEST
+    known = CODES.get(code_of(exc))
+    return known or next(CLASSES[kind] for kind in type(exc).__mro__ if kind in CLASSES)
+
+
+def _is_unsendable(exc: Exception) -> bool:
+    """Say whether Python's HTTP client rejected a header or the URL; botocore hides that in another error.
+
+    Source: botocore 1.44, ``httpsession.py`` (``URLLib3Session.send``); Python 3.11, ``http/client.py``.
+    """
+    hidden = getattr(exc, "kwargs", {}).get("error") if isinstance(exc, boto.HTTPClientError) else None
+    is_header = isinstance(hidden, ValueError) and str(hidden).startswith("Invalid header")
+    return is_header or isinstance(hidden, UnicodeError | InvalidURL)
+
+
+def is_denial(code: str) -> bool:
+    """Say whether one of S3's codes means that trying again will not help."""
+    meaning = CODES.get(code)
+    return meaning is not None and meaning.error is StoreDeniedError
+
+
+def code_of(exc: Exception) -> str:
+    """Return S3's error code, or an empty string where there is none."""
+    return str(answer_of(exc, "Error").get("Code", ""))
+
+
+def _cause(exc: Exception) -> str:
+    if not isinstance(exc, boto.ClientError):
+        return f"{type(exc).__name__}: {_text(exc)}"
+    status = answer_of(exc, "ResponseMetadata").get("HTTPStatusCode", "no status")
+    message = answer_of(exc, "Error").get("Message", "")
+    return f"S3 answered {code_of(exc) or 'no code'} ({status}) {_text(message)}".rstrip(" .")
+
+
+def _bucket_region(exc: Exception) -> str:
+    headers = answer_of(exc, "ResponseMetadata").get("HTTPHeaders")
+    named = headers.get("x-amz-bucket-region") if isinstance(headers, dict) else None
+    return _text(named or answer_of(exc, "Error").get("Region") or "another one")
+
+
+def answer_of(exc: Exception, part: str) -> dict[str, object]:
+    """Return a part of S3's answer, whatever shape a proxy in between has given it."""
+    response = getattr(exc, "response", None)
+    found = response.get(part) if isinstance(response, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _text(value: object) -> str:
+    try:
+        return " ".join(str(value).split())[:_CAUSE_LENGTH]
+    except Exception:  # noqa: BLE001 - a diagnostic must never mask the error that it describes
+        return "(no description)"

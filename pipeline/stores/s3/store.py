@@ -1,0 +1,240 @@
+"""Payloads in S3: one request for a small one, parts in parallel for a large one, nothing overwritten.
+
+How objects are read is in ``s3_reading.py``, what S3's errors mean in ``s3_meanings.py``, and how a process
+gets its client in ``s3_client.py``. Endpoint, credentials and region come from boto3's own chain:
+``AWS_ENDPOINT_URL``, profiles, roles.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+from botocore.exceptions import ClientError
+
+from pipeline.aws.limits import S3_DELETE_COUNT
+from pipeline.errors import PayloadMissingError, StoreDeniedError, StoreError, StoreUnavailableError
+from pipeline.stores.protocol import StoredObject
+from pipeline.stores.s3.client import ClientPerProcess
+from pipeline.stores.s3.errors import KEY_TAKEN_CODES, VENDOR_ERRORS, code_of, is_denial, translated
+from pipeline.stores.s3.reading import PART_BYTES, in_parallel, read_object
+from pipeline.stores.s3.records import S3Records
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+TIMEOUT_SECONDS = 10.0
+"""How long a connection may stay silent. S3 answers within tens of milliseconds, and botocore's three
+attempts of ten seconds fit the 30 that a task waits for its store (``Options.store_retry_seconds``)."""
+
+ENCRYPTIONS = (None, "AES256", "aws:kms", "aws:kms:dsse")
+"""How S3 can be asked to encrypt an object. Source: S3 API Reference, PutObject."""
+
+SINGLE_PUT_LIMIT_BYTES = 16 * 1024**2
+"""A larger payload goes in parts. Below that the two requests around the parts cost more than parts gain."""
+
+
+@dataclass(frozen=True, slots=True)
+class S3Store:
+    """A store in one bucket. Safe to share between threads, to use after a fork, and to pickle.
+
+    Args:
+        bucket: name of the bucket, which must exist.
+        prefix: where our keys begin; slashes at its ends are dropped.
+        server_side_encryption: ``AES256``, ``aws:kms`` or ``aws:kms:dsse``; None leaves it to the bucket.
+        kms_key_id: key for ``aws:kms``; None means the account's default one.
+        timeout_seconds: how long a connection may stay silent.
+        region: None leaves it to boto3.
+
+    Raises:
+        ValueError: an argument cannot work, or contradicts another.
+    """
+
+    bucket: str
+    prefix: str = ""
+    server_side_encryption: str | None = field(default=None, kw_only=True)
+    kms_key_id: str | None = field(default=None, kw_only=True)
+    timeout_seconds: float = field(default=TIMEOUT_SECONDS, kw_only=True)
+    region: str | None = field(default=None, kw_only=True)
+    _clients: ClientPerProcess = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.bucket:
+            raise ValueError("bucket is empty: name the bucket that holds the payloads")
+        if self.timeout_seconds <= 0:
+            raise ValueError(f"timeout_seconds={self.timeout_seconds}: expected more than 0")
+        if self.server_side_encryption not in ENCRYPTIONS:
+            expected = ", ".join(map(repr, ENCRYPTIONS))
+            raise ValueError(f"server_side_encryption={self.server_side_encryption!r}: expected {expected}")
+        if self.kms_key_id and not (self.server_side_encryption or "").startswith("aws:kms"):
+            raise ValueError(
+                "kms_key_id is set and has no effect: set server_side_encryption='aws:kms' as well"
+            )
+        object.__setattr__(self, "prefix", self.prefix.strip("/"))
+        object.__setattr__(self, "_clients", ClientPerProcess(self.region, self.timeout_seconds))
+
+    def put(self, key: str, payload: bytes, metadata: Mapping[str, str]) -> None:
+        """Store a payload under a new key. Safe to call twice with the same payload.
+
+        Args:
+            key: full key, prefix included.
+            payload: its bytes.
+            metadata: user metadata; ``digest``, if absent, becomes the payload's BLAKE3.
+
+        Raises:
+            StoreDeniedError: S3 refuses us, or the key holds something else.
+            StoreUnavailableError: S3 does not answer, or asks us to come back.
+        """
+        digest = metadata.get("digest") or f"blake3:{blake3(payload).hexdigest()}"
+        arguments = {"Metadata": {**metadata, "digest": digest}, **self._encryption()}
+        send = self._put_whole if len(payload) <= SINGLE_PUT_LIMIT_BYTES else self._put_parts
+        with self._translated(f"key={key}"):
+            try:
+                send(key, payload, arguments)
+            except ClientError as exc:
+                if code_of(exc) not in KEY_TAKEN_CODES:
+                    raise
+                self._accept_if_ours(key, len(payload), digest)
+
+    def _put_whole(self, key: str, payload: bytes, arguments: dict[str, Any]) -> None:
+        client = self._clients.get()
+        client.put_object(Bucket=self.bucket, Key=key, Body=payload, IfNoneMatch="*", **arguments)
+
+    def _put_parts(self, key: str, payload: bytes, arguments: dict[str, Any]) -> None:
+        """Send parts in parallel, here because s3transfer refuses ``IfNoneMatch``.
+
+        Source: s3transfer 0.19.3, ``manager.py``, ``ALLOWED_UPLOAD_ARGS``.
+        """
+        client = self._clients.get()
+        place: dict[str, Any] = {"Bucket": self.bucket, "Key": key}
+        # Parts carry a CRC32 unless boto3's configuration says otherwise, and S3 must know at the start.
+        if client.meta.config.request_checksum_calculation == "when_supported":  # type: ignore[attr-defined]
+            arguments = {**arguments, "ChecksumAlgorithm": "CRC32"}
+        upload = client.create_multipart_upload(**place, **arguments)["UploadId"]
+        try:
+            send = partial(self._put_part, key, payload, upload)
+            parts = in_parallel(send, range(0, len(payload), PART_BYTES))
+            client.complete_multipart_upload(
+                **place, UploadId=upload, MultipartUpload={"Parts": parts}, IfNoneMatch="*"
+            )
+        except BaseException:
+            # What is left of an upload costs money, and no listing shows it.
+            with suppress(*VENDOR_ERRORS):
+                client.abort_multipart_upload(**place, UploadId=upload)
+            raise
+
+    def _put_part(self, key: str, payload: bytes, upload: str, start: int) -> "CompletedPartTypeDef":
+        number = start // PART_BYTES + 1
+        part = self._clients.get().upload_part(
+            Bucket=self.bucket,
+            Key=key,
+            UploadId=upload,
+            PartNumber=number,
+            # A copy of this part alone: botocore takes bytes and files, and no memoryview.
+            Body=payload[start : start + PART_BYTES],
+        )
+        completed: CompletedPartTypeDef = {"PartNumber": number, "ETag": part["ETag"]}
+        if checksum := part.get("ChecksumCRC32"):
+            completed["ChecksumCRC32"] = checksum
+        return completed
+
+    def _accept_if_ours(self, key: str, size_bytes: int, digest: str) -> None:
+        """Accept a taken key if our own first attempt has written it.
+
+        When an answer is lost after S3 has acted, botocore repeats the request, and S3 answers
+        that the key is taken.
+        """
+        try:
+            with self._translated(f"key={key}"):
+                head = self._clients.get().head_object(Bucket=self.bucket, Key=key)
+        except PayloadMissingError as exc:
+            raise StoreUnavailableError(
+                f"payload not stored [{self._place(f'key={key}')}]: its key was taken and is free "
+                "again, or its upload was aborted; try again"
+            ) from exc
+        if (head["ContentLength"], head["Metadata"].get("digest")) != (size_bytes, digest):
+            raise StoreDeniedError(
+                f"store refuses to overwrite [{self._place(f'key={key}')}]: the key holds another "
+                f"object, of {head['ContentLength']} bytes, and ours has {size_bytes}; somebody else writes "
+                "under this prefix"
+            )
+
+    def get(self, key: str, size_bytes: int) -> bytes:
+        """Return an object's bytes, exactly ``size_bytes`` of them. Memory: the payload once.
+
+        Raises:
+            PayloadMissingError: there is no such object.
+            PayloadCorruptError: it has another size, or changed while it was read.
+            StoreDeniedError: S3 refuses us.
+            StoreUnavailableError: S3 does not answer, or broke off too often.
+        """
+        with self._translated(f"key={key}"):
+            return read_object(self._clients.get(), self.bucket, key, size_bytes)
+
+    def delete(self, keys: Sequence[str]) -> Mapping[str, StoreError]:
+        """Delete objects, a thousand in a request, and return the keys that S3 has left, each with why.
+
+        Safe to call twice: a key that is gone counts as deleted.
+
+        Raises:
+            StoreDeniedError: S3 refuses a whole request; keys of those before it may be gone.
+            StoreUnavailableError: S3 does not answer; some of the keys may be gone.
+        """
+        left: dict[str, StoreError] = {}
+        for start in range(0, len(keys), S3_DELETE_COUNT):
+            left |= self._delete_batch(keys[start : start + S3_DELETE_COUNT])
+        return left
+
+    def _delete_batch(self, keys: Sequence[str]) -> dict[str, StoreError]:
+        with self._translated(f"keys={keys[0]} and {len(keys) - 1} more"):
+            answer = self._clients.get().delete_objects(
+                Bucket=self.bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
+            )
+        codes = {error["Key"]: error.get("Code", "") for error in answer.get("Errors", ())}
+        why = {code: self._left(code, count) for code, count in Counter(codes.values()).items()}
+        return {key: why[code] for key, code in codes.items()}
+
+    def _left(self, code: str, count: int) -> StoreError:
+        """S3 says so with status 200, key by key: missing permission, bucket policy, object lock."""
+        what = f"not deleted [{self._place(f'keys={count}')}]: S3 answered {code}"
+        if is_denial(code):
+            return StoreDeniedError(f"{what}; allow s3:DeleteObject")
+        return StoreUnavailableError(what)
+
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Yield the objects below our prefix whose key goes on with ``prefix``; a request for each thousand.
+
+        Raises:
+            StoreDeniedError: S3 refuses us.
+            StoreUnavailableError: S3 does not answer.
+        """
+        full = f"{self.prefix}/{prefix}" if self.prefix else prefix
+        with self._translated(f"prefix={full}"):
+            pages = (
+                self._clients.get().get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=full)
+            )
+            for found in pages.search("Contents[]"):
+                if found:
+                    yield StoredObject(found["Key"], found["Size"], found["LastModified"].astimezone(UTC))
+
+    def records(self) -> S3Records:
+        """Return what ``@idempotent`` writes down here. Does no I/O."""
+        return S3Records(self.bucket, self._clients.get, self._encryption(), self._translated)
+
+    def close(self) -> None:
+        """Close this process's connections; the next call makes new ones. Safe to call twice."""
+        self._clients.close()
+
+    def _encryption(self) -> dict[str, str]:
+        chosen = {"ServerSideEncryption": self.server_side_encryption, "SSEKMSKeyId": self.kms_key_id}
+        return {name: value for name, value in chosen.items() if value}
+
+    def _translated(self, what: str) -> AbstractContextManager[None]:
+        return translated(self._place(what), self._clients.region_name, self._clients.renew)
+
+    def _place(self, what: str) -> str:
+        return f"bucket={self.bucket}, {what}"

@@ -1,0 +1,1 @@
+"""What can be followed: log lines with their fields, and spans."""

@@ -1,0 +1,88 @@
+"""Remote control: commands go to all workers, and replies to the queue of whoever asked.
+
+A command is published to a fanout exchange, so every worker's mailbox gets it. Its reply goes to an exchange
+whose bindings are known to the asker's process alone; here the queue's name is made from the routing key.
+Commands and replies are JSON and never see the claim check: Celery would write them as it writes tasks.
+Source: kombu 5.7.0, ``pidbox.py``; celery 5.7.0, ``app/control.py`` (``Control.__init__``).
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any, Self
+
+from kombu import pidbox
+
+from pipeline.claimcheck.publication import id_text
+
+SERIALIZER = "json"
+
+_IDS = ("task_id", "ids")
+"""Arguments of commands that name tasks. Source: celery 5.7.0, ``worker/control.py``."""
+
+_REPLY_EXCHANGE = re.compile(r"reply\..+\.pidbox\Z")
+_REPLY_QUEUE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.reply\..+\.pidbox\Z")
+
+
+def is_reply_exchange(exchange: str) -> bool:
+    """Say whether replies are published to an exchange."""
+    return bool(_REPLY_EXCHANGE.match(exchange))
+
+
+def is_reply_queue(queue: str) -> bool:
+    """Say whether a queue, by Kombu's name, is where somebody waits for replies."""
+    return bool(_REPLY_QUEUE.match(queue))
+
+
+def is_mailbox(queue: str) -> bool:
+    """Say whether a queue, by Kombu's name, is where a worker gets commands."""
+    return queue.endswith(".pidbox") and not is_reply_queue(queue)
+
+
+def reply_queues(exchange: str, routing_key: str) -> set[str]:
+    """Return Kombu's name of the queue that a reply goes to; none if whoever asked is not known by a UUID."""
+    queue = f"{routing_key}.{exchange}"
+    return {queue} if is_reply_queue(queue) else set()
+
+
+def reply_exchange(queue: str) -> str:
+    """Return the exchange that the replies of a queue come through."""
+    return queue.partition(".")[2]
+
+
+class Mailbox(pidbox.Mailbox):
+    """Kombu's mailbox, whose messages are JSON, with one reply queue for each connection.
+
+    Kombu names that queue after the mailbox's place in memory, which comes again; SQS refuses for 60 seconds
+    to make a queue whose name was just deleted. Source: SQS API Reference, CreateQueue.
+    """
+
+    _reply_id: str | None = None
+
+    def __init__(
+        self, *args: Any, accept: Sequence[str] | None = None, serializer: str | None = None, **options: Any
+    ) -> None:
+        del serializer  # the app's for tasks
+        accepted = [*(accept or ()), SERIALIZER]
+        super().__init__(*args, **{**options, "accept": accepted, "serializer": SERIALIZER})
+
+    def __call__(self, connection: Any) -> Self:
+        """Return this mailbox for one connection."""
+        bound: Self = super().__call__(connection)
+        bound._reply_id = getattr(connection.transport, "reply_id", None)
+        return bound
+
+    def _broadcast(
+        self, command: str, arguments: dict[str, Any] | None = None, *args: Any, **options: Any
+    ) -> Any:
+        """Send a command, and name tasks in it by texts, as their messages do."""
+        named = {name: _texts(arguments[name]) for name in _IDS if arguments and arguments.get(name)}
+        return super()._broadcast(command, {**(arguments or {}), **named}, *args, **options)
+
+    @property
+    def oid(self) -> str:
+        """What the reply queue is named after."""
+        return self._reply_id or str(super().oid)
+
+
+def _texts(ids: object) -> object:
+    return [id_text(each) for each in ids] if isinstance(ids, list | tuple | set) else id_text(ids)

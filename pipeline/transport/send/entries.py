@@ -1,0 +1,125 @@
+"""One message of a batch, and what SQS answers about it: confirmed, refused, refused for now, or nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from http import HTTPStatus
+from time import monotonic
+from typing import Any, NamedTuple
+
+from botocore.exceptions import ParamValidationError
+
+from pipeline.aws.limits import SQS_FIFO_SUFFIX
+from pipeline.claimcheck.message_size import attributes_bytes
+from pipeline.claimcheck.publication import Publication
+from pipeline.transport.answers import refused
+from pipeline.transport.sqs_errors import FAILURES, TOO_LONG, code, meaning_of, meaning_of_code
+
+
+@dataclass(eq=False)
+class Parcel:
+    """The messages of one publication: more than one if its exchange leads to several queues."""
+
+    publication: Publication
+    keep: "Callable[[Entry], None]"
+    """What takes each of them."""
+    entries: list["Entry"] = field(default_factory=list)
+
+    def add(self, client: Any, options: dict[str, Any]) -> None:
+        """Add what SendMessage would be called with, and the boto3 client that it would be called on."""
+        entry = Entry(self, client, options)
+        self.entries.append(entry)
+        self.keep(entry)
+
+
+@dataclass(eq=False)
+class Entry:
+    """One message of a batch."""
+
+    parcel: Parcel
+    client: Any
+    options: dict[str, Any]
+    code: str = ""
+    """Why it has failed, as far as it has."""
+    is_certain: bool = True
+    """Whether no attempt so far can have put it on the queue without our knowledge."""
+    since: float = field(default_factory=monotonic)
+    """When it was collected."""
+
+    @property
+    def url(self) -> str:
+        """The queue's URL."""
+        return str(self.options["QueueUrl"])
+
+    @cached_property
+    def size_bytes(self) -> int:
+        """Size as SQS counts it."""
+        return len(self.options["MessageBody"].encode()) + attributes_bytes(
+            self.options.get("MessageAttributes")
+        )
+
+    @property
+    def sequence(self) -> tuple[str, str] | None:
+        """What it must not be overtaken in: the message group of a FIFO queue."""
+        return (self.url, self.options["MessageGroupId"]) if self.url.endswith(SQS_FIFO_SUFFIX) else None
+
+    def fails(self, why: str, *, is_certain: bool) -> None:
+        """Note that an attempt has failed."""
+        self.code, self.is_certain = why, self.is_certain and is_certain
+
+
+class Failure(NamedTuple):
+    """What is known of an entry that SQS has not confirmed."""
+
+    code: str
+    """SQS's, or the name of the error if there was no answer."""
+    is_certain: bool
+    """Whether it is certain that this attempt did not put it on the queue."""
+    is_passing: bool
+    """Whether the next attempt may succeed."""
+
+
+def send(entries: list[Entry]) -> dict[Entry, Failure]:
+    """Send entries of one queue in one call, and return those that are not confirmed."""
+    client, url = entries[0].client, entries[0].url
+    try:
+        if len(entries) == 1:
+            client.send_message(**entries[0].options)
+            return {}
+        answer = client.send_message_batch(QueueUrl=url, Entries=_numbered(entries))
+    except FAILURES as exc:
+        return dict.fromkeys(entries, Failure(code(exc), refused(exc), meaning_of(exc).is_transient))
+    return _unconfirmed(entries, answer)
+
+
+def _numbered(entries: list[Entry]) -> list[dict[str, Any]]:
+    """Return entries as SQS wants them; an entry's id is its place."""
+    options = [{**entry.options, "Id": str(place)} for place, entry in enumerate(entries)]
+    return [{name: value for name, value in each.items() if name != "QueueUrl"} for each in options]
+
+
+def _unconfirmed(entries: list[Entry], answer: dict[str, Any]) -> dict[Entry, Failure]:
+    confirmed = {each["Id"] for each in answer.get("Successful", ())}
+    refusals = {each["Id"]: each for each in answer.get("Failed", ())}
+    # If botocore had to ask twice, the first time may have sent what is refused now.
+    is_first = not answer.get("ResponseMetadata", {}).get("RetryAttempts", 0)
+    return {
+        entry: _failure(refusals.get(str(place)), is_first=is_first)
+        for place, entry in enumerate(entries)
+        if str(place) not in confirmed
+    }
+
+
+def _failure(refusal: dict[str, Any] | None, *, is_first: bool) -> Failure:
+    """Judge one entry of an answer. Of one that the answer does not name nothing is known."""
+    if refusal is None:
+        return Failure("no answer", is_certain=False, is_passing=True)
+    why = str(refusal.get("Code", "an error"))
+    is_ours = bool(refusal.get("SenderFault"))
+    meaning = meaning_of_code(why, HTTPStatus.BAD_REQUEST if is_ours else HTTPStatus.INTERNAL_SERVER_ERROR)
+    return Failure(why, is_first and meaning.is_certain, meaning.is_transient)
+
+
+def is_for_one(why: str) -> bool:
+    """Say whether fewer entries may be taken: one is invalid, or the broker takes less than we know."""
+    return meaning_of_code(why) is TOO_LONG or why == ParamValidationError.__name__
