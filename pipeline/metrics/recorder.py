@@ -44,7 +44,7 @@ class Series:
     task: str
     """Empty where unknown."""
     values: Mapping[float, int]
-    """Value -> how often; at most :data:`VALUES_PER_SERIES`. The last one of a level comes last."""
+    """Value -> how often; at most ``VALUES_PER_SERIES``. The last one of a level comes last."""
 
     @property
     def total(self) -> float:
