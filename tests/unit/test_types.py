@@ -3,7 +3,7 @@
 import enum
 from collections import OrderedDict, defaultdict, deque, namedtuple
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from http import HTTPStatus
 from pathlib import Path
@@ -69,6 +69,17 @@ class Loner(str):
     __hash__ = object.__hash__
 
 
+class Oslo(tzinfo):
+    def utcoffset(self, when):
+        return timedelta(hours=1)
+
+    def dst(self, when):
+        return timedelta(0)
+
+    def tzname(self, when):
+        return "CET"
+
+
 class OrderlySet(set):
     pass
 
@@ -83,7 +94,7 @@ NAMES = {
     for each in (
         *(OrderedDict, defaultdict, deque, date, datetime, time, timedelta, timezone, Decimal, HTTPStatus),
         *(Path, UUID, ZoneInfo, Point, Money, Currency, Shade, Colour, Mood, Text, Number, Ratio, Loner),
-        *(OrderlySet, Described, Order, Item, Invoice),
+        *(Oslo, OrderlySet, Described, Order, Item, Invoice),
     )
 } | {"UTC": UTC, "np": np, "pd": pd}
 
@@ -122,7 +133,9 @@ def kinds(value):
         return type(value), {child: kinds(child) for child in value}
     if isinstance(value, Money):
         return Money, kinds(value.cents)
-    return type(value), getattr(value, "fold", 0), str(value) if isinstance(value, float) else ""
+    if isinstance(value, (datetime, time)):
+        return type(value), value.fold, value.utcoffset()
+    return type(value), str(value) if isinstance(value, float) else ""
 
 
 WRAPS = {

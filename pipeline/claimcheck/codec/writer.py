@@ -175,7 +175,8 @@ class Writer:
         folded = isinstance(value, (datetime, time)) and value.fold
         if folded:
             written = _ours("fold", written)
-        if folded or (type(value) not in _EXACT and isinstance(value, _KOMBU)):
+        is_foreign = type(value) not in _EXACT and isinstance(value, _KOMBU)
+        if folded or is_foreign or _has_short_offset(value):
             self._check(value, written, _is_same)
         return written
 
@@ -232,12 +233,27 @@ def _map(keys: list[Any], children: list[Any]) -> Any:
     return _ours("map", [each for pair in zip(keys, children, strict=True) for each in pair])
 
 
-def _is_same(back: Any, value: Any) -> bool:
-    """Say whether two values are equal, or the same instant.
+def _has_short_offset(value: Any) -> bool:
+    """Say whether a value's offset from UTC is less than a second: ``fromisoformat`` reads that as UTC.
 
-    Where a clock is put back, a datetime equals none of another zone, though it is the same: PEP 495.
+    Source: CPython 3.11, ``_datetimemodule.c``, ``tzinfo_from_isoformat_results``.
     """
-    return bool(back == value or (isinstance(value, date) and not back - value))
+    offset = _offset(value)
+    return bool(offset) and abs(offset) < timedelta(seconds=1)
+
+
+def _offset(value: Any) -> Any:
+    return value.utcoffset() if isinstance(value, (datetime, time)) else None
+
+
+def _is_same(back: Any, value: Any) -> bool:
+    """Say whether two values are equal, or the same instant, with the same offset from UTC.
+
+    Where a clock is put back, a datetime equals none of another zone, though it is the same: PEP 495. Times
+    are compared without the microseconds of their offsets.
+    """
+    is_equal = back == value or (isinstance(value, date) and not back - value)
+    return bool(is_equal) and _offset(back) == _offset(value)
 
 
 def _is_same_key(back: Any, value: Any) -> bool:
