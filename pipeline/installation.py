@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Mapping
 from functools import cache, partial
 from inspect import signature
+from types import NoneType
 from typing import Any, Unpack, cast
 
+from celery import Celery
 from celery.signals import after_setup_logger
 from celery.utils.imports import symbol_by_name
 from kombu.connection import resolve_aliases
@@ -22,7 +24,7 @@ from pipeline.options import Options, OptionValues, did_you_mean
 from pipeline.publisher.amqp import PublisherMixin
 from pipeline.publisher.control import ControlMixin
 from pipeline.serializer import serializer
-from pipeline.stores import store_from_url
+from pipeline.stores import check_prefix, store_from_url
 from pipeline.stores.protocol import Store
 from pipeline.transport.fanout.channel import EVENT_EXCHANGE
 from pipeline.transport.transport_options import check_transport_options
@@ -33,6 +35,11 @@ from pipeline.worker.steps import ClaimCheckStep
 PLAIN_SERIALIZERS = frozenset({"msgpack", "yaml"})
 """Serializers of Kombu that know no type but the plain ones, and have no hook for others."""
 SQS_TRANSPORT = "pipeline.transport:Transport"
+
+_STORE = (
+    "a URL such as s3://bucket/prefix or file:///directory, or an object with the verbs of "
+    "pipeline.stores.Store"
+)
 
 
 def install(
@@ -62,9 +69,13 @@ def install(
         The claim check, for tools and tests.
 
     Raises:
-        ValueError: something is set so that it cannot work, or so that messages could be lost.
+        ValueError: an argument has a wrong type, or something is set so that it cannot work, or so that
+            messages could be lost.
     """
     chosen = _options(options)
+    _check_kind("app", app, Celery, "the Celery app")
+    _check_kind("metrics", metrics, (MetricSink, NoneType), "a sink such as CloudWatchSink(), or None")
+    _check_kind("kms_key_id", kms_key_id, (str, NoneType), "the id or ARN of a key, or None")
     if serializer.is_installed():
         raise ValueError("claimcheck is installed in this process already: call pipeline.install once")
     transport = time_chain.scheme_of(app)
@@ -76,12 +87,14 @@ def install(
         "server_side_encryption": server_side_encryption,
         "kms_key_id": kms_key_id,
     }
+    opened = _opened(store, encryption)
+    check_prefix(opened.prefix)
     claimcheck = ClaimCheck(
-        store=_opened(store, encryption),
+        store=opened,
         codec=Codec(serializer.KOMBU_TYPES, chosen.codec),
         options=chosen,
         wire=_wire(app, transport, chosen),
-        recorder=Recorder(metrics or _default_sink(store)),
+        recorder=Recorder(_default_sink(store) if metrics is None else metrics),
         longest_wait_seconds=time_chain.longest_wait_seconds(app, chosen, transport),
     )
     undo.begin()
@@ -102,20 +115,25 @@ def uninstall() -> None:
     undo.end()
 
 
-def _opened(store: object, encryption: Mapping[str, str | None]) -> Store:
+def _check_kind(name: str, value: object, kind: Any, expected: str) -> None:
+    """Check the type of an argument: a class where an object is expected has the same methods."""
+    if isinstance(value, type):
+        raise ValueError(f"{name} is the class {value.__name__}: expected {expected}")  # noqa: TRY004
+    if not isinstance(value, kind):
+        found = type(value).__name__
+        raise ValueError(f"{name} is of type {found}: expected {expected}")  # noqa: TRY004 - as everywhere
+
+
+def _opened(store: Any, encryption: Mapping[str, str | None]) -> Store:
     if isinstance(store, str):
         return store_from_url(store, **encryption)
-    if not isinstance(store, Store):
-        raise ValueError(  # noqa: TRY004 - a wrong configuration, as everywhere
-            f"store is a {type(store).__name__}: expected a URL such as s3://bucket/prefix or "
-            "file:///directory, or an object with the verbs of pipeline.stores.protocol.Store"
-        )
+    _check_kind("store", store, Store, _STORE)
     unused = [name for name, value in encryption.items() if value is not None]
     if unused:
         raise ValueError(
             f"{unused[0]} has no effect on a store object: give it to pipeline.stores.s3.store.S3Store"
         )
-    return store
+    return cast("Store", store)
 
 
 def _options(given: OptionValues) -> Options:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from weakref import WeakSet
 
 from pipeline.metrics.table import DATA_DROPPED, Metric, Unit
@@ -57,6 +57,7 @@ class Series:
         return list(self.values)[-1]
 
 
+@runtime_checkable
 class MetricSink(Protocol):
     """Where numbers go. Called from one thread per process, and after a fork in the child's own."""
 

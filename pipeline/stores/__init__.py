@@ -30,6 +30,9 @@ _PREFIX = re.compile(r"[\w!.*'()=-]+(?:/[\w!.*'()=-]+)*\Z", re.ASCII)
 _PREFIX_LIMIT_BYTES = S3_KEY_LIMIT_BYTES // 2
 """Longest prefix; the rest is for our part of a key."""
 
+RESERVED = frozenset({"results", "once", "revoked"})
+"""Names below the prefix that are not those of a task's payloads: of results, and of two kinds of records."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z", re.ASCII)
 
 _memories: dict[str, MemoryStore] = {}
@@ -53,6 +56,23 @@ def store_from_url(url: str, **options: Any) -> Store:
             f"store URL: unknown scheme {parts.scheme!r}; expected s3://bucket/prefix, file:///directory or memory://name"
         )
     return make(parts, {name: value for name, value in options.items() if value is not None})
+
+
+def check_prefix(prefix: str) -> None:
+    """Check that a store does not share its keys with one beside it.
+
+    Results of a store with the prefix ``x`` have the keys of payloads of a store with ``x/results``: each
+    would sweep what belongs to the other.
+
+    Raises:
+        ValueError: the last name of the prefix is reserved.
+    """
+    name = prefix.rpartition("/")[2]
+    if name in RESERVED:
+        raise ValueError(
+            f"store prefix or directory {prefix!r} ends with {name!r}, where a store one level above keeps "
+            f"objects of its own: choose another name than {', '.join(sorted(RESERVED))}"
+        )
 
 
 def _split(url: str) -> SplitResult:
@@ -104,6 +124,7 @@ def _file(parts: SplitResult, options: Mapping[str, Any]) -> Store:
     directory = unquote(parts.path)
     if parts.netloc or not directory.strip("/") or "\0" in directory:
         raise ValueError("store URL: expected file:///directory, an absolute path after three slashes")
+    check_prefix(directory.rstrip("/"))
     return FileStore(Path(directory))
 
 

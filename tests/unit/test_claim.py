@@ -5,9 +5,12 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+from pipeline import revocations
 from pipeline.claimcheck import claim
-from pipeline.claimcheck.claim import Claim, Inline, Message, check_key, new_key
+from pipeline.claimcheck.claim import Claim, Inline, Message, check_key, new_key, new_result_key
+from pipeline.claimcheck.signed_record import record_key
 from pipeline.errors import ClaimError
+from pipeline.stores import RESERVED
 
 KEY = b"k" * 32
 GOOD = {
@@ -170,3 +173,12 @@ def test_foreign_keys_are_refused(key):
     """A key that we could not have made is refused, and the refusal shows the grammar."""
     with pytest.raises(ClaimError, match=r"expected claims/v1/YYYY/MM/DD/<40 hex digits>"):
         check_key(key, "claims")
+
+
+def test_names_of_our_own_are_reserved(claimcheck):
+    """No store may have a prefix under which another one keeps results or records."""
+    revocations.revoke(claimcheck, ["id"])
+    [revoked] = claimcheck.store.list()
+    keys = (new_result_key("claims"), record_key("claims", "task", "call"), revoked.key)
+
+    assert {key.split("/")[1] for key in keys} == RESERVED

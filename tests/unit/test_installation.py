@@ -11,6 +11,7 @@ from celery.worker.consumer import consumer
 from kombu import Queue
 
 import pipeline
+from pipeline import metrics
 from pipeline.installation import uninstall
 from pipeline.metrics import NullSink
 from pipeline.serializer import serializer
@@ -119,8 +120,12 @@ def test_a_wrong_configuration_is_refused(app, conf, options, expected):
 @pytest.mark.parametrize(
     ("store", "options", "expected"),
     [
-        (None, {}, "store is a NoneType: expected a URL such as s3://"),
-        (Path("/tmp/claims"), {}, "store is a PosixPath: expected a URL such as s3://"),
+        ("s3://payloads/x/results", {}, "store prefix or directory 'x/results' ends with 'results', where a"),
+        ("s3://payloads/results/", {}, "'results' ends with 'results'"),
+        (MemoryStore("x/once"), {}, "'x/once' ends with 'once'"),
+        ("file:///var/claims/revoked/", {}, "'/var/claims/revoked' ends with 'revoked'"),
+        (None, {}, "store is of type NoneType: expected a URL such as s3://"),
+        (Path("/tmp/claims"), {}, "store is of type PosixPath: expected a URL such as s3://"),
         (MemoryStore("a"), {"server_side_encryption": "AES256"}, "server_side_encryption has no effect on a"),
         (MemoryStore("a"), {"kms_key_id": "k"}, "kms_key_id has no effect on a store object"),
         (
@@ -136,6 +141,45 @@ def test_a_store_that_cannot_work_is_an_error(app, store, options, expected):
         pipeline.install(app, store, **options)
 
     assert not serializer.is_installed()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"metrics": "x"}, "metrics is of type str: expected a sink such as CloudWatchSink"),
+        ({"metrics": NullSink}, "metrics is the class NullSink: expected a sink"),
+        ({"metrics": False}, "metrics is of type bool: expected a sink"),
+        ({"app": "shop"}, "app is of type str: expected the Celery app"),
+        ({"app": Celery}, "app is the class Celery: expected the Celery app"),
+        ({"store": MemoryStore}, "store is the class MemoryStore: expected a URL such as s3://"),
+        (
+            {"store": "s3://payloads", "server_side_encryption": "aws:kms", "kms_key_id": 5},
+            "kms_key_id is of type int: expected the id or ARN of a key",
+        ),
+        ({"store": "s3://payloads", "server_side_encryption": True}, "server_side_encryption=True: expected"),
+    ],
+)
+def test_an_argument_of_a_wrong_type_is_an_error(app, arguments, expected):
+    """What ``install`` is given is checked there, and not where it is first used."""
+    with pytest.raises(ValueError, match=expected):
+        pipeline.install(**{"app": app, "store": "memory://shop", **arguments})
+
+    assert not serializer.is_installed()
+
+
+def test_a_sink_may_be_empty(app):
+    """A sink that is false in a condition is a sink all the same."""
+
+    class ListSink(list):
+        def emit(self, batch):
+            self.extend(batch)
+
+    sink = ListSink()
+    pipeline.install(app, "memory://shop", metrics=sink)
+    serializer.installed().recorder.record(metrics.PAYLOADS_MISSING)
+    serializer.installed().recorder.close()
+
+    assert sink
 
 
 @pytest.mark.parametrize(("queue", "days"), [("a", 20), ("a.fifo", 24)])
