@@ -46,7 +46,7 @@ if "celery" in MODES:
     CeleryInstrumentor().instrument()
 
 _page = (ROOT / "docs/operate/tracing.md").read_text()
-[_recipe] = re.findall(r"<!-- logs -->\n```python\n(.*?)```", _page, re.DOTALL)
+[_recipe] = re.findall(r"```python\n(.*?)```", _page, re.DOTALL)
 exec(_recipe)  # our own page, so that what it says is what works
 
 from shop import app  # noqa: E402 - after the provider, as an application's own would be

@@ -1,10 +1,7 @@
-"""What the pages say is what the code does: examples run, tables are equal, links lead somewhere."""
+"""What the pages say is what the code does: tables are equal, links lead somewhere."""
 
-import ast
 import inspect
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,8 +18,6 @@ PAGES = [
     ROOT / "deploy" / "README.md",
 ]
 
-PYTHON_BLOCK = re.compile(r"^(<!-- runs -->\n)?```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-EXAMPLES = [code for _, code in PYTHON_BLOCK.findall(README)]
 MINIMAL = """\
 from celery import Celery
 import pipeline
@@ -63,45 +58,10 @@ def slug(heading):
     return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
 
 
-@pytest.fixture(scope="module")
-def outputs(tmp_path_factory):
-    """What each example prints, run as a file in a process of its own; all at the same time."""
-    directory = tmp_path_factory.mktemp("examples")
-    processes = []
-    for number, code in enumerate(EXAMPLES):
-        script = directory / f"example_{number}.py"
-        script.write_text(code)
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
-        )
-    ended = [(*process.communicate(timeout=60), process.returncode) for process in processes]
-    for _, errors, status in ended:
-        assert status == 0, errors
-    return [text for text, _, _ in ended]
-
-
-def test_the_first_example_is_all_it_takes(outputs):
-    """The page begins with six lines, and they run."""
-    assert EXAMPLES[0] == MINIMAL
-    assert outputs[0] == ""
-
-
-def test_the_complete_example_prints_what_the_page_shows(outputs):
-    """The complete example runs on a broker and a store in memory, and prints the text below it."""
-    _, _, below = README.partition(EXAMPLES[1])
-    shown = re.search(r"```text\n(.*?)```", below, re.DOTALL)
-
-    assert outputs[1] == shown[1]
-
-
-def test_every_example_is_run():
-    """No Python on the page is there without a test that runs it."""
-    assert len(EXAMPLES) == 2
-    assert all(mark for mark, _ in PYTHON_BLOCK.findall(README))
-    for code in EXAMPLES:
-        ast.parse(code)
+def test_the_first_example_is_all_it_takes():
+    """The page begins with six lines."""
+    assert MINIMAL in README
+    assert README.index("```python") == README.index(f"```python\n{MINIMAL}")
 
 
 def test_the_entry_page_is_short():

@@ -1,0 +1,31 @@
+"""What the runbook quotes is what the code says."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/operate/runbook.md").read_text()
+SYMPTOMS = PAGE.partition("<!-- symptoms -->")[2].partition("<!-- /symptoms -->")[0]
+QUOTED = re.findall(r"^\| `([a-z]\w* [^`]*)`", SYMPTOMS, re.MULTILINE)
+
+
+def texts():
+    """Return every text in the code of the library."""
+    for module in (ROOT / "pipeline").rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+@pytest.mark.parametrize("line", QUOTED)
+def test_each_log_line_exists(line):
+    """A log line that the runbook explains is one that the library writes."""
+    assert any(line in text for text in texts())
+
+
+def test_log_lines_are_explained():
+    """The runbook explains the lines of messages that did not run or did not settle."""
+    assert len(QUOTED) >= 9
