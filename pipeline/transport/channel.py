@@ -6,7 +6,7 @@ Source: kombu 5.7.0, ``transport/SQS/__init__.py``, ``Channel.basic_ack``.
 """
 
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, partial
 from time import monotonic
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ from kombu.transport import SQS
 from kombu.transport.SQS import Channel as SQSChannel
 from kombu.utils.uuid import uuid
 
+from pipeline.metrics import HEARTBEAT_FAILURES, MESSAGES_UNSETTLED, Metric, Recorder
 from pipeline.telemetry import log_lines
 from pipeline.transport.answers import DeleteDeniedError, NotSettledError
 from pipeline.transport.envelope import LIMIT, Envelope, receive_count, received
@@ -255,14 +256,15 @@ class Transport(SQS.Transport):
     clock: ClassVar[Callable[[], float]] = staticmethod(monotonic)
     """The time, in seconds, that visibility is measured with."""
 
-    on_unsettled: ClassVar[Callable[[str, str], None]] = staticmethod(lambda _queue, _code: None)
-    """Called with queue and SQS's code for each message that was acknowledged and will never settle."""
+    recorder: Recorder | None = None
+    """Counts messages that will never settle and extensions that failed. Each worker sets its own on the
+    transport that it consumes with; nothing is counted elsewhere."""
 
     def __init__(self, client: Any, **options: Any) -> None:
         super().__init__(client, **options)
         self.held = Held(type(self).clock)
-        self.settler = Settler(self.held, lambda queue, why: type(self).on_unsettled(queue, why))
-        self.heartbeat = Heartbeat(self.held)
+        self.settler = Settler(self.held, partial(self._count, MESSAGES_UNSETTLED))
+        self.heartbeat = Heartbeat(self.held, partial(self._count, HEARTBEAT_FAILURES))
         self.inspection = Inspection()
         self.turns = Turns(type(self).clock)
         self.outbox = Outbox(float(client.transport_options.get("event_gather_seconds", GATHER_SECONDS)))
@@ -273,6 +275,10 @@ class Transport(SQS.Transport):
         self.new_reply_id()
         if fans_out(client.transport_options):  # which is how Celery knows that there is remote control
             self.implements = self.implements.extend(exchange_type=frozenset(["direct", "topic", "fanout"]))
+
+    def _count(self, metric: Metric, queue: str, _code: str) -> None:
+        if self.recorder is not None:
+            self.recorder.record(metric, queue=queue)
 
     def new_reply_id(self) -> None:
         """Name anew the queue that replies to this connection's questions go to."""

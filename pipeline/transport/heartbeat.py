@@ -10,7 +10,6 @@ import math
 import threading
 from collections.abc import Callable
 from time import sleep
-from typing import ClassVar
 
 from pipeline.aws.limits import SQS_VISIBILITY_LIMIT_SECONDS
 from pipeline.telemetry import log_lines
@@ -26,13 +25,16 @@ RETRY_SECONDS = 5.0
 
 
 class Heartbeat:
-    """Extends messages in flight, on its own thread, which starts with the first message."""
+    """Extends messages in flight, on its own thread, which starts with the first message.
 
-    on_failure: ClassVar[Callable[[str, str], None]] = staticmethod(lambda _queue, _code: None)
-    """Called with queue and reason for each extension that failed."""
+    Args:
+        held: the messages in flight.
+        on_failure: called with queue and reason for each extension that failed.
+    """
 
-    def __init__(self, held: Held) -> None:
+    def __init__(self, held: Held, on_failure: Callable[[str, str], None]) -> None:
         self._held = held
+        self._on_failure = on_failure
         self._starting = threading.Lock()
         self._clients = ShortTimeoutClients()
         self._thread: threading.Thread | None = None
@@ -127,10 +129,9 @@ class Heartbeat:
         )
         return False
 
-    @classmethod
-    def _report(cls, delivery: Delivery, reason: str) -> None:
+    def _report(self, delivery: Delivery, reason: str) -> None:
         try:
-            cls.on_failure(delivery.queue or "", reason)
+            self._on_failure(delivery.queue or "", reason)
         except Exception:
             # Counting must not keep the others of the batch from being extended.
             logger.exception("heartbeat failure not counted")

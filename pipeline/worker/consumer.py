@@ -14,7 +14,7 @@ from kombu.asynchronous import set_event_loop
 
 from pipeline.metrics import MESSAGES_REFUSED, Recorder
 from pipeline.telemetry import log_lines
-from pipeline.transport import Message
+from pipeline.transport import Message, Transport
 from pipeline.worker.eta import put_off
 from pipeline.worker.republish import label
 from pipeline.worker.validation import examine, make_ids_texts
@@ -33,6 +33,13 @@ class ConsumerMixin(Consumer):
     """Rejects messages that are no tasks, puts off those whose time has not come, loses none."""
 
     recorder: Recorder
+
+    def connect(self) -> Any:
+        """Connect, also after a lost connection; with our SQS transport, count what it reports."""
+        connection = super().connect()
+        if isinstance(connection.transport, Transport):
+            connection.transport.recorder = self.recorder
+        return connection
 
     def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], None]:
         """Return what is called with each message."""

@@ -11,14 +11,11 @@ from pipeline import time_chain, undo
 from pipeline.aws.logs import keep_secrets_out
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.errors import ClaimError, StoreError, StoreUnavailableError
-from pipeline.metrics import HEARTBEAT_FAILURES, MESSAGES_UNSETTLED, Metric, Recorder
 from pipeline.options import Options
 from pipeline.serializer import serializer
 from pipeline.stores.memory import MemoryStore
 from pipeline.stores.protocol import Store
 from pipeline.telemetry import log_lines
-from pipeline.transport import Transport
-from pipeline.transport.heartbeat import Heartbeat
 from pipeline.worker.celery_fixes.copied_serializer import has_copied_serializer
 from pipeline.worker.celery_fixes.forked_backend import follow_forks
 from pipeline.worker.celery_fixes.hidden_results import hide_results
@@ -75,8 +72,6 @@ class ClaimCheckStep(bootsteps.Step):
         if time_chain.scheme_of(app) == "sqs" and not worker.options.get("heartbeat_interval"):
             worker.options["heartbeat_interval"] = HEARTBEAT_SECONDS
         self._release_until_the_end_of(worker)
-        Transport.on_unsettled = partial(_count, claimcheck.recorder, MESSAGES_UNSETTLED)
-        Heartbeat.on_failure = partial(_count, claimcheck.recorder, HEARTBEAT_FAILURES)
         follow(health)
         observe(claimcheck.recorder)  # after the releaser, so that its last numbers are flushed too
 
@@ -94,10 +89,6 @@ class ClaimCheckStep(bootsteps.Step):
 def _stopped(on_stopped: Callable[[], None], releaser: Releaser) -> None:
     on_stopped()
     releaser.leave()
-
-
-def _count(recorder: Recorder, metric: Metric, queue: str, _code: str) -> None:
-    recorder.record(metric, queue=queue)
 
 
 def _check_configuration(app: Any, options: Options) -> None:

@@ -29,6 +29,7 @@ from pipeline.metrics import (
 from pipeline.metrics.sinks.naming import DIMENSIONS, NAMESPACE
 from pipeline.serializer import serializer
 from pipeline.transport.heartbeat import Heartbeat
+from pipeline.transport.in_flight import Held
 from pipeline.worker.health import Health, follow, health_of
 
 pytestmark = pytest.mark.aws
@@ -214,14 +215,13 @@ class TestHealth:
         assert health._thread is None
 
 
-def test_a_heartbeat_goes_on_when_nobody_can_count(monkeypatch, caplog):
+def test_a_heartbeat_goes_on_when_nobody_can_count(caplog):
     """An extension that failed is tried again even if counting it failed too."""
 
     def broken(queue, code):
         raise RuntimeError(queue)
 
-    monkeypatch.setattr(Heartbeat, "on_failure", broken)
-    Heartbeat._report(SimpleNamespace(queue=None), "no answer")
+    Heartbeat(Held(), broken)._report(SimpleNamespace(queue=None), "no answer")
 
     assert "heartbeat failure not counted" in caplog.text
 

@@ -4,12 +4,14 @@ import json
 import logging
 from contextlib import contextmanager
 from time import monotonic, sleep
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
 from kombu import Connection, Consumer, Producer, Queue
 from workers import eventually
 
+from pipeline.metrics import MESSAGES_UNSETTLED
 from pipeline.transport import NotSettledError, Transport
 
 pytestmark = pytest.mark.aws
@@ -133,10 +135,11 @@ class TestSettling:
 
         assert sum(moto_aws.depth(queue)) == 0
 
-    def test_an_expired_receipt_handle_never_settles(self, channel, proxy, monkeypatch, caplog):
-        """The message stays unsettled, and that is counted and logged once."""
+    def test_an_expired_receipt_handle_never_settles(self, channel, proxy, caplog):
+        """The message stays unsettled; that is logged once, and counted by the recorder of its transport."""
         counted = []
-        monkeypatch.setattr(Transport, "on_unsettled", lambda queue, code: counted.append((queue, code)))
+        count = SimpleNamespace(record=lambda metric, queue: counted.append((metric, queue)))
+        channel.connection.recorder = count
         queue = publish(channel)
         (message,) = take(channel, queue)
         failed = {"Id": "0", "Code": "ReceiptHandleIsInvalid", "SenderFault": True}
@@ -146,7 +149,7 @@ class TestSettling:
         eventually(lambda: counted)
         sleep(0.5)
 
-        assert counted == [(queue, "ReceiptHandleIsInvalid")]
+        assert counted == [(MESSAGES_UNSETTLED, queue)]
         assert not message.acknowledged
         assert proxy.operations["DeleteMessageBatch"] == 1
         assert [record.message for record in caplog.records if "not settled" in record.message]

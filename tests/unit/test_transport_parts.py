@@ -293,10 +293,13 @@ def test_after_12_hours_a_message_is_let_go(caplog):
     held.add(delivery())
     held.get("a").received -= 43_200
     held.get("a").extend_at = 0
-    Heartbeat(held).beat()
-    Heartbeat(held).beat()
+    counted = []
+    heartbeat = Heartbeat(held, lambda queue, code: counted.append((queue, code)))
+    heartbeat.beat()
+    heartbeat.beat()
 
     assert caplog.text.count("can no longer be hidden") == 1
+    assert counted == [("q", "12 hours are over")]
 
 
 def test_a_dead_letter_queue_that_was_there_is_used():
