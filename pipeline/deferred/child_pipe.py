@@ -8,6 +8,10 @@ released. Source: celery 5.7.0, ``app/task.py`` (``retry``), ``app/trace.py``.
 
 The same pipe carries how long a task's payload took to rehydrate, which main reports to monitors. It also
 carries whether a task waits for the store: if its time is up then, nothing of it has run.
+
+No process waits for this pipe, whether it is empty or full. Eventlet replaces ``os.read`` and ``os.write`` by
+functions that wait although the descriptor does not block, and leaves ``os.readv`` and ``os.writev`` alone.
+Source: eventlet 0.41.3, ``green/os.py``.
 """
 
 import os
@@ -158,7 +162,7 @@ class Reuses:
 
     def _write(self, record: bytes) -> bool:
         try:
-            return os.write(self._writer, record) == len(record)
+            return os.writev(self._writer, [record]) == len(record)
         except OSError:  # nobody opened it, or nobody has read for 3,800 records
             return False
 
@@ -168,8 +172,9 @@ class Reuses:
                 self._take(records[start : start + 1], records[start + 1 : start + _RECORD_BYTES])
 
     def _chunk(self) -> bytes:
+        chunk = bytearray(_READ_BYTES)
         try:
-            return os.read(self._reader, _READ_BYTES)
+            return bytes(chunk[: os.readv(self._reader, [chunk])])
         except OSError:  # empty, or nobody opened it
             return b""
 

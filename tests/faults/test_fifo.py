@@ -83,7 +83,7 @@ def test_a_group_keeps_its_order_through_kills_and_redeliveries(shop):
     assert [group for group in GROUPS if not is_in_order(happened[group], COUNT)] == []
 
 
-@pytest.mark.parametrize("pool", ["gevent", "solo"])
+@pytest.mark.parametrize("pool", ["gevent", "eventlet", "solo"])
 def test_other_pools_keep_the_order_too(shop, pool):
     """Without an event loop, and with tasks in the main process, a group's messages begin in their order."""
     for number in range(6):

@@ -105,10 +105,11 @@ def refusal(code):
     return f'{{"__type":"com.amazonaws.sqs#{code}","message":"no"}}'.encode()
 
 
-def test_a_worker_without_an_event_loop_outlives_refusals(shop, proxy):
-    """With gevent, a busy SQS is asked again after a pause, and the worker goes on."""
+@pytest.mark.parametrize("pool", ["gevent", "eventlet"])
+def test_a_worker_without_an_event_loop_outlives_refusals(shop, proxy, pool):
+    """With greenlets, a busy SQS is asked again after a pause, and the worker goes on."""
     shop.environment["AWS_MAX_ATTEMPTS"] = "1"
-    worker = shop.worker(pool="gevent")
+    worker = shop.worker(pool=pool)
     proxy.fail("ReceiveMessage", 503, times=2)
     proxy.fail("ReceiveMessage", 400, times=2, content=refusal("RequestThrottled"))
     eventually(lambda: "nothing received: SQS answered RequestThrottled, attempt 4" in worker.text())

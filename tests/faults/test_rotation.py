@@ -67,7 +67,7 @@ def test_a_role_whose_sessions_were_revoked_is_assumed_again(moto_aws, proxy, tm
 
 
 @pytest.mark.worker
-@pytest.mark.parametrize("pool", ["threads", "gevent"])
+@pytest.mark.parametrize("pool", ["threads", "gevent", "eventlet"])
 def test_a_worker_outlives_a_rotation(shop_of, rotated, moto_aws, tmp_path, pool):
     """It receives, extends and deletes with the new credentials, with an event loop and without one."""
     options = {"visibility_timeout": 6, "wait_time_seconds": 1, "polling_interval": 0}

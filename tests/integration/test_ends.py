@@ -98,7 +98,7 @@ def test_errors_of_a_chord_reach_its_caller(shop):
     shop.eventually_empty()
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "gevent"])
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "gevent", "eventlet"])
 @pytest.mark.parametrize(("name", "state"), [("digest_bytes", "SUCCESS"), ("fail", "FAILURE")])
 def test_a_second_delivery_after_the_end_does_nothing(shop, pool, name, state):
     """A message delivered again after its payload was released runs nothing, and alarms nobody."""

@@ -173,3 +173,7 @@ class TestSolo(Life):
 
 class TestGevent(Life):
     pool = "gevent"
+
+
+class TestEventlet(Life):
+    pool = "eventlet"

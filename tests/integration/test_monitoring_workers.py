@@ -63,7 +63,7 @@ class Monitor:
         return Counter(each["type"] for each in self.events if task is None or each.get("uuid") == task)
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "gevent"])
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "gevent", "eventlet"])
 def test_every_pool_hears(opened, moto_aws, pool):
     """Commands reach workers of every pool, and one that shuts down leaves no queue and no subscription."""
     shop = opened()

@@ -63,7 +63,7 @@ def test_early_acknowledgements_are_not_collected(shop, proxy, moto_aws, pool):
     assert sum(moto_aws.depth(shop.queue)) == 0
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "gevent"])
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "gevent", "eventlet"])
 def test_late_acknowledgements_travel_together(shop, proxy, moto_aws, pool):
     """Tasks that end at about the same time are deleted together, and their payloads go."""
     results = [shop.echo.delay(number) for number in range(60)]

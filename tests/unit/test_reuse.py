@@ -12,6 +12,7 @@ from celery import Task as CeleryTask
 from celery._state import _task_stack
 from celery.exceptions import SoftTimeLimitExceeded
 from greenlet import GreenletExit
+from programs import printed_by
 
 import pipeline
 from pipeline import metrics
@@ -289,6 +290,28 @@ def test_opening_twice_keeps_what_was_noted(reuses):
     reuses.open()
 
     assert reuses.holds(MARK)
+
+
+def test_nothing_waits_for_the_pipe_under_eventlet():
+    """Under eventlet too, an empty pipe holds nothing new, and a full one takes no note."""
+    printed = printed_by(
+        """
+        import eventlet
+
+        eventlet.monkey_patch()
+        from pipeline.deferred.child_pipe import MARK_BYTES, Reuses
+
+        reuses, mark = Reuses(), bytes(MARK_BYTES)
+        reuses.open()
+        with eventlet.Timeout(20):
+            print(reuses.holds(mark))
+            while reuses.note(mark):
+                pass
+            print(reuses.holds(mark), reuses.note(mark))
+        """
+    )
+
+    assert printed.split() == ["False", "True", "True"]
 
 
 @pytest.mark.parametrize(("extra_seconds", "is_refused"), [(0, True), (1, False)])
