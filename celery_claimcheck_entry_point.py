@@ -24,7 +24,7 @@ class _NotOursError(Exception):
 def _load() -> tuple[Any, ...]:
     """Return the arguments of Kombu's ``register``, after the name. Never raises; warns once instead."""
     try:
-        _check_name()
+        check_name()
         from pipeline.serializer.entry_point import register  # noqa: PLC0415 - only now is it known to be ours
 
         return register()
@@ -33,7 +33,8 @@ def _load() -> tuple[Any, ...]:
         return NOTHING
 
 
-def _check_name() -> None:
+def check_name() -> None:
+    """Raise if ``pipeline`` is another module of this process: then it is not imported."""
     spec = find_spec("pipeline")
     origin = Path((spec.origin if spec else None) or "nowhere").resolve()
     if origin.parent != HERE / "pipeline":

@@ -12,6 +12,7 @@ cli           celery                         the ``pipeline`` command: what it a
 ------------  -----------------------------  ----------------------------------------------------------------
 admin         celery kombu botocore          what operators do: doctor, dead letters, sweep, provision, top
 local         moto                           an AWS of one's own on this machine
+memory_app    celery kombu                   an app in memory, which the pytest plugin gives to tests
 ------------  -----------------------------  ----------------------------------------------------------------
 installation  celery kombu                   ``install`` and ``uninstall``
 ------------  -----------------------------  ----------------------------------------------------------------

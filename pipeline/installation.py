@@ -1,6 +1,7 @@
 """The one call that puts the claim check into a Celery app."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache, partial
 from inspect import signature
 from types import NoneType
@@ -40,6 +41,9 @@ _STORE = (
     "a URL such as s3://bucket/prefix or file:///directory, or an object with the verbs of "
     "pipeline.stores.Store"
 )
+
+_app: Any = None
+"""The app that the claim check was last installed for."""
 
 
 def install(
@@ -97,10 +101,7 @@ def install(
         recorder=Recorder(_default_sink(store) if metrics is None else metrics),
         longest_wait_seconds=time_chain.longest_wait_seconds(app, chosen, transport),
     )
-    undo.begin()
-    _accept(app, chosen)
-    _configure(app, transport, publish=chosen.publish)
-    serializer.install(claimcheck)
+    _put_into(app, claimcheck)
     spawned.note_module()
     return claimcheck
 
@@ -113,6 +114,28 @@ def uninstall() -> None:
     """
     serializer.install(None)
     undo.end()
+
+
+@contextmanager
+def suspended() -> Iterator[ClaimCheck | None]:
+    """Take away what is installed in this process during a ``with`` block, and return it: for tests."""
+    app, claimcheck = _app, serializer.installed() if serializer.is_installed() else None
+    uninstall()
+    try:
+        yield claimcheck
+    finally:
+        uninstall()
+        if claimcheck is not None:
+            _put_into(app, claimcheck)
+
+
+def _put_into(app: Any, claimcheck: ClaimCheck) -> None:
+    global _app  # noqa: PLW0603 - the claim check is installed once in a process
+    _app = app
+    undo.begin()
+    _accept(app, claimcheck.options)
+    _configure(app, time_chain.scheme_of(app), publish=claimcheck.options.publish)
+    serializer.install(claimcheck)
 
 
 def _check_kind(name: str, value: object, kind: Any, expected: str) -> None:

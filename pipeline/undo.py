@@ -1,12 +1,12 @@
 """What an installation changes in this process, so that ``uninstall`` can restore it.
 
 Celery's and Kombu's seams are attributes, settings and signals of the process and the app. Each change is
-made through a function of this module, which keeps how to take it back. Installations nest: the test fixture
-installs for a test where the application has installed for the process.
+made through a function of this module, which keeps how to take it back. Installations nest: ``memory_app``
+changes more of an app than ``install`` does.
 """
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 _ABSENT = object()
@@ -24,6 +24,18 @@ def end() -> None:
     """Take back what the last installation has changed, newest first. Does nothing if there is none."""
     if _installations:
         _installations.pop().close()
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """Take back what is changed in a ``with`` block, installations that are begun there included."""
+    depth = len(_installations)
+    begin()
+    try:
+        yield
+    finally:
+        while len(_installations) > depth:
+            end()
 
 
 def later(call: Callable[..., Any], *args: Any) -> None:

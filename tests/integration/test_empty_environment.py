@@ -47,7 +47,10 @@ class Environment:
         self.python = root / "bin" / "python"
 
     def install(self, extra=""):
-        self._pip("install", "--quiet", f"{self.wheel}{extra}")
+        self.add(f"{self.wheel}{extra}")
+
+    def add(self, package):
+        self._pip("install", "--quiet", package)
         self._pip("check")
 
     def _pip(self, *words):
@@ -126,6 +129,20 @@ def test_a_library_that_cannot_be_imported_leaves_kombu_working(bare, tmp_path):
     )
 
 
+def test_pytest_works_beside_a_module_of_that_name(bare, tmp_path):
+    """The wheel's pytest plugin loads where ``pipeline`` is the user's own, and imports nothing."""
+    environment = bare.copy(tmp_path / "venv")
+    environment.add("pytest")
+    (tmp_path / "pipeline.py").write_text("ours = 1\n")
+    (tmp_path / "test_it.py").write_text(
+        "import sys, pipeline\ndef test_it(): assert pipeline.ours and 'kombu' not in sys.modules\n"
+    )
+    done = environment.run("import pytest; pytest.main(['-W', 'error', 'test_it.py'])", tmp_path)
+
+    assert "plugins: celery-claimcheck-pipeline" in done.stdout
+    assert "1 passed" in done.stdout
+
+
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_an_extra_brings_what_it_needs(bare, tmp_path, extra):
     """With an extra alone, what it is for works."""
@@ -138,7 +155,7 @@ def test_an_extra_brings_what_it_needs(bare, tmp_path, extra):
 
 
 def test_every_extra_is_tried():
-    """No extra is left out, but for the one of this repository's developers."""
+    """No extra is left out, but for those of this repository's developers."""
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
-    assert EXTRAS.keys() == declared.keys() - {"dev"}
+    assert EXTRAS.keys() == declared.keys() - {"dev", "docs"}

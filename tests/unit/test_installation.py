@@ -1,13 +1,11 @@
 """One call puts the claim check into an app, or says what is wrong."""
 
-import logging
 from pathlib import Path
 
 import pytest
-from celery import Celery, Task, signals
+from app_state import cached, state
+from celery import Celery, Task
 from celery.contrib.testing.worker import start_worker
-from celery.utils.dispatch import Signal
-from celery.worker.consumer import consumer
 from kombu import Queue
 
 import pipeline
@@ -258,36 +256,19 @@ def bound(app):
     return app.tasks
 
 
-def state(app):
-    """Return what of an app and of this process the claim check changes."""
-    parts = {
-        name: vars(app).get(name) for name in ("amqp_cls", "control_cls", "backend_cls", "amqp", "control")
-    }
-    tasks = {name: (it.serializer, it.Request, it.resultrepr_maxsize) for name, it in app.tasks.items()}
-    listening = {
-        name: len(list(it._live_receivers(None)))
-        for name, it in vars(signals).items()
-        if isinstance(it, Signal)
-    }
-    steps = {name: set(added) for name, added in app.steps.items() if added}
-    filters = [list(logging.getLogger(name).filters) for name in ("celery.app.trace", consumer.__name__)]
-    cached = (app._pool, app._backend_cache, vars(app._local).get("backend"))
-    return parts, tasks, listening, steps, filters, cached, dict(app.conf.changes), serializer.is_installed()
-
-
 @pytest.mark.parametrize("broker", ["sqs://", "memory://"])
 @pytest.mark.parametrize("options", [{}, {"publish": False}, {"signing_key": bytes(32)}])
 def test_what_was_installed_can_be_undone(app, bound, broker, options):
     """``uninstall`` gives the app back its settings, parts, steps and cached objects, and all signals."""
     app.conf.update(broker_url=broker, result_backend="cache+memory://", result_extended=True)
     assert all([app.amqp, app.control, app.backend])
-    before = state(app)
+    before = state(app), cached(app)
     pipeline.install(app, "memory://shop", **options)
     assert app.amqp.producer_pool
-    assert state(app) != before
+    assert state(app) != before[0]
     pipeline.uninstall()
 
-    assert state(app) == before
+    assert (state(app), cached(app)) == before
 
 
 def test_a_worker_can_be_undone():
