@@ -14,6 +14,8 @@ from pipeline.serializer.entry_point import ALIAS
 pytestmark = pytest.mark.aws
 
 URL = f"{ALIAS}://"
+CELERY = (sys.executable, "-m", "celery", "-b", URL)
+EXPORTER = (sys.executable, "-m", "celery_prometheus_exporter", f"--broker={URL}")
 
 
 @pytest.fixture
@@ -27,13 +29,12 @@ def watched(shop_of, moto_aws):
 
 @pytest.fixture
 def started(watched, tmp_path):
-    """Start Celery's command with nothing but the URL, in an empty folder; ``said()`` is what it printed."""
+    """Start a monitor in an empty folder, with the environment of AWS; ``said()`` is what it printed."""
     running = []
 
-    def start(*words):
+    def start(*command):
         log = tmp_path / "said"
         with log.open("wb") as file:
-            command = [sys.executable, "-m", "celery", "-b", URL, *words]
             environment = {
                 **watched.environment,
                 "FLOWER_UNAUTHENTICATED_API": "true",
@@ -48,11 +49,20 @@ def started(watched, tmp_path):
         process.wait(20)
 
 
+def page(port, path):
+    """Return what a monitor shows, or nothing if it does not listen yet."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
+            return answer.read().decode()
+    except OSError:
+        return ""
+
+
 @pytest.mark.worker
 def test_events_are_shown_by_url_alone(watched, started):
     """``celery -b claimcheck-sqs:// events`` shows each event of a task that a worker runs."""
     watched.worker(pool="threads")
-    said = started("events", "--dump")
+    said = started(*CELERY, "events", "--dump")
     eventually(lambda: "heartbeat" in said(), 60)
     result = watched.echo.delay("x")
 
@@ -66,54 +76,36 @@ def test_flower_and_inspect_work_by_url_alone(watched, started):
     """Flower lists the worker and its tasks, and ``inspect ping`` is answered."""
     watched.worker(pool="threads")
     port = free_port()
-    said = started("flower", f"--port={port}")
-
-    def page(path):
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
-                return answer.read().decode()
-        except OSError:
-            return ""
-
-    eventually(lambda: "celery@" in page("/api/workers"), 60)
+    said = started(*CELERY, "flower", f"--port={port}")
+    eventually(lambda: "celery@" in page(port, "/api/workers"), 60)
     result = watched.echo.delay("x")
     assert result.get(timeout=30) == "x"
-    eventually(lambda: '"state": "SUCCESS"' in page(f"/api/task/info/{result.id}"), 30)
+    eventually(lambda: '"state": "SUCCESS"' in page(port, f"/api/task/info/{result.id}"), 30)
     assert "Traceback" not in said()
-    command = [sys.executable, "-m", "celery", "-b", URL, "inspect", "ping", "--timeout=10"]
+    command = [*CELERY, "inspect", "ping", "--timeout=10"]
     done = subprocess.run(command, env=watched.environment, capture_output=True, text=True, check=False)
     assert "pong" in done.stdout
 
 
-EXPORTER = """
-from celery import Celery
-
-app = Celery(broker="claimcheck-sqs://")
-with app.connection() as connection:
-    def show(event):
-        print(event["type"], flush=True)
-        receiver.should_stop = event["type"] == "task-succeeded"
-
-    receiver = app.events.Receiver(connection, handlers={"*": show})
-    receiver.capture(limit=None, timeout=None, wakeup=True)
-"""
-"""What celery-exporter does to receive events."""
-
-
 @pytest.mark.worker
-def test_an_exporter_receives_events_by_url_alone(watched, tmp_path):
-    """An app that is made of the URL alone has an event receiver that receives, as exporters use it."""
+def test_an_exporter_counts_by_url_alone(watched, started):
+    """celery-prometheus-exporter counts workers that answer, waiting messages, and tasks by their events."""
     watched.worker(pool="threads")
-    log = tmp_path / "said"
-    with log.open("wb") as file:
-        command = [sys.executable, "-c", EXPORTER]
-        exporter = subprocess.Popen(command, cwd=tmp_path, env=watched.environment, stdout=file, stderr=file)
-    eventually(lambda: "worker-" in log.read_text(), 60)
-    assert watched.echo.delay("x").get(timeout=30) == "x"
-    exporter.wait(30)
+    watched.echo.apply_async(("x",), queue="later")
+    port = free_port()
+    said = started(*EXPORTER, f"--addr=127.0.0.1:{port}", "--queue-list", "later")
 
-    kinds = [line for line in log.read_text().split() if line.startswith("task-")]
-    assert kinds == ["task-received", "task-started", "task-succeeded"]
+    def counted(sample):
+        return sample in page(port, "/metrics")
+
+    def ran_and_counted():  # again and again: events are for those who have subscribed
+        assert watched.echo.delay("x").get(timeout=30) == "x"
+        return counted('celery_tasks_runtime_seconds_count{name="shop.echo"}')
+
+    eventually(lambda: counted("celery_workers 1.0"), 60)
+    eventually(ran_and_counted, 90)
+    assert counted('celery_queue_length{queue_name="later"} 1.0')
+    assert "Traceback" not in said()
 
 
 def test_the_url_is_an_alias_and_replaces_none():
