@@ -22,6 +22,7 @@ from pipeline.claimcheck.message_size import Envelope
 from pipeline.claimcheck.publication import Publication, id_text, publishing
 from pipeline.deferred.child_pipe import reuses
 from pipeline.deferred.deferred import DeferredArgs, DeferredKwargs, attempt_before
+from pipeline.publisher.checks import check_links, check_signed, warn_of_overwritten_serializer
 from pipeline.serializer import serializer
 from pipeline.telemetry import tracing
 from pipeline.telemetry.log_fields import BROADCAST, QUEUE_NAME
@@ -79,10 +80,15 @@ class PublisherMixin(AMQP):
     def as_task_v2(
         self, task_id: str, name: str, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any
     ) -> task_message:
-        """Make the message of a task; a running task may pass its own deferred arguments on."""
+        """Make the message of a task; a running task may pass its own deferred arguments on.
+
+        Raises:
+            TypeError: a callback is no signature, or an argument is of a type that Celery does not take.
+        """
         args = list(args) if isinstance(args, DeferredArgs) else args
         kwargs = dict(kwargs) if isinstance(kwargs, DeferredKwargs) else kwargs
         message = super().as_task_v2(task_id, name, args, kwargs, *rest, **options)
+        check_links(name, message.body[2])
         _write_ids_out(message)
         if message.sent_event:
             # The event would carry the arguments' text, and whether they stay here is not known yet.
@@ -93,10 +99,13 @@ class PublisherMixin(AMQP):
         send: Sender = super()._create_task_sender()
         scheme = time_chain.scheme_of(self.app)
         tracing.note_broker(scheme)
+        default, chosen = self.app.conf.task_serializer, serializer.installed().options
+        warn_of_overwritten_serializer(self.app, chosen)
 
         def send_task_message(producer: Any, name: str, message: Any, **options: Any) -> Any:
             if scheme == "sqs":
                 check_labels(options)
+            check_signed(name, options.get("serializer") or default, chosen)
             options = _returned(message.headers, options)
             publication = Publication(
                 task=name,

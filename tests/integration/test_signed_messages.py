@@ -77,7 +77,15 @@ class TestWorker:
     def test_what_has_another_content_type_does_not(self, shop, content):
         """Plain JSON, as anybody can write it, runs nothing, is not deleted, and ends in the DLQ."""
         before = dead(shop)
-        shop.nap.apply_async(("x", 0), serializer=content)
+        headers = shop.app.amqp.create_task_message("plain", "shop.nap", (), {}).headers
+        with shop.app.producer_or_acquire() as producer:
+            producer.publish(
+                [["x", 0], {}, NO_LINKS],
+                routing_key=shop.queue,
+                exchange="",
+                headers=headers,
+                serializer=content,
+            )
 
         eventually(lambda: dead(shop) == before + 1, 60)
         assert shop.notes() == []
