@@ -17,7 +17,7 @@ from pipeline.telemetry import log_lines
 from pipeline.transport import Message, Transport
 from pipeline.worker.eta import put_off
 from pipeline.worker.republish import label
-from pipeline.worker.validation import examine, make_ids_texts
+from pipeline.worker.validation import drop_hiding_headers, examine, make_ids_texts
 
 if TYPE_CHECKING:
     from celery.worker.consumer import Consumer
@@ -51,6 +51,7 @@ class ConsumerMixin(Consumer):
                 signals.task_rejected.send(sender=self, message=message, exc=None)
                 return
             make_ids_texts(message)
+            drop_hiding_headers(message)
             if not put_off(self.app, message):
                 self._handle(handle, message)
 

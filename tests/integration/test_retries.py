@@ -98,6 +98,14 @@ class Retries:
         shop.eventually_empty()
         assert server.stored() == ["PutObject", "GetObject", "GetObject", "GetObject", "DeleteObjects"]
 
+    def test_a_task_with_any_names_of_headers_is_retried(self, shop, server):
+        """Headers that are named like methods of ``Task.request`` take nothing from it."""
+        names = ("get", "update", "clear", "as_execution_options", "_get_custom_headers", "_children", "mine")
+        result = shop.retry_twice.apply_async((NOISE,), headers=dict.fromkeys(names, "x"))
+
+        assert result.get(timeout=30) == len(NOISE)
+        shop.eventually_empty()
+
     @pytest.mark.parametrize("how", ["in place", "given"])
     def test_changed_arguments_get_a_payload_of_their_own(self, shop, server, how):
         """Arguments that were changed in place or given anew are stored anew, and the old payload goes."""

@@ -13,7 +13,7 @@ from pipeline.claimcheck import claim as wire_form
 from pipeline.claimcheck.claim import Inline
 from pipeline.claimcheck.claim import Message as Body
 from pipeline.serializer import serializer
-from pipeline.worker.validation import examine, make_ids_texts
+from pipeline.worker.validation import drop_hiding_headers, examine, make_ids_texts
 
 HEADERS = {"task": "t", "id": "1"}
 ACCEPTED = {"application/json", serializer.CONTENT_TYPE}
@@ -35,7 +35,7 @@ def message(body=b"[[1], {}, {}]", content_type="application/json", **headers):
     + [
         {"stamped_headers": 1}, {"stamped_headers": [[1]]}, {"stamps": [1]}, {"shadow": []}, {"group": {}},
         {"retries": "1"}, {"retries": -1}, {"claimcheck-resent": []}, {"argsrepr": [1]}, {"id": None},
-        {"id": []}, {"id": b"\xff"}, {"task": []}, {"root_id": []}, {"get": 1}, {"update": None},
+        {"id": []}, {"id": b"\xff"}, {"task": []}, {"root_id": []},
         {"errbacks": 5}, {"errbacks": [5]},
     ],
 )  # fmt: skip
@@ -126,3 +126,21 @@ def test_ids_of_other_publishers_become_texts(task_id, text):
         None,
     )
     assert first.payload["id"] == text
+
+
+@pytest.mark.parametrize(
+    "name", ["get", "update", "clear", "as_execution_options", "_get_custom_headers", "__init__", "_children"]
+)
+def test_headers_that_hide_parts_of_the_request_are_dropped(name):
+    """A header named like a method of ``Task.request`` breaks no task; others are kept."""
+    kept = {"items": "kept", "headers": {"mine": 1}}
+    plain = message(**{name: "v"}, **kept)
+    first = message(dumps({"task": "t", "id": "1", "args": [], "kwargs": {}, name: "v", **kept}).encode())
+    embedded = message(dumps([[1], {}, {name: "v", **kept}]).encode())
+
+    for each in (plain, first, embedded):
+        assert examine(each).fault == ""
+        drop_hiding_headers(each)
+    for fields in (plain.headers, first.payload, embedded.payload[2]):
+        assert name not in fields
+        assert kept.items() <= fields.items()
