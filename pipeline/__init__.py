@@ -27,6 +27,7 @@ transport     kombu botocore                 the SQS transport: receive, send, a
 results       celery                         how a result travels, and how it is read
 revocations   celery                         revocations that outlive workers
 ------------  -----------------------------  ----------------------------------------------------------------
+app_settings                                 arguments of ``install`` as settings of the Celery app
 deferred      celery                         arguments that are read where and when a task runs
 testing                                      doubles for tests of applications
 time_chain                                   limits and lifetimes that must hold together

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
-from inspect import signature
 from types import NoneType
 from typing import Any, Unpack, cast
 
@@ -13,7 +12,7 @@ from celery.utils.imports import symbol_by_name
 from kombu.connection import resolve_aliases
 from kombu.utils import json
 
-from pipeline import backend, time_chain, undo
+from pipeline import app_settings, backend, time_chain, undo
 from pipeline.aws.logs import keep_secrets_out
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.codec import Codec
@@ -48,7 +47,7 @@ _app: Any = None
 
 def install(
     app: Any,
-    store: str | Store,
+    store: str | Store | None = None,
     *,
     metrics: MetricSink | None = None,
     server_side_encryption: str | None = None,
@@ -57,13 +56,19 @@ def install(
 ) -> ClaimCheck:
     """Make a Celery app send its large arguments through a store.
 
-    Call it once per process, in producers and workers alike, after the app has its configuration. It sets
-    the app's task serializer, accepts it, follows tasks in workers, and for ``sqs://`` brokers chooses our
-    transport. Nothing is sent anywhere yet; a worker checks the store when it starts.
+    Call it once per process, in producers and workers alike, after ``app.config_from_object`` if there is
+    one: it reads the app's configuration, to choose the transport and to raise what is wrong where it is
+    called. It sets the app's task serializer, accepts it, follows tasks in workers, and for ``sqs://``
+    brokers chooses our transport. Nothing is sent anywhere yet; a worker checks the store when it starts.
+
+    What is not given here is read from the app's settings, where the name of each argument begins with
+    ``claimcheck_``: ``app.conf.claimcheck_store``, or ``CELERY_CLAIMCHECK_STORE`` with the namespace
+    ``CELERY``.
 
     Args:
         app: the Celery app.
-        store: ``s3://bucket/prefix``, ``file:///directory``, ``memory://name``, or a ``Store``.
+        store: ``s3://bucket/prefix``, ``file:///directory``, ``memory://name``, or a ``Store``. Required
+            here or in the settings.
         metrics: where metrics go; by default to CloudWatch with an S3 store, and nowhere otherwise.
         server_side_encryption: ``AES256`` or ``aws:kms``, for S3; by default what the bucket does.
         kms_key_id: key for ``aws:kms``.
@@ -73,13 +78,19 @@ def install(
         The claim check, for tools and tests.
 
     Raises:
-        ValueError: an argument has a wrong type, or something is set so that it cannot work, or so that
-            messages could be lost.
+        ValueError: an argument or setting is unknown or has a wrong type, or something is set so that it
+            cannot work, or so that messages could be lost.
     """
-    chosen = _options(options)
-    _check_kind("app", app, Celery, "the Celery app")
+    named = {
+        "store": store,
+        "metrics": metrics,
+        "server_side_encryption": server_side_encryption,
+        "kms_key_id": kms_key_id,
+    }
+    chosen, arguments = _chosen(app, named, options)
+    store, metrics = arguments.pop("store"), arguments.pop("metrics")
     _check_kind("metrics", metrics, (MetricSink, NoneType), "a sink such as CloudWatchSink(), or None")
-    _check_kind("kms_key_id", kms_key_id, (str, NoneType), "the id or ARN of a key, or None")
+    _check_kind("kms_key_id", arguments["kms_key_id"], (str, NoneType), "the id or ARN of a key, or None")
     if serializer.is_installed():
         raise ValueError("claimcheck is installed in this process already: call pipeline.install once")
     transport = time_chain.scheme_of(app)
@@ -87,11 +98,7 @@ def install(
     if transport == "sqs":
         check_transport_options(app.conf.broker_transport_options)
     time_chain.check_app(app, chosen, transport)
-    encryption = {
-        "server_side_encryption": server_side_encryption,
-        "kms_key_id": kms_key_id,
-    }
-    opened = _opened(store, encryption)
+    opened = _opened(app, store, arguments)
     check_prefix(opened.prefix)
     claimcheck = ClaimCheck(
         store=opened,
@@ -147,7 +154,10 @@ def _check_kind(name: str, value: object, kind: Any, expected: str) -> None:
         raise ValueError(f"{name} is of type {found}: expected {expected}")  # noqa: TRY004 - as everywhere
 
 
-def _opened(store: Any, encryption: Mapping[str, str | None]) -> Store:
+def _opened(app: Any, store: Any, encryption: Mapping[str, str | None]) -> Store:
+    if store is None:
+        setting = app_settings.setting(app, "store")
+        raise ValueError(f"no store: give pipeline.install {_STORE}, or set {setting} in the configuration")
     if isinstance(store, str):
         return store_from_url(store, **encryption)
     _check_kind("store", store, Store, _STORE)
@@ -159,19 +169,25 @@ def _opened(store: Any, encryption: Mapping[str, str | None]) -> Store:
     return cast("Store", store)
 
 
-def _options(given: OptionValues) -> Options:
-    """Return the options, and leave none in ``given``: error trackers show what is in a frame, a key too."""
+def _chosen(app: Any, named: Mapping[str, Any], options: OptionValues) -> tuple[Options, dict[str, Any]]:
+    """Return the options and the named arguments: as given, else as the app's settings have them.
+
+    Leave none in ``options``: error trackers show what is in a frame, a key too.
+    """
+    known = [*Options.__dataclass_fields__, *named]
     try:
         with FramesDropped(ValueError):
-            _check_names(given)
-            return Options(**given)
+            _check_kind("app", app, Celery, "the Celery app")
+            _check_names(options, known)
+            given = {name: value for name, value in named.items() if value is not None}
+            chosen = {**app_settings.arguments(app, known), **given, **options}
+            arguments = {name: chosen.pop(name, None) for name in named}
+            return Options(**chosen), arguments
     finally:
-        cast("dict[str, Any]", given).clear()
+        cast("dict[str, Any]", options).clear()
 
 
-def _check_names(given: Iterable[str]) -> None:
-    arguments = list(signature(install).parameters)[2:-1]  # those that have a default
-    known = [*Options.__dataclass_fields__, *arguments]
+def _check_names(given: Iterable[str], known: Iterable[str]) -> None:
     for name in given:
         if name not in known:
             expected = ", ".join(known)

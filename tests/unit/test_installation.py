@@ -122,7 +122,7 @@ def test_a_wrong_configuration_is_refused(app, conf, options, expected):
         ("s3://payloads/results/", {}, "'results' ends with 'results'"),
         (MemoryStore("x/once"), {}, "'x/once' ends with 'once'"),
         ("file:///var/claims/revoked/", {}, "'/var/claims/revoked' ends with 'revoked'"),
-        (None, {}, "store is of type NoneType: expected a URL such as s3://"),
+        (None, {}, "no store: give pipeline.install a URL such as s3://.*, or set claimcheck_store in the"),
         (Path("/tmp/claims"), {}, "store is of type PosixPath: expected a URL such as s3://"),
         (MemoryStore("a"), {"server_side_encryption": "AES256"}, "server_side_encryption has no effect on a"),
         (MemoryStore("a"), {"kms_key_id": "k"}, "kms_key_id has no effect on a store object"),
