@@ -119,19 +119,24 @@ def uninstall() -> None:
     The app has the settings, parts and worker steps that it had before, its tasks their serializer. Call it
     when no worker runs in this process. Safe to call twice.
     """
-    serializer.install(None)
-    undo.end()
+    if serializer.is_installed():
+        serializer.install(None)
+        undo.end()
 
 
 @contextmanager
 def suspended() -> Iterator[ClaimCheck | None]:
-    """Take away what is installed in this process during a ``with`` block, and return it: for tests."""
+    """Take away what is installed in this process during a ``with`` block, and return it: for tests.
+
+    What is installed or changed in the block is taken back.
+    """
     app, claimcheck = _app, serializer.installed() if serializer.is_installed() else None
     uninstall()
     try:
-        yield claimcheck
+        with undo.undone():
+            yield claimcheck
     finally:
-        uninstall()
+        serializer.install(None)
         if claimcheck is not None:
             _put_into(app, claimcheck)
 

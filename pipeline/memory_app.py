@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from os import environ
 from typing import Any
 
@@ -76,7 +77,7 @@ class ClaimCheckApp:
     """The Celery app."""
     claimcheck: ClaimCheck
     """What ``pipeline.install`` has returned."""
-    sent: list[SentTask] = field(default_factory=list)
+    sent: list[SentTask]
     """The tasks that this process has published during the test, in order; retries and callbacks as well."""
 
     @property
@@ -91,18 +92,12 @@ class ClaimCheckApp:
         When the block ends, the tasks under way have ended, and their payloads are released.
 
         Args:
-            **options: those of ``celery.contrib.testing.worker.start_worker``. ``pool`` is ``solo`` or
-                ``threads``: a child process would not see this process's memory.
+            **options: those of ``celery.contrib.testing.worker.start_worker``, such as ``queues``, a list.
+                ``pool`` is ``solo`` or ``threads``: a child process would not see this process's memory.
         """
         with start_worker(self.app, **{"perform_ping_check": False, **options}) as worker:
             yield worker
         signals.worker_shutdown.send(sender=worker)  # Celery's test worker stops without it
-
-    def _note(self, sender: str, headers: Any, body: Any, **_: Any) -> None:
-        args, kwargs, _embed = body
-        described = headers.get(NAME) or {}
-        sizes = {name: described.get(name) for name in ("key", "payload_bytes", "wire_bytes")}
-        self.sent.append(SentTask(name=sender, id=headers["id"], args=args, kwargs=kwargs, **sizes))
 
 
 @contextmanager
@@ -118,15 +113,24 @@ def in_memory(app: Any, **options: Any) -> Iterator[ClaimCheckApp]:
     Raises:
         ValueError: as ``pipeline.install``.
     """
-    with suspended() as before, undo.undone():
+    with suspended() as before:
+        sent: list[SentTask] = []
+        undo.connect(signals.after_task_publish, partial(_note, sent))
+        undo.connect(signals.setup_logging, _leave_logging)
         _configure(app)
         inherited = asdict(before.options) if before else {}
         claimcheck = install(app, **{"store": MemoryStore("claims"), **inherited, **options})
-        undo.later(claimcheck.recorder.close)
-        made = ClaimCheckApp(app, claimcheck)
-        undo.connect(signals.after_task_publish, made._note)  # noqa: SLF001
-        undo.connect(signals.setup_logging, _leave_logging)
-        yield made
+        try:
+            yield ClaimCheckApp(app, claimcheck, sent)
+        finally:
+            claimcheck.recorder.close()
+
+
+def _note(sent: list[SentTask], sender: str, headers: Any, body: Any, **_: Any) -> None:
+    args, kwargs, _embed = body
+    described = headers.get(NAME) or {}
+    sizes = {name: described.get(name) for name in ("key", "payload_bytes", "wire_bytes")}
+    sent.append(SentTask(name=sender, id=headers["id"], args=args, kwargs=kwargs, **sizes))
 
 
 def _configure(app: Any) -> None:

@@ -88,8 +88,8 @@ def test_a_worker_runs_retries_and_releases(claimcheck_app, total):
 @pytest.mark.claimcheck(publish=False)
 def test_offloading_can_be_turned_off(claimcheck_app, total):
     """With ``publish=False`` a large task is sent as the app sends it without the claim check."""
-    result = total.delay(LARGE)
-    with claimcheck_app.worker(pool="threads"):
+    result = total.apply_async([LARGE], queue="bulk")
+    with claimcheck_app.worker(pool="threads", queues=["bulk"]):
         assert result.get(timeout=20) == sum(LARGE)
 
     (sent,) = claimcheck_app.sent
@@ -194,6 +194,21 @@ def test_the_applications_options_hold(celery_app, total):
         total.delay([1])
 
         assert inside.payloads == []
+
+
+def test_apps_nest(claimcheck_app, total):
+    """An app in memory may be opened in a test that has one; the outer one is as it was afterwards."""
+    total.delay(LARGE)
+    other = Celery("other", broker="sqs://", set_as_current=False)
+    before = state(claimcheck_app.app), process()
+    with in_memory(other) as inside:
+        other.send_task("count", [LARGE])
+        assert len(inside.payloads) == 1
+
+    assert (state(claimcheck_app.app), process()) == before
+    with claimcheck_app.worker():
+        pass
+    assert claimcheck_app.payloads == []
 
 
 def test_a_test_may_uninstall(celery_app):
