@@ -23,7 +23,7 @@ from pipeline.metrics.sinks.cloudwatch import CloudWatchSink
 from pipeline.options import Options, OptionValues, did_you_mean
 from pipeline.publisher.amqp import PublisherMixin
 from pipeline.publisher.control import ControlMixin
-from pipeline.serializer import serializer
+from pipeline.serializer import entry_point, serializer
 from pipeline.stores import check_prefix, store_from_url
 from pipeline.stores.protocol import Store
 from pipeline.transport.fanout.channel import EVENT_EXCHANGE
@@ -34,7 +34,6 @@ from pipeline.worker.steps import ClaimCheckStep
 
 PLAIN_SERIALIZERS = frozenset({"msgpack", "yaml"})
 """Serializers of Kombu that know no type but the plain ones, and have no hook for others."""
-SQS_TRANSPORT = "pipeline.transport:Transport"
 
 _STORE = (
     "a URL such as s3://bucket/prefix or file:///directory, or an object with the verbs of "
@@ -234,8 +233,9 @@ def _configure(app: Any, transport: str, *, publish: bool) -> None:
     if publish:
         _choose_serializer(app, app.conf.task_serializer)
     if transport == "sqs":
-        undo.configure(app, "broker_transport", SQS_TRANSPORT)
-        resolve_aliases[SQS_TRANSPORT] = "sqs"  # what Celery and Flower show of the broker
+        entry_point.register()  # of its alias, also where no entry points are installed
+        undo.configure(app, "broker_transport", entry_point.ALIAS)
+        resolve_aliases[entry_point.ALIAS] = "sqs"  # what Celery and Flower show of the broker
     _extend(app, "amqp", PublisherMixin)
     backend.extend(app)
     _configure_monitoring(app, transport)

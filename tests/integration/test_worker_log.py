@@ -60,6 +60,8 @@ def test_a_report_shows_the_broker_as_its_url(shop):
     )
 
     assert "broker_url: 'sqs://" in done.stdout, done.stderr
+    assert "transport:claimcheck-sqs results:" in done.stdout
+    assert "pipeline.transport" not in done.stdout
 
 
 def test_an_unknown_task_is_not_said_to_be_discarded(shop):

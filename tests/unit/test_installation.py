@@ -14,6 +14,7 @@ from pipeline.installation import uninstall
 from pipeline.metrics import NullSink
 from pipeline.serializer import serializer
 from pipeline.stores.memory import MemoryStore
+from pipeline.transport import Transport
 
 
 @pytest.fixture
@@ -29,7 +30,9 @@ def test_install_sets_what_an_app_needs(app):
     assert serializer.installed() is made
     assert app.conf.task_serializer == "claimcheck"
     assert set(app.conf.accept_content) == {"json", "claimcheck"}
-    assert app.conf.broker_transport == "pipeline.transport:Transport"
+    assert app.conf.broker_transport == "claimcheck-sqs"
+    assert app.connection_for_write().get_transport_cls() is Transport
+    assert "transport:claimcheck-sqs results:" in app.bugreport()
     assert app.amqp.as_task_v2.__qualname__.startswith("PublisherMixin")
     assert made.wire.base64_layers == 1
 
