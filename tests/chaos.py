@@ -324,7 +324,7 @@ def _count_runs(shop, report, killed):
 
 def _read_logs(report, tmp_path):
     text = "".join(log.read_text(errors="replace") for log in tmp_path.glob("worker-*.log"))
-    report.missing = len(re.findall(r"task refused: payload missing", text))
+    report.missing = len(re.findall(r"task rejected: payload missing", text))
 
 
 def _sweep(shop, report):

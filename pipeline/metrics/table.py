@@ -59,8 +59,8 @@ RELEASE_LAG_SECONDS = Metric(
 )
 PAYLOADS_RELEASED = Metric("PayloadsReleased", Unit.COUNT, "main, producer", "Payloads that were deleted")
 PAYLOADS_ORPHANED = Metric("PayloadsOrphaned", Unit.COUNT, "main, producer", "Payloads left to the sweep")
-MESSAGES_REFUSED = Metric(
-    "MessagesRefused", Unit.COUNT, "main", "Messages that are no task of this worker's: see the dead letters"
+MESSAGES_REJECTED = Metric(
+    "MessagesRejected", Unit.COUNT, "main", "Messages that are no task of this worker's: see the dead letters"
 )
 MESSAGES_UNSETTLED = Metric(
     "MessagesUnsettled", Unit.COUNT, "main", "Acknowledged messages that SQS did not delete: they come again"

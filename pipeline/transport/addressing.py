@@ -35,7 +35,7 @@ _LABELS = ("MessageGroupId", "MessageDeduplicationId")
 _LABEL = re.compile(r"[!-~]{1,128}\Z")
 """Letters, digits and punctuation of ASCII. Source: SQS API Reference, SendMessage."""
 
-_IDENTITY = ("id", "task", "retries", "eta", "replaced_task_nesting", "claimcheck-resent")
+_IDENTITY = ("id", "task", "retries", "eta", "replaced_task_nesting", "claimcheck-republished")
 
 
 def check_labels(options: Mapping[str, Any]) -> None:

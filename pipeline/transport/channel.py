@@ -185,7 +185,7 @@ class Channel(HoldingChannel):
         """Say whether a message is not to be deleted. It is not if SQS cannot be asked: it comes again."""
         name = self.canonical_queue_name(delivery.queue) if delivery.queue else None
         try:
-            return delivery.message.refused or self._has_redrive_policy(name, delivery.queue_url)
+            return delivery.message.is_rejected or self._has_redrive_policy(name, delivery.queue_url)
         except FAILURES as exc:
             fields = {"queue": delivery.queue, "code": code(exc)}
             logger.warning("redrive policy not read, so what was rejected stays", extra=fields)

@@ -24,8 +24,8 @@ class Message(virtual.Message):
     unsettled: bool = False
     """Whether it was acknowledged and SQS will never confirm: it is delivered again."""
 
-    refused: bool = False
-    """Whether nobody could make a task of it. It goes to the dead-letter queue, and is never deleted."""
+    is_rejected: bool = False
+    """Whether no task could be made of it. It goes to the dead-letter queue, and is never deleted."""
 
     fault: str = ""
     """Why it could not be unpacked; then nothing of its body can be had."""

@@ -1,7 +1,7 @@
-"""What a worker does with a message before it is a task, and with those that are none.
+"""Validates each message before Celery makes a task of it, and rejects what is not a task.
 
-Celery's own consumer acknowledges what it cannot decode, and ends on some of what it does not expect. This
-mixin goes in front of whatever class the worker would use. Runs in the worker's main process.
+Celery's own consumer acknowledges what it cannot decode, and some unexpected messages end it. This mixin
+precedes the consumer class that the worker would use. Runs in the worker's main process.
 Source: celery 5.7.0, ``worker/consumer/consumer.py`` and ``worker/strategy.py``.
 """
 
@@ -12,17 +12,17 @@ from celery import signals
 from celery.worker.state import active_requests, reserved_requests, scheduled_requests
 from kombu.asynchronous import set_event_loop
 
-from pipeline.metrics import MESSAGES_REFUSED, Recorder
+from pipeline.metrics import MESSAGES_REJECTED, Recorder
 from pipeline.telemetry import log_lines
 from pipeline.transport import Message, Transport
-from pipeline.worker.eta import put_off
+from pipeline.worker.eta import postpone
 from pipeline.worker.republish import label
 from pipeline.worker.validation import drop_hiding_headers, examine, make_ids_texts
 
 if TYPE_CHECKING:
     from celery.worker.consumer import Consumer
 else:
-    Consumer = object  # what stands in front of a class is not one of its kind
+    Consumer = object  # a mixin is not a subclass
 
 logger = log_lines.logger(__name__)
 
@@ -30,7 +30,7 @@ NOT_VALID = "task not run, its message is not valid, and %s: %s"
 
 
 class ConsumerMixin(Consumer):
-    """Rejects messages that are no tasks, puts off those whose time has not come, loses none."""
+    """Rejects messages that are not tasks, and returns those whose ETA is far to SQS."""
 
     recorder: Recorder
 
@@ -52,7 +52,7 @@ class ConsumerMixin(Consumer):
                 return
             make_ids_texts(message)
             drop_hiding_headers(message)
-            if not put_off(self.app, message):
+            if not postpone(self.app, message):
                 self._handle(handle, message)
 
         return on_task_received
@@ -66,7 +66,7 @@ class ConsumerMixin(Consumer):
             self.on_unprocessed(message, exc)
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
-        """Reject a message that cannot be read: towards the dead-letter queue, where Celery deletes it."""
+        """Reject a message that cannot be read, towards the dead-letter queue; Celery would delete it."""
         # The error's own text may quote the message.
         self._reject(message, getattr(message, "fault", "") or type(exc).__name__)
 
@@ -82,33 +82,33 @@ class ConsumerMixin(Consumer):
             self.on_decode_error(message, exc)
 
     def _reject(self, message: Any, why: str) -> None:
-        self._refuse(message)
+        self._mark_rejected(message)
         logger.error(NOT_VALID, _outcome(message), why, extra=_log_fields(message))
         message.reject_log_error(logger, self.connection_errors)
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002 - it is not shown
-        """Refuse a task that is not registered here: a newer worker may know it."""
-        self._refuse(message)
+        """Reject a task that is not registered here; a newer worker may have it."""
+        self._mark_rejected(message)
         logger.error(
             "task not run, it is not registered in this worker, and %s; import its module here, or route "
             "it elsewhere",
             _outcome(message),
             extra=_log_fields(message),
         )
-        super().on_unknown_task(_veil(message), message, exc)
+        super().on_unknown_task(_placeholder(message), message, exc)
 
     def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002 - it is not shown
-        """Refuse a task whose message contradicts itself."""
-        self._refuse(message)
+        """Reject a task whose message contradicts itself."""
+        self._mark_rejected(message)
         logger.error(NOT_VALID, _outcome(message), exc, extra=_log_fields(message))
-        super().on_invalid_task(_veil(message), message, exc)
+        super().on_invalid_task(_placeholder(message), message, exc)
 
-    def _refuse(self, message: Any) -> None:
-        message.refused = True  # our SQS transport deletes no such message
-        self.recorder.record(MESSAGES_REFUSED, queue=label(message))
+    def _mark_rejected(self, message: Any) -> None:
+        message.is_rejected = True  # our SQS transport deletes no such message
+        self.recorder.record(MESSAGES_REJECTED, queue=label(message))
 
     def on_close(self) -> None:
-        """Give back what no pool has taken on; Celery forgets it here, and SQS would hide it on and on."""
+        """Return to SQS what no pool has started: Celery drops it here, and the heartbeat would hide it."""
         waiting = {*scheduled_requests, *(set(reserved_requests) - set(active_requests))}
         super().on_close()
         # A task that was registered after this worker's start has Celery's own Request.
@@ -118,7 +118,7 @@ class ConsumerMixin(Consumer):
             channel.give_back([it.delivery_tag for it in given_back if it.channel is channel])
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Keep what a pool has taken on: its message can be settled without the old connection.
+        """Keep the messages that a pool has started: they can be settled without the old connection.
 
         The next channel receives through the event loop that Kombu names. Celery resets the worker's, which
         makes Kombu forget it, and names it again only when a worker starts: without that nothing is received.
@@ -134,7 +134,7 @@ class ConsumerMixin(Consumer):
 
 
 def _outcome(message: Any) -> str:
-    """Say what becomes of a message that is refused: our SQS transport keeps it."""
+    """Return what happens to a rejected message, as a sentence for the log."""
     if isinstance(message, Message):
         return "its message goes back to the queue, towards its dead-letter queue"
     return "its message is rejected, which deletes it on most brokers"
@@ -150,6 +150,6 @@ def _log_fields(message: Any) -> dict[str, Any]:
     }
 
 
-def _veil(message: Any) -> str:
-    """Return what Celery logs in place of a body: logs are no place for a task's arguments."""
+def _placeholder(message: Any) -> str:
+    """Return what Celery logs in place of a body, which holds the task's arguments."""
     return f"<{len(message.body or '')} bytes of {message.content_type}>"

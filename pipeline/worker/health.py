@@ -114,7 +114,7 @@ class Health:
 
 
 def health_of(worker: Any, recorder: Recorder) -> Health:
-    """Return what watches a worker's queues: nothing where numbers go nowhere, or SQS is not the broker.
+    """Return the sampler of a worker's queues. It is off without a metric sink, or without SQS as broker.
 
     Raises:
         ValueError: the transport option ``health_seconds`` is no time.
@@ -128,7 +128,7 @@ def health_of(worker: Any, recorder: Recorder) -> Health:
 
 
 def follow(health: Health) -> None:
-    """Sample from when the worker is ready until it ends. The last worker of a process wins."""
+    """Sample from ``worker_ready`` to ``worker_shutdown``. The last worker of a process wins."""
     for signal, act in ((signals.worker_ready, health.start), (signals.worker_shutdown, health.close)):
         undo.connect(signal, _called(act), _UID)
 

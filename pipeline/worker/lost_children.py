@@ -1,4 +1,4 @@
-"""What becomes of a task whose process was lost while it ran: killed, out of memory, or ended by itself.
+"""Handles tasks whose pool process was lost while they ran: killed, out of memory, or ended by itself.
 
 Part of :class:`~pipeline.worker.request.RequestMixin`, in the worker's main process. Celery gives such a
 message back (``task_reject_on_worker_lost``), as the next process may run it. A task that kills each of
@@ -17,19 +17,19 @@ from pipeline.deferred.deferred import deferred_in
 from pipeline.results import RESULT, ResultMeta
 from pipeline.telemetry import log_lines
 from pipeline.worker.celery_fixes.hidden_results import NOT_SHOWN
-from pipeline.worker.rejection import RefusalMixin, error_of
-from pipeline.worker.republish import next_attempt, resend
+from pipeline.worker.rejection import RejectionMixin, error_of
+from pipeline.worker.republish import next_attempt, republish_message
 
 logger = log_lines.logger(__name__)
 
 
-class LostMixin(RefusalMixin):
-    """Deals with a ``WorkerLostError``."""
+class LostChildMixin(RejectionMixin):
+    """Handles a ``WorkerLostError``."""
 
     def _is_lost_for_good(self, exc_info: Any) -> bool:
-        """Say whether a process was lost, and the message would be given back for the last time.
+        """Return whether a process was lost on the last delivery that SQS allows.
 
-        A worker that is stopped in a hurry ends its processes itself.
+        A cold shutdown ends the processes itself, so it does not count.
         """
         return bool(
             isinstance(error_of(exc_info), WorkerLostError)
@@ -50,14 +50,14 @@ class LostMixin(RefusalMixin):
         meta = super()._success_was_stored()
         return {RESULT: NOT_SHOWN} if isinstance(meta, ResultMeta) else meta
 
-    def _lose(self, exc_info: Any) -> None:
+    def _record_loss(self, exc_info: Any) -> None:
         """Record the failure, call errbacks, and reject the message towards the dead-letter queue."""
         error = WorkerLostError(
             f"delivered {self._message.receive_count} times without an end [task={self.name}, id={self.id}]: "
             f"it probably kills its worker; the last time: {error_of(exc_info)}; "
             "find the cause before you redrive it"
         )
-        self._refuse(Reject(error, requeue=False), exc_info)
+        self._reject_unrun(Reject(error, requeue=False), exc_info)
 
     def _retry_worker_lost(self, exc: Any, exc_info: Any) -> bool:
         """Retry a task whose child was lost (``retry_on_worker_lost``), and say whether that was done.
@@ -71,7 +71,7 @@ class LostMixin(RefusalMixin):
             return bool(super()._retry_worker_lost(exc, exc_info))
         reason = Retry(exc=exc, when=delay_seconds)
         try:
-            resend(self._app, self._message, next_attempt(self._message.headers, reason.when))
+            republish_message(self._app, self._message, next_attempt(self._message.headers, reason.when))
         except Exception:
             logger.exception("task not retried, though its process was lost", extra=self._log_fields())
             return False

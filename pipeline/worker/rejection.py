@@ -1,7 +1,8 @@
-"""What becomes of a task that could not run: its payload was not to be read, or its call is in progress.
+"""Rejects a task that could not run: its payload could not be read, or the same call is in progress.
 
-Nothing of it has run, so it is no failure of the task's: the message goes back to the queue, or towards the
-dead-letter queue. Part of :class:`~pipeline.worker.request.RequestMixin`, in the worker's main process.
+The task function has not started, so this is not a failure of the task. The message returns to the queue,
+or goes to the dead-letter queue. Part of :class:`~pipeline.worker.request.RequestMixin`, in the worker's
+main process.
 """
 
 import math
@@ -19,8 +20,8 @@ from pipeline.errors import PipelineError, RevokedWhileWaitingError
 from pipeline.telemetry import log_fields, log_lines
 from pipeline.transport import refused
 from pipeline.worker.eta import HIDDEN_SECONDS
-from pipeline.worker.republish import later, resend
-from pipeline.worker.validation import RESENT
+from pipeline.worker.republish import republish_message, with_eta
+from pipeline.worker.validation import REPUBLISHED
 
 if TYPE_CHECKING:
     from celery.worker.request import Request
@@ -29,24 +30,26 @@ else:
 
 logger = log_lines.logger(__name__)
 
-RESEND_LIMIT = 20
-"""How often a message is sent again before its task is recorded as failed: as SQS's maxReceiveCount does
-for messages that it still has. Each time the store was asked for ``store_retry_seconds``."""
+REPUBLISH_LIMIT = 20
+"""How often a message is published again before its task is recorded as failed. It limits what SQS's
+maxReceiveCount limits for messages that SQS still has. Each attempt retries the store for
+``store_retry_seconds``."""
 
-AGAIN_SECONDS = 10
-"""How long a message waits that is sent again because its call is in progress, unless that ends sooner."""
+IN_PROGRESS_SECONDS = 10
+"""Longest ETA of a message that is published again because its call is in progress."""
 
 SOON = 2
-"""So often a message whose call is in progress comes again soon; then, when that call must have ended."""
+"""How many deliveries of a message return at once while its call is in progress. Later ones wait until that
+call must have ended."""
 
 
-class RefusalMixin(Request):
-    """Deals with a ``Reject`` that a deferred body or ``@idempotent`` has raised."""
+class RejectionMixin(Request):
+    """Handles a ``Reject`` that a deferred body or ``@idempotent`` has raised."""
 
     _rejected: bool
 
-    def _refuse(self, reject: Reject, exc_info: Any) -> None:
-        """Deal with a task that did not run, as its payload could not be read or its call is in progress."""
+    def _reject_unrun(self, reject: Reject, exc_info: Any) -> None:
+        """Handle a task that did not run: record it as failed, publish it again, or return its message."""
         if isinstance(reject.reason, RevokedWhileWaitingError):
             self._announce_revoked("revoked", terminated=False, signum=None, expired=False)
             return
@@ -54,20 +57,20 @@ class RefusalMixin(Request):
         if not reject.requeue:
             self._fail(reject.reason, exc_info)
         elif self.acknowledged:
-            self._send_again(reject.reason, exc_info)
-        elif not self._hidden(reject.reason):
+            self._republish(reject.reason, exc_info)
+        elif not self._hide_while_in_progress(reject.reason):
             self.reject(requeue=True)
 
     def _out_of_time(self) -> Reject:
-        """Return the refusal of a task whose time was up while it waited for the store: nothing has run."""
+        """Return the rejection of a task whose time limit passed while it waited for the store."""
         error = out_of_time(f"task not begun [{deferred_in(self._payload)!r}]", "hard")
         logger.warning("task given back: %s", error, extra=self._log_fields())
         return Reject(error, requeue=True)
 
-    def _hidden(self, error: PipelineError) -> bool:
-        """Give the message back until the delivery that runs now must have ended; SQS alone can.
+    def _hide_while_in_progress(self, error: PipelineError) -> bool:
+        """Hide the message until the delivery that runs now must have ended. Only SQS can.
 
-        Not the first time: mostly the other one is about to end.
+        The first deliveries are not hidden, as the other one mostly is about to end.
         """
         seconds = getattr(error, "free_in_seconds", 0.0)
         if seconds and getattr(self._message, "receive_count", 0) > SOON:
@@ -96,48 +99,52 @@ class RefusalMixin(Request):
             einfo=exc_info,
         )
         self.send_event("task-failed", exception=repr(error), traceback=exc_info.traceback)
-        logger.error("task refused: %s", error, extra=self._log_fields())
+        logger.error("task rejected: %s", error, extra=self._log_fields())
         self.reject(requeue=False)
 
     @contextmanager
     def _recording(self) -> Iterator[None]:
-        """Log what a result backend raises: the message does not wait for it to be there again."""
+        """Log what a result backend raises; the message does not wait until the backend works again."""
         try:
             yield
         except Exception:
             logger.exception("what became of the task is not recorded", extra=self._log_fields())
 
     def _is_due(self) -> bool:
-        """Say whether this is the delivery that records the failure and calls the errbacks.
+        """Return whether this delivery records the failure and calls the errbacks.
 
-        Where results are stored, it is unless an earlier one has done so. Where none are, it is the last one:
-        that a message was received before says nothing, it may have been put off or given back then.
+        With stored results, the first delivery that fails does. Without, the last one does: an earlier
+        receive may have been a postponement or a return to the queue.
         """
         try:
             state = self.task.backend.get_state(self.id)
-        except Exception:  # noqa: BLE001 - no backend, or one that does not answer: then nobody knows
+        except Exception:  # noqa: BLE001 - no backend, or it does not answer
             state = None
         if self.store_errors and state is not None:
             return bool(state != states.FAILURE)
         return self.acknowledged or getattr(self._message, "is_last_delivery", True)  # our SQS transport's
 
-    def _send_again(self, error: PipelineError, exc_info: Any) -> None:
-        """Send the same message once more: with early acknowledgement the first one is already gone.
+    def _republish(self, error: PipelineError, exc_info: Any) -> None:
+        """Publish the same message again: with early acknowledgement the first one is deleted already.
 
-        For a call that is in progress that goes on until it has ended; for anything else it has a limit.
+        This repeats until a call in progress has ended. For any other reason it has a limit.
         """
         headers = self._message.headers
-        sent, seconds = headers.get(RESENT) or 0, getattr(error, "free_in_seconds", 0.0)
-        if sent >= RESEND_LIMIT:
+        sent, seconds = headers.get(REPUBLISHED) or 0, getattr(error, "free_in_seconds", 0.0)
+        if sent >= REPUBLISH_LIMIT:
             self._fail(error, exc_info)
             return
-        again = later(headers, min(seconds, AGAIN_SECONDS)) if seconds else {**headers, RESENT: sent + 1}
+        again = (
+            with_eta(headers, min(seconds, IN_PROGRESS_SECONDS))
+            if seconds
+            else {**headers, REPUBLISHED: sent + 1}
+        )
         try:
-            resend(self._app, self._message, again)
+            republish_message(self._app, self._message, again)
         except Exception as exc:
-            logger.exception("message not sent again", extra=self._log_fields())
+            logger.exception("message not published again", extra=self._log_fields())
             self._fail(error, exc_info)
-            self._rejected = not refused(exc)  # it may be there all the same, and then needs its payload
+            self._rejected = not refused(exc)  # it may have arrived, and then needs its payload
         else:
             self._rejected = True
 
@@ -147,7 +154,7 @@ class RefusalMixin(Request):
         return about | log_fields.of_payload(deferred.payload if deferred else None)
 
 
-def refusal(exc_info: Any) -> Reject | None:
+def rejection(exc_info: Any) -> Reject | None:
     """Return the ``Reject`` that a deferred body raised, or ``None`` for any other outcome of a task."""
     exc = error_of(exc_info)
     ours = isinstance(exc, Reject) and isinstance(exc.reason, PipelineError)
@@ -155,12 +162,12 @@ def refusal(exc_info: Any) -> Reject | None:
 
 
 def is_hard_time_limit(exc_info: Any) -> bool:
-    """Say whether a task was ended by its hard time limit."""
+    """Return whether a hard time limit ended the task."""
     return isinstance(error_of(exc_info), TimeLimitExceeded)
 
 
 def hard_time_limit(seconds: float) -> Any:
-    """Return what prefork says of a task that was ended by its hard time limit; gevent says nothing."""
+    """Return what prefork reports when a hard time limit ends a task; gevent reports nothing."""
     try:
         raise TimeLimitExceeded(seconds)  # noqa: TRY301 - for its traceback
     except TimeLimitExceeded:
@@ -168,6 +175,6 @@ def hard_time_limit(seconds: float) -> Any:
 
 
 def error_of(exc_info: Any) -> BaseException:
-    """Return the error itself of what a pool says about a task."""
+    """Return the error in what a pool reports about a task."""
     exc: BaseException = exc_info.exception
     return exc.exc if isinstance(exc, ExceptionWithTraceback) else exc

@@ -22,7 +22,8 @@ from pipeline.worker.republish import label
 logger = log_lines.logger(__name__)
 
 SETTLE_TIMEOUT_SECONDS = 60.0
-"""A message that is not acknowledged by then, and is not being settled, is redelivered. Its payload stays."""
+"""A message that is neither acknowledged nor being settled after this time will be redelivered. Its payload
+stays."""
 
 
 class Settling(Protocol):
@@ -99,8 +100,10 @@ class Releaser:
                 self._settled += self._release(settled[start : start + S3_DELETE_COUNT])
 
     def _look_at(self, ended: _Ended) -> None:
-        """Put a payload with the settled ones, or back, or forget it; its message may settle meanwhile."""
-        may_settle = self._may_settle(ended)  # asked first: what settles from here on is acknowledged below
+        """Sort one payload: settled, still waiting, or kept because its message did not settle."""
+        may_settle = self._may_settle(
+            ended
+        )  # read first: a message that settles after this line is acknowledged below
         if ended.message.acknowledged:
             self._settled.append(ended)
         elif may_settle:

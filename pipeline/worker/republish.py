@@ -1,4 +1,4 @@
-"""Sends a message once more, as it is: the same task, the same claim."""
+"""Publishes a message again: the same task, the same claim."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -9,15 +9,14 @@ from pipeline.telemetry.log_fields import BROADCAST, QUEUE_NAME, queue_of
 from pipeline.transport.addressing import LISTENER
 
 _KEPT = ("correlation_id", "reply_to", "priority", "MessageGroupId")
-"""Properties that say something to others than the queue it came from. Source: kombu 5.7.0, SQS transport."""
+"""Properties that matter beyond the queue that the message came from. Source: kombu 5.7.0, SQS transport."""
 
 
-def resend(app: Any, message: Any, headers: Mapping[str, Any]) -> None:
+def republish_message(app: Any, message: Any, headers: Mapping[str, Any]) -> None:
     """Publish a message's body again, with these headers. Runs in the worker's main process.
 
-    It goes to the queue that it came from. Its exchange need not be known to this connection, and then it
-    would go nowhere, without an error. And its body is not compressed as it may have been: Kombu has expanded
-    it, and its header would lie.
+    It goes to the queue that it came from: this connection may not know its exchange, and Kombu would then
+    drop it without an error. Kombu has expanded a compressed body, so the ``compression`` header is left out.
 
     Raises:
         Exception: whatever the broker says. It may have arrived all the same.
@@ -38,7 +37,7 @@ def resend(app: Any, message: Any, headers: Mapping[str, Any]) -> None:
 
 
 def is_broadcast(message: Any) -> bool:
-    """Say whether a message came over a listener's queue: all workers have one like it, each its own."""
+    """Return whether a message came over a listener's queue. Each worker has its own copy of a broadcast."""
     return LISTENER in str(_info(message).get("sqs_queue", ""))
 
 
@@ -68,16 +67,16 @@ def _info(message: Any) -> Mapping[str, Any]:
 
 
 def is_shared(message: Any) -> bool:
-    """Say whether others have a copy of a message, and so its payload: nobody knows who is the last."""
+    """Return whether others have a copy of the message, and so share its payload."""
     return is_broadcast(message) or bool(message.headers.get(SHARED))
 
 
 def next_attempt(headers: Mapping[str, Any], countdown_seconds: float) -> dict[str, Any]:
     """Return a task's headers for one attempt more, which may run after the countdown."""
-    return {**later(headers, countdown_seconds), "retries": (headers.get("retries") or 0) + 1}
+    return {**with_eta(headers, countdown_seconds), "retries": (headers.get("retries") or 0) + 1}
 
 
-def later(headers: Mapping[str, Any], countdown_seconds: float) -> dict[str, Any]:
+def with_eta(headers: Mapping[str, Any], countdown_seconds: float) -> dict[str, Any]:
     """Return a task's headers for the same attempt, which may run after the countdown."""
     eta = datetime.now(UTC) + timedelta(seconds=countdown_seconds)
     return {**headers, "eta": eta.isoformat()}

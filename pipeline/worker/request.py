@@ -20,8 +20,8 @@ from pipeline.errors import PayloadTooLargeError, PipelineError
 from pipeline.telemetry import log_lines
 from pipeline.telemetry.log_fields import QUEUE_NAME
 from pipeline.worker.celery_fixes.hidden_results import shown
-from pipeline.worker.lost_children import LostMixin
-from pipeline.worker.rejection import hard_time_limit, is_hard_time_limit, refusal
+from pipeline.worker.lost_children import LostChildMixin
+from pipeline.worker.rejection import hard_time_limit, is_hard_time_limit, rejection
 from pipeline.worker.releaser import Releaser
 from pipeline.worker.republish import is_shared, origin
 
@@ -39,8 +39,8 @@ class GivenBackError(Exception):
     """Keeps a thread from running a task whose message this worker has given back."""
 
 
-class RequestMixin(LostMixin):
-    """Hands payloads to the releaser when, and only when, their task will not run again."""
+class RequestMixin(LostChildMixin):
+    """Queues a payload for release once its task will not run again, and only then."""
 
     releaser: Releaser
     on_success: Callable[..., None]
@@ -78,12 +78,12 @@ class RequestMixin(LostMixin):
         """
         is_limit = is_hard_time_limit(exc_info) and not return_ok
         with self._ending(goes_on=is_limit), self._recorded_first(here=not return_ok):
-            reject = refusal(exc_info)
+            reject = rejection(exc_info)
             if reject is not None:
-                self._refuse(reject, exc_info)
+                self._reject_unrun(reject, exc_info)
             elif self._is_lost_for_good(exc_info):
-                self._lose(exc_info)
-            elif not (is_limit and self._is_refused_unbegun(exc_info)):
+                self._record_loss(exc_info)
+            elif not (is_limit and self._is_rejected_unbegun(exc_info)):
                 super().on_failure(exc_info, send_failed_event, return_ok)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: FBT001 - Celery's signature
@@ -92,15 +92,15 @@ class RequestMixin(LostMixin):
             super().on_timeout(soft, timeout)
             return
         with self._ending():
-            if not self._is_refused_unbegun(hard_time_limit(timeout)):
+            if not self._is_rejected_unbegun(hard_time_limit(timeout)):
                 super().on_timeout(soft, timeout)
 
     @contextmanager
     def _ending(self, *, goes_on: bool = False) -> Iterator[None]:
-        """End the execution after the block, unless it goes on, even if its end could not be recorded.
+        """End the execution after the block, unless it continues, even if its end could not be recorded.
 
-        A result backend may fail for a moment. A message that is not settled by then is given back: nobody
-        would do it later, and the heartbeat would hide it for hours.
+        A result backend may fail for a moment. A message that is unsettled then returns to the queue, as
+        the heartbeat would hide it for hours.
         """
         try:
             yield
@@ -115,9 +115,9 @@ class RequestMixin(LostMixin):
 
     @contextmanager
     def _recorded_first(self, *, here: bool) -> Iterator[None]:
-        """Put an acknowledgement off until the block ends, if this process records a task's end in it.
+        """Delay the acknowledgement until the block ends, if this process records the task's end in it.
 
-        Celery acknowledges first. If the record then fails, the message is gone and nobody knows of its end.
+        Celery acknowledges first. If recording then fails, the message is deleted and its result is lost.
         """
         self._is_recording = here
         try:
@@ -134,22 +134,22 @@ class RequestMixin(LostMixin):
         else:
             super().acknowledge()
 
-    def _is_refused_unbegun(self, exc_info: Any) -> bool:
-        """Refuse a task whose time was up while it waited for the store, and say whether it was so.
+    def _is_rejected_unbegun(self, exc_info: Any) -> bool:
+        """Reject a task whose time limit passed while it waited for the store; return whether it did.
 
-        That is asked once: what waits may go on between two reports of one limit.
+        It is decided once, as the task may stop waiting between two reports of one limit.
         """
         if self._unbegun is None:
             self._unbegun = reuses.is_waiting(self.id)
             if self._unbegun:
-                self._refuse(self._out_of_time(), exc_info)
+                self._reject_unrun(self._out_of_time(), exc_info)
         return self._unbegun
 
     def on_accepted(self, pid: int, time_accepted: float) -> None:
         """Note that a pool runs the task.
 
         Raises:
-            GivenBackError: the message is another's by now; a pool of threads then runs nothing.
+            GivenBackError: the message was returned to the queue; a pool of threads then runs nothing.
         """
         with self._starting:
             if self._given_back:
@@ -158,9 +158,9 @@ class RequestMixin(LostMixin):
         super().on_accepted(pid, time_accepted)
 
     def give_back(self) -> bool:
-        """Keep the task from being run, and return whether its message may go to another worker.
+        """Keep the task from running, and return whether its message may go to another worker.
 
-        It may not if a pool already runs the task. Only our SQS transport supports this.
+        It may not once a pool runs the task. Only our SQS transport supports this.
         """
         with self._starting:
             self._given_back = hasattr(self._message.channel, "give_back") and not self._message.started
@@ -171,7 +171,7 @@ class RequestMixin(LostMixin):
             super()._announce_revoked(*args, **kwargs)
 
     def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002 - Celery's name
-        """Send an event without text; a task's last one says how long its payload took to come back."""
+        """Send an event without the result's text; the last one carries the rehydration time."""
         if type in LAST_EVENTS and (seconds := reuses.seconds_of(self.id)) is not None:
             what = str(self.argsrepr).removesuffix(">")
             fields.update(args=f"{what}, rehydrated in {seconds:.3f} s>", kwargs=SEE_ARGS)
@@ -180,7 +180,7 @@ class RequestMixin(LostMixin):
         super().send_event(type, **fields)
 
     def info(self, safe: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - Celery's signature
-        """Describe the task for ``inspect``: its arguments if they are few, or what stands for them."""
+        """Describe the task for ``inspect``: its arguments if they are small, or their size and key."""
         deferred = deferred_in(self._payload)
         described: dict[str, Any] = super().info(safe=safe or deferred is not None)
         delivery = described["delivery_info"]
@@ -191,7 +191,7 @@ class RequestMixin(LostMixin):
         return described
 
     def reject(self, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - Celery's signature
-        """Give the message back: it will be delivered again or dead-lettered, so its payload stays."""
+        """Reject the message: it will be delivered again or dead-lettered, so its payload stays."""
         self._rejected = self._rejected or not self.acknowledged
         super().reject(requeue)
 
@@ -216,7 +216,7 @@ class RequestMixin(LostMixin):
         """Complete signatures whose arguments are in the payload: the only read of one outside a task.
 
         It happens when a task with such links is revoked, lost or timed out; see ``deferred/signatures.py``.
-        A payload in the message is read if it is small: nobody may make this process expand or decode more.
+        A payload in the message is read only if it is small: no message makes this process decode much.
         """
         embed = self._payload[2]
         deferred = deferred_in(self._payload)

@@ -1,4 +1,4 @@
-"""Celery's signals become numbers.
+"""Records metrics, spans and log lines from Celery's signals.
 
 Which process a signal comes from, read in Celery 5.7.0 and seen on real workers:
 
@@ -112,7 +112,7 @@ class _Observer:
         rehydrated = deferred.rehydrated_in if deferred else None
         if rehydrated is not None:
             reuses.report_seconds(task_id, rehydrated)
-        # A rejected attempt may never have come as far as the business logic.
+        # A rejected attempt may not have reached the task function.
         if state != states.REJECTED:
             self._record(RUN_SECONDS, sender, sender.request, run_seconds)
         fields = {

@@ -1,7 +1,7 @@
-"""Pool children that are spawned (``worker_pool_start_method="spawn"``) work as forked ones do.
+"""Equips spawned pool children (``worker_pool_start_method="spawn"``) with what forked ones inherit.
 
 A forked child inherits what the main process has set up. A spawned one is a fresh interpreter: it unpickles
-the app, imports the modules in ``include``, and knows nothing else. So the main process puts two things into
+the app, imports the modules in ``include``, and has nothing else. So the main process puts two things into
 the app that is pickled: the name of the module whose import calls ``pipeline.install``, and a fixup, which
 Celery calls where it unpickles the app.
 Source: celery 5.7.0, ``app/base.py`` (``__reduce_keys__``), ``concurrency/prefork.py``.

@@ -1,4 +1,4 @@
-"""Wires a worker when it starts, before its pool forks: Celery's bootsteps are the seam."""
+"""Wires a worker when it starts, before its pool forks. Celery's bootsteps are the seam."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -32,12 +32,12 @@ from pipeline.worker.spawned import open_notes
 logger = log_lines.logger(__name__)
 
 HEARTBEAT_SECONDS = 10.0
-"""How often a worker says over SQS that it lives: each time is a call. Celery's two seconds are 15 million
-a year; ``--heartbeat-interval`` sets something else. Monitors count on twice as long."""
+"""Interval of a worker's heartbeat event; each one is an SQS call. Celery's two seconds are 15 million a
+year. ``--heartbeat-interval`` sets another. Monitors wait twice as long."""
 
 
 class ClaimCheckStep(bootsteps.Step):
-    """Checks the configuration, and takes its place in every task's life.
+    """Checks the configuration, and wires the worker's requests, releaser, metrics and fixes of Celery.
 
     Raises:
         SystemExit: a setting could lose messages; the message names the setting and the fix.
@@ -124,7 +124,7 @@ def _check_signed(app: Any) -> None:
 
 
 def _warn_of_others(tasks: Iterable[Any]) -> None:
-    """Name the tasks that offload nothing although nobody chose another serializer for them."""
+    """Warn of tasks that offload nothing although no other serializer was chosen for them."""
     others = [it.name for it in tasks if it.serializer != serializer.NAME and has_copied_serializer(it)]
     if others:
         logger.warning(
@@ -136,7 +136,7 @@ def _warn_of_others(tasks: Iterable[Any]) -> None:
 
 
 def _warn_of_memory(store: Store, transport: str) -> None:
-    """Say that payloads stay in one process although messages leave it."""
+    """Warn that payloads stay in one process although messages leave it."""
     if isinstance(store, MemoryStore) and transport != "memory":
         logger.warning(
             "claimcheck: a payload in a memory:// store is for its own process alone, and messages leave it "
@@ -154,7 +154,7 @@ def _check_store(claimcheck: ClaimCheck) -> None:
     try:
         claimcheck.probe()
     except StoreUnavailableError as exc:
-        # It may be back before the first task is: a worker that starts during an outage must not give up.
+        # The store may be back before the first task: a worker that starts during an outage must not exit.
         logger.warning("claimcheck: starting although the store is unavailable: %s", exc)
 
 

@@ -1,4 +1,4 @@
-"""What keeps a message from being a task: its headers, its content type, its body.
+"""Validates a message before a task is made of it: its headers, content type and body.
 
 Celery trusts headers. It reads some of them after it has taken a slot of the pool, and some in timers of the
 event loop, where a value of the wrong type keeps the slot for good or ends the worker. So a worker checks
@@ -23,8 +23,8 @@ from pipeline.serializer import serializer
 _TASK = "task"
 _NO_TASK = f"not a task: it has no header {_TASK!r}"
 
-RESENT = "claimcheck-resent"
-"""The header that counts how often a worker has sent a message again."""
+REPUBLISHED = "claimcheck-republished"
+"""The header that counts how often a worker has published a message again."""
 
 
 class _Rule(NamedTuple):
@@ -85,7 +85,7 @@ _RULES: Mapping[str, _Rule] = {
     **dict.fromkeys(_IDS, _OPTIONAL_ID),
     "id": _ID,
     **dict.fromkeys(("shadow", "argsrepr", "kwargsrepr"), _OPTIONAL_TEXT),
-    **dict.fromkeys(("retries", "group_index", RESENT), _COUNT),
+    **dict.fromkeys(("retries", "group_index", REPUBLISHED), _COUNT),
     **dict.fromkeys(("eta", "expires"), _MOMENT),
     "timelimit": _Rule("two numbers of seconds or null", _is_pair_of_seconds),
     "stamped_headers": _Rule("a list of texts or null", _are_texts),
@@ -101,23 +101,23 @@ the tasks that a task has published."""
 
 
 class Finding(NamedTuple):
-    """What is found out about a message."""
+    """What the validation of a message found."""
 
     fault: str
     """Why no task can be made of it, without any of its text; empty if one can be."""
     call: Any
-    """Its body as Celery unpacks it, ``(args, kwargs, embed)``, as far as it can be had; else ``None``."""
+    """Its body as Celery unpacks it, ``(args, kwargs, embed)``, or ``None`` if it is not one."""
 
 
 def examine(message: Any) -> Finding:
-    """Say whether a task can be made of a message, before Celery decodes it. In any process.
+    """Return whether a task can be made of a message, before Celery decodes it. In any process.
 
-    Never raises, whatever the message. A body of ours that cannot be read is no fault here: that becomes a
+    Never raises, whatever the message. A body of ours that cannot be read is not a fault here: it becomes a
     recorded failure of its task.
     """
     try:
         return _examine(message)
-    except Exception as exc:  # noqa: BLE001 - anybody can write anything, and a serializer may raise anything
+    except Exception as exc:  # noqa: BLE001 - a message may hold anything
         return Finding(f"not decoded [content_type={message.content_type!r}]: {type(exc).__name__}", None)
 
 

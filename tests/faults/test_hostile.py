@@ -80,7 +80,7 @@ def hostile():
         "stamps that are a list": [headers(stamped_headers=["x"], stamps=[1])],
         "a name that has no hash": [headers(shadow=["x"])],
         "retries that are text": [headers(retries="x")],
-        "a count of ours that is text": [headers(**{"claimcheck-resent": "x"})],
+        "a count of ours that is text": [headers(**{"claimcheck-republished": "x"})],
         "an ETA that is a list": [headers(eta=[1])],
         "an ETA that is empty": [headers(eta="")],
         "an expiry that is a number": [headers(expires=5)],

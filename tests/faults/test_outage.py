@@ -122,7 +122,7 @@ def test_what_cannot_be_sent_again_fails(shop_of, moto_aws, s3, proxy_to, monkey
 
     with pytest.raises(StoreUnavailableError):
         result.get(timeout=60)
-    assert "message not sent again" in worker.text()
+    assert "message not published again" in worker.text()
     shop.eventually_empty()
 
 

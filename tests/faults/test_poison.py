@@ -134,7 +134,7 @@ def test_errbacks_are_called_once(ignorant, moto_aws, ignores):
     worker = shop.worker(pool="threads")
 
     eventually(lambda: Queues(shop, moto_aws).depth("-dlq") == 1, 60)
-    assert worker.text().count("task refused") == 2
+    assert worker.text().count("task rejected") == 2
     assert shop.notes() == [noted]
 
 

@@ -278,7 +278,7 @@ def test_lines_of_a_refused_task_carry_the_same_fields(traced):
     [key] = traced.shop.objects()
     traced.shop.clear()
     worker = traced.worker(pool="prefork")
-    refused, unread = said(worker, "task refused: "), said(worker, "payload not rehydrated: ")
+    refused, unread = said(worker, "task rejected: "), said(worker, "payload not rehydrated: ")
     not_run = said(worker, "task not run")
     rehydrate, run = traced.span("claimcheck rehydrate"), traced.span("run shop.digest")
 

@@ -134,7 +134,7 @@ def test_a_message_that_cannot_hop_stays(shop, queue, proxy):
     queue.postpone(shop, days=2)
     proxy.fail("SendMessage", status=400, content=b'{"__type":"InvalidParameterValue","message":"no"}')
     worker = shop.worker(pool="solo")
-    eventually(lambda: "message not put off" in worker.text())
+    eventually(lambda: "message not postponed" in worker.text())
     worker.stop()
 
     assert queue.counts() == (1, 0, 0)

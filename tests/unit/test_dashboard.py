@@ -195,7 +195,7 @@ def test_what_must_not_happen_alarms():
     watched = {name for _, name, *_ in in_alarms()}
 
     assert watched >= {
-        "ApproximateAgeOfOldestMessage", "DataDropped", "HeartbeatFailures", "MessagesRefused",
+        "ApproximateAgeOfOldestMessage", "DataDropped", "HeartbeatFailures", "MessagesRejected",
         "MessagesUnsettled", "OrphansFound", "PayloadsCorrupt", "PayloadsMissing", "PayloadsOrphaned",
         "ReleaseLagSeconds", "TasksFailed", "WorkerConcurrency",
     }  # fmt: skip

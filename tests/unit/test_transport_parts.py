@@ -70,7 +70,7 @@ def test_what_is_no_task_has_no_deduplication_id():
         {"headers": {"task": "replacement"}},
         {"headers": {"retries": 1}},
         {"headers": {"eta": "2026-11-22T10:00:00+00:00"}},
-        {"headers": {"claimcheck-resent": 1}},
+        {"headers": {"claimcheck-republished": 1}},
         {"headers": {"replaced_task_nesting": 1}},
     ],
 )

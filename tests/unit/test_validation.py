@@ -34,7 +34,7 @@ def message(body=b"[[1], {}, {}]", content_type="application/json", **headers):
     + [{"expires": value} for value in ([1], 5, "soon")]
     + [
         {"stamped_headers": 1}, {"stamped_headers": [[1]]}, {"stamps": [1]}, {"shadow": []}, {"group": {}},
-        {"retries": "1"}, {"retries": -1}, {"claimcheck-resent": []}, {"argsrepr": [1]}, {"id": None},
+        {"retries": "1"}, {"retries": -1}, {"claimcheck-republished": []}, {"argsrepr": [1]}, {"id": None},
         {"id": []}, {"id": b"\xff"}, {"task": []}, {"root_id": []},
         {"errbacks": 5}, {"errbacks": [5]},
     ],

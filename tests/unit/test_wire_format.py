@@ -11,7 +11,7 @@ from pipeline.claimcheck.claim import Claim, Inline, Message
 from pipeline.claimcheck.codec.extensions import NAMES
 from pipeline.claimcheck.publication import NAME, SHARED
 from pipeline.telemetry.tracing import TRACEPARENT, TRACESTATE
-from pipeline.worker.validation import RESENT
+from pipeline.worker.validation import REPUBLISHED
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/wire-format.md").read_text()
 TYPES = {"str": "text", "bytes": "binary", "int": "integer", "bool": "boolean", "datetime": "timestamp"}
@@ -58,7 +58,7 @@ def test_each_extension_is_shown():
 
 def test_each_header_is_shown():
     """The table of headers has each header that this library adds."""
-    assert named("headers") == [NAME, SHARED, RESENT, TRACEPARENT, TRACESTATE]
+    assert named("headers") == [NAME, SHARED, REPUBLISHED, TRACEPARENT, TRACESTATE]
 
 
 def test_the_page_names_what_is_written():

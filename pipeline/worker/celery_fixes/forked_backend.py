@@ -1,9 +1,9 @@
-"""Gives a forked child connections of its own to the result backend, where Celery leaves it its parent's.
+"""Gives each forked child its own connection to the result backend; Celery lets it inherit its parent's.
 
 Celery's main process asks the backend when a child is lost. A child that is forked after that inherits the
-open connection, and two processes that write to one connection garble what they send: seen with DynamoDB,
-where results were refused as invalid, and tasks that had run were recorded as failed. Backends on Redis or
-a database look at the process's id; those on boto3 do not.
+open connection, and two processes that write to one connection garble it. With DynamoDB, results were
+rejected as invalid and tasks that had run were recorded as failed. Backends on Redis or a database compare
+the process id; those on boto3 do not.
 Source: celery 5.7.0, ``worker/request.py`` (``_success_was_stored``), ``backends/dynamodb.py``, ``s3.py``.
 """
 

@@ -1,6 +1,6 @@
-"""Keeps what a task returns out of logs and events, where Celery shows the first 1,024 characters of it.
+"""Keeps results out of logs and events; Celery shows their first 1,024 characters there.
 
-A task may return what it was given. One that sets ``resultrepr_maxsize`` itself is shown as it says.
+A task may return its arguments. A task that sets ``resultrepr_maxsize`` itself keeps its own limit.
 Source: celery 5.7.0, ``app/trace.py`` (``Rstr``), ``app/task.py``, ``worker/request.py`` (``on_success``).
 """
 
@@ -19,21 +19,21 @@ _NOTHING = saferepr(None, 0)
 
 
 def hide_results(tasks: Iterable[Any]) -> None:
-    """Let Celery take no text of these tasks' results. Call it before the pool exists."""
+    """Set the length of shown results to 0 for these tasks. Call it before the pool exists."""
     for task in tasks:
         if task.resultrepr_maxsize == Task.resultrepr_maxsize:
             undo.put(task, "resultrepr_maxsize", 0)
     logger = logging.getLogger("celery.app.trace")
-    logger.addFilter(_say_so)
-    undo.later(logger.removeFilter, _say_so)
+    logger.addFilter(_replace_result)
+    undo.later(logger.removeFilter, _replace_result)
 
 
 def shown(result: Any) -> Any:
-    """Return what a monitor shows for the text that Celery has of a result."""
+    """Return the text of a result that monitors show."""
     return NOT_SHOWN if result == _NOTHING else result
 
 
-def _say_so(record: logging.LogRecord) -> bool:
+def _replace_result(record: logging.LogRecord) -> bool:
     if isinstance(record.args, dict) and "return_value" in record.args:
         record.args = {**record.args, "return_value": shown(record.args["return_value"])}
     return True

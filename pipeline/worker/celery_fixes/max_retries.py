@@ -1,4 +1,4 @@
-"""Celery's error for a task that has retried often enough, without the task's arguments in its text.
+"""Keeps arguments out of the text of Celery's ``MaxRetriesExceededError``.
 
 Source: celery 5.7.0, ``app/task.py``, ``Task.retry``: it formats ``args`` and ``kwargs`` into the message,
 which goes to logs and to the result backend.
@@ -27,7 +27,7 @@ class MaxRetriesExceededError(exceptions.MaxRetriesExceededError):
 
 
 def hide_arguments(tasks: Iterable[Any]) -> None:
-    """Let tasks raise our error, unless they have a class of the application's. Call it where tasks run."""
+    """Let tasks raise our error, unless the application set its own class. Call it where tasks run."""
     for task in tasks:
         if task.MaxRetriesExceededError is Task.MaxRetriesExceededError:
             undo.put(task, "MaxRetriesExceededError", MaxRetriesExceededError)

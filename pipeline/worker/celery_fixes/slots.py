@@ -1,8 +1,8 @@
-"""Takes back a slot of the pool from a request that did not get to the pool.
+"""Releases the pool's slot of a request that did not reach the pool.
 
 Celery takes a slot first, and then calls ``WorkController._process_task``. It gives the slot back if the task
-was revoked. Whatever else is raised there keeps the slot for good, and the message hidden: once all slots
-are lost the worker does nothing, and looks healthy.
+was revoked. Any other exception keeps the slot for good, and the heartbeat hides the message. A worker
+without slots does nothing, and looks healthy.
 Source: celery 5.7.0, ``worker/worker.py`` (``_process_task``), ``worker/components.py`` (``Pool.create``).
 """
 
@@ -24,7 +24,7 @@ def _process(worker: Any, process: Callable[[Any], None], request: Any) -> None:
         process(request)
     except (MemoryError, *consumer.connection_errors, *consumer.channel_errors):
         raise  # these end the worker, or the connection and with it all that is reserved
-    except Exception as exc:  # noqa: BLE001 - whatever it is, the worker must go on
+    except Exception as exc:  # noqa: BLE001 - the worker must survive any message
         task_ready(request)
         _forget_job(worker.pool, request)
         try:
@@ -34,7 +34,7 @@ def _process(worker: Any, process: Callable[[Any], None], request: Any) -> None:
 
 
 def _forget_job(pool: Any, request: Any) -> None:
-    """Take a job back that could not be sent to a child; a pool that stops would wait for it.
+    """Drop a job that could not be sent to a child; a pool that stops would wait for it.
 
     Source: billiard 4.3.2, ``pool.py`` (``apply_async`` keeps the job before it pickles it).
     """

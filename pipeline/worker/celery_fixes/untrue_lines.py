@@ -1,6 +1,6 @@
-"""Keeps lines of Celery's out of the log that are not true here: "The message has been … discarded".
+"""Drops two of Celery's log lines that are not true here: "The message has been … discarded".
 
-They also quote the message's body. :class:`~pipeline.worker.consumer.ConsumerMixin` says what really happens.
+They also quote the message's body. :class:`~pipeline.worker.consumer.ConsumerMixin` logs what happens.
 Source: celery 5.7.0, ``worker/consumer/consumer.py`` (``on_unknown_task``, ``on_invalid_task``).
 """
 
