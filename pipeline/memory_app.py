@@ -34,6 +34,9 @@ SETTINGS = {
     "broker_transport_options": {"polling_interval": 0.02},
     "result_backend": "cache+memory://",
     "task_always_eager": False,
+    "claimcheck_metrics": None,
+    "claimcheck_server_side_encryption": None,
+    "claimcheck_kms_key_id": None,
 }
 """What an app is set to during a test."""
 

@@ -156,15 +156,20 @@ class Configuration:
     CELERY_BROKER_URL = "sqs://"
     CELERY_RESULT_BACKEND = "redis://"
     CELERY_TASK_ALWAYS_EAGER = True
+    CELERY_CLAIMCHECK_STORE = "s3://bucket/claims"
+    CELERY_CLAIMCHECK_KMS_KEY_ID = "key"
+    CELERY_CLAIMCHECK_SERVER_SIDE_ENCRYPTION = "aws:kms"
+    CELERY_CLAIMCHECK_METRICS = "no sink, and not looked at"
+    CELERY_CLAIMCHECK_THRESHOLD_BYTES = 0
 
 
 def test_an_app_may_be_configured_by_an_object():
-    """An app that has not read its configuration yet reads it, and has it afterwards."""
+    """Settings are read when an app is opened, those for S3 and metrics aside, and are there afterwards."""
     app = Celery("shop", set_as_current=False)
     app.config_from_object(Configuration, namespace="CELERY")
     with in_memory(app) as inside:
         app.send_task("total", [[1]])
-        assert len(inside.sent) == 1
+        assert len(inside.payloads) == 1
 
     conf = app.conf
     assert (conf.broker_url, conf.result_backend, conf.task_always_eager) == ("sqs://", "redis://", True)
