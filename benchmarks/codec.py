@@ -63,5 +63,5 @@ def _figures(value: Any, encode: Callable[[Any], Any], decode: Callable[[Any], A
 
 
 def table() -> str:
-    head = ("input", "codec", "encode ms", "decode ms", "decode ms, gc held", "MB", "equal")
+    head = ("input", "codec", "encode ms", "decode ms", "decode ms, gc off", "MB", "equal")
     return markdown(head, rows())
