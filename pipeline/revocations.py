@@ -23,7 +23,6 @@ from pipeline.claimcheck.publication import NAME
 from pipeline.claimcheck.signed_record import Record
 from pipeline.deferred.deferred import labels
 from pipeline.errors import PipelineError, RevokedWhileWaitingError
-from pipeline.stores.protocol import within
 from pipeline.stores.records import RecordKeeper, Records, records_of
 from pipeline.telemetry import log_fields, log_lines
 
@@ -34,6 +33,9 @@ SENT_AT_ONCE_COUNT = 10
 
 LONG_WAIT_SECONDS = 10
 """Tasks that wait for less are not looked up: a retry after a second would cost a request each time."""
+
+LOOK_UP_SECONDS = 3.0
+"""How long a task waits for the store to say whether it was revoked. Its payload may need no store at all."""
 
 
 def revoke(claimcheck: ClaimCheck, task_ids: Iterable[str]) -> None:
@@ -66,7 +68,8 @@ def _keep(claimcheck: ClaimCheck, records: Records, task_id: str) -> None:
 def check_running(claimcheck: ClaimCheck) -> None:
     """Look whether the task that is about to run here was revoked while it waited: one GET, if that was long.
 
-    Where the store does not say, the task runs: not to run it would be worse.
+    Where the store does not say within :data:`LOOK_UP_SECONDS`, the task runs: a store that does not answer
+    must not hold up tasks that need nothing of it. After an error such as 503 it is asked again.
 
     Raises:
         RevokedWhileWaitingError: it was.
@@ -95,8 +98,8 @@ def _has_waited(request: Any) -> bool:
 
 def _expiry(claimcheck: ClaimCheck, task_id: str) -> datetime | None:
     key, chosen = _key(claimcheck, task_id), claimcheck.options
-    with within(chosen.store_retry_seconds):
-        found = records_of(claimcheck.store).read(key)
+    records = records_of(claimcheck.store)
+    found = claimcheck.with_retries(lambda: records.read(key), LOOK_UP_SECONDS)
     if found is None:
         return None
     record = signed_record.read(found[0], key, chosen.signing_key, accept_unsigned=chosen.accept_unsigned)

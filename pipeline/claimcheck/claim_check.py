@@ -263,9 +263,9 @@ class ClaimCheck:
                 f"{self.options.payload_limit_bytes}; send less, or raise it for producers and workers"
             )
 
-    def with_retries(self, call: Callable[[], T]) -> T:
-        """Retry while the store is unavailable, and no longer than ``store_retry_seconds``."""
-        seconds = self.options.store_retry_seconds
+    def with_retries(self, call: Callable[[], T], most_seconds: float = inf) -> T:
+        """Retry while the store is unavailable, for ``store_retry_seconds`` or ``most_seconds``."""
+        seconds = min(self.options.store_retry_seconds, most_seconds)
         with within(seconds):
             for attempt in stamina.retry_context(
                 on=StoreUnavailableError, attempts=None, timeout=seconds, wait_max=5.0

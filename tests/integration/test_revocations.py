@@ -54,3 +54,16 @@ def test_a_task_that_waited_and_was_not_revoked_runs(shop, moto_aws):
     assert result.get(timeout=30) == 1
     shop.eventually_empty()
     assert len(records(shop)) == 2
+
+
+def test_a_silent_store_holds_no_small_task_up(shop_of, moto_aws, s3):
+    """A task that needs nothing of the store asks once whether it was revoked, and runs without an answer."""
+    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims")
+    result = shop.nap.delay("x", 0)
+    wait_over(shop, moto_aws, result)
+    s3.delay(600, lambda request: "/revoked/" in request.path)
+    worker = shop.worker(pool="solo")
+
+    assert result.get(timeout=20) == 1
+    assert len(s3.seen(lambda request: "/revoked/" in request.path)) == 1
+    assert worker.text().count("whether it was revoked is not known") == 1

@@ -17,6 +17,7 @@ from pipeline.options import Options
 from pipeline.publisher.control import ControlMixin
 from pipeline.stores.memory import MemoryStore
 from pipeline.stores.protocol import deadline
+from pipeline.testing import FaultyStore
 
 WAITED = {"claimcheck": {"wait_seconds": 90}}
 
@@ -123,12 +124,23 @@ class Timed(Failing):
 
 
 @pytest.mark.parametrize("store", [Timed("claims")])
-def test_a_record_is_waited_for_as_long_as_a_payload(run, store):
-    """A record that trickles in holds a task up for ``store_retry_seconds`` at most."""
+def test_a_record_is_waited_for_a_few_seconds(run, store):
+    """A record that trickles in holds a task up for a few seconds, and not for ``store_retry_seconds``."""
     assert run(**WAITED) == "ran"
-    assert 0 < store.seconds <= 30
+    assert 0 < store.seconds <= revocations.LOOK_UP_SECONDS
 
 
+@pytest.mark.parametrize(
+    "store", [FaultyStore(MemoryStore("claims"), [StoreUnavailableError("busy")], verbs=["read"])]
+)
+def test_a_store_that_is_busy_is_asked_again(claimcheck, run, store):
+    """An error that passes hides no revocation."""
+    revocations.revoke(claimcheck, ["id"])
+
+    assert run(**WAITED) == "revoked"
+
+
+@pytest.mark.parametrize("options", [{"store_retry_seconds": 0.1}])
 @pytest.mark.parametrize("store", [Failing("claims"), Denying("claims")], ids=["unavailable", "denied"])
 def test_without_the_store_tasks_run_and_revoking_goes_on(claimcheck, run, store, caplog):
     """Where the store does not answer, the task runs and workers know of the revocation; the log says so."""

@@ -36,11 +36,12 @@ class ClientPerProcess:
 
     region: str | None
     timeout_seconds: float
+    attempts_count: int = ATTEMPTS_COUNT
     _clients: "dict[int, S3Client]" = field(default_factory=dict, init=False, repr=False, compare=False)
     _locks: dict[int, Lock] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.region, self.timeout_seconds)
+        return type(self), (self.region, self.timeout_seconds, self.attempts_count)
 
     def get(self) -> "S3Client":
         """Return this process's client, making it if need be.
@@ -86,7 +87,7 @@ class ClientPerProcess:
             connect_timeout=min(CONNECT_TIMEOUT_SECONDS, self.timeout_seconds),
             read_timeout=self.timeout_seconds,
             max_pool_connections=POOL_CONNECTIONS_COUNT,
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS_COUNT},
+            retries={"mode": "standard", "total_max_attempts": self.attempts_count},
             # The claim's digest covers more than S3's CRC does, and ranges carry no CRC at all.
             response_checksum_validation="when_required",
         )

@@ -31,12 +31,14 @@ class S3Records:
     Args:
         bucket: name of the bucket.
         client: returns this process's client.
+        reader: returns the one for reads, which gives up by the deadline.
         encryption: arguments of PutObject.
         translated: turns the vendor's errors into ours; takes the place where they happened.
     """
 
     bucket: str
     client: "Callable[[], S3Client]"
+    reader: "Callable[[], S3Client]"
     encryption: Mapping[str, Any]
     translated: Callable[[str], AbstractContextManager[None]]
 
@@ -48,7 +50,7 @@ class S3Records:
         """
         with self.translated(f"key={key}"):
             try:
-                answer = self.client().get_object(Bucket=self.bucket, Key=key)
+                answer = self.reader().get_object(Bucket=self.bucket, Key=key)
             except ClientError as exc:
                 if code_of(exc) in NOT_SO_CODES:
                     return None

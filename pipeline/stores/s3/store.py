@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
@@ -18,18 +19,22 @@ from botocore.exceptions import ClientError
 
 from pipeline.aws.limits import S3_DELETE_COUNT
 from pipeline.errors import PayloadMissingError, StoreDeniedError, StoreError, StoreUnavailableError
-from pipeline.stores.protocol import StoredObject
+from pipeline.stores.protocol import StoredObject, deadline
 from pipeline.stores.s3.client import ClientPerProcess
 from pipeline.stores.s3.errors import KEY_TAKEN_CODES, VENDOR_ERRORS, code_of, is_denial, translated
 from pipeline.stores.s3.reading import PART_BYTES, in_parallel, read_object
 from pipeline.stores.s3.records import S3Records
 
 if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 TIMEOUT_SECONDS = 10.0
 """How long a connection may stay silent. S3 answers within tens of milliseconds, and botocore's three
 attempts of ten seconds fit the 30 that a task waits for its store (``Options.store_retry_seconds``)."""
+
+SHORT_TIMEOUT_SECONDS = 3.0
+"""The same for a record that is needed this soon, which is asked for once."""
 
 ENCRYPTIONS = (None, "AES256", "aws:kms", "aws:kms:dsse")
 """How S3 can be asked to encrypt an object. Source: S3 API Reference, PutObject."""
@@ -61,6 +66,7 @@ class S3Store:
     timeout_seconds: float = field(default=TIMEOUT_SECONDS, kw_only=True)
     region: str | None = field(default=None, kw_only=True)
     _clients: ClientPerProcess = field(init=False, repr=False, compare=False)
+    _short_timeout_clients: ClientPerProcess = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.bucket:
@@ -76,6 +82,8 @@ class S3Store:
             )
         object.__setattr__(self, "prefix", self.prefix.strip("/"))
         object.__setattr__(self, "_clients", ClientPerProcess(self.region, self.timeout_seconds))
+        short = ClientPerProcess(self.region, min(SHORT_TIMEOUT_SECONDS, self.timeout_seconds), 1)
+        object.__setattr__(self, "_short_timeout_clients", short)
 
     def put(self, key: str, payload: bytes, metadata: Mapping[str, str]) -> None:
         """Store a payload under a new key. Safe to call twice with the same payload.
@@ -223,18 +231,28 @@ class S3Store:
 
     def records(self) -> S3Records:
         """Return what ``@idempotent`` writes down here. Does no I/O."""
-        return S3Records(self.bucket, self._clients.get, self._encryption(), self._translated)
+        return S3Records(self.bucket, self._clients.get, self._reader, self._encryption(), self._translated)
+
+    def _reader(self) -> "S3Client":
+        """Return a client whose answer is here by the deadline, or a little later."""
+        is_soon = deadline() - monotonic() <= SHORT_TIMEOUT_SECONDS
+        return (self._short_timeout_clients if is_soon else self._clients).get()
 
     def close(self) -> None:
         """Close this process's connections; the next call makes new ones. Safe to call twice."""
         self._clients.close()
+        self._short_timeout_clients.close()
+
+    def _renew(self) -> None:
+        self._clients.renew()
+        self._short_timeout_clients.renew()
 
     def _encryption(self) -> dict[str, str]:
         chosen = {"ServerSideEncryption": self.server_side_encryption, "SSEKMSKeyId": self.kms_key_id}
         return {name: value for name, value in chosen.items() if value}
 
     def _translated(self, what: str) -> AbstractContextManager[None]:
-        return translated(self._place(what), self._clients.region_name, self._clients.renew)
+        return translated(self._place(what), self._clients.region_name, self._renew)
 
     def _place(self, what: str) -> str:
         return f"bucket={self.bucket}, {what}"
