@@ -1,4 +1,4 @@
-"""Claim check for Celery: large task arguments go to S3, a small claim travels, and task code does not change.
+"""Claim check for Celery: large task arguments go to S3, a small claim travels, and tasks do not change.
 
 The layers, the top one first. A module imports from its own package and from lower layers alone, and a
 package imports no other of these vendors: ``tests/unit/test_architecture.py`` reads both from this table.
