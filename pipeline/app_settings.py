@@ -7,6 +7,7 @@ Source: celery 5.7.0, ``app/utils.py`` (``Settings``, ``HIDDEN_SETTINGS``), ``ut
 (``ConfigurationView``).
 """
 
+import sys
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -23,9 +24,10 @@ def arguments(app: Any, known: Collection[str]) -> dict[str, Any]:
         known: the names of all arguments.
 
     Raises:
-        ValueError: a setting has the prefix and is not known.
+        ValueError: a setting has the prefix and is not known, or Django's settings are not complete yet.
     """
     conf = app.conf.finalize()
+    _check_complete(conf)
     _check_names(app, conf, known)
     return {name: conf[PREFIX + name] for name in known if PREFIX + name in conf}
 
@@ -36,6 +38,22 @@ def setting(app: Any, name: str) -> str:
     if not namespace:
         return plain
     return f"{namespace}_{plain.upper() if namespace.isupper() else plain}"
+
+
+def _check_complete(conf: Any) -> None:
+    """Check that the module that Django's settings come from is not being imported.
+
+    It is if it imports the package that calls ``pipeline.install`` and is not part of it. Celery keeps what
+    it has read by then: settings further down would have no effect.
+    Source: celery 5.7.0, ``utils/collections.py`` (``force_mapping``).
+    """
+    name = conf.get("SETTINGS_MODULE")
+    module = sys.modules.get(name or "")
+    if getattr(getattr(module, "__spec__", None), "_initializing", False):
+        raise ValueError(
+            f"{name} is still being imported, and settings further down are not known yet: it imports the "
+            "package that calls pipeline.install; remove that import, or move the settings into the package"
+        )
 
 
 def _check_names(app: Any, conf: Iterable[str], known: Collection[str]) -> None:

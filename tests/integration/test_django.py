@@ -171,12 +171,17 @@ def test_the_tests_of_the_page_pass(project):
     assert "Ran 1 test" in project.run(test, AWS_ENDPOINT_URL="http://127.0.0.1:9")
 
 
-def test_a_misspelled_setting_ends_manage_py(project):
-    """A command of ``manage.py`` ends with the sentence that names the setting."""
-    (project.folder / "shop" / "wrong.py").write_text(
-        "from shop.settings import *\nCELERY_CLAIMCHECK_STOER = 1\n"
-    )
-    with pytest.raises(
-        AssertionError, match=r"unknown setting CELERY_CLAIMCHECK_STOER \(did you mean store\?\)"
-    ):
-        project.run("python manage.py check --settings=shop.wrong")
+@pytest.mark.parametrize(
+    ("module", "sentence"),
+    [
+        ("shop.misspelled", r"unknown setting CELERY_CLAIMCHECK_STOER \(did you mean store\?\)"),
+        ("outside", "outside is still being imported, and settings further down are not known yet"),
+    ],
+)
+def test_wrong_settings_end_manage_py(project, module, sentence):
+    """A command ends with the sentence that names a misspelled setting, or half-imported settings."""
+    wrong = project.folder / f"{module.replace('.', '/')}.py"
+    wrong.write_text("from shop.settings import *\nCELERY_CLAIMCHECK_STOER = 1\n")
+
+    with pytest.raises(AssertionError, match=f"ValueError: {sentence}"):
+        project.run(f"python manage.py check --settings={module}")

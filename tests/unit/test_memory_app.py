@@ -14,6 +14,7 @@ from kombu.transport import memory
 import pipeline
 from pipeline.memory_app import in_memory
 from pipeline.metrics import NullSink
+from pipeline.metrics.sinks.cloudwatch import CloudWatchSink
 from pipeline.serializer import serializer
 from pipeline.transport.send.collecting import producers
 
@@ -199,6 +200,22 @@ def test_the_applications_options_hold(celery_app, total):
         total.delay([1])
 
         assert inside.payloads == []
+
+
+def test_settings_of_a_deployment_do_not_hold(celery_app, total):
+    """Of an app's settings, options hold in a test; its store, its encryption and its metrics do not."""
+    celery_app.conf.update(
+        claimcheck_store="s3://payloads",
+        claimcheck_server_side_encryption="aws:kms",
+        claimcheck_kms_key_id="alias/mine",
+        claimcheck_metrics=CloudWatchSink(),
+        claimcheck_threshold_bytes=0,
+    )
+    with in_memory(celery_app) as given:
+        total.delay([1])
+
+        assert len(given.payloads) == 1
+        assert isinstance(given.claimcheck.recorder._sink, NullSink)
 
 
 def test_apps_nest(claimcheck_app, total):
