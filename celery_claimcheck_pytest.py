@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from pipeline.memory_app import ClaimCheckApp
+    from pipeline.testing.memory_app import ClaimCheckApp
 
 NO_APP = (
     "claimcheck_app needs a fixture celery_app that returns your Celery app: write one in conftest.py, or "
@@ -39,7 +39,7 @@ def claimcheck_app(
     from celery_claimcheck_entry_point import check_name  # noqa: PLC0415 - see above
 
     check_name()
-    from pipeline.memory_app import in_memory  # noqa: PLC0415 - see above
+    from pipeline.testing.memory_app import in_memory  # noqa: PLC0415 - see above
 
     marker = request.node.get_closest_marker("claimcheck")
     with in_memory(

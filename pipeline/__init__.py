@@ -12,7 +12,7 @@ cli           celery                         the ``pipeline`` command: what it a
 ------------  -----------------------------  ----------------------------------------------------------------
 admin         celery kombu botocore          what operators do: doctor, dead letters, sweep, provision, top
 local         moto                           an AWS of one's own on this machine
-memory_app    celery kombu                   an app in memory, which the pytest plugin gives to tests
+testing       celery kombu                   for tests of applications: doubles of stores, an app in memory
 ------------  -----------------------------  ----------------------------------------------------------------
 installation  celery kombu                   ``install`` and ``uninstall``
 ------------  -----------------------------  ----------------------------------------------------------------
@@ -29,7 +29,6 @@ revocations   celery                         revocations that outlive workers
 ------------  -----------------------------  ----------------------------------------------------------------
 app_settings                                 arguments of ``install`` as settings of the Celery app
 deferred      celery                         arguments that are read where and when a task runs
-testing                                      doubles for tests of applications
 time_chain                                   limits and lifetimes that must hold together
 ------------  -----------------------------  ----------------------------------------------------------------
 claimcheck                                   the pattern: claim, codec, compression, offload and rehydrate

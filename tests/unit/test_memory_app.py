@@ -12,10 +12,10 @@ from kombu.exceptions import EncodeError
 from kombu.transport import memory
 
 import pipeline
-from pipeline.memory_app import in_memory
 from pipeline.metrics import NullSink
 from pipeline.metrics.sinks.cloudwatch import CloudWatchSink
 from pipeline.serializer import serializer
+from pipeline.testing.memory_app import in_memory
 from pipeline.transport.send.collecting import producers
 
 LARGE = list(range(300_000))
