@@ -103,7 +103,7 @@ class Report:
         """Return the report, one line each."""
         rows = {
             "tasks published": self.tasks,
-            "publishes refused (the caller knows)": self.refused,
+            "publishes failed (the caller knows)": self.refused,
             "ended as expected": self.ended,
             "ended otherwise": len(self.wrong),
             "lost": len(self.lost),
