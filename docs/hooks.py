@@ -1,8 +1,7 @@
 """Hooks of MkDocs: files outside docs/ that a page links become part of the site.
 
-So no link needs the address of a repository.
-
-README.md is the home page. Every other file lies under repository/, with its path in the repository.
+So no link needs the address of a repository. README.md is the home page. Every other file is below
+repository/, under its path in the repository.
 """
 
 import os
@@ -20,7 +19,7 @@ LINK = re.compile(r"(?<=\]\()(?!https?://|#)([^)\s#]+)")
 
 
 def uri(path: Path) -> str:
-    """Return where a file of the repository lies in the site's sources."""
+    """Return the path of a file of the repository in the site's sources."""
     if path.is_relative_to(DOCS):
         return path.relative_to(DOCS).as_posix()
     return "index.md" if path == ROOT / "README.md" else f"repository/{path.relative_to(ROOT).as_posix()}"
@@ -35,7 +34,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the home page, and all files outside docs/ that pages link, directly or through each other."""
     pages = [Path(file.abs_src_path or "") for file in files.documentation_pages()]
     pages.append(ROOT / "README.md")
-    for page in pages:
+    for page in pages:  # grows as it goes: a page that is added links others
         for path in [page, *linked(page)]:
             if files.get_file_from_path(uri(path)) is None and path.is_file():
                 files.append(File.generated(config, uri(path), abs_src_path=str(path)))
@@ -45,7 +44,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Point the links of a page to where their files lie in the site."""
+    """Make the links of a page lead to the copies in the site."""
     del config, files
     source = Path(page.file.abs_src_path or "")
     folder = Path(page.file.src_uri).parent

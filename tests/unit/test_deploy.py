@@ -379,4 +379,4 @@ def test_every_file_is_explained():
     """The page has a row for each file beside it."""
     page = (DEPLOY / "README.md").read_text()
 
-    assert all(f"| `{path.name}` |" in page for path in DEPLOY.iterdir() if path.name != "README.md")
+    assert all(f"| [`{path.name}`](" in page for path in DEPLOY.iterdir() if path.name != "README.md")
