@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import json
 import re
 from pathlib import Path
 
@@ -138,3 +139,35 @@ def test_each_argument_of_idempotent_is_shown():
     shown = [quoted(row[0])[0] for row in table("howto/idempotency.md", "argument")]
 
     assert shown == [name for name in inspect.signature(idempotent).parameters if name != "function"]
+
+
+def actions(text):
+    """Return the actions of AWS that a text names."""
+    return set(re.findall(r"\b(?:s3|sqs|sns|kms|cloudwatch):[A-Z]\w+", text))
+
+
+def allowed(policy):
+    """Return the actions that a policy of deploy/ allows."""
+    statements = json.loads((ROOT / "deploy" / policy).read_text())["Statement"]
+    return actions(str([statement["Action"] for statement in statements]))
+
+
+@pytest.mark.parametrize("role", ["producer", "worker"])
+def test_permissions_before_production(role):
+    """The short table of permissions has the actions of each role's policy."""
+    column = ["producer", "worker"].index(role) + 1
+    needed = {
+        action
+        for row in table("operate/checklist.md", "action")
+        if row[column] == "yes"
+        for action in actions(row[0])
+    }
+
+    assert needed == allowed(f"iam-{role}.json")
+
+
+def test_permissions_of_monitoring():
+    """The table of permissions for listeners has the actions of their policy."""
+    shown = {action for row in table("operate/monitoring.md", "action") for action in actions(row[0])}
+
+    assert shown == allowed("iam-monitoring-create.json")
