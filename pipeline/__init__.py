@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from pipeline.claimcheck.claim_check import ClaimCheck
     from pipeline.idempotency.decorator import idempotent
     from pipeline.installation import install, uninstall
-    from pipeline.publisher.amqp import batch
+    from pipeline.publisher.batches import batch
     from pipeline.transport.answers import NotRoutedError
     from pipeline.transport.send.batch import BatchSendError
     from pipeline.worker.celery_fixes.max_retries import MaxRetriesExceededError
@@ -110,7 +110,7 @@ _MODULES = {
     "ClaimCheck": "pipeline.claimcheck.claim_check",
     "MaxRetriesExceededError": "pipeline.worker.celery_fixes.max_retries",
     "NotRoutedError": "pipeline.transport.answers",
-    "batch": "pipeline.publisher.amqp",
+    "batch": "pipeline.publisher.batches",
     "idempotent": "pipeline.idempotency.decorator",
     "install": "pipeline.installation",
     "uninstall": "pipeline.installation",

@@ -202,5 +202,4 @@ def _noting() -> Iterator[list[Stored]]:
 
 
 def _release(claims: Sequence[Claim]) -> None:
-    claimcheck = serializer.installed()
-    claimcheck.orphan(claimcheck.release(claims))
+    serializer.installed().release_at_once(claims)

@@ -16,14 +16,16 @@ from celery.local import PromiseProxy
 from pipeline import metrics
 from pipeline.claimcheck.claim import Claim, Inline, Message, new_result_key
 from pipeline.claimcheck.claim_check import ClaimCheck
-from pipeline.claimcheck.publication import Publication
 from pipeline.deferred.deferred import labels
 from pipeline.deferred.lazy import LazyDict
 from pipeline.deferred.soft_time_limit import reraising_soft_limit
 from pipeline.errors import FramesDropped, PayloadCorruptError
+from pipeline.telemetry import log_fields, log_lines
 
 if TYPE_CHECKING:
     from celery.result import AsyncResult, ResultSet
+
+logger = log_lines.logger(__name__)
 
 RESULT = "result"
 """Key of a task's result among what a backend keeps of it. Source: celery 5.7.0, ``_get_result_meta``."""
@@ -80,8 +82,10 @@ class Outgoing:
         sealed = claimcheck.seal(self.value)
         if len(sealed.data) <= claimcheck.options.result_threshold_bytes:
             return sealed
-        publication = Publication(task=self._task, task_id=self._task_id)
-        claim = claimcheck.offload(sealed, publication, new_result_key(claimcheck.store.prefix))
+        key = new_result_key(claimcheck.store.prefix)
+        claim = claimcheck.offload(sealed, task=self._task, task_id=self._task_id, key=key).claim
+        known = log_fields.of_message({"id": self._task_id, "task": self._task})
+        logger.info("payload offloaded", extra=known | log_fields.of_payload(claim))
         claimcheck.recorder.record(metrics.PAYLOADS_OFFLOADED, task=self._task)
         claimcheck.recorder.record(metrics.PAYLOAD_BYTES, claim.expanded_bytes, task=self._task)
         return claim

@@ -19,7 +19,7 @@ from celery import current_task
 
 from pipeline.claimcheck import signed_record
 from pipeline.claimcheck.claim_check import ClaimCheck
-from pipeline.claimcheck.publication import NAME
+from pipeline.claimcheck.headers import NAME
 from pipeline.claimcheck.signed_record import Record
 from pipeline.deferred.deferred import labels
 from pipeline.errors import PipelineError, RevokedWhileWaitingError

@@ -9,7 +9,7 @@ from kombu.serialization import prepare_accept_content
 
 from pipeline.admin.messages import Received
 from pipeline.claimcheck.claim import Claim, check_key
-from pipeline.claimcheck.publication import SHARED
+from pipeline.claimcheck.headers import SHARED
 from pipeline.deferred.deferred import Deferred, deferred_in
 from pipeline.errors import ClaimError, PipelineError
 from pipeline.serializer import serializer

@@ -10,10 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import inf
-from string import punctuation
 from time import perf_counter
-from typing import Any, TypeVar
-from urllib.parse import quote
+from typing import Any, NamedTuple, TypeVar
 
 import stamina
 from blake3 import blake3
@@ -23,7 +21,7 @@ from pipeline.claimcheck import compression
 from pipeline.claimcheck.claim import Claim, Inline, check_key, is_young, new_key
 from pipeline.claimcheck.codec import Codec
 from pipeline.claimcheck.message_size import Wire
-from pipeline.claimcheck.publication import Publication
+from pipeline.claimcheck.object_metadata import metadata
 from pipeline.errors import (
     ClaimError,
     PayloadCorruptError,
@@ -36,14 +34,17 @@ from pipeline.errors import (
 from pipeline.metrics import Metric, Recorder
 from pipeline.options import DAY_SECONDS, Options
 from pipeline.stores.protocol import Store, within
-from pipeline.telemetry import log_fields, log_lines, tracing
-
-METADATA_CHARACTERS = 512
-"""Longest value of an object's metadata: S3 takes 2 KB of names and values in all. Source: S3 user guide."""
+from pipeline.telemetry import tracing
 
 T = TypeVar("T")
 
-logger = log_lines.logger(__name__)
+
+class Offloaded(NamedTuple):
+    """What :meth:`ClaimCheck.offload` has made."""
+
+    claim: Claim
+    trace: Mapping[str, str]
+    """Trace context of the upload, as headers: for a message that belongs to no other trace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,35 +71,39 @@ class ClaimCheck:
         packed, data = compression.compress(raw)
         return Inline(data=data, codec=codec, compression=packed, expanded_bytes=len(raw))
 
-    def offload(self, sealed: Inline, publication: Publication, key: str | None = None) -> Claim:
-        """Put a payload away, in the calling process, and return the claim for it.
+    def offload(  # noqa: PLR0913 - what is known of the message, one by one
+        self,
+        sealed: Inline,
+        *,
+        task: str = "",
+        task_id: str = "",
+        queue: str = "",
+        wait_seconds: float = 0.0,
+        key: str | None = None,
+    ) -> Offloaded:
+        """Put a payload into the store, in the calling process.
 
         Args:
             sealed: the payload.
-            publication: what it is for.
+            task: name of the task that it is for.
+            task_id: its id.
+            queue: name of its queue.
+            wait_seconds: how long it is until the task may run.
             key: where it goes; by default a new key, under the day on which the task may run.
 
         Raises:
             PayloadExpiresError: the task's ETA is so far ahead that its payload would be gone.
             StoreUnavailableError: the store stayed unavailable for ``store_retry_seconds``.
-            StoreDeniedError: the store refuses us.
+            StoreDeniedError: the store denies access.
         """
-        self._check_wait(publication.wait_seconds)
-        due = datetime.now(UTC) + timedelta(seconds=publication.wait_seconds)
+        self._check_wait(wait_seconds)
+        due = datetime.now(UTC) + timedelta(seconds=wait_seconds)
         claim = self._claim(sealed, key or new_key(self.store.prefix, due))
-        attributes = self.attributes(claim, publication.task_id, publication.task, publication.queue)
-        with tracing.span("claimcheck offload", attributes):
-            self._put(claim, sealed.data, publication)
-        fields = log_fields.of_message(publication.headers, publication.queue) | log_fields.of_payload(claim)
-        logger.info("payload offloaded", extra=fields)
-        return claim
-
-    def _put(self, claim: Claim, payload: bytes, publication: Publication) -> None:
-        known = {"task": publication.task, "task-id": publication.task_id, **tracing.metadata()}
-        metadata = {"digest": claim.digest} | {name: _sendable(text) for name, text in known.items()}
-        with self._timed(metrics.UPLOAD_SECONDS, publication.queue, publication.task):
-            self.with_retries(lambda: self.store.put(claim.key, payload, metadata))
-        tracing.default(publication.headers)
+        with tracing.span("claimcheck offload", self.attributes(claim, task_id, task, queue)):
+            about = metadata(claim.digest, task, task_id)
+            with self._timed(metrics.UPLOAD_SECONDS, queue, task):
+                self.with_retries(lambda: self.store.put(claim.key, sealed.data, about))
+            return Offloaded(claim, tracing.active() or {})
 
     def attributes(self, claim: Claim, task_id: str, task: str, queue: str) -> tracing.Attributes:
         """Return what a span says about a payload; ``aws.s3.*`` only if the store has a bucket."""
@@ -244,6 +249,10 @@ class ClaimCheck:
         report(orphans)
         return [ours[key] for key in left if key not in orphans]
 
+    def release_at_once(self, claims: Sequence[Claim], queue: str = "", task: str = "") -> None:
+        """Give payloads up that no message names; those that the store does not delete now are orphans."""
+        self.orphan(self.release(claims), queue, task)
+
     def orphan(self, claims: Sequence[Claim], queue: str = "", task: str = "") -> None:
         """Count payloads that nobody will release: the sweep finds them, or the lifecycle rule."""
         if claims:
@@ -283,8 +292,3 @@ class ClaimCheck:
 
 def _digest(data: bytes) -> str:
     return f"blake3:{blake3(data).hexdigest()}"
-
-
-def _sendable(text: str) -> str:
-    """Return a text as S3 takes it in an HTTP header: ``%0A`` for a line break, ``%C3%A9`` for ``é``."""
-    return quote(text, safe=punctuation, errors="surrogatepass")[:METADATA_CHARACTERS]

@@ -18,7 +18,7 @@ from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from celery.states import READY_STATES, SUCCESS
 
 from pipeline.claimcheck.claim import Claim, Inline
-from pipeline.claimcheck.publication import SHARED
+from pipeline.claimcheck.headers import SHARED
 from pipeline.deferred.child_pipe import reuses
 from pipeline.deferred.lazy import LazyDict, LazyList, as_json
 from pipeline.deferred.soft_time_limit import reraising_soft_limit

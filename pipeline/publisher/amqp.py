@@ -1,14 +1,11 @@
 """The producer's end of Celery: gives the serializer its context, and releases what is not published.
 
 Celery makes every task message in its ``AMQP`` object, which an app chooses with ``amqp_cls``. Two of its
-methods are extended here: the one that turns arguments into a message, and the one that sends it. What a
-group or a ``with pipeline.batch()`` block publishes is collected there, and sent in few calls.
+methods are extended here: the one that turns arguments into a message, and the one that sends it.
 Source: celery 5.7.0, ``app/amqp.py``.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from celery.app.amqp import task_message
@@ -17,20 +14,19 @@ from kombu.entity import Queue
 from kombu.transport.virtual.exchange import STANDARD_EXCHANGE_TYPES
 
 from pipeline import time_chain
-from pipeline.claimcheck.claim import Claim
+from pipeline.claimcheck.headers import SHARED, id_text
 from pipeline.claimcheck.message_size import Envelope
-from pipeline.claimcheck.publication import Publication, id_text, publishing
-from pipeline.deferred.child_pipe import reuses
 from pipeline.deferred.deferred import DeferredArgs, DeferredKwargs, attempt_before
+from pipeline.publisher.batches import batch_of
 from pipeline.publisher.checks import check_links, check_signed, warn_of_overwritten_serializer
+from pipeline.publisher.unsent import abandon, leave_earlier
 from pipeline.serializer import serializer
+from pipeline.serializer.publication import Publication, publishing
 from pipeline.telemetry import tracing
 from pipeline.telemetry.log_fields import BROADCAST, QUEUE_NAME
-from pipeline.transport import refused
 from pipeline.transport.addressing import check_labels
 from pipeline.transport.delay import remaining_seconds
-from pipeline.transport.send.batch import Batch
-from pipeline.transport.send.collecting import Producer, ProducerPool, collecting, producers
+from pipeline.transport.send.collecting import ProducerPool, collecting, producers
 
 if TYPE_CHECKING:
     from celery.app.amqp import AMQP
@@ -41,35 +37,6 @@ Sender = Callable[..., Any]
 
 _IDS = ("id", "uuid", "root_id", "parent_id", "group", "correlation_id")
 """Where a message has the ids of tasks and groups: in its headers, its properties and its event."""
-
-_block: ContextVar[Batch | None] = ContextVar("block", default=None)
-
-
-@contextmanager
-def batch() -> Iterator[None]:
-    """Send the tasks that are published in a ``with`` block together, ten a call, in this thread.
-
-    All are sent when the block ends, however it does. Blocks in blocks join the outermost. On brokers other
-    than our SQS transport each task is sent at once, as ever.
-
-    Raises:
-        BatchSendError: messages were not sent; out of the block's end, or out of the ``delay()`` that
-            filled a call of which nothing was sent.
-    """
-    if _open_block() is not None:
-        yield
-        return
-    opened = _new_batch()
-    token = _block.set(opened)
-    try:
-        yield
-    except BaseException as exc:
-        opened.close(exc)
-        raise
-    else:
-        opened.close()
-    finally:
-        _block.reset(token)
 
 
 class PublisherMixin(AMQP):
@@ -115,20 +82,21 @@ class PublisherMixin(AMQP):
                 wait_seconds=remaining_seconds(message.headers),
             )
             options["headers"] = tracing.chosen(message.headers, options.get("headers"))
+            _unshare(message.headers, options["headers"])
             options = _announced(_group_of(message.headers) | options)
-            into = _batch_of(producer, message)
+            into = batch_of(producer, message)
             with publishing(publication), collecting(into, publication) as parcel:
                 try:
                     sent = send(producer, name, message, **options)
                 except Exception as exc:
-                    is_collected = parcel is not None and parcel.entries
-                    if not is_collected and (publication.claims or publication.reuse):
-                        _abandon(publication, exc)
+                    if publication.encoded and not parcel.entries:
+                        abandon(serializer.installed(), publication, parcel, exc)
                     raise
                 finally:
                     del message  # error trackers show what is in a frame
-            _orphan(publication, publication.claims[:-1])
-            if into is not None and parcel is not None:
+            if publication.encoded:
+                leave_earlier(serializer.installed(), publication)
+            if into is not None:
                 into.send_full({entry.url for entry in parcel.entries})
             return sent
 
@@ -201,6 +169,12 @@ def _returned(headers: Mapping[str, Any], options: dict[str, Any]) -> dict[str, 
     return {**options, "queue": queue, "exchange": None, "routing_key": None, "exchange_type": "direct"}
 
 
+def _unshare(*headers: dict[str, Any] | None) -> None:
+    """Drop a header that ``Task.retry`` copies: whether this message is shared, the channel decides."""
+    for each in filter(None, headers):
+        each.pop(SHARED, None)
+
+
 def _is_rerouted(headers: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
     """Say whether ``self.retry`` was given another exchange or routing key than those of its attempt."""
     request = _attempt_before(headers)
@@ -228,61 +202,3 @@ def _group_of(headers: Mapping[str, Any]) -> dict[str, Any]:
     properties = request.properties if request is not None else None
     group = (properties or {}).get("MessageGroupId")
     return {"MessageGroupId": group} if group else {}
-
-
-def _open_block() -> Batch | None:
-    block = _block.get()
-    return block if block is not None and block.takes else None
-
-
-def _new_batch() -> Batch:
-    return Batch(serializer.installed().options.broker_limit_bytes, _give_up)
-
-
-def _batch_of(producer: Any, message: Any) -> Batch | None:
-    """Return what a message is collected in, or ``None`` if it is sent at once.
-
-    A retry always is: it ends the attempt that sends it. So is a task that is none of a group, whoever holds
-    the producer.
-    """
-    if message.headers.get("retries"):
-        return None
-    if (block := _open_block()) is not None:
-        return block
-    if isinstance(producer, Producer) and message.headers.get("group"):
-        return producer.collected(_new_batch)
-    return None
-
-
-def _give_up(unsent: Sequence[Publication], unclear: Sequence[Publication]) -> None:
-    """Do for many publications what :func:`_abandon` does for one, with one call of the store."""
-    claimcheck = serializer.installed()
-    for publication in unsent:
-        if publication.reuse:
-            reuses.withdraw(publication.reuse)
-    left = claimcheck.release([claim for publication in unsent for claim in publication.claims])
-    for publication in unsent:
-        kept = [claim for claim in publication.claims if claim in left]
-        claimcheck.orphan(kept, publication.queue, publication.task)
-    for publication in unclear:
-        claimcheck.orphan(publication.claims, publication.queue, publication.task)
-
-
-def _abandon(publication: Publication, exc: Exception) -> None:
-    """Release what was offloaded for a message that the broker has certainly not taken.
-
-    After a timeout or a lost connection it may have: then the payload stays, and the sweep decides.
-    """
-    if publication.is_sent:  # what failed came after it: a handler of a signal, or the task-sent event
-        return
-    is_refused = refused(exc) and not publication.is_unclear
-    if is_refused and publication.reuse:
-        reuses.withdraw(publication.reuse)
-    claims = publication.claims
-    _orphan(publication, serializer.installed().release(claims) if is_refused else claims)
-
-
-def _orphan(publication: Publication, claims: Sequence[Claim]) -> None:
-    """Count payloads that may be nobody's: those of tries to send a publication that came to nothing."""
-    if claims:
-        serializer.installed().orphan(claims, publication.queue, publication.task)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline import revocations
-from pipeline.claimcheck.publication import id_text
+from pipeline.claimcheck.headers import id_text
 from pipeline.serializer import serializer
 from pipeline.transport.fanout.mailbox import Mailbox
 

@@ -1,11 +1,10 @@
 """A body on its way out: weighed, and sent inline or offloaded. The one place where that is decided.
 
-Runs in the process that publishes. Kombu hands over the body alone; what else is known of the message is in
-its :class:`~pipeline.claimcheck.publication.Publication`.
+Runs in the process that publishes. Reads what is known of the message, and returns what was made of its body.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, cast
 
@@ -15,12 +14,16 @@ from pipeline import metrics, results
 from pipeline.claimcheck import claim as wire_form
 from pipeline.claimcheck.claim import Claim, Inline, Message
 from pipeline.claimcheck.claim_check import ClaimCheck
-from pipeline.claimcheck.publication import NAME, SEE_ARGS, SHARED, Publication
+from pipeline.claimcheck.headers import NAME, SEE_ARGS
 from pipeline.deferred import child_pipe, deferred, signatures
 from pipeline.deferred.child_pipe import reuses
 from pipeline.errors import PayloadEncodeError, PayloadTooLargeError
 from pipeline.metrics import Metric
+from pipeline.serializer.publication import Encoded, Publication
+from pipeline.telemetry import log_fields, log_lines, tracing
 from pipeline.telemetry.sizes import size
+
+logger = log_lines.logger(__name__)
 
 CLAIM_BYTES = 768
 """A claim in its wire form and what monitors are shown of it, rounded up."""
@@ -33,29 +36,30 @@ class Encoding:
     claimcheck: ClaimCheck
     publication: Publication
 
-    def of(self, body: Any) -> bytes:
-        """Return a body's wire form, in the publishing process.
+    def of(self, body: Any) -> Encoded:
+        """Return what is made of a body, in the publishing process.
 
         Raises:
-            PipelineError: the body cannot be serialised, is too large, or could not be stored.
+            PipelineError: the body cannot be serialised, is too large, or could not be stored. Nothing stays
+                in the store.
         """
         start = perf_counter()
-        encoded = self._task(body) if _is_task(body) else self._value(body)
+        encoded = self._task(body) if is_task(body) else self._value(body)
         self._record(metrics.ENCODE_SECONDS, perf_counter() - start)
         return encoded
 
-    def _task(self, body: Any) -> bytes:
+    def _task(self, body: Any) -> Encoded:
         args, kwargs, embed = body
         plain, detached = self._embed(embed)
         message = self._message([args, kwargs, detached], plain)
         if self._fits(message.payload, self._size_bytes(message)):
             self._record(metrics.BODIES_INLINE)
-            return self._send(message)
+            return self._measured(self._encoded(message))
         if not detached and not self._fits(message.payload, len(plain) + CLAIM_BYTES):
             bare, detached = self._bare(embed)
             if detached:  # else the payload is what it was: encoding it again would be for nothing
                 message = self._message([args, kwargs, detached], bare)
-        return self._offload(message)
+        return self._measured(self._reused(message) or self._offloaded(message))
 
     def _embed(self, embed: Mapping[str, Any]) -> tuple[bytes, list[Any]]:
         """Return the embed in bytes, and what is detached from it: what a main process is not to decode."""
@@ -71,16 +75,12 @@ class Encoding:
         bare, detached = signatures.detach(dict(embed))
         return self.claimcheck.codec.encode_embed(bare), detached
 
-    def _value(self, value: Any) -> bytes:
+    def _value(self, value: Any) -> Encoded:
         """Offload a result if it is large; any other value stays here: nobody would release it."""
         found = results.split(value)
         if found is None:
-            return self._write(Message(shape="value", payload=self.claimcheck.seal(value)))
-        return self._write(found.outgoing.message(self.claimcheck, found.around))
-
-    def _record(self, metric: Metric, value: float = 1) -> None:
-        labels = {"queue": self.publication.queue, "task": self.publication.task}
-        self.claimcheck.recorder.record(metric, value, **labels)
+            return Encoded(self._write(Message(shape="value", payload=self.claimcheck.seal(value))))
+        return Encoded(self._write(found.outgoing.message(self.claimcheck, found.around)))
 
     def _message(self, value: list[Any], embed: bytes) -> Message:
         return Message(shape="task", payload=self.claimcheck.seal(value), embed=embed)
@@ -94,22 +94,29 @@ class Encoding:
     def _fits(self, payload: Inline | Claim, body_bytes: int) -> bool:
         """Say whether a body may travel inline; the one place where that is decided."""
         threshold = self.claimcheck.options.threshold_bytes
-        return threshold > 0 and self._weight(payload, body_bytes) <= threshold
+        return threshold > 0 and self._wire_bytes(self._described(payload), body_bytes) <= threshold
 
-    def _offload(self, message: Message) -> bytes:
-        sealed = cast("Inline", message.payload)
-        claim = self._reuse(sealed) or self._put(sealed)
-        return self._send(msgspec.structs.replace(message, payload=claim))
-
-    def _put(self, sealed: Inline) -> Claim:
-        claim = self.claimcheck.offload(sealed, self.publication)
-        self.publication.claims.append(claim)
-        self.publication.headers.pop(SHARED, None)  # that of the attempt before it, as Celery copies them all
+    def _offloaded(self, message: Message) -> Encoded:
+        about = self.publication
+        made = self.claimcheck.offload(
+            cast("Inline", message.payload),
+            task=about.task,
+            task_id=about.task_id,
+            queue=about.queue,
+            wait_seconds=about.wait_seconds,
+        )
+        trace = {} if tracing.TRACEPARENT in about.headers else made.trace
         self._record(metrics.PAYLOADS_OFFLOADED)
-        return claim
+        fields = log_fields.of_message({**trace, **about.headers}, about.queue)
+        logger.info("payload offloaded", extra=fields | log_fields.of_payload(made.claim))
+        try:
+            return replace(self._encoded(message, made.claim, trace), claim=made.claim)
+        except BaseException:  # a soft time limit is none of ours, and nobody else knows of the payload yet
+            self.claimcheck.release_at_once([made.claim], about.queue, about.task)
+            raise
 
-    def _reuse(self, sealed: Inline) -> Claim | None:
-        """Return the claim of the attempt that runs here, if this is its retry with the same payload.
+    def _reused(self, message: Message) -> Encoded | None:
+        """Encode the claim of the attempt that runs here, if this is its retry with the same payload.
 
         What decides is the encoded payload, so a change in place counts; and that main knows of it first.
         """
@@ -117,31 +124,39 @@ class Encoding:
         running = deferred.retried(task_id, attempt)
         if running is None or running.claim is None or running.reused:
             return None
-        mark = child_pipe.mark(task_id, attempt - 1, running.claim.key)
-        wait_seconds = self.publication.wait_seconds
-        if not self.claimcheck.is_reusable(running.claim, sealed, wait_seconds) or not reuses.note(mark):
+        sealed = cast("Inline", message.payload)
+        if not self.claimcheck.is_reusable(running.claim, sealed, self.publication.wait_seconds):
             return None
-        running.reused, self.publication.reuse = True, mark
+        encoded = self._encoded(message, running.claim)
+        mark = child_pipe.mark(task_id, attempt - 1, running.claim.key)
+        if not reuses.note(mark):
+            return None
+        running.reused = True
         self._record(metrics.PAYLOADS_REUSED)
-        return running.claim
+        return replace(encoded, reuse=mark)
 
-    def _send(self, message: Message) -> bytes:
-        encoded = self._write(message)
-        wire_bytes = self._weight(message.payload, len(encoded))
+    def _encoded(
+        self, message: Message, claim: Claim | None = None, trace: Mapping[str, str] | None = None
+    ) -> Encoded:
+        """Write a message, with a claim in place of its payload if there is one, and weigh it.
+
+        Raises:
+            PayloadTooLargeError: all that travels beside the payload is too big for the broker.
+        """
+        payload = claim or message.payload
+        data = self._write(msgspec.structs.replace(message, payload=payload))
+        headers = {**self._described(payload), **(trace or {})}
+        wire_bytes = self._wire_bytes(headers, len(data))
         self._check_broker_limit(wire_bytes)
-        self._record(metrics.PAYLOAD_BYTES, message.payload.expanded_bytes)
-        self._record(metrics.WIRE_BYTES, wire_bytes)
-        return encoded
+        headers[NAME]["wire_bytes"] = wire_bytes
+        return Encoded(data, headers)
 
-    def _weight(self, payload: Inline | Claim, body_bytes: int) -> int:
-        """Return what the message weighs on the wire, what monitors are shown of it included."""
-        self._describe(payload)
-        wire_bytes = self.claimcheck.wire.size_bytes(body_bytes, self.publication.envelope)
-        self.publication.headers[NAME]["wire_bytes"] = wire_bytes
-        return wire_bytes
+    def _wire_bytes(self, headers: Mapping[str, Any], body_bytes: int) -> int:
+        """Return what the message weighs on the wire, with these headers beside its own."""
+        envelope = replace(self.publication.envelope, headers={**self.publication.headers, **headers})
+        return self.claimcheck.wire.size_bytes(body_bytes, envelope)
 
     def _check_broker_limit(self, wire_bytes: int) -> None:
-        """A message can be too big although its payload is away: all that travels beside it counts."""
         limit = self.claimcheck.options.broker_limit_bytes
         if wire_bytes > limit:
             raise PayloadTooLargeError(
@@ -149,19 +164,29 @@ class Encoding:
                 f"{limit}; its headers, properties, message attributes or signatures are too big"
             )
 
-    def _describe(self, payload: Inline | Claim) -> None:
+    def _described(self, payload: Inline | Claim) -> dict[str, Any]:
         """Describe the payload to monitors in place of the arguments: Celery shows and logs this text."""
-        headers = self.publication.headers
-        headers[NAME] = {
+        where = f"in {payload.key}" if isinstance(payload, Claim) else "inline"
+        described = {
             "payload_bytes": payload.expanded_bytes,
             "wire_bytes": self.claimcheck.options.broker_limit_bytes,  # the longest number that is sent
             "key": payload.key if isinstance(payload, Claim) else None,
             "wait_seconds": round(self.publication.wait_seconds),
         }
-        where = f"in {payload.key}" if isinstance(payload, Claim) else "inline"
         shown = f"<args and kwargs: {size(payload.expanded_bytes)} {where}>"
-        headers.update(argsrepr=shown, kwargsrepr=SEE_ARGS)
+        return {NAME: described, "argsrepr": shown, "kwargsrepr": SEE_ARGS}
+
+    def _measured(self, encoded: Encoded) -> Encoded:
+        """Record the sizes of a task's message."""
+        self._record(metrics.PAYLOAD_BYTES, encoded.headers[NAME]["payload_bytes"])
+        self._record(metrics.WIRE_BYTES, encoded.headers[NAME]["wire_bytes"])
+        return encoded
+
+    def _record(self, metric: Metric, value: float = 1) -> None:
+        labels = {"queue": self.publication.queue, "task": self.publication.task}
+        self.claimcheck.recorder.record(metric, value, **labels)
 
 
-def _is_task(body: Any) -> bool:
+def is_task(body: Any) -> bool:
+    """Say whether a body is what Celery sends for a task: its arguments and an ``embed``."""
     return isinstance(body, (tuple, list)) and len(body) == 3 and signatures.is_embed(body[2])  # noqa: PLR2004

@@ -15,8 +15,8 @@ from pipeline.claimcheck import claim as wire_form
 from pipeline.claimcheck.claim import Claim, Inline, Message
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.codec import TypedValues
-from pipeline.claimcheck.publication import NAME as NAME  # noqa: PLC0414 - the serializer's name, for others too
-from pipeline.claimcheck.publication import current
+from pipeline.claimcheck.headers import NAME as NAME  # noqa: PLC0414 - the serializer's name, for others too
+from pipeline.claimcheck.headers import SEE_ARGS
 from pipeline.deferred import deferred, signatures
 from pipeline.deferred.deferred import Deferred
 from pipeline.errors import (
@@ -28,6 +28,7 @@ from pipeline.errors import (
     PipelineError,
 )
 from pipeline.serializer import encoding
+from pipeline.serializer.publication import current
 
 CONTENT_TYPE = wire_form.CONTENT_TYPE
 
@@ -68,12 +69,20 @@ def installed() -> ClaimCheck:
 def encode(body: Any) -> bytes:
     """Encode a message body, in the publishing process; Kombu wraps what is raised into ``EncodeError``.
 
+    The publication in progress gets the headers that describe the payload, and what was made of the body.
+
     Raises:
         PipelineError: the body cannot be serialised, is too large, or could not be stored.
     """
+    publication = current()
+    if encoding.is_task(body):  # Celery's text of the arguments is in its own frames as well
+        publication.headers.update(argsrepr=SEE_ARGS, kwargsrepr=SEE_ARGS)
     try:
         with FramesDropped():
-            return encoding.Encoding(installed(), current()).of(body)
+            encoded = encoding.Encoding(installed(), publication).of(body)
+        publication.encoded.append(encoded)
+        publication.headers.update(encoded.headers)
+        return encoded.data
     finally:
         del body  # error trackers show what is in a frame
 

@@ -207,12 +207,6 @@ def chosen(headers: dict[str, Any], given: Mapping[str, Any] | None) -> dict[str
     return {name: value for name, value in (given or {}).items() if name not in {TRACEPARENT, TRACESTATE}}
 
 
-def default(headers: dict[str, Any]) -> None:
-    """Put the active context into a message's headers unless there is one: that of its payload's upload."""
-    if TRACEPARENT not in headers:
-        headers.update(active() or {})
-
-
 def _is_inherited(carrier: Mapping[str, str]) -> bool:
     runs = _runs.get()
     return bool(runs) and runs[-1].carrier.get(TRACEPARENT) == carrier.get(TRACEPARENT)

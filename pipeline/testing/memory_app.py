@@ -21,7 +21,7 @@ from kombu.transport.virtual import BrokerState
 
 from pipeline import undo
 from pipeline.claimcheck.claim_check import ClaimCheck
-from pipeline.claimcheck.publication import NAME
+from pipeline.claimcheck.headers import NAME
 from pipeline.installation import install, suspended
 from pipeline.stores import StoredObject
 from pipeline.stores.memory import MemoryStore

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pipeline.claimcheck.publication import SHARED
+from pipeline.claimcheck.headers import SHARED
 from pipeline.telemetry.log_fields import BROADCAST, QUEUE_NAME, queue_of
 from pipeline.transport.addressing import LISTENER
 

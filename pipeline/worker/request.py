@@ -12,7 +12,7 @@ from typing import Any
 
 from kombu.utils.objects import cached_property
 
-from pipeline.claimcheck.publication import SEE_ARGS
+from pipeline.claimcheck.headers import SEE_ARGS
 from pipeline.deferred import child_pipe, signatures
 from pipeline.deferred.child_pipe import reuses
 from pipeline.deferred.deferred import deferred_in

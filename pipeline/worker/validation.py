@@ -16,7 +16,7 @@ from uuid import UUID
 from celery.app.task import Context
 from celery.utils.time import maybe_iso8601, maybe_make_aware
 
-from pipeline.claimcheck.publication import id_text
+from pipeline.claimcheck.headers import id_text
 from pipeline.deferred.deferred import deferred_in
 from pipeline.serializer import serializer
 

@@ -14,7 +14,6 @@ from pipeline.claimcheck import claim as wire_form
 from pipeline.claimcheck.claim import Message
 from pipeline.claimcheck.claim_check import _digest
 from pipeline.claimcheck.compression import zstd
-from pipeline.claimcheck.publication import Publication
 from pipeline.errors import (
     ClaimError,
     PayloadCorruptError,
@@ -160,7 +159,7 @@ class TestWorker:
     def offloaded(claimcheck, data=None, **changes):
         """Put a payload away, and return a message that claims it, changed as asked."""
         sealed = claimcheck.seal([[NOISE], {}, []])
-        claim = claimcheck.offload(sealed, Publication())
+        claim = claimcheck.offload(sealed).claim
         if data is not None:
             claimcheck.store.delete([claim.key])
             claimcheck.store.put(claim.key, data(sealed.data), {})

@@ -7,7 +7,6 @@ import pytest
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.codec import Codec
 from pipeline.claimcheck.message_size import Wire
-from pipeline.claimcheck.publication import Publication
 from pipeline.errors import StoreUnavailableError
 from pipeline.metrics import NullSink, Recorder
 from pipeline.options import Options
@@ -45,7 +44,7 @@ def claimcheck_of(proxy, moto_aws):
 def offloaded(claimcheck_of):
     """A claim check, and the claim of a payload that it has put away."""
     claimcheck = claimcheck_of(30)
-    return claimcheck, claimcheck.offload(claimcheck.seal(NOISE), Publication())
+    return claimcheck, claimcheck.offload(claimcheck.seal(NOISE)).claim
 
 
 @pytest.fixture
@@ -85,7 +84,7 @@ def test_what_passes_is_tried_again(proxy, offloaded, code):
     assert claimcheck.rehydrate(claim) == NOISE
 
     proxy.fail(status=400, times=1, content=answer(code))
-    assert claimcheck.offload(claimcheck.seal(NOISE), Publication())
+    assert claimcheck.offload(claimcheck.seal(NOISE)).claim
 
 
 def test_what_does_not_pass_is_given_up(proxy, claimcheck_of):
@@ -94,14 +93,14 @@ def test_what_does_not_pass_is_given_up(proxy, claimcheck_of):
     proxy.fail(status=400, content=answer("ExpiredToken"))
 
     with pytest.raises(StoreUnavailableError, match="ExpiredToken"):
-        claimcheck.offload(claimcheck.seal(NOISE), Publication())
+        claimcheck.offload(claimcheck.seal(NOISE)).claim
 
 
 @pytest.mark.parametrize("code", PASSING)
 def test_deletes_are_tried_again(proxy, claimcheck_of, code):
     """A payload whose delete was refused for a while is released later, and never counted as an orphan."""
     claimcheck = claimcheck_of(0.1)
-    claim = claimcheck.offload(claimcheck.seal(NOISE), Publication())
+    claim = claimcheck.offload(claimcheck.seal(NOISE)).claim
     proxy.fail("DeleteObjects", 400, content=answer(code))
     reported = []
 

@@ -17,8 +17,8 @@ from pipeline.admin import sweep
 from pipeline.claimcheck.claim import Claim, new_key
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.codec import Codec
+from pipeline.claimcheck.headers import SHARED
 from pipeline.claimcheck.message_size import Wire
-from pipeline.claimcheck.publication import SHARED
 from pipeline.errors import StoreError
 from pipeline.metrics import PAYLOADS_ORPHANED
 from pipeline.options import REUSE_SECONDS, Options

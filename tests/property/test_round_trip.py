@@ -18,7 +18,6 @@ from pipeline.claimcheck.claim import Claim, Inline
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.codec import Codec
 from pipeline.claimcheck.message_size import Envelope, Wire
-from pipeline.claimcheck.publication import Publication
 from pipeline.errors import ClaimError, PayloadCorruptError, PayloadEncodeError, PipelineError
 from pipeline.metrics import NullSink, Recorder
 from pipeline.options import Options
@@ -195,7 +194,7 @@ def test_a_flipped_bit_in_the_store_never_goes_unnoticed(raw, position, bit):
     made = ClaimCheck(
         store, Codec(serializer.KOMBU_TYPES), Options(), Wire.of("sqs", 0), Recorder(NullSink())
     )
-    claim = made.offload(made.seal(raw), Publication())
+    claim = made.offload(made.seal(raw)).claim
     stored = bytearray(store.get(claim.key, claim.size_bytes))
     stored[min(int(position * len(stored)), len(stored) - 1)] ^= 1 << bit
     store.delete([claim.key])

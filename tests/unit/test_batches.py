@@ -12,9 +12,9 @@ from workers import eventually
 
 from pipeline import metrics
 from pipeline.claimcheck.claim_check import ClaimCheck
-from pipeline.claimcheck.publication import Publication
 from pipeline.metrics import Recorder
-from pipeline.publisher import amqp
+from pipeline.publisher.unsent import give_up
+from pipeline.serializer.publication import Encoded, Publication
 from pipeline.transport.send import lingering
 from pipeline.transport.send.batch import Batch, BatchSendError, Failed
 from pipeline.transport.send.collecting import Collector, collecting, parcel_of
@@ -225,11 +225,10 @@ def test_payloads_are_released_or_counted(claimcheck, store, noise):
     recording = ClaimCheck(
         claimcheck.store, claimcheck.codec, claimcheck.options, claimcheck.wire, Recorder(sink)
     )
-    amqp.serializer.install(recording)
     made = [Publication(task="t", queue="q", task_id=str(number)) for number in range(3)]
     for publication in made:
-        publication.claims.append(recording.offload(recording.seal(noise), publication))
-    amqp._give_up(made[:2], made[2:])
+        publication.encoded.append(Encoded(b"", claim=recording.offload(recording.seal(noise)).claim))
+    give_up(recording, made[:2], made[2:])
     recording.recorder.close()
 
     assert [stored.key for stored in store.list()] == [made[2].claims[0].key]

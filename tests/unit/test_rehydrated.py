@@ -2,7 +2,6 @@
 
 import pytest
 
-from pipeline.claimcheck.publication import Publication
 from pipeline.deferred.deferred import Deferred
 from pipeline.errors import PayloadMissingError
 
@@ -19,7 +18,7 @@ def deferred(payload, error=None):
 @pytest.fixture
 def claim(claimcheck):
     """The claim of a payload that lies in the store."""
-    return claimcheck.offload(claimcheck.seal([[1], {}, []]), Publication())
+    return claimcheck.offload(claimcheck.seal([[1], {}, []])).claim
 
 
 def test_a_payload_that_was_read(claim):

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.claimcheck.claim import Claim, Inline
-from pipeline.claimcheck.publication import Publication
 from pipeline.errors import StoreDeniedError
 from pipeline.stores.memory import MemoryStore
 from pipeline.testing import FaultyStore
@@ -22,7 +21,7 @@ def releaser(claimcheck):
 
 def offloaded(claimcheck):
     sealed = Inline(data=b"x" * 10, codec="msgpack", compression="none", expanded_bytes=10)
-    return claimcheck.offload(sealed, Publication())
+    return claimcheck.offload(sealed).claim
 
 
 def kept(claimcheck):

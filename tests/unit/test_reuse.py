@@ -19,7 +19,6 @@ from pipeline import metrics
 from pipeline.claimcheck import claim as wire_form
 from pipeline.claimcheck.claim import Claim, Message
 from pipeline.claimcheck.message_size import Envelope
-from pipeline.claimcheck.publication import Publication, publishing
 from pipeline.deferred import child_pipe
 from pipeline.deferred.child_pipe import Reuses
 from pipeline.deferred.deferred import retried
@@ -27,6 +26,7 @@ from pipeline.errors import ClaimError
 from pipeline.metrics import Recorder
 from pipeline.options import DAY_SECONDS, REUSE_SECONDS, Options
 from pipeline.serializer import encoding, serializer
+from pipeline.serializer.publication import Publication, publishing
 
 NO_LINKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 MARK = child_pipe.mark("id", 0, "claims/v1/2026/01/01/0")
@@ -90,8 +90,8 @@ def test_a_retry_publishes_the_same_claim(claimcheck, store, reuses):
     assert again == claim
     assert store.calls == {"put": 1, "get": 1}
     assert publication.claims == []
-    assert publication.reuse == child_pipe.mark("id", 0, claim.key)
-    assert reuses.holds(publication.reuse)
+    assert publication.marks == [child_pipe.mark("id", 0, claim.key)]
+    assert reuses.holds(publication.marks[0])
     assert publication.headers["claimcheck"]["key"] == claim.key
 
 
@@ -103,7 +103,7 @@ def test_what_was_changed_in_place_is_stored_anew(claimcheck, store, reuses):
         publication, again = publish(list(args))
 
     assert again.key != claim.key
-    assert (publication.claims, publication.reuse) == ([again], None)
+    assert (publication.claims, publication.marks) == ([again], [])
     assert not reuses.holds(child_pipe.mark("id", 0, claim.key))
 
 
@@ -145,7 +145,7 @@ def test_where_nobody_takes_notes_a_retry_has_its_own(claimcheck, monkeypatch):
         publication, again = publish(list(args))
 
     assert again.key != claim.key
-    assert publication.reuse is None
+    assert publication.marks == []
 
 
 def test_reuse_is_counted(claimcheck, reuses):
@@ -187,7 +187,7 @@ def test_reuse_is_counted(claimcheck, reuses):
 def test_which_claims_stand_for_a_payload(claimcheck, changes, expected):
     """A claim is published again if it is young, of our store, and says of the payload what is so."""
     sealed = claimcheck.seal([[1, 2, 3], {}, []])
-    claim = claimcheck.offload(sealed, Publication())
+    claim = claimcheck.offload(sealed).claim
     if "created" in changes:  # so long ago
         changes = {"created": datetime.now(UTC) - changes["created"]}
 
@@ -198,14 +198,14 @@ def test_which_claims_stand_for_a_payload(claimcheck, changes, expected):
 def test_a_payload_is_not_kept_for_a_retry_that_is_far_off(claimcheck, wait_seconds, expected):
     """Its key says when it was to be used at first, and from that day the sweep counts its age."""
     sealed = claimcheck.seal([[1, 2, 3], {}, []])
-    claim = claimcheck.offload(sealed, Publication())
+    claim = claimcheck.offload(sealed).claim
 
     assert claimcheck.is_reusable(claim, sealed, wait_seconds) is expected
 
 
 def test_a_claim_without_a_time_zone_is_refused(claimcheck):
     """A claim's age can always be told."""
-    claim = claimcheck.offload(claimcheck.seal(1), Publication())
+    claim = claimcheck.offload(claimcheck.seal(1)).claim
     naive = Claim(**{**msgspec.structs.asdict(claim), "created": datetime(2026, 1, 1)})
     body = wire_form.write(Message(shape="task", payload=naive))
 

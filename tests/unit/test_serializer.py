@@ -12,7 +12,6 @@ from kombu.exceptions import EncodeError
 from pipeline.claimcheck import claim as wire_form
 from pipeline.claimcheck.claim import Claim, Inline, Message
 from pipeline.claimcheck.message_size import Envelope
-from pipeline.claimcheck.publication import Publication, publishing
 from pipeline.deferred.deferred import DeferredArgs, DeferredKwargs, deferred_in
 from pipeline.errors import (
     ClaimError,
@@ -23,6 +22,7 @@ from pipeline.errors import (
 )
 from pipeline.serializer import serializer
 from pipeline.serializer.encoding import CLAIM_BYTES
+from pipeline.serializer.publication import Publication, publishing
 from pipeline.testing import FaultyStore
 
 NO_LINKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}

@@ -9,7 +9,7 @@ import pytest
 from pipeline.claimcheck import claim, codec, compression
 from pipeline.claimcheck.claim import Claim, Inline, Message
 from pipeline.claimcheck.codec.extensions import NAMES
-from pipeline.claimcheck.publication import NAME, SHARED
+from pipeline.claimcheck.headers import NAME, SHARED
 from pipeline.telemetry.tracing import TRACEPARENT, TRACESTATE
 from pipeline.worker.validation import REPUBLISHED
 

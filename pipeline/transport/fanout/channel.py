@@ -14,7 +14,6 @@ from kombu.utils.json import dumps
 from kombu.utils.objects import cached_property
 
 from pipeline.aws.limits import SQS_FIFO_SUFFIX
-from pipeline.claimcheck.publication import current
 from pipeline.telemetry import log_lines
 from pipeline.transport import addressing
 from pipeline.transport.answers import NotRoutedError
@@ -23,6 +22,7 @@ from pipeline.transport.fanout.events import Event
 from pipeline.transport.fanout.listeners import Listeners
 from pipeline.transport.fanout.topics import Topic
 from pipeline.transport.fanout.warn_once import warn_once
+from pipeline.transport.send.collecting import is_publishing_task
 from pipeline.transport.send.publishing import PublishingChannel
 from pipeline.transport.sqs_errors import ABSENT, FAILURES, code, meaning_of
 
@@ -121,7 +121,7 @@ class FanoutChannel(PublishingChannel):
         if mailbox.is_reply_exchange(exchange):
             return mailbox.reply_queues(exchange, routing_key)
         found = super()._lookup(exchange, routing_key, default)
-        if not found and current().task_id and exchange != self.event_exchange:
+        if not found and is_publishing_task() and exchange != self.event_exchange:
             raise NotRoutedError(
                 f"task not sent: no queue is known here to be bound to exchange {exchange} for routing key "
                 f"{routing_key}; name the queue, or bind it with declare="

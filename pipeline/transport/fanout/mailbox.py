@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from kombu import pidbox
 
-from pipeline.claimcheck.publication import id_text
+from pipeline.claimcheck.headers import id_text
 
 SERIALIZER = "json"
 

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 from kombu.exceptions import OperationalError
 
 from pipeline.aws.limits import SQS_BATCH_COUNT, SQS_MESSAGE_LIMIT_BYTES
-from pipeline.claimcheck.publication import Publication
 from pipeline.telemetry import log_lines
 from pipeline.transport.send import lingering
 from pipeline.transport.send.entries import Entry, is_for_one, send
@@ -27,8 +26,8 @@ logger = log_lines.logger(__name__)
 ATTEMPTS = 4
 BACKOFF_SECONDS = 0.1
 
-GiveUp = Callable[[Sequence[Publication], Sequence[Publication]], None]
-"""Called with publications that were certainly not sent, and with those that may have been."""
+GiveUp = Callable[[Sequence[Any], Sequence[Any]], None]
+"""Called with publications that were certainly not sent, and with those that may have been, as they came."""
 
 
 class Failed(NamedTuple):

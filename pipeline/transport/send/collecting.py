@@ -14,17 +14,16 @@ from typing import Any
 
 from kombu import messaging, pools
 
-from pipeline.claimcheck.publication import Publication
 from pipeline.transport.send.batch import Batch
-from pipeline.transport.send.entries import Parcel
+from pipeline.transport.send.entries import Parcel, Publication
 
 _parcel: ContextVar[Parcel | None] = ContextVar("parcel", default=None)
 
 
 @contextmanager
-def collecting(batch: Batch | None, publication: Publication) -> Iterator[Parcel | None]:
+def collecting(batch: Batch | None, publication: Publication) -> Iterator[Parcel]:
     """Put the messages of a publication into a batch; without one, they are sent at once."""
-    parcel = None if batch is None else Parcel(publication, batch.add)
+    parcel = Parcel(publication, batch.add if batch is not None else None)
     token = _parcel.set(parcel)
     try:
         with nullcontext() if batch is None else batch.publishing():
@@ -33,10 +32,16 @@ def collecting(batch: Batch | None, publication: Publication) -> Iterator[Parcel
         _parcel.reset(token)
 
 
-def parcel_of(message: Mapping[str, Any]) -> Parcel | None:
-    """Return where a message is collected, or ``None`` if it is to be sent at once.
+def is_publishing_task() -> bool:
+    """Say whether a task is being published in this thread or greenlet."""
+    parcel = _parcel.get()
+    return parcel is not None and bool(parcel.publication.task_id)
 
-    Celery sends its ``task-sent`` event together with a task: that has no task's id, and is sent at once.
+
+def parcel_of(message: Mapping[str, Any]) -> Parcel | None:
+    """Return the parcel in progress that a message belongs to, or ``None`` if it is no part of one.
+
+    Celery sends its ``task-sent`` event together with a task: that has no task's id.
     """
     parcel = _parcel.get()
     task_id = (message.get("headers") or {}).get("id")

@@ -1,19 +1,31 @@
 """One message of a batch, and what SQS answers about it: confirmed, refused, refused for now, or nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from botocore.exceptions import ParamValidationError
 
 from pipeline.aws.limits import SQS_FIFO_SUFFIX
 from pipeline.claimcheck.message_size import attributes_bytes
-from pipeline.claimcheck.publication import Publication
 from pipeline.transport.answers import refused
 from pipeline.transport.sqs_errors import FAILURES, TOO_LONG, code, meaning_of, meaning_of_code
+
+
+class Publication(Protocol):
+    """What is published, as far as it is known here; whoever publishes gets it back if it is not sent."""
+
+    @property
+    def task_id(self) -> str:
+        """Return the task's id."""
+
+    @property
+    def queue(self) -> str:
+        """Return the name of its queue."""
 
 
 @dataclass(eq=False)
@@ -21,15 +33,31 @@ class Parcel:
     """The messages of one publication: more than one if its exchange leads to several queues."""
 
     publication: Publication
-    keep: "Callable[[Entry], None]"
-    """What takes each of them."""
+    keep: "Callable[[Entry], None] | None" = None
+    """What collects each of them; without it, they are sent at once."""
     entries: list["Entry"] = field(default_factory=list)
+    """Those that were collected."""
+    is_sent: bool = False
+    """Whether the broker has confirmed one that was sent at once: its payload is in use from then on."""
+    is_unclear: bool = False
+    """Whether an earlier try to send one may have arrived: Celery and Kombu try again."""
 
     def add(self, client: Any, options: dict[str, Any]) -> None:
         """Add what SendMessage would be called with, and the boto3 client that it would be called on."""
         entry = Entry(self, client, options)
         self.entries.append(entry)
-        self.keep(entry)
+        if self.keep is not None:
+            self.keep(entry)
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Note whether the message that is sent in this block has arrived."""
+        try:
+            yield
+        except Exception as exc:
+            self.is_unclear |= not refused(exc)
+            raise
+        self.is_sent = True
 
 
 @dataclass(eq=False)

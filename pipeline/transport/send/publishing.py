@@ -1,7 +1,6 @@
 """What the channel does on the way out: makes queues that lose nothing, and puts messages on them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from typing import Any
 
 from botocore.config import Config
@@ -10,9 +9,8 @@ from kombu.utils.objects import cached_property
 
 from pipeline.aws.limits import SQS_FIFO_SUFFIX, STS_SESSION_LEAST_SECONDS
 from pipeline.aws.session import botocore_session, renew_when_refused
-from pipeline.claimcheck.publication import SHARED, current
+from pipeline.claimcheck.headers import SHARED
 from pipeline.transport import addressing
-from pipeline.transport.answers import refused
 from pipeline.transport.assumed_role import keep_fresh
 from pipeline.transport.delay import delay_seconds
 from pipeline.transport.send.collecting import Collector, parcel_of
@@ -67,12 +65,12 @@ class PublishingChannel(SQSChannel):
         elif delay := delay_seconds(message.get("headers"), self._kept_seconds):
             properties.setdefault("DelaySeconds", delay)
         parcel = parcel_of(message)
-        if parcel is None:
-            with _noted(message):
-                super()._put(queue, message, **kwargs)
-        else:
+        if parcel is not None and parcel.keep is not None:
             keeping: Any = Collector(self, parcel)
             SQSChannel._put(keeping, queue, message, **kwargs)  # noqa: SLF001 - that of this very channel
+            return
+        with parcel.sending() if parcel is not None else nullcontext():
+            super()._put(queue, message, **kwargs)
 
     @cached_property
     def _kept_seconds(self) -> int:
@@ -156,16 +154,3 @@ class PublishingChannel(SQSChannel):
                 with_dead_letters=self.wants_dead_letters(queue_name),
             )
         return super()._create_queue(queue_name, attributes)
-
-
-@contextmanager
-def _noted(message: dict[str, Any]) -> Iterator[None]:
-    """Note for the publication what has become of its message; others may be sent on the way."""
-    publication = current()
-    is_its = (message.get("headers") or {}).get("id") == publication.task_id
-    try:
-        yield
-    except Exception as exc:
-        publication.is_unclear |= is_its and not refused(exc)
-        raise
-    publication.is_sent |= is_its

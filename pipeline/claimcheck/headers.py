@@ -1,0 +1,24 @@
+"""What this library writes into the headers of a message, beside the body."""
+
+SHARED = "claimcheck-shared"
+"""Header of a message that went to several queues at once: its payload is not for one of them to release."""
+
+NAME = "claimcheck"
+"""Of the serializer, and of the header that says what travels: sizes, key, how long the task is to wait."""
+
+SEE_ARGS = "<see args>"
+"""What monitors show as keyword arguments: they are in one payload with the positional ones."""
+
+
+def id_text(value: object) -> str:
+    """Return the text of a task's id, as Celery's result backends make it of a UUID and of bytes.
+
+    Source: celery 5.7.0, ``backends/base.py`` (``KeyValueStoreBackend._get_key_for``).
+
+    Raises:
+        ValueError: the id is bytes that are no UTF-8.
+    """
+    try:
+        return value.decode() if isinstance(value, bytes) else str(value)
+    except UnicodeDecodeError:
+        raise ValueError("task_id is bytes that are not UTF-8: pass a str or a uuid.UUID") from None

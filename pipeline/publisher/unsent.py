@@ -1,0 +1,45 @@
+"""What becomes of the payloads of messages that were not sent, or perhaps not.
+
+A payload of a message that the broker has certainly not taken is released. After a timeout or a lost
+connection the message may be on the queue: then the payload stays, and the sweep decides.
+"""
+
+from collections.abc import Sequence
+
+from pipeline.claimcheck.claim_check import ClaimCheck
+from pipeline.deferred.child_pipe import reuses
+from pipeline.serializer.publication import Publication
+from pipeline.transport import refused
+from pipeline.transport.send.entries import Parcel
+
+
+def give_up(claimcheck: ClaimCheck, unsent: Sequence[Publication], unclear: Sequence[Publication]) -> None:
+    """Release the payloads of many publications with one call of the store, and count those left behind."""
+    _withdraw(unsent)
+    left = claimcheck.release([claim for publication in unsent for claim in publication.claims])
+    for publication in unsent:
+        kept = [claim for claim in publication.claims if claim in left]
+        claimcheck.orphan(kept, publication.queue, publication.task)
+    for publication in unclear:
+        claimcheck.orphan(publication.claims, publication.queue, publication.task)
+
+
+def abandon(claimcheck: ClaimCheck, publication: Publication, parcel: Parcel, exc: Exception) -> None:
+    """Do the same for one publication that ended in an error and was not collected."""
+    if parcel.is_sent:  # what failed came after it: a handler of a signal, or the task-sent event
+        return
+    if refused(exc) and not parcel.is_unclear:
+        give_up(claimcheck, [publication], [])
+    else:
+        give_up(claimcheck, [], [publication])
+
+
+def leave_earlier(claimcheck: ClaimCheck, publication: Publication) -> None:
+    """Count the payloads of earlier tries to send a publication: the message that was sent names the last."""
+    claimcheck.orphan(publication.claims[:-1], publication.queue, publication.task)
+
+
+def _withdraw(unsent: Sequence[Publication]) -> None:
+    for publication in unsent:
+        for mark in publication.marks:
+            reuses.withdraw(mark)

@@ -1,0 +1,82 @@
+"""The publication in progress: what is known of a message beside its body, and what was made of that.
+
+Kombu gives an encoder the body alone, and takes bytes alone from it. Whoever publishes knows headers, task
+and queue, and must know what was offloaded, to release it if the message is never sent. A context variable
+carries both past Kombu. ``serializer.encode`` alone writes to it, the publisher alone reads what is written.
+Source: kombu 5.7.0, ``serialization.py`` (``dumps``), ``messaging.py`` (``Producer._prepare``).
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.claimcheck.claim import Claim
+from pipeline.claimcheck.message_size import Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What was made of a body."""
+
+    data: bytes
+    """Its wire form."""
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    """What its message's headers say of it."""
+    claim: Claim | None = None
+    """The claim, if a payload was offloaded: to be released if the message is never sent."""
+    reuse: bytes | None = None
+    """Mark of the attempt whose payload it takes over instead; see ``deferred/child_pipe.py``."""
+
+    def __repr__(self) -> str:
+        """Show nothing of the body: error trackers show what is in a frame."""
+        return f"Encoded({len(self.data)} bytes, claim={self.claim!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One message on its way to the broker."""
+
+    task: str = ""
+    task_id: str = ""
+    queue: str = ""
+    envelope: Envelope = field(default_factory=Envelope)
+    """What travels beside its body."""
+    wait_seconds: float = 0.0
+    """How long it is until the task may run: its ETA."""
+    encoded: list[Encoded] = field(default_factory=list)
+    """What was made of its body: once for each try to send it, as Celery and Kombu may encode anew."""
+
+    @property
+    def headers(self) -> dict[str, Any]:
+        """The message's own headers."""
+        return self.envelope.headers
+
+    @property
+    def claims(self) -> list[Claim]:
+        """What was offloaded for it."""
+        return [each.claim for each in self.encoded if each.claim]
+
+    @property
+    def marks(self) -> list[bytes]:
+        """Marks of the attempts whose payload it takes over."""
+        return [each.reuse for each in self.encoded if each.reuse]
+
+
+_current: ContextVar[Publication | None] = ContextVar("publication", default=None)
+
+
+def current() -> Publication:
+    """Return the publication in progress in this thread or greenlet, or an empty one."""
+    return _current.get() or Publication()
+
+
+@contextmanager
+def publishing(publication: Publication) -> Iterator[Publication]:
+    """Make ``publication`` the current one."""
+    token = _current.set(publication)
+    try:
+        yield publication
+    finally:
+        _current.reset(token)
