@@ -25,7 +25,6 @@ serializer    kombu                          Kombu's serializer: inline or offlo
 transport     kombu botocore                 the SQS transport: receive, send, acknowledge, fanout over SNS
 ------------  -----------------------------  ----------------------------------------------------------------
 results       celery                         how a result travels, and how it is read
-revocations   celery                         revocations that outlive workers
 ------------  -----------------------------  ----------------------------------------------------------------
 app_settings                                 arguments of ``install`` as settings of the Celery app
 deferred      celery                         arguments that are read where and when a task runs

@@ -48,7 +48,7 @@ class TaskInProgressError(PipelineError):
 
 
 class RevokedWhileWaitingError(PipelineError):
-    """The task was revoked while it waited for its ETA; see ``revocations.py``. It ends as REVOKED."""
+    """The task was revoked while it waited for its ETA and ends as REVOKED: ``claimcheck/revocations.py``."""
 
 
 class PayloadError(PipelineError):

@@ -16,7 +16,7 @@ from celery.local import PromiseProxy
 from pipeline import metrics
 from pipeline.claimcheck.claim import Claim, Inline, Message, new_result_key
 from pipeline.claimcheck.claim_check import ClaimCheck
-from pipeline.deferred.deferred import labels
+from pipeline.deferred import running
 from pipeline.deferred.lazy import LazyDict
 from pipeline.deferred.soft_time_limit import reraising_soft_limit
 from pipeline.errors import FramesDropped, PayloadCorruptError
@@ -153,7 +153,7 @@ class Stored:
         Raises:
             PipelineError: it is gone, or cannot be read.
         """
-        queue, task = labels()
+        queue, task = running.labels()
         payload = self._message.payload
         with FramesDropped():
             return reraising_soft_limit(lambda: self._claimcheck.rehydrate(payload, queue, task))

@@ -10,7 +10,8 @@ from kombu.serialization import prepare_accept_content
 from pipeline.admin.messages import Received
 from pipeline.claimcheck.claim import Claim, check_key
 from pipeline.claimcheck.headers import SHARED
-from pipeline.deferred.deferred import Deferred, deferred_in
+from pipeline.deferred.body import deferred_in
+from pipeline.deferred.payload import Deferred
 from pipeline.errors import ClaimError, PipelineError
 from pipeline.serializer import serializer
 from pipeline.stores.protocol import Store, StoredObject

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 from celery.exceptions import SoftTimeLimitExceeded
 
+from pipeline.errors import StoreUnavailableError
+
 T = TypeVar("T")
 
 _SIGNAL = getattr(signal, "SIGUSR1", None)
@@ -49,6 +51,14 @@ def reraising_soft_limit(call: Callable[[], T]) -> T:
     if came:
         raise came[0]
     return found
+
+
+def out_of_time(what: str, limit: str) -> StoreUnavailableError:
+    """Return the error of a task whose time limit, soft or hard, came before any of it could run."""
+    return StoreUnavailableError(
+        f"{what}: the task's {limit} time limit came first; if the store works, set the limit above "
+        "store_retry_seconds"
+    )
 
 
 def _usual_handler() -> Callable[..., Any] | None:

@@ -26,14 +26,14 @@ from pipeline import metrics
 from pipeline.aws.limits import SQS_VISIBILITY_LIMIT_SECONDS
 from pipeline.claimcheck import signed_record
 from pipeline.claimcheck.claim import Inline
-from pipeline.deferred import deferred
+from pipeline.deferred import running
 from pipeline.deferred.child_pipe import reuses
-from pipeline.deferred.soft_time_limit import reraising_soft_limit
+from pipeline.deferred.soft_time_limit import out_of_time, reraising_soft_limit
 from pipeline.errors import PipelineError
 from pipeline.idempotency.execution import Attempt
 from pipeline.serializer import serializer
 from pipeline.stores.records import records_of
-from pipeline.telemetry import log_fields, log_lines
+from pipeline.telemetry import log_lines
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -159,7 +159,7 @@ class _Rule:
             claimcheck=claimcheck,
             records=records_of(claimcheck.store),
             key=signed_record.record_key(claimcheck.store.prefix, task.name, self._text(task, args, kwargs)),
-            log_fields=log_fields.of_message(task.request, deferred.labels()[0]),
+            log_fields=running.fields(),
             in_progress=timedelta(seconds=self.in_progress_seconds or _longest_run_seconds(task)),
             keep=timedelta(seconds=min(self.keep_seconds or ttl_seconds, ttl_seconds)),
         )
@@ -238,11 +238,11 @@ def _run(attempt: Attempt, function: Callable[[], Any]) -> Any:
 
 
 def _out_of_time(attempt: Attempt) -> PipelineError:
-    return deferred.out_of_time(f"task not begun [record={attempt.key}]", "soft")
+    return out_of_time(f"task not begun [record={attempt.key}]", "soft")
 
 
 def _kept(attempt: Attempt, sealed: Inline) -> Any:
-    queue, task = deferred.labels()
+    queue, task = running.labels()
     result = attempt.claimcheck.rehydrate(sealed, queue, task)
     attempt.claimcheck.recorder.record(metrics.DUPLICATES_IGNORED, queue=queue, task=task)
     logger.info("stored result returned, the task has run before", extra=dict(attempt.log_fields))

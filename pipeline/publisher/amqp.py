@@ -16,7 +16,8 @@ from kombu.transport.virtual.exchange import STANDARD_EXCHANGE_TYPES
 from pipeline import time_chain
 from pipeline.claimcheck.headers import SHARED, id_text
 from pipeline.claimcheck.message_size import Envelope
-from pipeline.deferred.deferred import DeferredArgs, DeferredKwargs, attempt_before
+from pipeline.deferred import running
+from pipeline.deferred.body import DeferredArgs, DeferredKwargs
 from pipeline.publisher.batches import batch_of
 from pipeline.publisher.checks import check_links, check_signed, warn_of_overwritten_serializer
 from pipeline.publisher.unsent import abandon, leave_earlier
@@ -185,7 +186,7 @@ def _is_rerouted(headers: Mapping[str, Any], options: Mapping[str, Any]) -> bool
 
 
 def _attempt_before(headers: Mapping[str, Any]) -> Any:
-    return attempt_before(headers.get("id", ""), headers.get("retries") or 0)
+    return running.attempt_before(headers.get("id", ""), headers.get("retries") or 0)
 
 
 def _announced(options: dict[str, Any]) -> dict[str, Any]:

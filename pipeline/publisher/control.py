@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipeline import revocations
+from pipeline.claimcheck import revocations
 from pipeline.claimcheck.headers import id_text
 from pipeline.serializer import serializer
 from pipeline.transport.fanout.mailbox import Mailbox

@@ -15,7 +15,8 @@ from pipeline.claimcheck import claim as wire_form
 from pipeline.claimcheck.claim import Claim, Inline, Message
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.headers import NAME, SEE_ARGS
-from pipeline.deferred import child_pipe, deferred, signatures
+from pipeline.deferred import child_pipe, signatures
+from pipeline.deferred.body import retried
 from pipeline.deferred.child_pipe import reuses
 from pipeline.errors import PayloadEncodeError, PayloadTooLargeError
 from pipeline.metrics import Metric
@@ -121,7 +122,7 @@ class Encoding:
         What decides is the encoded payload, so a change in place counts; and that main knows of it first.
         """
         task_id, attempt = self.publication.task_id, self.publication.headers.get("retries") or 0
-        running = deferred.retried(task_id, attempt)
+        running = retried(task_id, attempt)
         if running is None or running.claim is None or running.reused:
             return None
         sealed = cast("Inline", message.payload)

@@ -5,28 +5,19 @@ calls :func:`pipeline.install`. Encoding may store a payload and raise; decoding
 raises, whatever it is given.
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kombu.utils import json
 
-from pipeline import metrics, results, revocations
+from pipeline import results
 from pipeline.claimcheck import claim as wire_form
-from pipeline.claimcheck.claim import Claim, Inline, Message
+from pipeline.claimcheck.claim import Claim, Message
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.codec import TypedValues
 from pipeline.claimcheck.headers import NAME as NAME  # noqa: PLC0414 - the serializer's name, for others too
 from pipeline.claimcheck.headers import SEE_ARGS
-from pipeline.deferred import deferred, signatures
-from pipeline.deferred.deferred import Deferred
-from pipeline.errors import (
-    ClaimError,
-    FramesDropped,
-    PayloadCorruptError,
-    PayloadMissingError,
-    PayloadReleasedError,
-    PipelineError,
-)
+from pipeline.deferred import body as deferred
+from pipeline.errors import ClaimError, FramesDropped, PipelineError
 from pipeline.serializer import encoding
 from pipeline.serializer.publication import current
 
@@ -95,17 +86,18 @@ def decode(body: bytes | memoryview | str) -> Any:
         looked at; any other value itself. What cannot be read fails when it is looked at.
     """
     data = _bytes(body)
+    rebuild = decode, (data,)
     try:
         with FramesDropped():
             claimcheck = installed()
             message = _message(data)
             if message.shape == "task":
-                return _task(claimcheck, message, data)
+                return deferred.of_task(claimcheck, message, rebuild)
             if message.shape == "value":
                 return _value(claimcheck, message)
             return results.read(claimcheck, message)
     except PipelineError as exc:
-        return _unreadable(exc, data)
+        return deferred.unreadable(exc, rebuild)
 
 
 def is_task(body: bytes | memoryview | str) -> bool:
@@ -129,54 +121,3 @@ def _value(claimcheck: ClaimCheck, message: Message) -> Any:
     if isinstance(message.payload, Claim):
         raise ClaimError("claim refused: a value that is no result travels in its message")
     return claimcheck.rehydrate(message.payload)
-
-
-def _task(claimcheck: ClaimCheck, message: Message, data: bytes) -> deferred.Body:
-    embed = claimcheck.codec.decode_embed(message.embed)
-    if not signatures.is_embed(embed):
-        raise ClaimError("claim refused: its embed is not that of a task")
-
-    def read() -> tuple[Sequence[Any], Mapping[str, Any]]:
-        return _read(claimcheck, message, embed)
-
-    return deferred.body(Deferred(read, (decode, (data,)), message.payload), embed)
-
-
-def _read(
-    claimcheck: ClaimCheck, message: Message, embed: dict[str, Any]
-) -> tuple[Sequence[Any], Mapping[str, Any]]:
-    revocations.check_running(claimcheck)
-    value = _rehydrate(claimcheck, message.payload)
-    try:
-        args, kwargs, detached = value
-        if (
-            not isinstance(args, (list, tuple))
-            or not isinstance(kwargs, dict)
-            or not isinstance(detached, list)
-        ):
-            raise TypeError("no call")  # noqa: TRY301
-        signatures.attach(embed, detached)
-    except (TypeError, ValueError, IndexError):
-        raise PayloadCorruptError("payload corrupt: it does not hold a task's arguments") from None
-    return args, kwargs
-
-
-def _rehydrate(claimcheck: ClaimCheck, payload: Inline | Claim) -> Any:
-    """Rehydrate. The one place that decides whether a missing payload is lost or its task has ended."""
-    queue, task = deferred.labels()
-    try:
-        return claimcheck.rehydrate(payload, queue, task)
-    except PayloadMissingError as exc:
-        ended = deferred.has_ended()
-        metric = metrics.DUPLICATES_IGNORED if ended else metrics.PAYLOADS_MISSING
-        claimcheck.recorder.record(metric, queue=queue, task=task)
-        if ended:
-            raise PayloadReleasedError(f"task has ended already, and is not run again: {exc}") from exc
-        raise
-
-
-def _unreadable(error: PipelineError, data: bytes) -> deferred.Unreadable:
-    def read() -> tuple[Sequence[Any], Mapping[str, Any]]:
-        raise error
-
-    return deferred.Unreadable(deferred.body(Deferred(read, (decode, (data,))), {}))

@@ -13,7 +13,7 @@ from celery.exceptions import Reject, Retry, WorkerLostError
 from celery.worker import state
 
 from pipeline.claimcheck.claim import is_young
-from pipeline.deferred.deferred import deferred_in
+from pipeline.deferred.body import deferred_in
 from pipeline.results import RESULT, ResultMeta
 from pipeline.telemetry import log_lines
 from pipeline.worker.celery_fixes.hidden_results import NOT_SHOWN

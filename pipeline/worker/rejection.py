@@ -15,7 +15,8 @@ from celery import signals, states
 from celery.exceptions import Reject, TimeLimitExceeded
 from celery.worker.state import task_ready
 
-from pipeline.deferred.deferred import deferred_in, out_of_time
+from pipeline.deferred.body import deferred_in
+from pipeline.deferred.soft_time_limit import out_of_time
 from pipeline.errors import PipelineError, RevokedWhileWaitingError
 from pipeline.telemetry import log_fields, log_lines
 from pipeline.transport import refused

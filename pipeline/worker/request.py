@@ -14,8 +14,8 @@ from kombu.utils.objects import cached_property
 
 from pipeline.claimcheck.headers import SEE_ARGS
 from pipeline.deferred import child_pipe, signatures
+from pipeline.deferred.body import deferred_in
 from pipeline.deferred.child_pipe import reuses
-from pipeline.deferred.deferred import deferred_in
 from pipeline.errors import PayloadTooLargeError, PipelineError
 from pipeline.telemetry import log_lines
 from pipeline.telemetry.log_fields import QUEUE_NAME

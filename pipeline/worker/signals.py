@@ -27,8 +27,8 @@ from celery.app.task import Task
 from celery.exceptions import Ignore, Reject
 
 from pipeline import time_chain, undo
+from pipeline.deferred.body import DeferredArgs
 from pipeline.deferred.child_pipe import reuses
-from pipeline.deferred.deferred import DeferredArgs
 from pipeline.errors import PipelineError
 from pipeline.metrics import (
     RUN_SECONDS,

@@ -17,7 +17,7 @@ from celery.app.task import Context
 from celery.utils.time import maybe_iso8601, maybe_make_aware
 
 from pipeline.claimcheck.headers import id_text
-from pipeline.deferred.deferred import deferred_in
+from pipeline.deferred.body import deferred_in
 from pipeline.serializer import serializer
 
 _TASK = "task"

@@ -10,7 +10,7 @@ import pytest
 from kombu.utils import json as kombu_json
 
 from pipeline.claimcheck.codec import NESTING
-from pipeline.deferred.deferred import DeferredArgs, DeferredKwargs
+from pipeline.deferred.body import DeferredArgs, DeferredKwargs
 from pipeline.serializer import serializer
 
 NO_LINKS = dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))

@@ -5,8 +5,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from pipeline import revocations
-from pipeline.claimcheck import claim
+from pipeline.claimcheck import claim, revocations
 from pipeline.claimcheck.claim import Claim, Inline, Message, check_key, new_key, new_result_key
 from pipeline.claimcheck.signed_record import record_key
 from pipeline.errors import ClaimError

@@ -7,7 +7,8 @@ import pytest
 from pipeline.claimcheck import claim as wire_form
 from pipeline.claimcheck.claim import Inline
 from pipeline.deferred import signatures
-from pipeline.deferred.deferred import MAIN_LIMIT_BYTES, deferred_in
+from pipeline.deferred.body import deferred_in
+from pipeline.deferred.payload import MAIN_LIMIT_BYTES
 from pipeline.serializer import serializer
 
 NO_LINKS = dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from programs import printed_by
 
 from pipeline import metrics
-from pipeline.deferred.deferred import Deferred, body
 from pipeline.metrics import (
     DATA_DROPPED,
     METRICS,
@@ -33,6 +32,8 @@ from pipeline.metrics import (
     Unit,
     table,
 )
+from pipeline.serializer import serializer
+from pipeline.stores.memory import MemoryStore
 from pipeline.worker.signals import observe
 
 
@@ -478,19 +479,29 @@ def test_runs_are_timed_and_counted(app, recorder, sink):
     assert 0.05 <= sink.total(RUN_SECONDS, queue="q", task="nap") < 5
 
 
+NO_LINKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+
+class SlowStore(MemoryStore):
+    """A store that takes its time."""
+
+    def get(self, key, size_bytes):
+        """Answer after 0.3 seconds."""
+        time.sleep(0.3)
+        return super().get(key, size_bytes)
+
+
+@pytest.mark.parametrize(("store", "threshold"), [(SlowStore("claims"), 0)])
+@pytest.mark.usefixtures("claimcheck")
 def test_deferred_arguments_are_no_run_time(app, recorder, sink):
-    """The time that deferred arguments took to read is left out without anyone telling."""
+    """The time that deferred arguments took to read is no part of a task's run time."""
 
     def read(*args):
         assert args == (1,)
 
-    def slowly():
-        time.sleep(0.3)
-        return [1], {}
-
-    args, kwargs, _ = body(Deferred(slowly, (list, ())), {})
+    args, kwargs, _ = serializer.decode(serializer.encode(([1], {}, NO_LINKS)))
     tracer = build_tracer("read", app.task(shared=False, name="read")(read), app=app, eager=True)
-    tracer("id", args, kwargs, {"delivery_info": {"routing_key": "q"}})
+    tracer("id", args, kwargs, {"id": "id", "delivery_info": {"routing_key": "q"}})
     recorder.flush()
 
     assert sink.total(TASKS_SUCCEEDED, queue="q") == 1

@@ -2,17 +2,19 @@
 
 import pytest
 
-from pipeline.deferred.deferred import Deferred
+from pipeline.claimcheck.claim import Message
+from pipeline.deferred.payload import Deferred, Received
 from pipeline.errors import PayloadMissingError
 
 
-def deferred(payload, error=None):
-    def read():
-        if error:
-            raise error
-        return [1], {}
+@pytest.fixture
+def deferred(claimcheck):
+    """Return a function that defers a payload."""
 
-    return Deferred(read, (int, ()), payload)
+    def of(payload):
+        return Deferred(Received(claimcheck, Message(shape="task", payload=payload), {}), (int, ()))
+
+    return of
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def claim(claimcheck):
     return claimcheck.offload(claimcheck.seal([[1], {}, []])).claim
 
 
-def test_a_payload_that_was_read(claim):
+def test_a_payload_that_was_read(deferred, claim):
     """A payload from the store has a time."""
     one = deferred(claim)
     one.load()
@@ -29,14 +31,15 @@ def test_a_payload_that_was_read(claim):
     assert one.rehydrated_in == one.seconds > 0
 
 
-def test_a_payload_that_nobody_looked_at(claim):
+def test_a_payload_that_nobody_looked_at(deferred, claim):
     """A task may end before its arguments are looked at."""
     assert deferred(claim).rehydrated_in is None
 
 
-def test_a_payload_that_could_not_be_read(claim):
+def test_a_payload_that_could_not_be_read(deferred, claim, store):
     """A read that failed took time, and brought nothing back."""
-    one = deferred(claim, PayloadMissingError("payload missing"))
+    store.delete([claim.key])
+    one = deferred(claim)
     with pytest.raises(PayloadMissingError):
         one.load()
 
@@ -44,7 +47,7 @@ def test_a_payload_that_could_not_be_read(claim):
     assert one.rehydrated_in is None
 
 
-def test_a_body_that_travelled_inline(claimcheck):
+def test_a_body_that_travelled_inline(deferred, claimcheck):
     """What never was in the store does not come back from it."""
     one = deferred(claimcheck.seal([[1], {}, []]))
     one.load()

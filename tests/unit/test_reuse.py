@@ -20,8 +20,8 @@ from pipeline.claimcheck import claim as wire_form
 from pipeline.claimcheck.claim import Claim, Message
 from pipeline.claimcheck.message_size import Envelope
 from pipeline.deferred import child_pipe
+from pipeline.deferred.body import retried
 from pipeline.deferred.child_pipe import Reuses
-from pipeline.deferred.deferred import retried
 from pipeline.errors import ClaimError
 from pipeline.metrics import Recorder
 from pipeline.options import DAY_SECONDS, REUSE_SECONDS, Options

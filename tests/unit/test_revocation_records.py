@@ -9,9 +9,9 @@ from celery import Celery
 from celery.app.control import Control
 from celery.app.trace import build_tracer
 
-from pipeline import revocations
-from pipeline.claimcheck import signed_record
+from pipeline.claimcheck import revocations, signed_record
 from pipeline.claimcheck.signed_record import Record
+from pipeline.deferred import running
 from pipeline.errors import RevokedWhileWaitingError, StoreDeniedError, StoreUnavailableError
 from pipeline.options import Options
 from pipeline.publisher.control import ControlMixin
@@ -38,7 +38,7 @@ def run(app, claimcheck):
     @app.task(name="look", shared=False)
     def look():
         try:
-            revocations.check_running(claimcheck)
+            running.check_not_revoked(claimcheck)
         except RevokedWhileWaitingError:
             return "revoked"
         return "ran"

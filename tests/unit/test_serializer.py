@@ -12,7 +12,7 @@ from kombu.exceptions import EncodeError
 from pipeline.claimcheck import claim as wire_form
 from pipeline.claimcheck.claim import Claim, Inline, Message
 from pipeline.claimcheck.message_size import Envelope
-from pipeline.deferred.deferred import DeferredArgs, DeferredKwargs, deferred_in
+from pipeline.deferred.body import DeferredArgs, DeferredKwargs, deferred_in
 from pipeline.errors import (
     ClaimError,
     PayloadCorruptError,

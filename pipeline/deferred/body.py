@@ -1,0 +1,127 @@
+"""The body that a decoder returns: ``(args, kwargs, embed)``, whose first two items are read when used.
+
+Celery unpacks it in the main process and pickles it to the process that runs the task, and neither reads the
+payload (``payload.py``). ``embed`` is plain: Celery reads it where an error would end the worker.
+Source: celery 5.7.0, ``worker/strategy.py``, ``worker/request.py``, ``app/trace.py``.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.claimcheck.claim import Message
+from pipeline.claimcheck.claim_check import ClaimCheck
+from pipeline.claimcheck.headers import SHARED
+from pipeline.deferred import running, signatures
+from pipeline.deferred.lazy import LazyDict, LazyList
+from pipeline.deferred.payload import Deferred, Rebuild, Received
+from pipeline.errors import ClaimError, PipelineError
+
+
+class DeferredArgs(LazyList):
+    """The positional arguments of a task, read when first looked at."""
+
+    def __init__(self, deferred: Deferred) -> None:
+        self.deferred = deferred
+
+    @property
+    def loaded(self) -> list[Any]:
+        """The arguments themselves: what is changed here, by ``before_start`` for example, is changed."""
+        return self.deferred.load()[0]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Cross the pool's pipe as a claim, but carry the arguments themselves once they are here."""
+        return (list, (list(self),)) if self.deferred.loaded else (_args, (self.deferred.rebuild,))
+
+    def __json__(self) -> list[Any]:
+        """Be written to a result backend, with ``result_extended``. Kombu's JSON calls it."""
+        return self.deferred.stored()[0]
+
+    def __repr__(self) -> str:
+        return f"<args: {self.deferred!r}>"
+
+
+class DeferredKwargs(LazyDict):
+    """The keyword arguments of a task, read when first looked at."""
+
+    def __init__(self, deferred: Deferred) -> None:
+        self.deferred = deferred
+
+    @property
+    def loaded(self) -> dict[str, Any]:
+        """The arguments themselves: what is changed here, by ``before_start`` for example, is changed."""
+        return self.deferred.load()[1]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Cross the pool's pipe as a claim, but carry the arguments themselves once they are here."""
+        return (dict, (dict(self),)) if self.deferred.loaded else (_kwargs, (self.deferred.rebuild,))
+
+    def __json__(self) -> dict[str, Any]:
+        """Be written to a result backend, with ``result_extended``. Kombu's JSON calls it."""
+        return self.deferred.stored()[1]
+
+    def __repr__(self) -> str:
+        return f"<kwargs: {self.deferred!r}>"
+
+
+Body = tuple[DeferredArgs, DeferredKwargs, dict[str, Any]]
+"""``(args, kwargs, embed)``."""
+
+
+class Unreadable(tuple[Any, ...]):
+    """The body of a message that cannot be read: three items to Celery, an error to everyone else."""
+
+    __slots__ = ()
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, (int, slice)):
+            return super().__getitem__(index)
+        return super().__getitem__(0).deferred.load()
+
+
+def of_task(claimcheck: ClaimCheck, message: Message, rebuild: Rebuild) -> Body:
+    """Return the body of a task's message. Decodes its ``embed``, and does no I/O.
+
+    Raises:
+        PayloadCorruptError: the ``embed`` cannot be decoded.
+        ClaimError: it is not that of a task.
+    """
+    embed = claimcheck.codec.decode_embed(message.embed)
+    if not signatures.is_embed(embed):
+        raise ClaimError("claim refused: its embed is not that of a task")
+    return _body(Deferred(Received(claimcheck, message, embed), rebuild), embed)
+
+
+def unreadable(error: PipelineError, rebuild: Rebuild) -> Unreadable:
+    """Return the body of a message that cannot be read: whoever uses it gets ``error``."""
+    return Unreadable(_body(Deferred(error, rebuild), {}))
+
+
+def _body(deferred: Deferred, embed: dict[str, Any]) -> Body:
+    return DeferredArgs(deferred), DeferredKwargs(deferred), embed
+
+
+def deferred_in(value: Any) -> Deferred | None:
+    """Return the deferred payload behind a decoded body, or ``None`` if there is none."""
+    args = value[0] if isinstance(value, tuple) and value else None
+    return args.deferred if isinstance(args, DeferredArgs) else None
+
+
+def retried(task_id: str, attempt: int) -> Deferred | None:
+    """Return the payload of the task that runs here if ``attempt`` is the one after it, else ``None``.
+
+    ``None`` too if it was not read, or is shared with another message.
+    """
+    request = running.attempt_before(task_id, attempt)
+    if request is None or request.get(SHARED) or not isinstance(request.args, DeferredArgs):
+        return None
+    return request.args.deferred if request.args.deferred.loaded else None
+
+
+def _args(rebuild: tuple[Callable[..., Body], tuple[Any, ...]]) -> DeferredArgs:
+    function, arguments = rebuild
+    return function(*arguments)[0]
+
+
+def _kwargs(rebuild: tuple[Callable[..., Body], tuple[Any, ...]]) -> DeferredKwargs:
+    function, arguments = rebuild
+    return function(*arguments)[1]

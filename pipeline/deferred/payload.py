@@ -1,0 +1,201 @@
+"""The payload of one delivery: read where and when the task runs, and at most once.
+
+Celery decodes every message twice, in the worker's main process and again in the process that runs the
+task, and treats any exception there as "acknowledge and forget". So decoding reads nothing. In a worker the
+payload is read by the call ``fun(*args, **kwargs)`` inside Celery's trace, where a failure has a defined
+outcome on every pool. Source: celery 5.7.0, ``worker/strategy.py``, ``app/trace.py``; pinned in
+``test_upstream.py``.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+
+from pipeline import metrics
+from pipeline.claimcheck.claim import Claim, Inline, Message
+from pipeline.claimcheck.claim_check import ClaimCheck
+from pipeline.deferred import running, signatures
+from pipeline.deferred.child_pipe import reuses
+from pipeline.deferred.lazy import as_json
+from pipeline.deferred.soft_time_limit import out_of_time, reraising_soft_limit
+from pipeline.errors import (
+    FramesDropped,
+    PayloadCorruptError,
+    PayloadMissingError,
+    PayloadReleasedError,
+    PipelineError,
+    RevokedWhileWaitingError,
+)
+from pipeline.telemetry import log_fields, log_lines
+from pipeline.telemetry.sizes import size
+
+logger = log_lines.logger(__name__)
+
+MAIN_LIMIT_BYTES = 32_768
+"""Most that a main process expands and decodes of a payload in a message, to report on its task."""
+
+Rebuild = tuple[Callable[..., Any], tuple[Any, ...]]
+"""Makes the deferred body again in another process, from what is pickled: a function and its arguments."""
+
+
+class Received(NamedTuple):
+    """The message of a task, and what reads its payload."""
+
+    claimcheck: ClaimCheck
+    message: Message
+    embed: dict[str, Any]
+    """The task's callbacks, errbacks, chain and chord; those whose arguments are in the payload get them."""
+
+    def __repr__(self) -> str:
+        """Show nothing of the task's signatures: error trackers show what is in a frame."""
+        return f"Received({self.message!r})"
+
+
+class Deferred:
+    """The payload of one delivery, read at most once, and only when somebody looks at it.
+
+    Args:
+        received: the message, or why it cannot be read.
+        rebuild: makes the body again in another process.
+    """
+
+    def __init__(self, received: Received | PipelineError, rebuild: Rebuild) -> None:
+        self._received = received
+        self._value: tuple[list[Any], dict[str, Any]] | None = None
+        self._error: PipelineError | None = None
+        self.seconds = 0.0
+        """How long the read took."""
+        self.rebuild = rebuild
+        self.payload = None if isinstance(received, PipelineError) else received.message.payload
+        """What the message carries, or ``None`` if it cannot be read."""
+        self.reused = False
+        """Whether a retry has taken the payload over; a second one stores it anew."""
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the payload is here."""
+        return self._value is not None
+
+    @property
+    def rehydrated_in(self) -> float | None:
+        """How many seconds the store took to bring the payload back; ``None`` if it was not read there."""
+        return self.seconds if self.claim and self.loaded else None
+
+    @property
+    def claim(self) -> Claim | None:
+        """The claim that the message carries, if its payload was offloaded."""
+        return self.payload if isinstance(self.payload, Claim) else None
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the payload is in the message, and small enough for a main process to read it."""
+        return isinstance(self.payload, Inline) and self.payload.expanded_bytes <= MAIN_LIMIT_BYTES
+
+    def load(self) -> tuple[list[Any], dict[str, Any]]:
+        """Return ``(args, kwargs)``, reading the payload the first time; a failure is remembered too.
+
+        Raises:
+            celery.exceptions.Reject: a task is running: the message goes back to the queue if trying again
+                may help, and towards the dead-letter queue otherwise.
+            celery.exceptions.Ignore: a task is running that has ended before.
+            PipelineError: no task is running.
+        """
+        if self._value is None and self._error is None:
+            start = perf_counter()
+            request = running.request()
+            with reuses.waiting(request.id) if self.claim and request is not None else nullcontext():
+                self._try()
+            self.seconds = perf_counter() - start
+        if self._value is None:
+            raise self._outcome()
+        return self._value
+
+    def _try(self) -> None:
+        try:
+            with FramesDropped():
+                args, kwargs = reraising_soft_limit(self._read)
+            self._value = list(args), dict(kwargs)
+        except PipelineError as exc:
+            self._error = exc
+        except SoftTimeLimitExceeded:  # nothing of the task has run, so it is the store's failure
+            self._error = out_of_time(f"payload not read [{self!r}]", "soft")
+        if self._error is not None:
+            _log(self._error, self.payload)
+
+    def _read(self) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        if isinstance(self._received, PipelineError):
+            raise self._received
+        claimcheck, message, embed = self._received
+        running.check_not_revoked(claimcheck)
+        return _call(_rehydrated(claimcheck, message.payload), embed)
+
+    def _outcome(self) -> Exception:
+        error = self._error or PipelineError("payload unread")
+        if running.request() is None:
+            return error
+        if isinstance(error, PayloadReleasedError):
+            outcome: Exception = Ignore(error)
+        else:
+            outcome = Reject(error, requeue=error.retryable)
+        return outcome
+
+    def stored(self) -> tuple[list[Any], dict[str, Any]]:
+        """Return what others may keep of the arguments, as JSON has them, if they are here or small.
+
+        Never raises: it runs where Celery reports on a task, in the main process as well.
+        """
+        if self.loaded or self.is_small:
+            with suppress(PipelineError, Reject, Ignore):
+                args, kwargs = self.load()
+                return as_json(list(args)), as_json(dict(kwargs))
+        return [f"<args and kwargs: {self!r}>"], {}
+
+    def __repr__(self) -> str:
+        """Describe where the payload is; does not read it, and never shows it."""
+        if self.claim is None:
+            return f"{size(self.payload.expanded_bytes)} in the message" if self.payload else "unreadable"
+        return f"{size(self.claim.expanded_bytes)} in {self.claim.key}"
+
+
+def _rehydrated(claimcheck: ClaimCheck, payload: Inline | Claim) -> Any:
+    """Rehydrate. The one place that decides whether a missing payload is lost or its task has ended."""
+    queue, task = running.labels()
+    try:
+        return claimcheck.rehydrate(payload, queue, task)
+    except PayloadMissingError as exc:
+        if not running.has_ended():
+            claimcheck.recorder.record(metrics.PAYLOADS_MISSING, queue=queue, task=task)
+            raise
+        claimcheck.recorder.record(metrics.DUPLICATES_IGNORED, queue=queue, task=task)
+        raise PayloadReleasedError(f"task has ended already, and is not run again: {exc}") from exc
+
+
+def _call(value: Any, embed: dict[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Return the arguments in a payload, and give signatures in ``embed`` theirs back.
+
+    Raises:
+        PayloadCorruptError: it holds something else.
+    """
+    try:
+        args, kwargs, detached = value
+        is_call = isinstance(args, (list, tuple)) and isinstance(kwargs, dict) and isinstance(detached, list)
+        if not is_call:
+            raise TypeError("no call")  # noqa: TRY301
+        signatures.attach(embed, detached)
+    except (TypeError, ValueError, IndexError):
+        raise PayloadCorruptError("payload corrupt: it does not hold a task's arguments") from None
+    return args, kwargs
+
+
+def _log(error: PipelineError, payload: Inline | Claim | None) -> None:
+    """Log why a task does not run here."""
+    if running.request() is None:
+        return
+    is_over = isinstance(error, (PayloadReleasedError, RevokedWhileWaitingError))
+    level = logging.INFO if is_over else logging.WARNING
+    fields = running.fields() | log_fields.of_payload(payload)
+    logger.log(level, "payload not rehydrated: %s", error, extra=fields)
