@@ -18,6 +18,7 @@ from celery.utils.functional import LRUCache
 
 from pipeline import undo
 from pipeline.claimcheck.claim import Claim
+from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.errors import PipelineError
 from pipeline.results import RESULT, LazyResult, Outgoing, ResultMeta, Stored
 from pipeline.serializer import serializer
@@ -132,7 +133,7 @@ class BackendMixin(Backend):
         with _noting() as parts:
             super().on_chord_part_return(request, state, outgoing, **options)
             if parts and self._is_chord_over(request.group):
-                _release([part.claim for part in parts if part.claim and part.is_own])
+                self._release([part.claim for part in parts if part.claim and part.is_own])
 
     def _is_chord_over(self, group_id: str) -> bool:
         """Say whether no other worker will join these parts, and note those that are left.
@@ -149,11 +150,11 @@ class BackendMixin(Backend):
 
     def forget(self, task_id: str) -> None:
         """Forget a task's result, and release its payload. Safe to call twice."""
-        claim = self._claim_of(task_id) if self._is_ours else None
+        claim = self._claim_of(task_id) if self._claimcheck else None
         with suppress(FileNotFoundError):  # the file system's backend raises where others do nothing
             super().forget(task_id)
         if claim:
-            _release([claim])
+            self._release([claim])
 
     def _claim_of(self, task_id: str) -> Claim | None:
         if isinstance(self, RPCBackend):
@@ -170,12 +171,17 @@ class BackendMixin(Backend):
         return LRUCache(limit=RECEIVED_COUNT)
 
     @property
-    def _is_ours(self) -> bool:
-        return bool(self.serializer == serializer.NAME and serializer.is_installed())
+    def _claimcheck(self) -> ClaimCheck | None:
+        """The claim check of this process: a spawned child may open its backend before it has one."""
+        return serializer.found() if self.serializer == serializer.NAME else None
+
+    def _release(self, claims: Sequence[Claim]) -> None:
+        if self._claimcheck is not None:
+            self._claimcheck.release_at_once(claims)
 
     def _outgoing(self, result: Any, state: str, task_id: str, request: Any) -> Any:
         """Return a result that ends its task as what is encoded once; a part's second time, the same."""
-        if not self._is_ours or state not in READY_STATES:
+        if self._claimcheck is None or state not in READY_STATES:
             return result
         outgoing: Outgoing | None = getattr(request, OUTGOING, None)
         if outgoing is None or outgoing.source is not result:
@@ -199,7 +205,3 @@ def _noting() -> Iterator[list[Stored]]:
         yield noted
     finally:
         _parts.reset(token)
-
-
-def _release(claims: Sequence[Claim]) -> None:
-    serializer.installed().release_at_once(claims)

@@ -129,7 +129,7 @@ def suspended() -> Iterator[ClaimCheck | None]:
 
     What is installed or changed in the block is taken back.
     """
-    app, claimcheck = _app, serializer.installed() if serializer.is_installed() else None
+    app, claimcheck = _app, serializer.found()
     uninstall()
     try:
         with undo.undone():

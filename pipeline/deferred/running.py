@@ -11,6 +11,7 @@ from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.headers import NAME
 from pipeline.errors import PipelineError, RevokedWhileWaitingError
 from pipeline.telemetry import log_fields, log_lines
+from pipeline.telemetry.delivery_info import queue_of
 
 logger = log_lines.logger(__name__)
 
@@ -27,7 +28,7 @@ def labels() -> tuple[str, str]:
     """Return queue and name of the task that runs here, or empty strings."""
     if not current_task:
         return "", ""
-    return log_fields.queue_of(current_task.request.delivery_info), current_task.name
+    return queue_of(current_task.request.delivery_info), current_task.name
 
 
 def fields() -> dict[str, Any]:

@@ -23,8 +23,7 @@ from pipeline.publisher.checks import check_links, check_signed, warn_of_overwri
 from pipeline.publisher.unsent import abandon, leave_earlier
 from pipeline.serializer import serializer
 from pipeline.serializer.publication import Publication, publishing
-from pipeline.telemetry import tracing
-from pipeline.telemetry.log_fields import BROADCAST, QUEUE_NAME
+from pipeline.telemetry import delivery_info, tracing
 from pipeline.transport.addressing import check_labels
 from pipeline.transport.delay import remaining_seconds
 from pipeline.transport.send.collecting import ProducerPool, collecting, producers
@@ -67,13 +66,13 @@ class PublisherMixin(AMQP):
         send: Sender = super()._create_task_sender()
         scheme = time_chain.scheme_of(self.app)
         tracing.note_broker(scheme)
-        default, chosen = self.app.conf.task_serializer, serializer.installed().options
-        warn_of_overwritten_serializer(self.app, chosen)
+        default, claimcheck = self.app.conf.task_serializer, serializer.installed()
+        warn_of_overwritten_serializer(self.app, claimcheck.options)
 
         def send_task_message(producer: Any, name: str, message: Any, **options: Any) -> Any:
             if scheme == "sqs":
                 check_labels(options)
-            check_signed(name, options.get("serializer") or default, chosen)
+            check_signed(name, options.get("serializer") or default, claimcheck.options)
             options = _returned(message.headers, options)
             publication = Publication(
                 task=name,
@@ -85,18 +84,17 @@ class PublisherMixin(AMQP):
             options["headers"] = tracing.chosen(message.headers, options.get("headers"))
             _unshare(message.headers, options["headers"])
             options = _announced(_group_of(message.headers) | options)
-            into = batch_of(producer, message)
+            into = batch_of(claimcheck, producer, message)
             with publishing(publication), collecting(into, publication) as parcel:
                 try:
                     sent = send(producer, name, message, **options)
                 except Exception as exc:
                     if publication.encoded and not parcel.entries:
-                        abandon(serializer.installed(), publication, parcel, exc)
+                        abandon(claimcheck, publication, parcel, exc)
                     raise
                 finally:
                     del message  # error trackers show what is in a frame
-            if publication.encoded:
-                leave_earlier(serializer.installed(), publication)
+            leave_earlier(claimcheck, publication)
             if into is not None:
                 into.send_full({entry.url for entry in parcel.entries})
             return sent
@@ -163,8 +161,7 @@ def _name(entity: object) -> str:
 
 def _returned(headers: Mapping[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     """Send a retry to the queue that its attempt came from, unless it says where to go."""
-    options.pop(BROADCAST, None)
-    queue = options.pop(QUEUE_NAME, None)
+    queue = delivery_info.take_from(options)
     if queue is None or _is_rerouted(headers, options):
         return options
     return {**options, "queue": queue, "exchange": None, "routing_key": None, "exchange_type": "direct"}

@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
+from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.publisher.unsent import give_up
 from pipeline.serializer import serializer
 from pipeline.transport.send.batch import Batch
@@ -28,7 +29,7 @@ def batch() -> Iterator[None]:
     if _open_block() is not None:
         yield
         return
-    opened = _new_batch()
+    opened = _new_batch(serializer.installed())  # a block knows no app
     token = _block.set(opened)
     try:
         yield
@@ -46,12 +47,11 @@ def _open_block() -> Batch | None:
     return block if block is not None and block.takes else None
 
 
-def _new_batch() -> Batch:
-    claimcheck = serializer.installed()
+def _new_batch(claimcheck: ClaimCheck) -> Batch:
     return Batch(claimcheck.options.broker_limit_bytes, partial(give_up, claimcheck))
 
 
-def batch_of(producer: Any, message: Any) -> Batch | None:
+def batch_of(claimcheck: ClaimCheck, producer: Any, message: Any) -> Batch | None:
     """Return what a message is collected in, or ``None`` if it is sent at once.
 
     A retry always is: it ends the attempt that sends it. So is a task that is none of a group, whoever holds
@@ -62,5 +62,5 @@ def batch_of(producer: Any, message: Any) -> Batch | None:
     if (block := _open_block()) is not None:
         return block
     if isinstance(producer, Producer) and message.headers.get("group"):
-        return producer.collected(_new_batch)
+        return producer.collected(partial(_new_batch, claimcheck))
     return None

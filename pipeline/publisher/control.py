@@ -33,7 +33,8 @@ class ControlMixin(Control):
         """
         answer = super().broadcast(command, arguments, destination, *rest, **options)
         named = (arguments or {}).get("task_id")
-        if command == "revoke" and named and not destination and serializer.is_installed():
+        claimcheck = serializer.found()
+        if command == "revoke" and named and not destination and claimcheck is not None:
             task_ids = named if isinstance(named, list | tuple | set) else [named]
-            revocations.revoke(serializer.installed(), map(id_text, task_ids))
+            revocations.revoke(claimcheck, map(id_text, task_ids))
         return answer

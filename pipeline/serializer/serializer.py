@@ -38,6 +38,11 @@ def install(claimcheck: ClaimCheck | None) -> None:
     _installed = claimcheck
 
 
+def found() -> ClaimCheck | None:
+    """Return the claim check of this process, or ``None`` if there is none."""
+    return _installed
+
+
 def is_installed() -> bool:
     """Say whether :func:`install` was called in this process."""
     return _installed is not None
@@ -45,6 +50,11 @@ def is_installed() -> bool:
 
 def installed() -> ClaimCheck:
     """Return the claim check of this process.
+
+    It is handed in where that can be done. It is looked up where Kombu or Celery makes the caller by itself:
+    an encoder and a decoder; the parts of an app and a worker's steps, which are made by class, in spawned
+    pool children too; ``@idempotent`` and ``pipeline.batch()``, which know no app; a command that was given
+    an app's name.
 
     Raises:
         ClaimError: nobody called :func:`pipeline.install` here.

@@ -6,14 +6,7 @@
 are never among them. docs/operate/tracing.md has a way to print them as JSON.
 """
 
-from collections.abc import Mapping
 from typing import Any, Protocol
-
-QUEUE_NAME = "sqs_queue_name"
-"""Where our SQS transport notes in the delivery info which queue a message came from: the routing key is what
-its sender wrote."""
-BROADCAST = "claimcheck_broadcast"
-"""Where a worker notes the exchange of a broadcast: the name of its own queue says nothing to others."""
 
 _PARTS = 4
 """Of a ``traceparent``. Source: W3C Recommendation "Trace Context", 3.2.2."""
@@ -43,12 +36,6 @@ def of_message(headers: Headers, queue: str | None = None) -> dict[str, Any]:
         "attempt": headers.get("retries") or 0,
         "trace_id": _trace_id(headers.get("traceparent")),
     }
-
-
-def queue_of(delivery_info: Mapping[str, Any] | None) -> str:
-    """Return the name of the queue that a task came from: of a broadcast, that of its exchange."""
-    info = delivery_info or {}
-    return str(next(filter(None, map(info.get, (BROADCAST, QUEUE_NAME, "routing_key"))), ""))
 
 
 def of_payload(payload: Payload | None) -> dict[str, Any]:

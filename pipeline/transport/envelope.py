@@ -10,7 +10,7 @@ Source: kombu 5.7.0, ``transport/SQS/__init__.py`` (``_message_to_python``), ``t
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.telemetry.log_fields import QUEUE_NAME
+from pipeline.telemetry.delivery_info import QUEUE_NAME
 
 Envelope = dict[str, Any]
 

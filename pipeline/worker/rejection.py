@@ -19,6 +19,7 @@ from pipeline.deferred.body import deferred_in
 from pipeline.deferred.soft_time_limit import out_of_time
 from pipeline.errors import PipelineError, RevokedWhileWaitingError
 from pipeline.telemetry import log_fields, log_lines
+from pipeline.telemetry.delivery_info import queue_of
 from pipeline.transport import refused
 from pipeline.worker.eta import HIDDEN_SECONDS
 from pipeline.worker.republish import republish_message, with_eta
@@ -151,7 +152,7 @@ class RejectionMixin(Request):
 
     def _log_fields(self) -> dict[str, Any]:
         deferred = deferred_in(self._payload)
-        about = log_fields.of_message(self.request_dict, log_fields.queue_of(self.delivery_info))
+        about = log_fields.of_message(self.request_dict, queue_of(self.delivery_info))
         return about | log_fields.of_payload(deferred.payload if deferred else None)
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline.claimcheck.headers import SHARED
-from pipeline.telemetry.log_fields import BROADCAST, QUEUE_NAME, queue_of
+from pipeline.telemetry.delivery_info import BROADCAST, QUEUE_NAME, queue_of
 from pipeline.transport.addressing import LISTENER
 
 _KEPT = ("correlation_id", "reply_to", "priority", "MessageGroupId")

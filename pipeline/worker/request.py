@@ -18,7 +18,7 @@ from pipeline.deferred.body import deferred_in
 from pipeline.deferred.child_pipe import reuses
 from pipeline.errors import PayloadTooLargeError, PipelineError
 from pipeline.telemetry import log_lines
-from pipeline.telemetry.log_fields import QUEUE_NAME
+from pipeline.telemetry.delivery_info import QUEUE_NAME
 from pipeline.worker.celery_fixes.hidden_results import shown
 from pipeline.worker.lost_children import LostChildMixin
 from pipeline.worker.rejection import hard_time_limit, is_hard_time_limit, rejection

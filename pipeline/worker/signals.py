@@ -39,6 +39,7 @@ from pipeline.metrics import (
     Recorder,
 )
 from pipeline.telemetry import log_fields, log_lines, tracing
+from pipeline.telemetry.delivery_info import queue_of
 
 logger = log_lines.logger(__name__)
 
@@ -157,7 +158,7 @@ class _Observer:
 
 
 def _queue(request: Any) -> str:
-    return log_fields.queue_of(request.delivery_info)
+    return queue_of(request.delivery_info)
 
 
 def _error(state: str, outcome: Any) -> BaseException | None:

@@ -82,7 +82,8 @@ def _equip(path: str, result_backend: Any, app: Any) -> None:
 
 def _follow(app: Any, sender: str, **_: Any) -> None:
     """Do in a spawned child, after it has imported the tasks, what a forked one inherits."""
-    if not serializer.is_installed():
+    claimcheck = serializer.found()
+    if claimcheck is None:
         logger.critical(
             "claimcheck: not installed in this pool child, so it can read no payload: call pipeline.install "
             "at the top level of the module that makes the app"
@@ -90,6 +91,6 @@ def _follow(app: Any, sender: str, **_: Any) -> None:
         return
     hide_results(app.tasks.values())
     hide_arguments(app.tasks.values())
-    observe(serializer.installed().recorder)
+    observe(claimcheck.recorder)
     for name, task in app.tasks.items():  # Celery has made the tracers, and they keep what they saw of a task
         task.__trace__ = build_tracer(name, task, app.loader, sender, app=app)

@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any
 
 from pipeline.telemetry import log_lines
-from pipeline.telemetry.log_fields import QUEUE_NAME
+from pipeline.telemetry.delivery_info import QUEUE_NAME
 from pipeline.transport.heartbeat import Heartbeat
 from pipeline.transport.in_flight import UNREAD, Delivery, Held
 from pipeline.transport.receive.receiver import ReceivingChannel
