@@ -9,6 +9,7 @@ from kombu.serialization import prepare_accept_content
 
 from pipeline.admin.messages import Received
 from pipeline.claimcheck.claim import Claim, check_key
+from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.headers import SHARED
 from pipeline.deferred.body import deferred_in
 from pipeline.deferred.payload import Deferred
@@ -99,7 +100,7 @@ class Letter:
         return list(args), dict(kwargs)
 
 
-def read(channel: Any, accept: Any, queue: str, received: Received) -> Letter:
+def read(channel: Any, accept: Any, queue: str, received: Received, claimcheck: ClaimCheck) -> Letter:
     """Read a message as a worker's channel would. No I/O, and no exception whatever the bytes."""
     try:
         message = _message(channel, queue, received)
@@ -107,18 +108,18 @@ def read(channel: Any, accept: Any, queue: str, received: Received) -> Letter:
         return Letter(received, {}, "", None, f"not read: {type(exc).__name__}", None)
     headers = message.headers if isinstance(message.headers, dict) else {}
     routing_key = str((message.delivery_info or {}).get("routing_key") or "")
-    claim, error, value = _body(message, accept)
+    claim, error, value = _body(message, accept, claimcheck)
     return Letter(received, headers, routing_key, claim, error, value, str(message.content_type))
 
 
-def _body(message: Any, accept: Any) -> tuple[Claim | None, str, Any]:
+def _body(message: Any, accept: Any, claimcheck: ClaimCheck) -> tuple[Claim | None, str, Any]:
     """Return a message's claim, why it cannot be run, and its body."""
     message.accept = prepare_accept_content(accept)  # type: ignore[no-untyped-call]
     fault, call = examine(message)
     deferred = deferred_in(call)
     if deferred is None:
         return None, fault, call
-    return deferred.claim, fault or _refusal(deferred), call
+    return deferred.claim, fault or _refusal(deferred, claimcheck), call
 
 
 def _message(channel: Any, queue: str, received: Received) -> Any:
@@ -131,12 +132,12 @@ def _message(channel: Any, queue: str, received: Received) -> Any:
     return channel.message_to_python(channel._message_to_python(raw, queue, ""))  # noqa: SLF001 - Kombu's
 
 
-def _refusal(deferred: Deferred) -> str:
+def _refusal(deferred: Deferred, claimcheck: ClaimCheck) -> str:
     try:
         if deferred.payload is None:
             deferred.load()  # what could not be read says why, and asks no store
         elif deferred.claim is not None:
-            serializer.installed().check(deferred.claim)
+            claimcheck.check(deferred.claim)
     except PipelineError as exc:
         return str(exc)
     return ""
@@ -154,7 +155,7 @@ def stored(store: Store, key: str) -> StoredObject | None:
     return next((found for found in store.list(rest) if found.key == key), None)
 
 
-def verdict(letter: Letter, app: Any) -> tuple[StoredObject | None, str]:
+def verdict(letter: Letter, app: Any, claimcheck: ClaimCheck) -> tuple[StoredObject | None, str]:
     """Return the payload that a letter's claim names, and why the letter's task would not end if it ran now.
 
     That is the error that a worker would raise, or what a worker has recorded if the task kills its process.
@@ -162,7 +163,7 @@ def verdict(letter: Letter, app: Any) -> tuple[StoredObject | None, str]:
     Raises:
         StoreError: the store refuses us or does not answer.
     """
-    payload = _payload(letter)
+    payload = _payload(letter, claimcheck.store)
     if letter.error:
         return payload, letter.error
     if letter.task not in app.tasks:
@@ -179,10 +180,10 @@ def verdict(letter: Letter, app: Any) -> tuple[StoredObject | None, str]:
     return payload, recorded_loss(app, letter.task_id)
 
 
-def _payload(letter: Letter) -> StoredObject | None:
+def _payload(letter: Letter, store: Store) -> StoredObject | None:
     if letter.claim is None:
         return None
     try:
-        return stored(serializer.installed().store, letter.claim.key)
+        return stored(store, letter.claim.key)
     except ClaimError:
         return None

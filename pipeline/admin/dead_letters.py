@@ -15,6 +15,8 @@ from pipeline.admin.messages import TOO_LONG, Holding, Received, held, send
 from pipeline.admin.outcome import Outcome
 from pipeline.admin.payloads import Payloads
 from pipeline.aws.limits import SQS_DEDUPLICATION_SECONDS
+from pipeline.claimcheck.claim_check import ClaimCheck
+from pipeline.stores.protocol import StoredObject
 from pipeline.transport.queues import Queue, Queues
 
 SAMPLE_COUNT = 100
@@ -35,11 +37,13 @@ class DeadLetters:
     Args:
         app: the Celery app.
         queues: its queues, entered.
+        claimcheck: what it has installed.
     """
 
-    def __init__(self, app: Any, queues: Queues) -> None:
+    def __init__(self, app: Any, queues: Queues, claimcheck: ClaimCheck) -> None:
         self._app = app
         self._queues = queues
+        self._claimcheck = claimcheck
 
     def found(self, name: str | None = None) -> list[DeadLetterQueue]:
         """Return all of them, or the one that is, or belongs to, a queue of that name.
@@ -87,16 +91,16 @@ class DeadLetters:
 
     def _letter(self, dead: DeadLetterQueue, received: Received) -> Letter:
         return dead_letter.read(
-            self._queues.channel, self._app.conf.accept_content, dead.queue.name, received
+            self._queues.channel, self._app.conf.accept_content, dead.queue.name, received, self._claimcheck
         )
 
-    def error_of(self, letter: Letter) -> str:
-        """Return why a worker could not run a letter's task now; empty if it can.
+    def verdict(self, letter: Letter) -> tuple[StoredObject | None, str]:
+        """Return the payload that a letter's claim names, and why a worker could not run its task now.
 
         Raises:
             StoreError: the store refuses us or does not answer.
         """
-        return dead_letter.verdict(letter, self._app)[1]
+        return dead_letter.verdict(letter, self._app, self._claimcheck)
 
     def redrive(
         self,
@@ -124,7 +128,7 @@ class DeadLetters:
                     outcome.keep("it does not say which queue of the app it came from")
                 elif source.is_fifo and _is_fresh(letter):
                     outcome.keep("a FIFO queue would drop it as a duplicate until it is 5 minutes old")
-                elif only_runnable and (error := self.error_of(letter)):
+                elif only_runnable and (error := self.verdict(letter)[1]):
                     outcome.keep(f"no worker could run it: {error}")
                 elif body in bodies:
                     outcome.keep("a copy of what was just sent: it has failed again, or was there twice")
@@ -163,7 +167,7 @@ class DeadLetters:
         Raises:
             QueueError: SQS refuses us or does not answer; the payloads of what was deleted are released.
         """
-        outcome, payloads = Outcome(dead.queue.name), Payloads()
+        outcome, payloads = Outcome(dead.queue.name), Payloads(self._claimcheck)
         chosen, deleted, seen = list[str](), set[str](), 0
         with held(dead.queue) as holding:
             for seen, received in enumerate(holding, 1):  # noqa: B007

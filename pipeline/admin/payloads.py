@@ -3,14 +3,19 @@
 from pipeline.admin.dead_letter import Letter
 from pipeline.admin.outcome import Outcome
 from pipeline.claimcheck.claim import Claim
+from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.errors import ClaimError, StoreError
-from pipeline.serializer import serializer
 
 
 class Payloads:
-    """The payloads that the messages of one dead-letter queue name."""
+    """The payloads that the messages of one dead-letter queue name.
 
-    def __init__(self) -> None:
+    Args:
+        claimcheck: of the app whose messages they are.
+    """
+
+    def __init__(self, claimcheck: ClaimCheck) -> None:
+        self._claimcheck = claimcheck
         self._keys: dict[str, str] = {}
         """The key that each message names."""
         self._sizes: dict[str, int] = {}
@@ -30,7 +35,7 @@ class Payloads:
         self._keys[message_id] = letter.key
         if letter.is_shared:
             self._shared.add(letter.key)
-        if letter.claim is not None and _is_ours(letter.claim):
+        if letter.claim is not None and self._is_ours(letter.claim):
             self._sizes[letter.key] = letter.claim.size_bytes
 
     def release(self, deleted: set[str], outcome: Outcome) -> None:
@@ -45,24 +50,22 @@ class Payloads:
         if unread := len(self._unread & deleted):
             outcome.keep("payload kept: its claim cannot be read", unread)
         keys = [*(ours - named)]
-        left = _delete(keys)
+        left = self._delete(keys)
         for why in left.values():
             outcome.keep(f"payload left to the sweep: {why}")
         outcome.released = len(keys) - len(left)
         outcome.released_bytes = sum(self._sizes[key] for key in keys if key not in left)
 
+    def _delete(self, keys: list[str]) -> dict[str, StoreError]:
+        """Delete payloads, and return why others stay."""
+        try:
+            return dict(self._claimcheck.store.delete(keys)) if keys else {}
+        except StoreError as exc:
+            return dict.fromkeys(keys, exc)
 
-def _delete(keys: list[str]) -> dict[str, StoreError]:
-    """Delete payloads, and return why others stay."""
-    try:
-        return dict(serializer.installed().store.delete(keys)) if keys else {}
-    except StoreError as exc:
-        return dict.fromkeys(keys, exc)
-
-
-def _is_ours(claim: Claim) -> bool:
-    try:
-        serializer.installed().check(claim)
-    except ClaimError:
-        return False
-    return True
+    def _is_ours(self, claim: Claim) -> bool:
+        try:
+            self._claimcheck.check(claim)
+        except ClaimError:
+            return False
+        return True

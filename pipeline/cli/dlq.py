@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pipeline.admin.dead_letter import Letter, verdict
+from pipeline.admin.dead_letter import Letter
 from pipeline.admin.dead_letters import DeadLetterQueue, DeadLetters
 from pipeline.admin.outcome import Outcome
 from pipeline.cli.failure import FINDINGS
@@ -31,9 +31,9 @@ def command() -> None:
 def _opened(
     context: click.Context, queue: str | None
 ) -> Iterator[tuple[Any, DeadLetters, list[DeadLetterQueue]]]:
-    app, _ = app_of(context)
+    app, claimcheck = app_of(context)
     with Queues(app) as queues:
-        letters = DeadLetters(app, queues)
+        letters = DeadLetters(app, queues, claimcheck)
         yield app, letters, letters.found(queue)
 
 
@@ -87,7 +87,7 @@ def show_command(  # noqa: PLR0913 - one for each option
     with _opened(context, queue) as (app, letters, found):
         for dead in found:
             for letter in letters.read(dead, limit, task_id):
-                entries.append(_explained(letter, app) | (_arguments(letter) if arguments else {}))
+                entries.append(_explained(letter, app, letters) | (_arguments(letter) if arguments else {}))
                 entries[-1]["queue"] = dead.queue.name
     _check_found(task_id, len(entries), found)
     lines = [[("", ""), *entry.items()] for entry in entries]
@@ -95,8 +95,8 @@ def show_command(  # noqa: PLR0913 - one for each option
     show({"messages": entries}, rows or [["no messages"]], as_json=as_json)
 
 
-def _explained(letter: Letter, app: Any) -> dict[str, Any]:
-    payload, error = verdict(letter, app)
+def _explained(letter: Letter, app: Any, letters: DeadLetters) -> dict[str, Any]:
+    payload, error = letters.verdict(letter)
     claim = letter.claim
     return {
         "queue": "",

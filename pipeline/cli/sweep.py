@@ -74,7 +74,7 @@ def command(
                 "dead-letter queue retention or result_expires: a message or a result may still name such a "
                 "payload; raise it, or add --force-age if you know that none does"
             )
-        named = DeadLetters(app, queues).named()
+        named = DeadLetters(app, queues, claimcheck).named()
         if named.unread and (is_young or (do_delete and not force_age)):
             raise ValueError(_not_read(named, is_forced=force_age))
         swept_listeners = listeners.sweep(queues, do_delete=do_delete)

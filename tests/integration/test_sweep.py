@@ -265,7 +265,7 @@ def test_a_queue_that_cannot_be_read_whole_stops_a_forced_sweep(queued):
     assert "somebody else holds them" in said["error"]
     assert len(queued.objects()) == 1
     with Queues(queued.app) as queues:
-        assert DeadLetters(queued.app, queues).named().unread
+        assert DeadLetters(queued.app, queues, serializer.installed()).named().unread
 
 
 def test_a_queue_that_cannot_be_read_whole_stops_every_delete(queued):
