@@ -51,7 +51,7 @@ def open_backend(chosen: Any, app: Any, url: str | None = None) -> Any:
 
     Args:
         chosen: the backend that the app had before ``install``: a class, a name or a URL.
-        app: the app. What its ``result_backend`` says now counts, if it is a URL.
+        app: the app. Its present ``result_backend`` counts, if it is a URL.
         url: not used: ``chosen`` has it.
     """
     del url
@@ -111,7 +111,7 @@ class BackendMixin(Backend):
     def meta_from_decoded(self, meta: Any) -> Any:
         """Return what is kept of a task, also from a backend that encodes the result alone.
 
-        Celery makes an exception of a failure's result here. Ours is made when somebody looks at it: the
+        Celery makes an exception of a failure's result here. Ours is made on first use: the
         state of a task is known without the store, and a client that waits for another one reads nothing.
         """
         if not isinstance(meta, ResultMeta) and type(meta[RESULT]) is LazyResult:
@@ -160,7 +160,7 @@ class BackendMixin(Backend):
         if isinstance(self, RPCBackend):
             received = self._received.pop(task_id, None)
             return received.claim if received else None
-        with suppress(PipelineError):  # unreadable: then nobody knows its key
+        with suppress(PipelineError):  # unreadable: its key is unknown
             meta = self.get_task_meta(task_id)
             return meta.stored.claim if isinstance(meta, ResultMeta) else None
         return None

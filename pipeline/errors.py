@@ -84,7 +84,7 @@ class PayloadReleasedError(PayloadMissingError):
 
 
 class StoreDeniedError(StoreError):
-    """The store answered, and refuses us: permissions, credentials, region or bucket name."""
+    """The store answered, and denies access: permissions, credentials, region or bucket name."""
 
 
 class StoreUnavailableError(StoreError):

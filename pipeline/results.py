@@ -151,7 +151,7 @@ class Stored:
         """Return the result: one read of the store at most.
 
         Raises:
-            PipelineError: it is gone, or cannot be read.
+            PipelineError: it was released, or cannot be read.
         """
         queue, task = running.labels()
         payload = self._message.payload
@@ -165,7 +165,7 @@ class Stored:
 
 
 class LazyResult(PromiseProxy):
-    """A result that a backend decodes by itself; the value comes when somebody looks at it."""
+    """A result that a backend decodes by itself; the value is read on first use."""
 
     __slots__ = ("stored",)
 
@@ -177,7 +177,7 @@ class LazyResult(PromiseProxy):
 
 
 class ResultMeta(LazyDict):
-    """What a backend keeps of a task: a dict in which the result comes when somebody looks at it.
+    """What a backend keeps of a task: a dict whose result is read on first use.
 
     Args:
         stored: the result.
@@ -231,6 +231,6 @@ class ResultMeta(LazyDict):
 
 
 def read(claimcheck: ClaimCheck, message: Message) -> Any:
-    """Return what a backend encoded, read when somebody looks at it. Does no I/O."""
+    """Return what a backend encoded, to be read on first use. Does no I/O."""
     stored = Stored(claimcheck, message)
     return ResultMeta(stored) if message.shape == "meta" else LazyResult(stored)

@@ -148,7 +148,7 @@ def stored(store: Store, key: str) -> StoredObject | None:
 
     Raises:
         ClaimError: the key does not follow our grammar, or has another prefix.
-        StoreError: the store refuses us or does not answer.
+        StoreError: the store denies access or does not answer.
     """
     check_key(key, store.prefix)
     rest = key[len(store.prefix) + 1 :] if store.prefix else key
@@ -161,7 +161,7 @@ def verdict(letter: Letter, app: Any, claimcheck: ClaimCheck) -> tuple[StoredObj
     That is the error that a worker would raise, or what a worker has recorded if the task kills its process.
 
     Raises:
-        StoreError: the store refuses us or does not answer.
+        StoreError: the store denies access or does not answer.
     """
     payload = _payload(letter, claimcheck.store)
     if letter.error:

@@ -98,7 +98,7 @@ class DeadLetters:
         """Return the payload that a letter's claim names, and why a worker could not run its task now.
 
         Raises:
-            StoreError: the store refuses us or does not answer.
+            StoreError: the store denies access or does not answer.
         """
         return dead_letter.verdict(letter, self._app, self._claimcheck)
 
@@ -116,7 +116,7 @@ class DeadLetters:
         kept. What was held for too long is not sent: SQS may have shown it to somebody else.
 
         Raises:
-            QueueError: SQS refuses us or does not answer; what was not sent is still there.
+            QueueError: SQS denies access or does not answer; what was not sent is still there.
         """
         outcome, bodies = Outcome(dead.queue.name), set[int]()
         with held(dead.queue) as holding:
@@ -165,7 +165,7 @@ class DeadLetters:
         not deleted, and its payload is not released.
 
         Raises:
-            QueueError: SQS refuses us or does not answer; the payloads of what was deleted are released.
+            QueueError: SQS denies access or does not answer; the payloads of what was deleted are released.
         """
         outcome, payloads = Outcome(dead.queue.name), Payloads(self._claimcheck)
         chosen, deleted, seen = list[str](), set[str](), 0

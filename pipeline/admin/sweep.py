@@ -102,7 +102,7 @@ def orphans(
         now: the time, if it is not the clock's.
 
     Raises:
-        StoreError: the store refuses us or does not answer.
+        StoreError: the store denies access or does not answer.
     """
     now = now or datetime.now(UTC)
     for found in store.list():
@@ -124,7 +124,7 @@ def delete(store: Store, found: Iterator[StoredObject], swept: Swept) -> Iterato
     """Delete orphans in batches, and yield how many were in each. Safe to break off and to repeat.
 
     Raises:
-        StoreError: the store refuses us or does not answer; what is left is found by the next sweep.
+        StoreError: the store denies access or does not answer; what is left is found by the next sweep.
     """
     batch: list[str] = []
     for orphan in found:

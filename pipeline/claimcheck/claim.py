@@ -17,7 +17,7 @@ The message body is MessagePack, so that any language can read it::
     signature   HMAC-SHA256 of `message`, or an empty binary
 
 Unknown fields of a known version are ignored, so that a later release may add some; an unknown version is
-refused. Nothing in a message is trusted: it names a store by its configured alias, and a key that must
+rejected. Nothing in a message is trusted: it names a store by its configured alias, and a key that must
 follow our grammar; a bucket, an endpoint or a URL has no place in it.
 """
 
@@ -42,7 +42,7 @@ CONTENT_TYPE = "application/x-claimcheck"
 
 PAYLOADS = "v1/"
 RESULTS = "results/"
-"""Where payloads of tasks and of results lie below the prefix: results have a lifetime of their own."""
+"""Prefixes of task payloads and result payloads, below the store's own: results have another lifetime."""
 
 _KEY = re.compile(r"(results/)?v1/\d{4}/\d{2}/\d{2}/[0-9a-f]{40}\Z", re.ASCII)
 
@@ -146,7 +146,7 @@ def read(body: bytes, signing_key: bytes | None = None, *, accept_unsigned: bool
 
     Args:
         body: its wire form.
-        signing_key: refuses every signature but its own.
+        signing_key: with a key, every other signature is rejected.
         accept_unsigned: accepts a message without signature, too.
 
     Raises:
@@ -157,7 +157,7 @@ def read(body: bytes, signing_key: bytes | None = None, *, accept_unsigned: bool
         version = _decode_version(body).version
         if version != VERSION:
             raise ClaimError(
-                f"claim refused [version={version}]: this process reads version {VERSION} only; "
+                f"claim rejected [version={version}]: this process reads version {VERSION} only; "
                 "upgrade workers before producers"
             )
         wire = _decode_wire(body)
@@ -165,7 +165,7 @@ def read(body: bytes, signing_key: bytes | None = None, *, accept_unsigned: bool
             _verify(wire, signing_key)
         return _decode_message(wire.message)
     except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, RecursionError) as exc:
-        raise ClaimError(f"claim refused: the body is not {CONTENT_TYPE} version {VERSION}: {exc}") from exc
+        raise ClaimError(f"claim rejected: the body is not {CONTENT_TYPE} version {VERSION}: {exc}") from exc
 
 
 def _sign(content: bytes, signing_key: bytes | None) -> bytes:
@@ -176,7 +176,7 @@ def _verify(wire: _Wire, signing_key: bytes | None) -> None:
     if signing_key and not hmac.compare_digest(_sign(wire.message, signing_key), wire.signature):
         found = "a wrong signature" if wire.signature else "no signature"
         raise ClaimError(
-            f"claim refused: it carries {found}, and signing_key is set here; "
+            f"claim rejected: it carries {found}, and signing_key is set here; "
             "give producers and workers the same signing_key (docs/operate/security.md)"
         )
 
@@ -208,7 +208,7 @@ def day_of(key: str) -> datetime:
 
 
 def check_key(key: str, prefix: str) -> None:
-    """Refuse a key that :func:`new_key` or :func:`new_result_key` could not have made for ``prefix``.
+    """Reject a key that :func:`new_key` and :func:`new_result_key` do not make for ``prefix``.
 
     Raises:
         ClaimError: the key has another prefix or does not follow the grammar.
@@ -216,7 +216,7 @@ def check_key(key: str, prefix: str) -> None:
     head = below(prefix, "")
     if not key.startswith(head) or not _KEY.match(key[len(head) :]) or not _has_day(key):
         raise ClaimError(
-            f"claim refused [key={key[:120]!r}]: expected {head}v1/YYYY/MM/DD/<40 hex digits> or "
+            f"claim rejected [key={key[:120]!r}]: expected {head}v1/YYYY/MM/DD/<40 hex digits> or "
             f"{head}{RESULTS}v1/…; "
             "producer and worker must be given the same store"
         )

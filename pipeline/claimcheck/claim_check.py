@@ -92,7 +92,7 @@ class ClaimCheck:
             key: where it goes; by default a new key, under the day on which the task may run.
 
         Raises:
-            PayloadExpiresError: the task's ETA is so far ahead that its payload would be gone.
+            PayloadExpiresError: the task's ETA is so far ahead that its payload would have expired.
             StoreUnavailableError: the store stayed unavailable for ``store_retry_seconds``.
             StoreDeniedError: the store denies access.
         """
@@ -106,7 +106,7 @@ class ClaimCheck:
             return Offloaded(claim, tracing.active() or {})
 
     def attributes(self, claim: Claim, task_id: str, task: str, queue: str) -> tracing.Attributes:
-        """Return what a span says about a payload; ``aws.s3.*`` only if the store has a bucket."""
+        """Return a span's attributes for a payload; ``aws.s3.*`` only if the store has a bucket."""
         bucket: str | None = getattr(self.store, "bucket", None)
         return {
             "messaging.destination.name": queue,
@@ -182,7 +182,7 @@ class ClaimCheck:
             if _digest(data) != payload.digest:
                 raise PayloadCorruptError(
                     f"payload corrupt [key={payload.key}]: its digest differs from the one in the claim; "
-                    "somebody wrote to the bucket, or the claim was forged"
+                    "something else wrote to the bucket, or the claim was forged"
                 )
         return data
 
@@ -191,20 +191,20 @@ class ClaimCheck:
         return self.codec.decode(payload.codec, raw)
 
     def check(self, claim: Claim) -> None:
-        """Refuse a claim that we would not have made ourselves.
+        """Reject a claim that this process would not make.
 
         Raises:
-            ClaimError: it names another store, a foreign key or more bytes than we put away.
+            ClaimError: it names another store, a foreign key or more bytes than offloading makes.
         """
         if claim.store != self.options.alias:
             raise ClaimError(
-                f"claim refused [store={claim.store}]: this process knows {self.options.alias!r} only; "
+                f"claim rejected [store={claim.store}]: this process knows {self.options.alias!r} only; "
                 "give producers and workers the same alias"
             )
         check_key(claim.key, self.store.prefix)
         if claim.size_bytes > max(claim.expanded_bytes, compression.SMALLEST_BYTES):
             raise ClaimError(
-                f"claim refused [key={claim.key}]: {claim.size_bytes} bytes cannot expand to "
+                f"claim rejected [key={claim.key}]: {claim.size_bytes} bytes cannot expand to "
                 f"{claim.expanded_bytes}"
             )
 
@@ -220,13 +220,14 @@ class ClaimCheck:
         self.store.get(key, len(b"claimcheck"))
         if self.store.delete([key]):
             raise StoreDeniedError(
-                f"store refuses us [key={key}]: put and get are allowed, delete is not; allow s3:DeleteObject"
+                f"store denies access [key={key}]: put and get are allowed, delete is not; "
+                "allow s3:DeleteObject"
             )
 
     def release(
         self, claims: Sequence[Claim], report: Callable[[Mapping[str, StoreError]], None] = lambda _: None
     ) -> Sequence[Claim]:
-        """Give payloads up, and return the claims to try again later. Never raises; safe to call twice.
+        """Delete payloads, and return the claims to try again later. Never raises; safe to call twice.
 
         Args:
             claims: those of other stores are left alone.
@@ -250,11 +251,11 @@ class ClaimCheck:
         return [ours[key] for key in left if key not in orphans]
 
     def release_at_once(self, claims: Sequence[Claim], queue: str = "", task: str = "") -> None:
-        """Give payloads up that no message names; those that the store does not delete now are orphans."""
+        """Delete payloads that no message names; those that the store does not delete now are orphans."""
         self.orphan(self.release(claims), queue, task)
 
     def orphan(self, claims: Sequence[Claim], queue: str = "", task: str = "") -> None:
-        """Count payloads that nobody will release: the sweep finds them, or the lifecycle rule."""
+        """Count payloads that are left to the sweep and to the lifecycle rule."""
         if claims:
             self.recorder.record(metrics.PAYLOADS_ORPHANED, len(claims), queue=queue, task=task)
 

@@ -63,7 +63,7 @@ def expand(name: str, data: bytes, expanded_bytes: int) -> bytes:
         expanded, complete = _expand_zstd(data, expanded_bytes)
     else:
         raise ClaimError(
-            f"claim refused [compression={name}]: expected {NONE} or {ZSTD}; upgrade this worker"
+            f"claim rejected [compression={name}]: expected {NONE} or {ZSTD}; upgrade this worker"
         )
     if not complete or len(expanded) != expanded_bytes:
         raise PayloadCorruptError(
@@ -73,7 +73,7 @@ def expand(name: str, data: bytes, expanded_bytes: int) -> bytes:
 
 
 def foreign_stream() -> zstd.ZstdDecompressor:
-    """Return a decompressor for data of anybody's; the caller says how much it may produce."""
+    """Return a decompressor for untrusted data; the caller bounds its output."""
     return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: WINDOW_LOG})
 
 

@@ -1,10 +1,10 @@
 """What this library writes into the headers of a message, beside the body."""
 
 SHARED = "claimcheck-shared"
-"""Header of a message that went to several queues at once: its payload is not for one of them to release."""
+"""Header of a message that went to several queues at once: none of them may release its payload."""
 
 NAME = "claimcheck"
-"""Of the serializer, and of the header that says what travels: sizes, key, how long the task is to wait."""
+"""Name of the serializer, and of the header that describes the payload: sizes, key, wait until the ETA."""
 
 SEE_ARGS = "<see args>"
 """What monitors show as keyword arguments: they are in one payload with the positional ones."""

@@ -58,7 +58,7 @@ class Wire:
         Args:
             transport: ``sqs``, ``redis``, ``amqp`` …
             reserve_bytes: see :class:`Options`.
-            whole: whether the envelope is encoded too, as SQS's option ``sqs_base64_encoding`` says.
+            whole: whether the envelope is encoded too, as the transport option ``sqs_base64_encoding`` sets.
             dumps: writes the envelope, as the transport does.
         """
         layers = _LAYERS.get(transport, _LAYERS_ELSEWHERE)
@@ -100,5 +100,5 @@ def _base64(size: int) -> int:
 
 
 def _compressed(size: int) -> int:
-    """Return the size of what does not compress, at most: bzip2 adds more than others, and says 1 %."""
+    """Return the size of what does not compress, at most: bzip2 adds most, 1 % by its manual."""
     return size + size // 100 + 600

@@ -1,4 +1,4 @@
-"""What a payload's object says of itself, for people who look into the bucket: digest, task and trace."""
+"""Metadata of a payload's object, for people who browse the bucket: digest, task and trace."""
 
 from string import punctuation
 from urllib.parse import quote

@@ -1,7 +1,7 @@
 """The record: by it, deliveries of one and the same call know who runs it, and what came of it.
 
 A record is one object, ``<prefix>/once/v1/<40 hex digits>``, beside the payloads. It is either *in progress*
-(somebody runs the call, until ``expires`` at the latest) or *done* (it holds the result, which counts until
+(a delivery runs the call, until ``expires`` at the latest) or *done* (it holds the result, which counts until
 ``expires``). What has expired is free. A record is only ever written on condition: that there is none, or
 that it is still the one that was read. Who may do what with it is decided in ``idempotency/execution.py``.
 """
@@ -67,7 +67,7 @@ def read(
     Args:
         content: as :func:`write` made it.
         key: the key that it was read from.
-        signing_key: refuses every signature but its own.
+        signing_key: with a key, every other signature is rejected.
         accept_unsigned: accepts the checksum of a record that was written without a key, too.
 
     Raises:
@@ -79,7 +79,7 @@ def read(
         if any(hmac.compare_digest(_sign(wire.content, key, each), wire.signature) for each in keys):
             return _decode_record(wire.content)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise PayloadCorruptError(f"record corrupt [key={key}]: somebody else wrote it") from exc
+        raise PayloadCorruptError(f"record corrupt [key={key}]: it has another form") from exc
     raise PayloadCorruptError(
         f"record corrupt [key={key}]: its signature is not ours; give all workers the same signing_key, or "
         "find who else writes to the bucket"

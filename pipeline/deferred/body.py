@@ -18,7 +18,7 @@ from pipeline.errors import ClaimError, PipelineError
 
 
 class DeferredArgs(LazyList):
-    """The positional arguments of a task, read when first looked at."""
+    """The positional arguments of a task, read on first use."""
 
     def __init__(self, deferred: Deferred) -> None:
         self.deferred = deferred
@@ -41,7 +41,7 @@ class DeferredArgs(LazyList):
 
 
 class DeferredKwargs(LazyDict):
-    """The keyword arguments of a task, read when first looked at."""
+    """The keyword arguments of a task, read on first use."""
 
     def __init__(self, deferred: Deferred) -> None:
         self.deferred = deferred
@@ -68,7 +68,7 @@ Body = tuple[DeferredArgs, DeferredKwargs, dict[str, Any]]
 
 
 class Unreadable(tuple[Any, ...]):
-    """The body of a message that cannot be read: three items to Celery, an error to everyone else."""
+    """The body of a message that cannot be read: Celery can unpack its three items; any other use raises."""
 
     __slots__ = ()
 
@@ -87,12 +87,12 @@ def of_task(claimcheck: ClaimCheck, message: Message, rebuild: Rebuild) -> Body:
     """
     embed = claimcheck.codec.decode_embed(message.embed)
     if not signatures.is_embed(embed):
-        raise ClaimError("claim refused: its embed is not that of a task")
+        raise ClaimError("claim rejected: its embed is not that of a task")
     return _body(Deferred(Received(claimcheck, message, embed), rebuild), embed)
 
 
 def unreadable(error: PipelineError, rebuild: Rebuild) -> Unreadable:
-    """Return the body of a message that cannot be read: whoever uses it gets ``error``."""
+    """Return the body of a message that cannot be read: using it raises ``error``."""
     return Unreadable(_body(Deferred(error, rebuild), {}))
 
 

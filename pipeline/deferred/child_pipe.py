@@ -1,7 +1,7 @@
 """Which attempts have given their payload to their retry, reported by the child process to main.
 
 A retry with unchanged arguments publishes the claim of the attempt before it, and then the end of that
-attempt must not release the payload. An attempt's outcome cannot say so: a task may swallow the ``Retry``
+attempt must not release the payload. An attempt's outcome does not show it: a task may swallow the ``Retry``
 and return, its child may be killed right after it published, and of a success only a text crosses the
 pool's pipe. So it is noted on a pipe of our own, *before* the retry is sent, and read before anything is
 released. Source: celery 5.7.0, ``app/task.py`` (``retry``), ``app/trace.py``.
@@ -163,7 +163,7 @@ class Reuses:
     def _write(self, record: bytes) -> bool:
         try:
             return os.writev(self._writer, [record]) == len(record)
-        except OSError:  # nobody opened it, or nobody has read for 3,800 records
+        except OSError:  # not opened, or full: 3,800 records are unread
             return False
 
     def _read(self) -> None:
@@ -175,7 +175,7 @@ class Reuses:
         chunk = bytearray(_READ_BYTES)
         try:
             return bytes(chunk[: os.readv(self._reader, [chunk])])
-        except OSError:  # empty, or nobody opened it
+        except OSError:  # empty, or not opened
             return b""
 
     def _take(self, kind: bytes, mark: bytes) -> None:

@@ -1,7 +1,7 @@
-"""A list and a dict in all but their type, whose values come when they are first asked for.
+"""A list and a dict whose values are loaded on first use.
 
-They are no subclasses of ``list`` and ``dict``: C code, ``json.dumps`` for example, looks into those without
-asking, and would find nothing as long as nothing has come.
+They are no subclasses of ``list`` and ``dict``: C code such as ``json.dumps`` reads the storage of those
+directly, and would find it empty until something else has loaded the values.
 """
 
 from abc import abstractmethod
@@ -11,7 +11,7 @@ from typing import Any, Self
 
 
 class LazyList(MutableSequence[Any]):
-    """A list that is there once somebody looks at it."""
+    """A list that is loaded on first use."""
 
     @property
     @abstractmethod
@@ -56,7 +56,7 @@ class LazyList(MutableSequence[Any]):
 
 
 class LazyDict(MutableMapping[str, Any]):
-    """A dict that is there once somebody looks at it."""
+    """A dict that is loaded on first use."""
 
     @property
     @abstractmethod
@@ -101,7 +101,7 @@ class LazyDict(MutableMapping[str, Any]):
 
 
 def as_json(value: Any) -> Any:
-    """Return arguments as those keep them who write JSON: result backends and monitors.
+    """Return arguments as result backends and monitors keep them, in JSON.
 
     Kombu's JSON has no sets, no timedeltas and no keys but text, numbers, bools and ``None``, and cannot
     read a dict that looks like a value of a registered type. Lists and texts stand for these.

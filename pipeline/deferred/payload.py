@@ -56,7 +56,7 @@ class Received(NamedTuple):
 
 
 class Deferred:
-    """The payload of one delivery, read at most once, and only when somebody looks at it.
+    """The payload of one delivery, read at most once, on first use.
 
     Args:
         received: the message, or why it cannot be read.
@@ -144,7 +144,7 @@ class Deferred:
         return outcome
 
     def stored(self) -> tuple[list[Any], dict[str, Any]]:
-        """Return what others may keep of the arguments, as JSON has them, if they are here or small.
+        """Return the arguments for a result backend or monitor, in JSON's types, if they are loaded or small.
 
         Never raises: it runs where Celery reports on a task, in the main process as well.
         """

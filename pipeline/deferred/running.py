@@ -50,7 +50,7 @@ def attempt_before(task_id: str, attempt: int) -> Any:
 def has_ended() -> bool:
     """Say whether the task that runs here has ended before, as far as its result backend knows.
 
-    A FAILURE of our own does not count: it says that the payload was missing then, too.
+    A FAILURE of our own does not count: the payload was missing then, too.
     """
     if not current_task:
         return False

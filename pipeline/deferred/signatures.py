@@ -1,7 +1,7 @@
 """The signatures that a task carries for later: callbacks, errbacks, the rest of its chain, its chord.
 
-They travel beside the payload, because Celery needs them before the task runs and outside the code that
-can fail safely. When they are themselves too big, their arguments are *detached*: these join the payload,
+They travel beside the payload, because Celery reads them before the task runs, where an error would end
+a worker. When they are themselves too big, their arguments are *detached*: these join the payload,
 and the bare signatures travel with a number for ``args`` and ``kwargs``: their place among the detached
 ones, and nothing that Celery could take for arguments. They are *attached* again when the payload is
 rehydrated.

@@ -6,7 +6,7 @@ The decorator goes under ``@app.task``, and works in the process that runs the t
     @idempotent
     def charge(order): ...
 
-Before the function runs, a record says that it is in progress; afterwards the record holds the result. Both
+Before the function runs, a record marks it as in progress; afterwards the record holds the result. Both
 are conditional writes to the store (``claimcheck/signed_record.py``), so of two deliveries at the same time
 one succeeds. What it costs, what it cannot do, and why it is not AWS Powertools': docs/howto/idempotency.md.
 """
@@ -151,7 +151,7 @@ class _Rule:
 
         Raises:
             ValueError: the call has no key, or the store keeps no records.
-            ClaimError: nobody called ``pipeline.install``.
+            ClaimError: ``pipeline.install`` was not called.
         """
         claimcheck = serializer.installed()
         ttl_seconds = claimcheck.options.payload_ttl_seconds
@@ -170,7 +170,7 @@ class _Rule:
             value = self._value(task, args, kwargs)
             if value is None or value == "":
                 raise ValueError(f"the key of this call of {task.name} is empty: it must identify the call")
-            return str(dumps(_told_apart(value)))  # type: ignore[no-untyped-call]
+            return str(dumps(_unambiguous(value)))  # type: ignore[no-untyped-call]
         except TypeError as exc:
             raise ValueError(f"the key of this call of {task.name} is no plain value: {exc}") from None
 
@@ -185,18 +185,18 @@ class _Rule:
         return self.key(*args[is_bound:], **kwargs)
 
 
-def _told_apart(value: Any) -> Any:
+def _unambiguous(value: Any) -> Any:
     """Return a value whose JSON is the same for equal values alone, whatever the order of dicts and sets.
 
     JSON makes text of other keys, so ``{1: 2}`` and ``{"1": 2}`` would be one call, and it has no sets.
     """
     if isinstance(value, Mapping):
-        pairs = [[_told_apart(key), _told_apart(child)] for key, child in value.items()]
+        pairs = [[_unambiguous(key), _unambiguous(child)] for key, child in value.items()]
         return {"dict": sorted(pairs, key=dumps)}
     if isinstance(value, set | frozenset):
-        return {type(value).__name__: sorted(map(_told_apart, value), key=dumps)}
+        return {type(value).__name__: sorted(map(_unambiguous, value), key=dumps)}
     if isinstance(value, list | tuple):
-        return [_told_apart(child) for child in value]
+        return [_unambiguous(child) for child in value]
     return {"timedelta": str(value)} if isinstance(value, timedelta) else value
 
 

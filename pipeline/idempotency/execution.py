@@ -8,7 +8,7 @@
                            +------ its expiry (the process died) ----------> free
 
 Each arrow but the expiries is one conditional write, so of several deliveries one makes it. Nothing here
-knows Celery: ``decorator.py`` decides what a delivery means.
+imports Celery: ``decorator.py`` decides what a delivery means.
 """
 
 import secrets
@@ -72,14 +72,14 @@ class Attempt:
             sleep(POLL_SECONDS)
 
     def _look(self) -> Record:
-        """Return the record as it is, and take it if it is free. Without a tag then, somebody was faster."""
+        """Return the record as it is, and take it if it is free. Without a tag, another one took it."""
         found = self._read()
         if found is None or found[0].expires <= datetime.now(UTC):
             mine = Record(owner=self.owner, expires=datetime.now(UTC) + self.in_progress)
             self._tag = self._write(mine, found[1] if found else None)
             return mine
         record, tag = found
-        if record.owner == self.owner:  # the answer to our write was lost, and its repetition refused
+        if record.owner == self.owner:  # the answer to our write was lost, and its repetition failed
             self._tag = tag
         return record
 
@@ -101,7 +101,7 @@ class Attempt:
             self._warn("result not kept, so a second delivery will run again: %s", exc)
 
     def _tag_of_ours(self) -> str:
-        """Return the tag of a record that we may have written without hearing of it."""
+        """Return the tag of a record that we may have written without getting the answer."""
         found = self._read()
         return found[1] if found is not None and found[0].owner == self.owner else ""
 

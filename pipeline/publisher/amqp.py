@@ -160,7 +160,7 @@ def _name(entity: object) -> str:
 
 
 def _returned(headers: Mapping[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """Send a retry to the queue that its attempt came from, unless it says where to go."""
+    """Send a retry to the queue that its attempt came from, unless ``self.retry`` was given another."""
     queue = delivery_info.take_from(options)
     if queue is None or _is_rerouted(headers, options):
         return options
@@ -176,7 +176,7 @@ def _unshare(*headers: dict[str, Any] | None) -> None:
 def _is_rerouted(headers: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
     """Say whether ``self.retry`` was given another exchange or routing key than those of its attempt."""
     request = _attempt_before(headers)
-    if request is None:  # its process was lost, and nobody chose anything
+    if request is None:  # its process was lost: nothing was chosen
         return False
     info = request.delivery_info or {}
     return any(options.get(name) != info.get(name) for name in ("exchange", "routing_key"))

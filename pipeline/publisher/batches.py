@@ -54,8 +54,8 @@ def _new_batch(claimcheck: ClaimCheck) -> Batch:
 def batch_of(claimcheck: ClaimCheck, producer: Any, message: Any) -> Batch | None:
     """Return what a message is collected in, or ``None`` if it is sent at once.
 
-    A retry always is: it ends the attempt that sends it. So is a task that is none of a group, whoever holds
-    the producer.
+    A retry always is: it ends the attempt that sends it. So is a task outside of a group, whatever
+    producer it is given.
     """
     if message.headers.get("retries"):
         return None

@@ -77,7 +77,7 @@ class Encoding:
         return self.claimcheck.codec.encode_embed(bare), detached
 
     def _value(self, value: Any) -> Encoded:
-        """Offload a result if it is large; any other value stays here: nobody would release it."""
+        """Offload a result if it is large; any other travels inline: nothing would release it."""
         found = results.split(value)
         if found is None:
             return Encoded(self._write(Message(shape="value", payload=self.claimcheck.seal(value))))
@@ -112,7 +112,7 @@ class Encoding:
         logger.info("payload offloaded", extra=fields | log_fields.of_payload(made.claim))
         try:
             return replace(self._encoded(message, made.claim, trace), claim=made.claim)
-        except BaseException:  # a soft time limit is none of ours, and nobody else knows of the payload yet
+        except BaseException:  # a soft time limit, too: the publisher does not know of the payload yet
             self.claimcheck.release_at_once([made.claim], about.queue, about.task)
             raise
 

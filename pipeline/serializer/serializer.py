@@ -57,7 +57,7 @@ def installed() -> ClaimCheck:
     an app's name.
 
     Raises:
-        ClaimError: nobody called :func:`pipeline.install` here.
+        ClaimError: :func:`pipeline.install` was not called here.
     """
     if _installed is None:
         raise ClaimError(
@@ -92,8 +92,8 @@ def decode(body: bytes | memoryview | str) -> Any:
     """Decode a message body, in any process: no I/O, and no exception whatever the bytes.
 
     Returns:
-        ``(args, kwargs, embed)`` for a task, deferred; what a result backend keeps, read when it is
-        looked at; any other value itself. What cannot be read fails when it is looked at.
+        ``(args, kwargs, embed)`` for a task, deferred; a stored result, read on first use; any other
+        value itself. What cannot be read raises on first use.
     """
     data = _bytes(body)
     rebuild = decode, (data,)
@@ -129,5 +129,5 @@ def _bytes(body: bytes | memoryview | str) -> bytes:
 
 def _value(claimcheck: ClaimCheck, message: Message) -> Any:
     if isinstance(message.payload, Claim):
-        raise ClaimError("claim refused: a value that is no result travels in its message")
+        raise ClaimError("claim rejected: a value that is no result travels in its message")
     return claimcheck.rehydrate(message.payload)

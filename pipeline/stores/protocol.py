@@ -60,7 +60,7 @@ class Store(Protocol):
         """Delete objects, and return the keys that are left, each with why. A missing key counts as deleted.
 
         Raises:
-            StoreError: the store refuses us, or does not answer; some may be gone.
+            StoreError: the store denies access, or does not answer; some may be gone.
         """
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:

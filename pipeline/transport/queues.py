@@ -20,7 +20,7 @@ from pipeline.transport.sqs_errors import ABSENT, code, meaning_of, remedy
 
 
 class QueueError(Exception):
-    """SQS refuses us or does not answer; the message names the queue, the call and what to do.
+    """SQS denies access or does not answer; the message names the queue, the call and what to do.
 
     Args:
         said: what happened.
@@ -81,7 +81,7 @@ class Queues:
 
     Raises:
         ValueError: it is not.
-        QueueError: SQS refuses us or does not answer.
+        QueueError: SQS denies access or does not answer.
     """
 
     def __init__(self, app: Any, connection: Any = None) -> None:

@@ -176,7 +176,7 @@ NO_CALLS = (
             "not decoded [content_type='application/x-python-serialize']: this app does not accept it",
         ),
         (no_task, "not a task: it has no header 'task'"),
-        (lambda message: {**message, "body": b64encode(b"\x93\x01").decode()}, "claim refused"),
+        (lambda message: {**message, "body": b64encode(b"\x93\x01").decode()}, "claim rejected"),
         (lambda _: "garbage", "not a task: it has no header 'task'"),
         (unreadable, "not read: AttributeError"),
         *((json_body(body), "not a task: the body is not [args, kwargs, embed]") for body in NO_CALLS),
@@ -529,7 +529,7 @@ def test_purge_leaves_what_is_not_ours(shop_of, moto_aws):
     shown = run("show")[1]["messages"][0]
     code, said = outcome("purge", "--yes")
 
-    assert shown["error"].startswith("claim refused [store=default]")
+    assert shown["error"].startswith("claim rejected [store=default]")
     assert (code, said["deleted"], said["released"]) == (0, 1, 0)
     assert len(shop.objects()) == 1
 

@@ -66,7 +66,7 @@ def test_a_rule_that_may_not_be_written_is_printed(empty, proxy):
     said = run("provision")[1]
 
     assert created(said) == ["bucket", "dead-letter queue", "queue"]
-    assert said["made"][0]["note"].startswith("no lifecycle rule: store refuses us")
+    assert said["made"][0]["note"].startswith("no lifecycle rule: store denies access")
     assert '"Days": 35' in said["lifecycle_command"]
 
 

@@ -96,7 +96,7 @@ class TestWorker:
     def test_what_is_not_signed_by_us_does_not(self, shop, key):
         """A claim without our signature runs nothing, is a recorded FAILURE, and ends in the DLQ."""
         before = dead(shop)
-        with pytest.raises(ClaimError, match="claim refused: it carries"):
+        with pytest.raises(ClaimError, match="claim rejected: it carries"):
             send(shop, key).get(timeout=30)
 
         eventually(lambda: dead(shop) == before + 1, 60)

@@ -58,6 +58,6 @@ class SimulatedStore:
 
 def _raise(fault: Fault) -> None:
     if fault is Fault.DENIED:
-        raise StoreDeniedError("store refuses us")
+        raise StoreDeniedError("store denies access")
     if fault in {Fault.LOST, Fault.BUSY, Fault.UNANSWERED}:
         raise StoreUnavailableError("store unavailable")

@@ -79,7 +79,7 @@ def test_unknown_fields_are_ignored():
     ("fields", "expected"),
     [
         ({"size_bytes": -1}, ">= 0"),
-        ({"size_bytes": 2**64 - 1}, "claim refused"),
+        ({"size_bytes": 2**64 - 1}, "claim rejected"),
         ({"size_bytes": 6 * 1024**4}, "<= 5497558138880"),
         ({"size_bytes": "10"}, "Expected `int`, got `str`"),
         ({"expanded_bytes": 1.5}, "Expected `int`"),
@@ -89,12 +89,12 @@ def test_unknown_fields_are_ignored():
         ({"store": "default\n"}, "matching regex"),
         ({"digest": "md5:0"}, "matching regex"),
         ({"type": "bucket"}, "Invalid value 'bucket'"),
-        ({"created": 7.5e99}, "claim refused"),
+        ({"created": 7.5e99}, "claim rejected"),
     ],
 )
 def test_a_broken_field_is_refused(fields, expected):
     """A wrong type, a negative or absurd size or a foreign name is refused, saying what was expected."""
-    with pytest.raises(ClaimError, match="claim refused") as caught:
+    with pytest.raises(ClaimError, match="claim rejected") as caught:
         claim.read(body(**fields))
 
     assert expected in str(caught.value)
@@ -119,7 +119,7 @@ def test_an_unknown_version_is_refused():
 @pytest.mark.parametrize("garbage", [b"", b"\x00", b"[1]", b"\xc1", b"\x93\x01", b"x" * 1000, b"\x91" * 5000])
 def test_garbage_is_refused(garbage):
     """Bytes that are no claim at all raise ClaimError and nothing else."""
-    with pytest.raises(ClaimError, match="claim refused"):
+    with pytest.raises(ClaimError, match="claim rejected"):
         claim.read(garbage)
 
 

@@ -209,7 +209,7 @@ def test_a_claim_without_a_time_zone_is_refused(claimcheck):
     naive = Claim(**{**msgspec.structs.asdict(claim), "created": datetime(2026, 1, 1)})
     body = wire_form.write(Message(shape="task", payload=naive))
 
-    with pytest.raises(ClaimError, match="claim refused"):
+    with pytest.raises(ClaimError, match="claim rejected"):
         wire_form.read(body)
 
 

@@ -178,7 +178,7 @@ def test_decoding_never_raises(claimcheck, garbage):
 
     assert embed == {}
     for look in (lambda: list(args), lambda: dict(kwargs), lambda: body["status"]):
-        with pytest.raises(ClaimError, match="claim refused"):
+        with pytest.raises(ClaimError, match="claim rejected"):
             look()
 
 

@@ -55,7 +55,7 @@ def test_a_result_without_our_signature_is_refused(app, other):
     """A result that somebody else wrote is an error to whoever reads it."""
     pipeline.install(app, "memory://shop", signing_key=KEY)
 
-    with pytest.raises(ClaimError, match="claim refused: it carries"):
+    with pytest.raises(ClaimError, match="claim rejected: it carries"):
         serializer.decode(sealed(other))["status"]
 
 

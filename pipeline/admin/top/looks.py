@@ -120,7 +120,7 @@ class QueueLook:
         """Look. An error closes the connection, so that the next look starts anew.
 
         Raises:
-            QueueError: SQS refuses us or does not answer.
+            QueueError: SQS denies access or does not answer.
         """
         try:
             self._letters.clear()
@@ -176,7 +176,7 @@ class StoreLook:
         """List; keys begin with their day, so what is listed is the oldest.
 
         Raises:
-            StoreError: the store refuses us or does not answer.
+            StoreError: the store denies access or does not answer.
         """
         objects = size_bytes = 0
         oldest: datetime | None = None

@@ -3,7 +3,7 @@
 Values travel as MessagePack. What MessagePack lacks travels as extensions (``extensions.py``): the types that
 the application registered with ``kombu.utils.json.register_type``, and a few of Python's own. The registry is
 handed in (see ``serializer/serializer.py``), so this package knows no vendor. Pickle is read and written
-only by an application that asks for it. docs/reference/types.md says what becomes of each type,
+only by an application that asks for it. docs/reference/types.md lists each type,
 docs/explanation/codec.md why these parsers.
 """
 
@@ -65,7 +65,7 @@ class Codec:
         if read is None:
             known = ", ".join(self._readers())
             raise ClaimError(
-                f"claim refused [codec={codec}]: this process reads {known}; "
+                f"claim rejected [codec={codec}]: this process reads {known}; "
                 "give producers and workers the same codec"
             )
         with _readable("payload", codec), _garbage_collector_held():
@@ -95,7 +95,7 @@ class Codec:
     def decode_embed(self, data: bytes) -> dict[str, Any]:
         """Return the ``embed`` of a task, in any process: bounded, as the main process of a worker reads it.
 
-        Maps have keys of text alone, whose hashes nobody can make collide, and there are no sets; nesting
+        Maps have keys of text alone, whose hashes cannot be made to collide, and there are no sets; nesting
         and size are bounded, so that nothing exhausts the stack or takes more than some 16 MiB.
 
         Raises:
@@ -120,7 +120,7 @@ def _readable(what: str, codec: str) -> Iterator[None]:
     except MemoryError:
         raise
     except Exception as exc:  # noqa: BLE001 - a parser or a registered type: the bytes are to blame
-        # Not "from exc": what it says goes into logs and events, and may hold the payload's text.
+        # Not "from exc": its text goes into logs and events, and may hold the payload's text.
         raise PayloadCorruptError(f"{what} corrupt: {codec} cannot read it: {type(exc).__name__}") from None
 
 

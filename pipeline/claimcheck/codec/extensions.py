@@ -38,7 +38,7 @@ class TypedValues:
 
     default: Callable[[Any], Any]
     """A value of a foreign type to one that JSON has, or to ``{"__type__": marker, "__value__": …}``.
-    Raises ``TypeError`` for a type that nobody registered."""
+    Raises ``TypeError`` for an unregistered type."""
     restore: Callable[[dict[str, Any]], Any]
     """The inverse of ``default`` for marked values."""
 

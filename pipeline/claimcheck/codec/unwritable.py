@@ -69,7 +69,7 @@ def _children(value: Any) -> list[Any]:
 
 
 def unknown(value: Any) -> Unwritable:
-    """Return the error for a value of a type that nobody registered."""
+    """Return the error for a value of an unregistered type."""
     return Unwritable(value, "there is no codec for this type", _remedy(value))
 
 

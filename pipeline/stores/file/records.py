@@ -35,7 +35,7 @@ class FileRecords:
         """Return a record's content and its digest, or None if there is none.
 
         Raises:
-            StoreDeniedError, StoreUnavailableError: the file system refuses us, or is broken.
+            StoreDeniedError, StoreUnavailableError: the file system denies access, or is broken.
         """
         with self.translated(key):
             return _read(self.path_of(key))
@@ -44,7 +44,7 @@ class FileRecords:
         """Write a record on condition, and return its new digest.
 
         Raises:
-            StoreDeniedError, StoreUnavailableError: the file system refuses us, or is full or broken.
+            StoreDeniedError, StoreUnavailableError: the file system denies access, or is full or broken.
         """
         with self.translated(key), self._locked():
             path = self.path_of(key)
@@ -63,7 +63,7 @@ class FileRecords:
         """Delete a record on condition, and say whether the condition held.
 
         Raises:
-            StoreDeniedError, StoreUnavailableError: the file system refuses us, or is broken.
+            StoreDeniedError, StoreUnavailableError: the file system denies access, or is broken.
         """
         with self.translated(key), self._locked():
             path = self.path_of(key)

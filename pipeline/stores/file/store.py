@@ -70,7 +70,7 @@ class FileStore:
         """Store a payload under a new key. Safe to call twice with the same payload.
 
         Raises:
-            StoreDeniedError: the key holds another payload or leads out, or the file system refuses us.
+            StoreDeniedError: the key holds another payload or leads out, or the file system denies access.
             StoreUnavailableError: the disk is full, or broken.
         """
         with _translated(key):
@@ -91,7 +91,7 @@ class FileStore:
         Raises:
             PayloadMissingError: there is none.
             PayloadCorruptError: it has another size; checked before it is read.
-            StoreDeniedError: the key leads out, or the file system refuses us.
+            StoreDeniedError: the key leads out, or the file system denies access.
             StoreUnavailableError: the disk is broken.
         """
         with _translated(key):
@@ -212,6 +212,6 @@ def _translated(key: str) -> Iterator[None]:
     except OSError as exc:
         denied = exc.errno in _DENIED
         error = StoreDeniedError if denied else StoreUnavailableError
-        fact = "store refuses us" if denied else "store unavailable"
+        fact = "store denies access" if denied else "store unavailable"
         remedy = "check the directory and its permissions" if denied else "free space, or try again later"
         raise error(f"{fact} [key={key}]: {exc.strerror} ({exc.filename}); {remedy}") from exc

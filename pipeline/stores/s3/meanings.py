@@ -42,7 +42,7 @@ _NO_BUCKET = Meaning(
 )
 _FORBIDDEN = Meaning(
     StoreDeniedError,
-    "store refuses us",
+    "store denies access",
     "allow s3:GetObject, s3:PutObject, s3:DeleteObject, s3:ListBucket and the use of the bucket's KMS key "
     "(without s3:ListBucket, S3 answers 403 for a missing key too); this client asks in region "
     "{client_region}",

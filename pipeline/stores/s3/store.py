@@ -94,7 +94,7 @@ class S3Store:
             metadata: user metadata; ``digest``, if absent, becomes the payload's BLAKE3.
 
         Raises:
-            StoreDeniedError: S3 refuses us, or the key holds something else.
+            StoreDeniedError: S3 denies access, or the key holds something else.
             StoreUnavailableError: S3 does not answer, or asks us to come back.
         """
         digest = metadata.get("digest") or f"blake3:{blake3(payload).hexdigest()}"
@@ -177,7 +177,7 @@ class S3Store:
         Raises:
             PayloadMissingError: there is no such object.
             PayloadCorruptError: it has another size, or changed while it was read.
-            StoreDeniedError: S3 refuses us.
+            StoreDeniedError: S3 denies access.
             StoreUnavailableError: S3 does not answer, or broke off too often.
         """
         with self._translated(f"key={key}"):
@@ -217,7 +217,7 @@ class S3Store:
         """Yield the objects below our prefix whose key goes on with ``prefix``; a request for each thousand.
 
         Raises:
-            StoreDeniedError: S3 refuses us.
+            StoreDeniedError: S3 denies access.
             StoreUnavailableError: S3 does not answer.
         """
         full = f"{self.prefix}/{prefix}" if self.prefix else prefix
