@@ -79,7 +79,7 @@ def read(
         if any(hmac.compare_digest(_sign(wire.content, key, each), wire.signature) for each in keys):
             return _decode_record(wire.content)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise PayloadCorruptError(f"record corrupt [key={key}]: it has another form") from exc
+        raise PayloadCorruptError(f"record corrupt [key={key}]: it is no record of this library") from exc
     raise PayloadCorruptError(
         f"record corrupt [key={key}]: its signature is not ours; give all workers the same signing_key, or "
         "find who else writes to the bucket"

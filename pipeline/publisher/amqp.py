@@ -89,7 +89,7 @@ class PublisherMixin(AMQP):
                 try:
                     sent = send(producer, name, message, **options)
                 except Exception as exc:
-                    if publication.encoded and not parcel.entries:
+                    if not parcel.entries:
                         abandon(claimcheck, publication, parcel, exc)
                     raise
                 finally:

@@ -45,23 +45,23 @@ class Publication:
     """What travels beside its body."""
     wait_seconds: float = 0.0
     """How long it is until the task may run: its ETA."""
-    encoded: list[Encoded] = field(default_factory=list)
-    """What was made of its body: once for each try to send it, as Celery and Kombu may encode anew."""
+    claims: list[Claim] = field(default_factory=list)
+    """What was offloaded for it: at each try to send it, as Celery and Kombu may encode its body anew."""
+    marks: list[bytes] = field(default_factory=list)
+    """Marks of the attempts whose payload it takes over."""
 
     @property
     def headers(self) -> dict[str, Any]:
         """The message's own headers."""
         return self.envelope.headers
 
-    @property
-    def claims(self) -> list[Claim]:
-        """What was offloaded for it."""
-        return [each.claim for each in self.encoded if each.claim]
-
-    @property
-    def marks(self) -> list[bytes]:
-        """Marks of the attempts whose payload it takes over."""
-        return [each.reuse for each in self.encoded if each.reuse]
+    def note(self, encoded: Encoded) -> None:
+        """Note what was made of its body; the wire form itself is Kombu's."""
+        self.headers.update(encoded.headers)
+        if encoded.claim is not None:
+            self.claims.append(encoded.claim)
+        if encoded.reuse is not None:
+            self.marks.append(encoded.reuse)
 
 
 _current: ContextVar[Publication | None] = ContextVar("publication", default=None)

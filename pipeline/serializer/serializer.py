@@ -81,8 +81,7 @@ def encode(body: Any) -> bytes:
     try:
         with FramesDropped():
             encoded = encoding.Encoding(installed(), publication).of(body)
-        publication.encoded.append(encoded)
-        publication.headers.update(encoded.headers)
+        publication.note(encoded)
         return encoded.data
     finally:
         del body  # error trackers show what is in a frame

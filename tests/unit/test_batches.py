@@ -14,7 +14,7 @@ from pipeline import metrics
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.metrics import Recorder
 from pipeline.publisher.unsent import give_up
-from pipeline.serializer.publication import Encoded, Publication
+from pipeline.serializer.publication import Publication
 from pipeline.transport.send import lingering
 from pipeline.transport.send.batch import Batch, BatchSendError, Failed
 from pipeline.transport.send.collecting import Collector, collecting, parcel_of
@@ -227,7 +227,7 @@ def test_payloads_are_released_or_counted(claimcheck, store, noise):
     )
     made = [Publication(task="t", queue="q", task_id=str(number)) for number in range(3)]
     for publication in made:
-        publication.encoded.append(Encoded(b"", claim=recording.offload(recording.seal(noise)).claim))
+        publication.claims.append(recording.offload(recording.seal(noise)).claim)
     give_up(recording, made[:2], made[2:])
     recording.recorder.close()
 
