@@ -99,7 +99,7 @@ def decode(body: bytes | memoryview | str) -> Any:
     try:
         with FramesDropped():
             claimcheck = installed()
-            message = _message(data)
+            message = _message(claimcheck, data)
             if message.shape == "task":
                 return deferred.of_task(claimcheck, message, rebuild)
             if message.shape == "value":
@@ -112,13 +112,13 @@ def decode(body: bytes | memoryview | str) -> Any:
 def is_task(body: bytes | memoryview | str) -> bool:
     """Say whether a body is of a task, or cannot be read, without decoding what it holds. Never raises."""
     try:
-        return _message(_bytes(body)).shape == "task"
+        return _message(installed(), _bytes(body)).shape == "task"
     except PipelineError:
         return True
 
 
-def _message(data: bytes) -> Message:
-    chosen = installed().options
+def _message(claimcheck: ClaimCheck, data: bytes) -> Message:
+    chosen = claimcheck.options
     return wire_form.read(data, chosen.signing_key, accept_unsigned=chosen.accept_unsigned)
 
 
