@@ -26,7 +26,7 @@ from pipeline.publisher.control import ControlMixin
 from pipeline.serializer import entry_point, serializer
 from pipeline.stores import check_prefix, store_from_url
 from pipeline.stores.protocol import Store
-from pipeline.transport.fanout.channel import EVENT_EXCHANGE
+from pipeline.transport.fanout.exchanges import EVENT_EXCHANGE
 from pipeline.transport.transport_options import check_transport_options
 from pipeline.worker import spawned
 from pipeline.worker.celery_fixes.copied_serializer import follow_serializer

@@ -1,14 +1,32 @@
-"""The SQS end: Kombu's transport, with acknowledgements that can be believed and messages that are kept.
+"""The SQS transport: Kombu's, with acknowledgements that SQS has confirmed and messages that are not lost.
 
-``channel`` is what Kombu sees; :func:`pipeline.install` chooses it for ``sqs://`` URLs. ``receive/`` gets
-messages, ``in_flight`` knows them while they are here, ``heartbeat`` extends their visibility timeout,
-``settling`` deletes those that are acknowledged, ``redelivery`` returns the others. ``send/`` publishes,
-``addressing`` says where messages go. ``fanout/`` is for monitoring and remote control, over SNS.
+:func:`pipeline.install` chooses it for ``sqs://`` URLs. Each hook of Kombu's channel is overridden in one
+place, in the order of a message's life. The hooks delegate to parts that are no channels.
+
+=====================  ====================================================================================
+hooks of the channel   parts that do the work
+=====================  ====================================================================================
+``sending_channel``
+connect                ``clients`` makes clients of AWS, ``assumed_role`` renews their credentials
+declare                ``addressing`` chooses names and attributes, ``fanout/listening`` makes listeners
+publish                ``send/publishing`` adds delay and ids, ``send/batch`` collects, ``fanout/exchanges``
+                       publishes to topics, ``fanout/replies`` finds the queues of replies
+``channel``
+consume                ``inspection`` reads a queue's visibility timeout and redrive policy
+receive                ``receive/receiver`` asks SQS, ``receive/arrivals`` puts messages in flight,
+                       ``envelope`` and ``message`` unpack them
+(while a task runs)    ``in_flight`` is the register, ``heartbeat`` extends visibility timeouts
+acknowledge            ``settling`` deletes, and reads SQS's confirmation
+reject, return, close  ``redelivery`` makes messages visible again
+=====================  ====================================================================================
+
+``transport`` is what Kombu makes for each connection: it owns the parts that channels share, and the threads.
 """
 
 from pipeline.transport.answers import NotSettledError, refused
-from pipeline.transport.channel import Channel, Transport
+from pipeline.transport.channel import Channel
 from pipeline.transport.message import Message
 from pipeline.transport.send.batch import BatchSendError
+from pipeline.transport.transport import Transport
 
 __all__ = ["BatchSendError", "Channel", "Message", "NotSettledError", "Transport", "refused"]

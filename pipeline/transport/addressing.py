@@ -1,8 +1,9 @@
-"""Where messages go: what makes two of them the same, and where those go that cannot be run."""
+"""Names and attributes of queues, deduplication ids, and dead-letter queues."""
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -39,7 +40,7 @@ _IDENTITY = ("id", "task", "retries", "eta", "replaced_task_nesting", "claimchec
 
 
 def check_labels(options: Mapping[str, Any]) -> None:
-    """Check what a publisher names a message group or a repetition by, before anything is stored or sent.
+    """Check the message group id and the deduplication id of a publisher, before anything is stored or sent.
 
     Raises:
         ValueError: SQS would reject it.
@@ -71,14 +72,32 @@ def deduplication_id(message: Mapping[str, Any]) -> str | None:
 
 
 def is_passing(name: str, declaration: Mapping[str, Any]) -> bool:
-    """Say whether a queue needs no dead-letter queue: it ends with a process, or is one itself."""
+    """Return whether a queue needs no dead-letter queue: it ends with a process, or is one itself."""
     return ends(declaration) or bool(_PASSING.search(name))
 
 
 def ends(declaration: Mapping[str, Any]) -> bool:
-    """Say whether a queue is declared to end with its consumer."""
+    """Return whether a queue is declared to end with its consumer."""
     ending = declaration.get("auto_delete") or declaration.get("exclusive")
     return bool(ending or not declaration.get("durable", True))
+
+
+@dataclass(frozen=True)
+class Names:
+    """Names of queues and topics in AWS, from Kombu's."""
+
+    prefix: str
+    """``queue_name_prefix`` of the transport options."""
+    allowed: Callable[[str], str]
+    """Replaces the characters that SQS does not allow."""
+
+    def of(self, name: str) -> str:
+        """Return the name of a queue or of an exchange's topic."""
+        return self.allowed(self.prefix + name)
+
+    def of_listener(self, queue: str, *, is_new: bool = False) -> str:
+        """Return the name of a listener's queue; see :func:`listener_name`."""
+        return listener_name(self.prefix, self.allowed(queue), is_new=is_new)
 
 
 def listener_name(prefix: str, name: str, *, is_new: bool = False) -> str:
@@ -87,8 +106,8 @@ def listener_name(prefix: str, name: str, *, is_new: bool = False) -> str:
     Args:
         prefix: ``queue_name_prefix`` of the transport options.
         name: what the listener is called, in characters that SQS allows.
-        is_new: whether the name must never have been used: SQS refuses for 60 seconds to make a queue whose
-            name was just deleted. Source: SQS API Reference, CreateQueue.
+        is_new: whether the name must never have been used: SQS fails for 60 seconds to create a queue
+            whose name was just deleted. Source: SQS API Reference, CreateQueue.
     """
     whole = f"{prefix}{LISTENER}{name}"
     if is_new:
@@ -108,7 +127,7 @@ def _shortened(name: str, length: int) -> str:
 
 
 def new_attributes(name: str, visibility_seconds: int) -> dict[str, str]:
-    """Return what Kombu makes a queue with."""
+    """Return the attributes with which Kombu creates a queue."""
     attributes = {"VisibilityTimeout": str(visibility_seconds)}
     return {**attributes, "FifoQueue": "true"} if name.endswith(SQS_FIFO_SUFFIX) else attributes
 
@@ -121,9 +140,9 @@ def creation_attributes(
     *,
     with_dead_letters: bool,
 ) -> dict[str, str]:
-    """Return the attributes of a queue to be made: encrypted, and with dead letters cared for.
+    """Return the attributes of a queue to be created: encrypted, and with a redrive policy.
 
-    Whatever ``sqs-creation-attributes`` of the transport options says comes before that.
+    The transport option ``sqs-creation-attributes`` overrides them.
     """
     chosen = {**attributes, **(options.get("sqs-creation-attributes") or {})}
     if "KmsMasterKeyId" not in chosen:

@@ -22,7 +22,7 @@ class DeleteDeniedError(NotSettledError, AccessDeniedQueueException):
 
 
 def refused(exc: BaseException) -> bool:
-    """Say whether a failed publish is certain not to have reached the queue.
+    """Return whether a failed publish is certain not to have reached the queue.
 
     That is so when nothing was sent, as when botocore itself rejects parameters, or when the broker answered
     the first time of asking that it is the caller's mistake. After a timeout, a lost connection or a server

@@ -1,40 +1,47 @@
-"""Credentials of a role that is assumed (``sts_role_arn``), renewed by whichever thread comes to use them.
+"""Credentials of an assumed role (``sts_role_arn``), renewed by the thread that uses them.
 
 Kombu renews them when a channel asks for a client, which a busy worker does not while its task runs; and of
-several queues it renews those of the one that asks first. Until then SQS would refuse every heartbeat.
+several queues it renews those of the one that asks first. Until then SQS would deny every heartbeat.
 Source: kombu 5.7.0, ``transport/SQS`` (``_handle_sts_session``, ``is_sts_token_refresh_required``).
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
 
+from pipeline.aws.limits import STS_SESSION_LEAST_SECONDS
 from pipeline.aws.session import botocore_session
 from pipeline.transport.clients import TIMEOUT_SECONDS
 
 MARGIN_SECONDS = 60
-"""So long before they expire they are renewed, if ``sts_token_buffer_time`` does not say more."""
+"""Credentials are renewed this long before they expire, or ``sts_token_buffer_time`` if that is longer."""
 
 
 _CONFIG = Config(
     connect_timeout=TIMEOUT_SECONDS, read_timeout=TIMEOUT_SECONDS, retries={"total_max_attempts": 2}
 )
-"""Who renews may be the heartbeat, or the event loop: neither waits for STS as long as botocore would."""
+"""The heartbeat or the event loop may renew them: neither may wait for STS as long as botocore would."""
 
 
-def keep_fresh(client: Any, role_arn: str, token_seconds: int, buffer_seconds: int) -> None:
-    """Make a boto3 client's credentials, which were assumed just now, renew themselves.
+def keep_fresh(client: Any, options: Mapping[str, Any]) -> None:
+    """Renew a client's credentials of an assumed role before they expire, in the thread that needs them.
 
     Args:
-        client: safe for any thread after this as before.
-        role_arn: the role, to be assumed again by the thread that needs credentials.
-        token_seconds: how long they are good.
-        buffer_seconds: how long before their end they are renewed; ignored, as by Kombu, unless it is less.
+        client: boto3's, whose credentials were assumed just now. Safe for any thread after this as before.
+        options: the transport options: ``sts_role_arn``; ``sts_token_timeout``, for how many seconds
+            credentials are valid; ``sts_token_buffer_time``, how many seconds before their end they are
+            renewed, which is ignored, as by Kombu, unless it is less than that.
     """
+    role_arn = options.get("sts_role_arn")
+    if not role_arn:
+        return
+    token_seconds = options.get("sts_token_timeout", STS_SESSION_LEAST_SECONDS)
+    buffer_seconds = options.get("sts_token_buffer_time") or 0
     margin = max(buffer_seconds if buffer_seconds < token_seconds else 0, MARGIN_SECONDS)
-    signer = client._request_signer  # noqa: SLF001 - where botocore keeps credentials; Kombu looks there as well
+    signer = client._request_signer  # noqa: SLF001 - where botocore keeps credentials; as Kombu does
     now = signer._credentials.get_frozen_credentials()  # noqa: SLF001
     signer._credentials = RefreshableCredentials(  # noqa: SLF001
         now.access_key,

@@ -1,80 +1,196 @@
-"""What Kombu sees: its channel and transport, where "acknowledged" means that SQS has confirmed the delete.
+"""The channel that Kombu sees: its hooks for the life of a message after it was sent, each once.
 
-Stock Kombu says so even when a receipt handle had expired or SQS answered with an error, so nobody knows
-whether the message will be redelivered; a payload released then is lost.
-Source: kombu 5.7.0, ``transport/SQS/__init__.py``, ``Channel.basic_ack``.
+Consume, receive, acknowledge or reject, close; ``sending_channel.py`` has the hooks before that. The work is
+done by parts that are no channels. "Acknowledged" means here that SQS has confirmed the delete. Stock Kombu
+says so even when a receipt handle has expired or SQS answered with an error; a payload that is released then
+is lost. Source: kombu 5.7.0, ``transport/SQS/__init__.py`` (``Channel``), ``transport/virtual/base.py``.
 """
 
 from collections.abc import Callable, Iterable
-from functools import cache, partial
-from time import monotonic
-from typing import Any, ClassVar
+from typing import Any
 
-from botocore.exceptions import ClientError
-from kombu.transport import SQS
+from kombu.asynchronous import get_event_loop
+from kombu.asynchronous.aws.sqs.connection import AsyncSQSConnection
 from kombu.transport.SQS import Channel as SQSChannel
-from kombu.utils.uuid import uuid
 
-from pipeline.metrics import HEARTBEAT_FAILURES, MESSAGES_UNSETTLED, Metric, Recorder
 from pipeline.telemetry import log_lines
-from pipeline.transport.answers import DeleteDeniedError, NotSettledError
-from pipeline.transport.envelope import LIMIT, Envelope, receive_count, received
-from pipeline.transport.fanout.channel import fans_out
-from pipeline.transport.fanout.events import GATHER_SECONDS, Outbox
-from pipeline.transport.fanout.listeners import Listeners
-from pipeline.transport.fanout.topics import Topic
-from pipeline.transport.heartbeat import Heartbeat
-from pipeline.transport.in_flight import Delivery, Held, batches
-from pipeline.transport.inspection import Inspection
+from pipeline.transport.addressing import LISTENER
+from pipeline.transport.answers import NotSettledError
+from pipeline.transport.envelope import Envelope, received
+from pipeline.transport.fanout import mailbox
+from pipeline.transport.fanout.listening import PAUSE_SECONDS
+from pipeline.transport.in_flight import Delivery
 from pipeline.transport.message import Message
-from pipeline.transport.receive.turns import HoldingChannel, Turns
-from pipeline.transport.redelivery import redelivery_seconds, return_batch, return_to_queue
-from pipeline.transport.settling import Settler
-from pipeline.transport.sqs_errors import DENIED, FAILURES, code, meaning_of
+from pipeline.transport.qos import QoS
+from pipeline.transport.receive import receiver
+from pipeline.transport.receive.arrivals import Arrivals
+from pipeline.transport.redelivery import Returns, return_at_once
+from pipeline.transport.sending_channel import SendingChannel
+from pipeline.transport.settling import delete_rejected, delete_unacknowledged, settle_now
+from pipeline.transport.sqs_errors import FAILURES, code
 
 logger = log_lines.logger(__name__)
 
 FLUSH_SECONDS = 10.0
-"""How long a channel that is closed waits for acknowledgements to settle. Those that do not are delivered
-again; a worker that is shut down must not wait for SQS for ever."""
+"""How long a channel that closes waits for acknowledgements to settle. The others are delivered again."""
 
 
-class QoS(SQS.QoS):
-    """Hands every message that a consumer receives to the channel."""
-
-    def append(self, message: Any, delivery_tag: str) -> None:
-        """Take a delivery."""
-        super().append(message, delivery_tag)
-        self.channel.hold(message, delivery_tag)
-
-    def restore_unacked(self) -> list[Any]:
-        """Give back what a channel that closes has not settled."""
-        if self.channel.closed:
-            self._flush()
-            self.channel.give_back(list(self._delivered))
-            self._delivered.clear()
-        errors: list[Any] = super().restore_unacked()
-        return errors
-
-
-class Channel(HoldingChannel):
-    """An SQS channel that holds messages until they have settled, and returns those that will not."""
+class Channel(SendingChannel):
+    """An SQS channel that keeps messages in flight until they have settled or are returned."""
 
     QoS = QoS
     Message = Message
 
     def __init__(self, connection: Any, **options: Any) -> None:
-        # Kept here as well, because a closed channel has no connection any more.
-        self._settler: Settler = connection.settler
-        self._keeps_started = False
         super().__init__(connection, **options)
+        self._timeout: float | None = None
+        self._in_flight, self._settler = connection.in_flight, connection.settler
+        self._failures = receiver.ReceiveFailures()
+        self._returns = Returns(self._in_flight, self.transport_options, self._new_release_client)
+        self.arrivals = Arrivals(
+            in_flight=self._in_flight,
+            heartbeat=connection.heartbeat,
+            inspection=connection.inspection,
+            dispatch_times=connection.dispatch_times,
+            options=self.transport_options,
+            visibility_seconds=self.visibility_timeout,
+            client_of=self._client,
+        )
+
+    # Consume
 
     def basic_consume(self, queue: str, no_ack: bool, *args: Any, **kwargs: Any) -> Any:  # noqa: FBT001
-        """Consume; the first time, ask how long the queue hides a message and where its dead letters go."""
+        """Consume; the first time, read the queue's visibility timeout and redrive policy."""
         if not no_ack:
             name, url = self.canonical_queue_name(queue), self._new_queue(queue)
-            self.connection.inspection.look(self.sqs(queue=name), name, url)
+            self._transport.inspection.read(self.sqs(queue=name), name, url)
         return super().basic_consume(queue, no_ack, *args, **kwargs)
+
+    def basic_cancel(self, consumer_tag: str) -> None:
+        """Cancel a consumer. A listener ends with it, except for the one that waits for replies."""
+        queue = self._tag_to_queue.get(consumer_tag)
+        super().basic_cancel(consumer_tag)
+        if queue and not mailbox.is_reply_queue(queue):
+            self._listening.end(queue)
+
+    def after_reply_message_received(self, queue: str) -> None:
+        """Keep the reply queue of this connection for the next question."""
+        if not queue.startswith(self._transport.reply_id):
+            super().after_reply_message_received(queue)
+
+    # Receive in the event loop
+
+    def asynsqs(self, queue: str | None = None) -> Any:
+        """Return what the event loop receives a queue's messages with; by SQS's name."""
+        connection = super().asynsqs(queue)
+        if type(connection) is not AsyncSQSConnection:  # ours already, or made otherwise
+            return connection
+        made = receiver.Receiver(connection, self.hub or get_event_loop(), self._failures, self._must_read)
+        if queue is not None and self.predefined_queues:
+            self._predefined_queue_async_clients[queue] = made
+        else:
+            self._asynsqs = made  # type: ignore[assignment]
+        return made
+
+    def _must_read(self, sqs_name: str) -> bool:
+        """Return whether an answer is read after the last consumer was cancelled, to return its messages."""
+        return not self._consumers and LISTENER not in sqs_name
+
+    def _schedule_queue(self, queue: str) -> None:
+        """Let the event loop ask a queue, except for replies: the caller of remote control waits for them."""
+        if mailbox.is_reply_queue(queue):
+            return
+        if self._listening.is_pending(queue) and queue in self._active_queues:
+            self.hub.call_later(PAUSE_SECONDS, self._schedule_queue, queue)  # type: ignore[union-attr]
+        else:
+            super()._schedule_queue(queue)
+
+    def _get_async(self, queue: str, count: int = 1, callback: Callable[[int], Any] | None = None) -> Any:
+        """Send a request in the event loop; one that cannot be signed, without credentials, fails too."""
+        self.arrivals.note_request(queue)
+        try:
+            return super()._get_async(queue, receiver.batch_count(queue, count), callback)
+        except FAILURES as exc:
+            self._failures.add(self.canonical_queue_name(queue), code(exc), code(exc))
+            return callback and callback(0)  # which schedules the queue again: _loop1
+
+    def _loop1(self, queue: str, messages_fetched: int | None = None) -> None:
+        if self.closed:
+            return
+        if pause := self._failures.pause_seconds(self.canonical_queue_name(queue)):
+            self.hub.call_later(pause, self._schedule_queue, queue)  # type: ignore[union-attr]
+        else:
+            super()._loop1(queue, messages_fetched)
+
+    def _on_messages_ready(self, queue: str, qname: str, messages: Any) -> Any:
+        """Dispatch what the event loop has received; ``queue`` is its URL."""
+        found = messages.get("Messages") or []
+        if self.closed:
+            if found:
+                self._release_messages(queue, qname, found)
+            return 0
+        since = self.arrivals.earliest(qname)
+        if found and qname not in self._noack_queues and self.arrivals.is_late(qname, queue, since):
+            return len(found)  # and ask again at once: SQS delivers them again
+        with self.arrivals.dispatching():
+            self._arrived(found, qname, queue, since)
+            return super()._on_messages_ready(queue, qname, messages)
+
+    def _release_messages(self, queue: str, qname: str, messages: list[Any]) -> None:
+        """Return messages that arrived after the last consumer was cancelled. Never raises."""
+        if LISTENER in self.canonical_queue_name(qname):
+            return  # they are deleted with their queue
+        logger.info("messages given back: they came after the last consumer", extra={"queue": qname})
+        handles = [each["ReceiptHandle"] for each in messages]
+        return_at_once(qname, queue, handles, lambda: self._new_release_client(self._client(qname)))
+
+    # Receive without an event loop
+
+    def drain_events(self, timeout: float | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Wait for messages; for replies, no longer than the timeout."""
+        self._timeout = timeout
+        return super().drain_events(timeout, *args, **kwargs)
+
+    def _get_bulk(self, queue: str, *args: Any, **kwargs: Any) -> Any:
+        pausing = self._failures.pausing(queue, self._timeout)
+        with self.arrivals.receiving(), pausing, self._listening.waiting(queue):
+            return super()._get_bulk(queue, *args, **kwargs)
+
+    def _get(self, queue: str, timeout: float | None = None) -> Any:  # noqa: ARG002 - Kombu's signature
+        try:
+            return super()._get(queue)
+        except receiver.NotReceivedError as exc:
+            raise exc.error from None
+
+    def _receive_message(
+        self, queue: str, max_number_of_messages: int = 1, wait_time_seconds: int | None = None
+    ) -> Any:
+        listener = self._listeners.get(queue)
+        if listener is not None:
+            answer = self._listening.receive(listener, self.wait_time_seconds, self._timeout)
+        else:
+            with receiver.reporting_errors():
+                count = receiver.batch_count(queue, max_number_of_messages)
+                answer = super()._receive_message(queue, count, wait_time_seconds)
+        self._failures.clear(queue)
+        return answer
+
+    def _messages_to_python(self, messages: list[Any], queue: str) -> Any:
+        self._arrived(messages, queue, self._new_queue(queue))
+        return super()._messages_to_python(messages, queue)
+
+    # Receive, in either way
+
+    def _arrived(self, messages: list[Any], queue: str, url: str, since: float | None = None) -> None:
+        """Register messages that a consumer will acknowledge, and delete those that none will."""
+        if queue not in self._noack_queues:
+            if queue in self.connection._callbacks:  # noqa: SLF001 - else Kombu returns them
+                self.arrivals.add(messages, queue, url, since)
+        elif messages and not self._listening.expires(queue):
+            delete_unacknowledged(self._client(queue), url, messages)
+
+    def _delete_message(self, queue_name: str, message: Any) -> None:
+        """Do nothing: :meth:`_arrived` has deleted it."""
 
     def _message_to_python(self, message: dict[str, Any], queue_name: str, q_url: str) -> Envelope:
         """Unpack a message, whatever was sent; runs in the event loop, and never raises."""
@@ -82,35 +198,18 @@ class Channel(HoldingChannel):
             envelope = super()._message_to_python(message, queue_name, q_url)
         except Exception:  # noqa: BLE001 - JSON of a thousand brackets, properties that are a number …
             envelope = {}
-        envelope = received(envelope, message, queue_name, q_url)
-        # As Kombu's Redis says it; Celery's worker_deduplicate_successful_tasks asks.
-        info = envelope["properties"]["delivery_info"]
-        info["redelivered"] = receive_count(message) > 1
-        info[LIMIT] = self.connection.inspection.max_receive_count(q_url)
-        return envelope
+        limit = self._transport.inspection.max_receive_count(q_url)
+        return received(envelope, message, queue_name, q_url, limit)
 
-    def _purge(self, queue: str) -> int:
-        """Delete what waits, and return SQS's approximate count of it, which Kombu adds up ten times."""
-        count: int = self._size(queue)
-        client = self.sqs(queue=self.canonical_queue_name(queue))
-        client.purge_queue(QueueUrl=self._new_queue(queue))
-        return count
-
-    def keep_started(self) -> None:
-        """Go on holding what a pool has taken on, although the channel will close: it can still be settled.
-
-        SQS knows no connections. A receipt handle works until the message's visibility timeout, so a task
-        that runs while a worker connects anew need not run twice.
-        """
-        self._keeps_started = True
+    # Acknowledge, reject or return
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
-        """Delete a message, now or with others, and forget the delivery either way.
+        """Delete a message, now or with others, and free its prefetch slot in either case.
 
         Raises:
-            NotSettledError: SQS refused; Celery logs it, and SQS delivers the message again.
+            NotSettledError: SQS has not confirmed; Celery logs it, and SQS delivers the message again.
         """
-        delivery = self._held.get(delivery_tag)
+        delivery = self._in_flight.get(delivery_tag)
         try:
             if delivery is None:
                 self._check_open()
@@ -118,47 +217,29 @@ class Channel(HoldingChannel):
                 delivery.message.settling = True
                 self._settler.add(delivery)
             else:
-                self._settle(delivery)
+                settle_now(delivery, self._client(delivery.queue), self._in_flight)
         finally:
-            # Not super().basic_ack, which is the one replaced here: its parent frees the prefetch slot.
-            super(SQSChannel, self).basic_ack(delivery_tag)
+            self._free_slot(delivery_tag)
 
     def _check_open(self) -> None:
         if self.closed:
-            raise NotSettledError(
-                "message not settled: its channel was closed, and gave it back to the queue"
-            )
+            raise NotSettledError("message not settled: its channel closed, and returned it to the queue")
 
-    def _settle(self, delivery: Delivery) -> None:
-        try:
-            self._client(delivery.queue).delete_message(
-                QueueUrl=delivery.queue_url, ReceiptHandle=delivery.receipt_handle
-            )
-        except ClientError as exc:
-            refusal = DeleteDeniedError if meaning_of(exc) is DENIED else NotSettledError
-            raise refusal(
-                f"message not settled [queue={delivery.queue}]: SQS answered {code(exc)} to DeleteMessage; "
-                "it will be delivered again, and its payload stays"
-            ) from exc
-        finally:
-            self._held.pop(delivery.tag)
-        if self._held.is_late(delivery):
-            raise NotSettledError(
-                f"message not settled [queue={delivery.queue}]: its visibility timeout was over before SQS "
-                "answered DeleteMessage; it may be delivered again, and its payload stays"
-            )
+    def _free_slot(self, delivery_tag: str) -> None:
+        # Not super().basic_ack, which would delete the message. Its parent frees the prefetch slot.
+        super(SQSChannel, self).basic_ack(delivery_tag)
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002
-        """Give a message back, or up; in neither case is it extended any more.
+        """Return a message, or give it up.
 
-        What is given up goes to the dead-letter queue once it was received often enough, so it is given
-        back until then. Without such a queue it is deleted, as Kombu does. A channel that was closed while
-        its task ran knows nothing of queues any more, and gives back in both cases.
+        SQS moves it to the dead-letter queue once it was received often enough, so what is given up is
+        returned until then. Without a dead-letter queue it is deleted, as Kombu does. A channel that was
+        closed while its task ran no longer knows queues, and returns the message in both cases.
         """
         if self.closed:
-            self._return(self._held.pop(delivery_tag))
+            self._returns.with_backoff(self._in_flight.pop(delivery_tag))
             return
-        delivery = None if requeue else self._held.pop(delivery_tag)
+        delivery = None if requeue else self._in_flight.pop(delivery_tag)
         if delivery is None:
             super().basic_reject(delivery_tag, requeue=requeue)
             return
@@ -168,125 +249,48 @@ class Channel(HoldingChannel):
             super(SQSChannel, self).basic_reject(delivery_tag)  # without the delete
 
     def _give_up(self, delivery: Delivery) -> None:
-        if self._is_kept(delivery):
-            self._return(delivery)
-        elif not self.qos.is_backoff_task(delivery.tag):  # of Kombu's backoff policy, which needs it
-            self._discard(delivery)
-
-    def _discard(self, delivery: Delivery) -> None:
-        """Delete a message. Kombu would look for its queue by the routing key that the sender wrote."""
-        try:
-            delivery.client.delete_message(QueueUrl=delivery.queue_url, ReceiptHandle=delivery.receipt_handle)
-        except FAILURES as exc:
-            fields = {"queue": delivery.queue, "code": code(exc)}
-            logger.warning("rejected message not deleted, it will be delivered again", extra=fields)
-
-    def _is_kept(self, delivery: Delivery) -> bool:
-        """Say whether a message is not to be deleted. It is not if SQS cannot be asked: it comes again."""
         name = self.canonical_queue_name(delivery.queue) if delivery.queue else None
+        if delivery.message.is_rejected or self._has_redrive_policy(name, delivery.queue_url):
+            self._returns.with_backoff(delivery)
+        elif not self.qos.is_backoff_task(delivery.tag):  # of Kombu's backoff policy, which needs it
+            delete_rejected(delivery)
+
+    def _has_redrive_policy(self, queue: str | None, queue_url: str) -> bool:
+        """Return whether a queue has one, or may have one: then a rejected message must not be deleted."""
         try:
-            return delivery.message.is_rejected or self._has_redrive_policy(name, delivery.queue_url)
+            return bool(super()._has_redrive_policy(queue, queue_url))
         except FAILURES as exc:
-            fields = {"queue": delivery.queue, "code": code(exc)}
+            fields = {"queue": queue, "code": code(exc)}
             logger.warning("redrive policy not read, so what was rejected stays", extra=fields)
             return True
 
     def _restore(self, message: Any, *args: Any) -> None:
-        """Return a message that was rejected to its queue, after a while."""
-        delivery = self._held.pop(message.delivery_tag)
+        """Return a message that was rejected to its queue, after a backoff."""
+        delivery = self._in_flight.pop(message.delivery_tag)
         if delivery is None:
             super()._restore(message, *args)
         else:
-            self._return(delivery)
-
-    def _return(self, delivery: Delivery | None) -> None:
-        if delivery is not None:
-            received = delivery.message.delivery_info["sqs_message"]
-            delivery.returned_seconds = redelivery_seconds(received, self.transport_options)
-            return_to_queue(delivery)
+            self._returns.with_backoff(delivery)
 
     def hide(self, delivery_tag: str, seconds: int) -> bool:
-        """Give a message back for some seconds; if SQS does not agree, go on holding it."""
-        delivery = self._held.get(delivery_tag)
-        if delivery is None or delivery.message.is_dead_next:
-            return False
-        delivery.returned_seconds = seconds
-        if not return_to_queue(delivery):
-            delivery.returned_seconds = None
-            return False
-        self._held.pop(delivery_tag)
-        super(SQSChannel, self).basic_ack(delivery_tag)  # as above: it frees the prefetch slot
-        return True
+        """Return a message after some seconds; if SQS does not confirm that, it stays in flight here."""
+        is_returned = self._returns.after(delivery_tag, seconds)
+        if is_returned:
+            self._free_slot(delivery_tag)
+        return is_returned
 
     def give_back(self, tags: Iterable[str]) -> None:
-        """Let SQS show what was not settled to others at once. Never raises, and never takes long.
+        """Return messages at once, for other workers. Never raises, and never takes long."""
+        self._returns.at_once(tags)
 
-        A worker that stops, or looks for a connection, does not wait for a network that is gone: the first
-        failure is the last call, and what is left comes after its visibility timeout.
-        """
-        held = [delivery for tag in tags if (delivery := self._let_go(tag)) is not None]
-        new_client = cache(self._new_release_client)
-        try:
-            for batch in batches(held):
-                if not return_batch(batch, new_client(batch[0].client)):
-                    break
-        except FAILURES as exc:  # no credentials for a client
-            logger.warning("messages not given back", extra={"queue": held[0].queue, "code": code(exc)})
+    # Close
 
-    def _let_go(self, tag: str) -> Delivery | None:
-        delivery = self._held.get(tag)
-        if delivery is not None and delivery.message.started and self._keeps_started:
-            return None
-        return self._held.pop(tag)
+    def keep_started(self) -> None:
+        """Keep in flight what a pool has started, although the channel will close; see :class:`Returns`."""
+        self._returns.keeps_started = True
 
     def close(self) -> None:
-        """Settle what is acknowledged, give back what is not, and close."""
+        """Settle what is acknowledged, return what is not, and close."""
         if not self.closed and not self._settler.flush(FLUSH_SECONDS):
             logger.warning("closed before every acknowledgement had settled")
         super().close()
-
-
-class Transport(SQS.Transport):
-    """Kombu's SQS transport with our channel. What is held belongs to it, as do the threads."""
-
-    Channel = Channel
-    connection_errors = (*SQS.Transport.connection_errors, NotSettledError)  # type: ignore[assignment]
-    """Celery logs these when an acknowledgement fails, and goes on."""
-
-    clock: ClassVar[Callable[[], float]] = staticmethod(monotonic)
-    """The time, in seconds, that visibility is measured with."""
-
-    recorder: Recorder | None = None
-    """Counts messages that will never settle and extensions that failed. Each worker sets its own on the
-    transport that it consumes with; nothing is counted elsewhere."""
-
-    def __init__(self, client: Any, **options: Any) -> None:
-        super().__init__(client, **options)
-        self.held = Held(type(self).clock)
-        self.settler = Settler(self.held, partial(self._count, MESSAGES_UNSETTLED))
-        self.heartbeat = Heartbeat(self.held, partial(self._count, HEARTBEAT_FAILURES))
-        self.inspection = Inspection()
-        self.turns = Turns(type(self).clock)
-        self.outbox = Outbox(float(client.transport_options.get("event_gather_seconds", GATHER_SECONDS)))
-        self.listeners = Listeners()
-        self.topics: dict[str, Topic] = {}
-        self.declared: dict[str, dict[str, Any]] = {}
-        self.reply_urls: dict[str, str] = {}
-        self.new_reply_id()
-        if fans_out(client.transport_options):  # which is how Celery knows that there is remote control
-            self.implements = self.implements.extend(exchange_type=frozenset(["direct", "topic", "fanout"]))
-
-    def _count(self, metric: Metric, queue: str, _code: str) -> None:
-        if self.recorder is not None:
-            self.recorder.record(metric, queue=queue)
-
-    def new_reply_id(self) -> None:
-        """Name anew the queue that replies to this connection's questions go to."""
-        self.reply_id = uuid()
-
-    def close_connection(self, connection: Any) -> None:
-        """Publish what waits, end what listens, close every channel, and extend nothing any more."""
-        self.outbox.close()
-        self.listeners.close()
-        super().close_connection(connection)
-        self.heartbeat.close()

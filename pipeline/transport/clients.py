@@ -34,21 +34,33 @@ class ShortTimeoutClients:
         return made
 
 
+def new_client(service: str, config: Config, **options: Any) -> Any:
+    """Make a client that renews its credentials when AWS no longer accepts them. Safe for any thread.
+
+    Args:
+        service: ``sqs`` or ``sns``.
+        config: timeouts and retries.
+        options: of botocore's ``create_client``.
+    """
+    client = botocore_session().create_client(service, config=config, **options)
+    renew_when_refused(client, is_expired)
+    return client
+
+
 def short_timeout_client(client: Any, config: Config = _CONFIG) -> Any:
     """Copy a boto3 client with short timeouts: same endpoint, region, settings and renewed credentials."""
-    signer = client._request_signer  # noqa: SLF001 - where botocore keeps credentials; Kombu looks there as well
+    signer = client._request_signer  # noqa: SLF001 - where botocore keeps credentials; as Kombu does
     if signer._credentials is None:  # noqa: SLF001
         return client
     now = signer._credentials.get_frozen_credentials()  # noqa: SLF001
-    made: Any = botocore_session().create_client(
+    made = new_client(
         client.meta.service_model.service_name,
+        client.meta.config.merge(config),
         region_name=client.meta.region_name,
         endpoint_url=client.meta.endpoint_url,
         aws_access_key_id=now.access_key,
         aws_secret_access_key=now.secret_key,
         aws_session_token=now.token,
-        config=client.meta.config.merge(config),
     )
-    renew_when_refused(made, is_expired)
     made._request_signer._credentials = signer._credentials  # noqa: SLF001
     return made

@@ -1,7 +1,7 @@
-"""What SQS delivers, as Kombu wants it: also what nobody of ours has sent.
+"""Turns what SQS delivers into the envelope that Kombu expects, whoever has sent it.
 
-Anybody who may send to a queue can put anything there. What Kombu raises on while it unpacks a message ends
-the worker's event loop, so what cannot be unpacked gets an empty envelope, and the worker refuses it like
+A message may hold anything. An error that Kombu raises while it unpacks one ends the worker's event loop, so
+what cannot be unpacked gets an empty envelope, and the worker rejects it like
 any message that is no task. SQS keeps the message itself as it is.
 Source: kombu 5.7.0, ``transport/SQS/__init__.py`` (``_message_to_python``), ``transport/virtual/base.py``
 (``Message``), ``message.py``.
@@ -15,10 +15,10 @@ from pipeline.telemetry.delivery_info import QUEUE_NAME
 Envelope = dict[str, Any]
 
 LIMIT = "sqs_max_receive_count"
-"""Where it says how often that queue shows a message before SQS moves it; ``None`` if it never does."""
+"""Key of the delivery info: the queue's maxReceiveCount, ``None`` without a dead-letter queue."""
 
 COMPRESSION = "compression"
-"""The header that says how Kombu has compressed a body."""
+"""Header that names how Kombu has compressed the body."""
 
 
 class _Body(str):
@@ -30,8 +30,14 @@ class _Body(str):
         return f"<{len(self)} characters>"
 
 
-def received(envelope: Envelope, sqs_message: Mapping[str, Any], queue: str, queue_url: str) -> Envelope:
-    """Return the envelope of a message that was received, or an empty one if this one is not sound."""
+def received(
+    envelope: Envelope,
+    sqs_message: Mapping[str, Any],
+    queue: str,
+    queue_url: str,
+    max_receive_count: int | None,
+) -> Envelope:
+    """Return the envelope of a message that was received, without a body if Kombu could not use it."""
     if not _is_sound(envelope):
         info = {"sqs_message": sqs_message, "sqs_queue": queue_url}
         envelope = {"properties": {"delivery_tag": sqs_message["ReceiptHandle"], "delivery_info": info}}
@@ -41,17 +47,20 @@ def received(envelope: Envelope, sqs_message: Mapping[str, Any], queue: str, que
         info["sqs_message"] = {**sqs_message, "Body": _Body(sqs_message["Body"])}
     if not isinstance(info.get("routing_key"), str):
         info["routing_key"] = queue
+    # As Kombu's Redis transport sets it; Celery's worker_deduplicate_successful_tasks reads it.
+    info["redelivered"] = receive_count(sqs_message) > 1
+    info[LIMIT] = max_receive_count
     return envelope
 
 
 def emptied(envelope: Envelope) -> Envelope:
-    """Return an envelope without all that its sender says."""
+    """Return an envelope with nothing from its sender."""
     properties = envelope["properties"]
     return {"properties": {name: properties[name] for name in ("delivery_tag", "delivery_info")}}
 
 
 def uncompressed(envelope: Envelope) -> Envelope:
-    """Return an envelope whose body Kombu takes as it is."""
+    """Return an envelope whose body Kombu does not expand."""
     headers = envelope.get("headers") or {}
     kept = {name: value for name, value in headers.items() if name != COMPRESSION}
     return {**envelope, "headers": kept}
@@ -63,7 +72,7 @@ def receive_count(sqs_message: Mapping[str, Any]) -> int:
 
 
 def _is_sound(envelope: Envelope) -> bool:
-    """Say whether what Celery and Kombu count on without looking is of the right type."""
+    """Return whether the fields that Celery and Kombu use without a check have the right types."""
     texts = ("content-type", "content-encoding")
     properties = envelope.get("properties")
     return (

@@ -1,4 +1,4 @@
-"""Extends the visibility timeout of messages while this process has them.
+"""Extends the visibility timeout of the messages that are in flight in this process.
 
 One thread for each connection extends every message in flight at a third of its visibility timeout: reserved,
 running, waiting for its ETA, or acknowledged and not settled yet. A task may therefore run longer than the
@@ -14,7 +14,7 @@ from time import sleep
 from pipeline.aws.limits import SQS_VISIBILITY_LIMIT_SECONDS
 from pipeline.telemetry import log_lines
 from pipeline.transport.clients import ShortTimeoutClients
-from pipeline.transport.in_flight import Delivery, Held, batches, entries, failures
+from pipeline.transport.in_flight import Delivery, InFlight, batches, entries, failures
 from pipeline.transport.redelivery import return_to_queue
 from pipeline.transport.sqs_errors import FAILURES, STALE, code, meaning_of_code
 
@@ -28,12 +28,12 @@ class Heartbeat:
     """Extends messages in flight, on its own thread, which starts with the first message.
 
     Args:
-        held: the messages in flight.
+        in_flight: the messages in flight.
         on_failure: called with queue and reason for each extension that failed.
     """
 
-    def __init__(self, held: Held, on_failure: Callable[[str, str], None]) -> None:
-        self._held = held
+    def __init__(self, in_flight: InFlight, on_failure: Callable[[str, str], None]) -> None:
+        self._in_flight = in_flight
         self._on_failure = on_failure
         self._starting = threading.Lock()
         self._clients = ShortTimeoutClients()
@@ -70,21 +70,21 @@ class Heartbeat:
 
     def _goes_on(self) -> bool:
         with self._starting:
-            if self._closing and not len(self._held):
+            if self._closing and not len(self._in_flight):
                 self._thread = None
                 return False
         return True
 
     def beat(self) -> None:
         """Extend messages that are due or nearly due, in one call for up to ten."""
-        now = self._held.clock()
-        held = list(self._held)
-        if any(it.extend_at <= now for it in held):
-            for batch in batches(it for it in held if it.extend_at <= now + it.visibility_seconds / 12):
+        now = self._in_flight.clock()
+        extended = list(self._in_flight)
+        if any(it.extend_at <= now for it in extended):
+            for batch in batches(it for it in extended if it.extend_at <= now + it.visibility_seconds / 12):
                 self._extend(batch)
 
     def _extend(self, batch: list[Delivery]) -> None:
-        since = self._held.clock()
+        since = self._in_flight.clock()
         batch = [it for it in batch if _remaining(it, since) or self._let_go(it, "12 hours are over")]
         if batch:
             failed = self._call(batch, since)
@@ -94,31 +94,33 @@ class Heartbeat:
     def _call(self, batch: list[Delivery], since: float) -> dict[str, str]:
         wanted = [
             {**entry, "VisibilityTimeout": _remaining(it, since)}
-            for it, entry in zip(batch, entries(batch), strict=True)
+            for it, entry in zip(batch, entries(it.receipt_handle for it in batch), strict=True)
         ]
         newest = max(batch, key=lambda it: it.received)  # its credentials are good for longest
         try:
             client = self._clients.of(newest.queue_url, newest.client)
             answer = client.change_message_visibility_batch(QueueUrl=newest.queue_url, Entries=wanted)
         except FAILURES as exc:
-            # A whole call says nothing about one handle: even its InvalidParameterValue is tried again.
+            # The error is about the call, not about one handle: even InvalidParameterValue is tried again.
             logger.warning("heartbeat not answered", extra={"queue": batch[0].queue, "code": code(exc)})
             return {it.receipt_handle: "no answer" for it in batch}
         return failures(batch, answer)
 
     def _note(self, delivery: Delivery, since: float, failure: str | None) -> None:
         if delivery.returned_seconds is not None:
-            # It was given back while this call was under way, which may have come second.
+            # It was returned while this call was under way. SQS may have processed this call last.
             return_to_queue(delivery)
         elif failure is None:
             delivery.extended(since, _remaining(delivery, since))
         elif meaning_of_code(failure) is STALE:
-            # Not if it is being deleted, or was just now: then that call says what became of it.
-            if self._held.get(delivery.tag) is delivery and not delivery.message.settling:
+            # Not if it is being deleted, or was just now: the answer to that call decides.
+            if self._in_flight.get(delivery.tag) is delivery and not delivery.message.settling:
                 self._let_go(delivery, failure)
         else:
             self._report(delivery, failure)
-            delivery.extend_at = self._held.clock() + min(RETRY_SECONDS, delivery.visibility_seconds / 12)
+            delivery.extend_at = self._in_flight.clock() + min(
+                RETRY_SECONDS, delivery.visibility_seconds / 12
+            )
 
     def _let_go(self, delivery: Delivery, reason: str) -> bool:
         self._report(delivery, reason)
@@ -133,7 +135,7 @@ class Heartbeat:
         try:
             self._on_failure(delivery.queue or "", reason)
         except Exception:
-            # Counting must not keep the others of the batch from being extended.
+            # The other messages of the batch must still be extended.
             logger.exception("heartbeat failure not counted")
 
 

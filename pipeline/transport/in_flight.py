@@ -11,7 +11,7 @@ from pipeline.aws.limits import SQS_BATCH_COUNT
 from pipeline.transport.message import Message
 
 UNREAD = Message.__new__(Message)
-"""Placeholder for a message that has arrived and has not been parsed yet."""
+"""Placeholder for a message that has arrived and is not parsed yet."""
 
 
 @dataclass(eq=False)
@@ -47,8 +47,8 @@ class Delivery:
         self.extend_at = since + soonest / 3 if soonest else math.inf
 
 
-class Held:
-    """Deliveries by tag. Every method is one step, so any thread may call it.
+class InFlight:
+    """Register of deliveries by tag. Every method is one step, so any thread may call it.
 
     Args:
         clock: the time, in seconds, that all deliveries here are measured with.
@@ -71,7 +71,7 @@ class Held:
         return self._deliveries.pop(tag, None)
 
     def is_late(self, delivery: Delivery) -> bool:
-        """Say whether SQS may have shown a message to others by now: a delete counts for nothing then.
+        """Return whether SQS may have delivered a message again by now. A delete has no effect then.
 
         "If you use an old receipt handle, the request will succeed, but the message might not be deleted."
         Source: SQS API Reference, DeleteMessage.
@@ -96,9 +96,12 @@ def batches(deliveries: Iterable[Delivery]) -> Iterator[list[Delivery]]:
             yield batch
 
 
-def entries(batch: list[Delivery]) -> list[dict[str, Any]]:
-    """Return a batch as SQS wants it; an entry's id is its place in the batch."""
-    return [{"Id": str(place), "ReceiptHandle": it.receipt_handle} for place, it in enumerate(batch)]
+def entries(receipt_handles: Iterable[str], **parameters: Any) -> list[dict[str, Any]]:
+    """Return the entries of a batch call, with the same parameters in each; an id is a place in the batch."""
+    return [
+        {"Id": str(place), "ReceiptHandle": handle, **parameters}
+        for place, handle in enumerate(receipt_handles)
+    ]
 
 
 def failures(batch: list[Delivery], answer: dict[str, Any]) -> dict[str, str]:

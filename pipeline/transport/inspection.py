@@ -1,4 +1,4 @@
-"""What a queue is like that is consumed: how long it hides messages, and whether dead letters go anywhere."""
+"""Reads the visibility timeout and the redrive policy of the queues that a connection consumes."""
 
 import json
 from typing import Any, ClassVar
@@ -11,7 +11,7 @@ logger = log_lines.logger(__name__)
 
 
 class Inspection:
-    """Asks SQS once for each queue of a connection, and changes nothing."""
+    """Attributes of queues, read once for each queue of a connection."""
 
     _warned: ClassVar[set[str]] = set()
 
@@ -19,8 +19,8 @@ class Inspection:
         self._hidden_seconds: dict[str, int] = {}
         self._max_receive_counts: dict[str, int] = {}
 
-    def look(self, client: Any, name: str, queue_url: str) -> None:
-        """Ask for a queue's attributes, and warn once if it has no dead-letter queue. Never raises."""
+    def read(self, client: Any, name: str, queue_url: str) -> None:
+        """Read a queue's attributes, and warn once if it has no dead-letter queue. Never raises."""
         if queue_url in self._hidden_seconds:
             return
         try:
@@ -40,14 +40,14 @@ class Inspection:
             self._warn(queue_url)
 
     def max_receive_count(self, queue_url: str) -> int | None:
-        """Return how often a queue shows a message before it is a dead letter; ``None`` if for ever."""
+        """Return a queue's maxReceiveCount; ``None`` if it has no dead-letter queue."""
         return self._max_receive_counts.get(queue_url)
 
     def hidden_seconds(self, queue_url: str, otherwise: int) -> int:
-        """Return for how long a queue hides a message that was received.
+        """Return a queue's visibility timeout.
 
-        Kombu uses its option ``visibility_timeout`` when it makes a queue, and never again: a queue that
-        was there may hide messages for less time, or more.
+        Kombu applies its option ``visibility_timeout`` only when it creates a queue. A queue that existed may
+        have a shorter or a longer one.
         """
         return self._hidden_seconds.get(queue_url, otherwise)
 

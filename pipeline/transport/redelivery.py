@@ -1,12 +1,18 @@
-"""How long a returned message stays hidden: longer with each delivery, with jitter."""
+"""Returns messages to their queue: at once, after a chosen time, or after a backoff with jitter.
+
+SQS has no call for that. A message is visible again after the visibility timeout that is set last.
+Source: SQS API Reference, ChangeMessageVisibility.
+"""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pipeline.telemetry import log_lines
 from pipeline.transport.envelope import receive_count
-from pipeline.transport.in_flight import Delivery, entries
+from pipeline.transport.in_flight import Delivery, InFlight, batches, entries
 from pipeline.transport.sqs_errors import FAILURES, code
 
 logger = log_lines.logger(__name__)
@@ -32,9 +38,9 @@ def redelivery_seconds(sqs_message: Mapping[str, Any], options: Mapping[str, Any
 
 
 def return_to_queue(delivery: Delivery) -> bool:
-    """Let SQS show a message again after ``returned_seconds``, and return whether SQS confirmed that.
+    """Make a message visible again after ``returned_seconds``, and return whether SQS confirmed that.
 
-    Never raises: the message comes back in any case.
+    Never raises: without the call the message is visible again after its visibility timeout.
     """
     try:
         delivery.client.change_message_visibility(
@@ -51,14 +57,84 @@ def return_to_queue(delivery: Delivery) -> bool:
     return True
 
 
-def return_batch(batch: list[Delivery], client: Any) -> bool:
-    """Let SQS show up to ten messages of one queue again at once, and say whether it answered."""
-    wanted = [{**entry, "VisibilityTimeout": 0} for entry in entries(batch)]
-    for delivery in batch:
-        delivery.returned_seconds = 0
+def return_at_once(
+    queue: str | None, url: str, receipt_handles: Iterable[str], new_client: Callable[[], Any]
+) -> bool:
+    """Make up to ten messages of one queue visible at once, and return whether SQS answered. Never raises.
+
+    Args:
+        queue: Kombu's name.
+        url: the queue's.
+        receipt_handles: of the messages.
+        new_client: returns the client to use.
+    """
     try:
-        client.change_message_visibility_batch(QueueUrl=batch[0].queue_url, Entries=wanted)
+        new_client().change_message_visibility_batch(
+            QueueUrl=url, Entries=entries(receipt_handles, VisibilityTimeout=0)
+        )
     except FAILURES as exc:
-        logger.warning("messages not given back", extra={"queue": batch[0].queue, "code": code(exc)})
+        fields = {"queue": queue, "code": code(exc)}
+        logger.warning("messages not given back, they come after their visibility timeout", extra=fields)
         return False
     return True
+
+
+@dataclass(eq=False)
+class Returns:
+    """Returns the messages of one channel that are in flight. Works after the channel has closed."""
+
+    in_flight: InFlight
+    options: Mapping[str, Any]
+    """The transport options."""
+    short_timeout_client: Callable[[Any], Any]
+    """Copies a client, with short timeouts."""
+    keeps_started: bool = False
+    """Whether messages that a pool has started stay in flight when the channel closes.
+
+    SQS has no connections: a receipt handle is valid until the message's visibility timeout ends. A task that
+    runs while a worker reconnects can still be acknowledged, and need not run twice."""
+
+    def with_backoff(self, delivery: Delivery | None) -> None:
+        """Return a message that is no longer in flight, after a time that grows with its deliveries."""
+        if delivery is not None:
+            sqs_message = delivery.message.delivery_info["sqs_message"]
+            delivery.returned_seconds = redelivery_seconds(sqs_message, self.options)
+            return_to_queue(delivery)
+
+    def after(self, tag: str, seconds: int) -> bool:
+        """Return a message after some seconds. ``False`` if SQS does not confirm that: it stays in flight."""
+        delivery = self.in_flight.get(tag)
+        if delivery is None or delivery.message.is_dead_next:
+            return False
+        delivery.returned_seconds = seconds
+        if not return_to_queue(delivery):
+            delivery.returned_seconds = None
+            return False
+        self.in_flight.pop(tag)
+        return True
+
+    def at_once(self, tags: Iterable[str]) -> None:
+        """Return messages at once, for other workers. Never raises, and never takes long.
+
+        A worker that stops, or reconnects, does not wait for a network that is down. The first failure is the
+        last call; the messages that are left are visible again after their visibility timeout.
+        """
+        returned = [delivery for tag in tags if (delivery := self._pop(tag)) is not None]
+        new_client = cache(self.short_timeout_client)
+        for batch in batches(returned):
+            if not self._return(batch, new_client):
+                break
+
+    @staticmethod
+    def _return(batch: list[Delivery], new_client: Callable[[Any], Any]) -> bool:
+        first = batch[0]
+        for delivery in batch:
+            delivery.returned_seconds = 0
+        handles = [it.receipt_handle for it in batch]
+        return return_at_once(first.queue, first.queue_url, handles, lambda: new_client(first.client))
+
+    def _pop(self, tag: str) -> Delivery | None:
+        delivery = self.in_flight.get(tag)
+        if delivery is not None and delivery.message.started and self.keeps_started:
+            return None
+        return self.in_flight.pop(tag)

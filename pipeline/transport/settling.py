@@ -2,19 +2,24 @@
 
 One thread for each connection collects acknowledgements per queue: ten, or those of 50 ms, are one
 DeleteMessageBatch. Their prefetch slots are free at once. A slot limits how much work a process takes on,
-and an acknowledged task is no work any more; waiting for SQS there would tie throughput to its latency.
-What is not confirmed stays in view of the heartbeat, so SQS does not show it again while it is retried.
+and an acknowledged task has ended; a slot that waits for SQS would tie throughput to its latency.
+A delete that is not confirmed is retried, and the heartbeat extends its message until then.
 """
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import ClientError
 
 from pipeline.aws.limits import SQS_BATCH_COUNT, SQS_FIFO_SUFFIX
 from pipeline.telemetry import log_lines
-from pipeline.transport.in_flight import Delivery, Held, entries, failures
-from pipeline.transport.sqs_errors import STALE, code, meaning_of_code
+from pipeline.transport.answers import DeleteDeniedError, NotSettledError
+from pipeline.transport.fanout.warn_once import warn_once
+from pipeline.transport.in_flight import Delivery, InFlight, entries, failures
+from pipeline.transport.sqs_errors import DENIED, FAILURES, STALE, code, meaning_of, meaning_of_code
 
 logger = log_lines.logger(__name__)
 
@@ -27,7 +32,7 @@ BACKOFF_LIMIT_SECONDS = 5.0
 IDLE_SECONDS = 1.0
 
 LATE = "visibility timeout over"
-"""Why a delete that SQS has confirmed counts for nothing; see ``Held.is_late``."""
+"""Why a delete that SQS has confirmed may have had no effect; see ``InFlight.is_late``."""
 
 
 @dataclass(eq=False)
@@ -48,7 +53,7 @@ class _Waiting:
         self.due = now + random.uniform(longest / 2, longest)  # noqa: S311 - no secret
 
     def is_hopeless(self, now: float) -> bool:
-        """Say whether another try cannot succeed."""
+        """Return whether a retry cannot succeed."""
         return now >= self.delivery.expires or now - self.since > DELETE_TIMEOUT_SECONDS
 
 
@@ -56,12 +61,12 @@ class Settler:
     """Collects acknowledgements and settles them, on its own thread, which starts with the first.
 
     Args:
-        held: where a message stays until SQS has confirmed its delete.
+        in_flight: where a message stays until SQS has confirmed its delete.
         on_unsettled: called with queue and code for each message that will never settle.
     """
 
-    def __init__(self, held: Held, on_unsettled: Callable[[str, str], None]) -> None:
-        self._held = held
+    def __init__(self, in_flight: InFlight, on_unsettled: Callable[[str, str], None]) -> None:
+        self._in_flight = in_flight
         self._on_unsettled = on_unsettled
         self._waiting: dict[str, list[_Waiting]] = {}
         self._unfinished = 0
@@ -72,7 +77,7 @@ class Settler:
     def add(self, delivery: Delivery) -> None:
         """Queue an acknowledgement. Returns at once, from any thread."""
         with self._changed:
-            waiting = _Waiting(delivery, self._held.clock())
+            waiting = _Waiting(delivery, self._in_flight.clock())
             self._waiting.setdefault(delivery.queue_url, []).append(waiting)
             self._unfinished += 1
             self.start()
@@ -86,7 +91,7 @@ class Settler:
                 self._thread.start()
 
     def step(self) -> bool:
-        """Delete one batch that is full or due, if there is one, and say whether there was."""
+        """Delete one batch that is full or due, if there is one, and return whether there was."""
         with self._changed:
             batch = self._take()
         if batch:
@@ -99,7 +104,7 @@ class Settler:
             self._flushers += 1
             self._changed.notify_all()
             try:
-                # In a forked child there is no such thread, and nothing of its own to wait for.
+                # A forked child has no such thread, and nothing to wait for.
                 return not self._is_running or self._changed.wait_for(
                     lambda: not self._unfinished, timeout_seconds
                 )
@@ -126,7 +131,7 @@ class Settler:
                 self._changed.wait(self._pause())
 
     def _take(self) -> list[_Waiting]:
-        now = self._held.clock()
+        now = self._in_flight.clock()
         for url, waiting in self._waiting.items():
             ready = [it for it in waiting if not it.attempts or it.due <= now][:SQS_BATCH_COUNT]
             is_due = any(it.due <= now for it in ready) or (self._flushers and ready)
@@ -137,35 +142,36 @@ class Settler:
 
     def _pause(self) -> float:
         dues = [it.due for waiting in self._waiting.values() for it in waiting]
-        return max(min(dues) - self._held.clock(), 0.001) if dues else 0.0
+        return max(min(dues) - self._in_flight.clock(), 0.001) if dues else 0.0
 
     def _settle(self, batch: list[_Waiting]) -> None:
         failed = self._delete([it.delivery for it in batch])
         for it in batch:
-            # Asked after the answer: the request may have taken its time as well.
-            late = LATE if self._held.is_late(it.delivery) else None
+            # Checked after the answer, because the request takes time too.
+            late = LATE if self._in_flight.is_late(it.delivery) else None
             self._conclude(it, failed.get(it.delivery.receipt_handle, late))
 
     @staticmethod
     def _delete(batch: list[Delivery]) -> dict[str, str]:
         """Delete messages of one queue, and return the code of each that is not confirmed to be gone."""
         try:
-            answer = batch[0].client.delete_message_batch(QueueUrl=batch[0].queue_url, Entries=entries(batch))
+            wanted = entries(it.receipt_handle for it in batch)
+            answer = batch[0].client.delete_message_batch(QueueUrl=batch[0].queue_url, Entries=wanted)
             return failures(batch, answer)
-        except Exception as exc:  # noqa: BLE001 - whatever it was, it is no confirmation
+        except Exception as exc:  # noqa: BLE001 - any error means: not confirmed
             if meaning_of_code(code(exc)) is not STALE:
                 return {it.receipt_handle: code(exc) for it in batch}
-        # The answer is about the call, and does not say which of the handles is stale, or whether one is.
+        # The error is about the call. It does not name the handle that is stale, if there is one.
         answers = ((it.receipt_handle, _delete_one(it)) for it in batch)
         return {handle: failure for handle, failure in answers if failure}
 
     def _conclude(self, waiting: _Waiting, failure: str | None) -> None:
         delivery = waiting.delivery
         is_final = failure in {None, LATE} or meaning_of_code(str(failure)) is STALE
-        if not is_final and not waiting.is_hopeless(self._held.clock()):
+        if not is_final and not waiting.is_hopeless(self._in_flight.clock()):
             self._try_again(waiting)
             return
-        self._held.pop(delivery.tag)
+        self._in_flight.pop(delivery.tag)
         if failure is None:
             delivery.message.settling = False
         else:
@@ -182,11 +188,11 @@ class Settler:
         try:
             self._on_unsettled(queue or "", failure)
         except Exception:
-            # Counting must not keep the others of the batch from their end.
+            # The other messages of the batch must still settle.
             logger.exception("unsettled message not counted")
 
     def _try_again(self, waiting: _Waiting) -> None:
-        waiting.put_off(self._held.clock())
+        waiting.put_off(self._in_flight.clock())
         with self._changed:
             self._waiting.setdefault(waiting.delivery.queue_url, []).append(waiting)
 
@@ -203,3 +209,43 @@ def _delete_one(delivery: Delivery) -> str:
     except Exception as exc:  # noqa: BLE001 - as above
         return code(exc)
     return ""
+
+
+def settle_now(delivery: Delivery, client: Any, in_flight: InFlight) -> None:
+    """Delete one message, and return when SQS has confirmed that. It is no longer in flight in any case.
+
+    Raises:
+        NotSettledError: SQS returned an error, or confirmed too late.
+    """
+    try:
+        client.delete_message(QueueUrl=delivery.queue_url, ReceiptHandle=delivery.receipt_handle)
+    except ClientError as exc:
+        error = DeleteDeniedError if meaning_of(exc) is DENIED else NotSettledError
+        raise error(
+            f"message not settled [queue={delivery.queue}]: SQS answered {code(exc)} to DeleteMessage; "
+            "it will be delivered again, and its payload stays"
+        ) from exc
+    finally:
+        in_flight.pop(delivery.tag)
+    if in_flight.is_late(delivery):
+        raise NotSettledError(
+            f"message not settled [queue={delivery.queue}]: its visibility timeout was over before SQS "
+            "answered DeleteMessage; it may be delivered again, and its payload stays"
+        )
+
+
+def delete_rejected(delivery: Delivery) -> None:
+    """Delete a message that was rejected and has no dead-letter queue to go to. Never raises."""
+    failure = _delete_one(delivery)
+    if failure:
+        fields = {"queue": delivery.queue, "code": failure}
+        logger.warning("rejected message not deleted, it will be delivered again", extra=fields)
+
+
+def delete_unacknowledged(client: Any, queue_url: str, messages: Iterable[Mapping[str, Any]]) -> None:
+    """Delete messages of one call that no consumer will acknowledge. Never raises."""
+    wanted = entries(each["ReceiptHandle"] for each in messages)
+    try:
+        client.delete_message_batch(QueueUrl=queue_url, Entries=wanted)
+    except FAILURES as exc:
+        warn_once("messages without acknowledgement not deleted", exc)

@@ -29,7 +29,7 @@ from pipeline.metrics import (
 from pipeline.metrics.sinks.naming import DIMENSIONS, NAMESPACE
 from pipeline.serializer import serializer
 from pipeline.transport.heartbeat import Heartbeat
-from pipeline.transport.in_flight import Held
+from pipeline.transport.in_flight import InFlight
 from pipeline.worker.health import Health, follow, health_of
 
 pytestmark = pytest.mark.aws
@@ -221,7 +221,7 @@ def test_a_heartbeat_goes_on_when_nobody_can_count(caplog):
     def broken(queue, code):
         raise RuntimeError(queue)
 
-    Heartbeat(Held(), broken)._report(SimpleNamespace(queue=None), "no answer")
+    Heartbeat(InFlight(), broken)._report(SimpleNamespace(queue=None), "no answer")
 
     assert "heartbeat failure not counted" in caplog.text
 

@@ -119,4 +119,4 @@ def test_the_url_is_an_alias_and_replaces_none():
         """
     )
 
-    assert printed.split() == ["pipeline.transport.channel", "kombu.transport.SQS:Transport"]
+    assert printed.split() == ["pipeline.transport.transport", "kombu.transport.SQS:Transport"]

@@ -145,7 +145,7 @@ class Worker:
         self.transports.append(transport)
         self._threads += [
             (Actor(f"{self.name} settles", transport.settler.step), lambda: transport.settler._unfinished),
-            (Actor(f"{self.name} beats", transport.heartbeat.beat), lambda: len(transport.held)),
+            (Actor(f"{self.name} beats", transport.heartbeat.beat), lambda: len(transport.in_flight)),
         ]
         self.channel = transport.create_channel(transport)
         self.channel.basic_consume(QUEUE, no_ack=False, callback=self.waiting.append, consumer_tag="tag")
@@ -207,7 +207,9 @@ class Worker:
     @property
     def is_at_rest(self) -> bool:
         """Whether nothing is left to do."""
-        settles = any(transport.settler._unfinished or len(transport.held) for transport in self.transports)
+        settles = any(
+            transport.settler._unfinished or len(transport.in_flight) for transport in self.transports
+        )
         return not (settles or self.waiting or self.runs or self._owes_releases())
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from pipeline.transport.addressing import is_passing, listener_name
 from pipeline.transport.fanout import events
-from pipeline.transport.fanout.channel import fans_out
 from pipeline.transport.fanout.events import Audience, Event, message_of, together
+from pipeline.transport.fanout.exchanges import fans_out
 from pipeline.transport.fanout.listeners import retention_seconds
 from pipeline.transport.fanout.mailbox import is_mailbox, is_reply_queue, reply_queues
 from pipeline.transport.fanout.topics import Topic

@@ -1,4 +1,4 @@
-"""The transport's arithmetic: how long messages stay away, what they are told by, and whose letters die."""
+"""The transport's arithmetic: how long messages stay away, deduplication ids, and dead-letter queues."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from botocore.exceptions import ClientError
 from kombu.message import Message as PlainMessage
+from kombu.transport.SQS import Channel as KombuChannel
 
 from pipeline.transport import addressing
+from pipeline.transport.channel import Channel
 from pipeline.transport.delay import delay_seconds
 from pipeline.transport.heartbeat import Heartbeat
-from pipeline.transport.in_flight import Delivery, Held, batches, failures
+from pipeline.transport.in_flight import Delivery, InFlight, batches, failures
 from pipeline.transport.message import Message
 from pipeline.transport.redelivery import redelivery_seconds
 from pipeline.transport.settling import Settler
@@ -157,10 +159,10 @@ def test_silence_is_no_confirmation():
 
 def test_a_batch_is_ten_of_one_queue():
     """SQS takes ten entries of one queue at a time."""
-    held = [delivery(str(n), f"https://sqs/{n % 2}") for n in range(24)]
+    in_flight = [delivery(str(n), f"https://sqs/{n % 2}") for n in range(24)]
 
-    assert [len(batch) for batch in batches(held)] == [10, 2, 10, 2]
-    assert all(len({it.queue_url for it in batch}) == 1 for batch in batches(held))
+    assert [len(batch) for batch in batches(in_flight)] == [10, 2, 10, 2]
+    assert all(len({it.queue_url for it in batch}) == 1 for batch in batches(in_flight))
 
 
 @pytest.mark.parametrize(("visibility", "hidden", "first"), [(30, 30, 10), (60, 30, 10), (30, 1800, 10)])
@@ -173,13 +175,13 @@ def test_the_first_beat_comes_at_a_third_of_the_shorter_time(visibility, hidden,
 
 
 def test_what_is_let_go_is_not_held():
-    """A delivery is held until it is popped, and popping twice is safe."""
-    held = Held()
-    held.add(delivery("a"))
+    """A delivery is in flight until it is popped, and popping twice is safe."""
+    in_flight = InFlight()
+    in_flight.add(delivery("a"))
 
-    assert held.pop("a").tag == "a"
-    assert held.pop("a") is None
-    assert not len(held)
+    assert in_flight.pop("a").tag == "a"
+    assert in_flight.pop("a") is None
+    assert not len(in_flight)
 
 
 class Silent:
@@ -220,6 +222,16 @@ def test_a_rejected_message_is_dealt_with(message, word):
     assert message.acknowledged
 
 
+def test_each_hook_of_kombu_is_overridden_once():
+    """What happens to a message at one hook is read in one place."""
+    sending, rest = (
+        set(vars(each)) - {"__init__", "__module__", "__doc__"} for each in Channel.__mro__[1::-1]
+    )
+
+    assert Channel.__mro__[2] is KombuChannel
+    assert not sending & rest
+
+
 class Client:
     """SQS that gives the answers it was told to, one after another."""
 
@@ -235,23 +247,25 @@ class Client:
 
 
 def settle(message, client, visibility, on_unsettled):
-    held = Held()
-    held.add(Delivery("a", message, "a", None, "https://sqs/q", client, visibility, visibility))
+    in_flight = InFlight()
+    in_flight.add(Delivery("a", message, "a", None, "https://sqs/q", client, visibility, visibility))
     message.settling = True
-    settler = Settler(held, on_unsettled)
-    settler.add(held.get("a"))
+    settler = Settler(in_flight, on_unsettled)
+    settler.add(in_flight.get("a"))
     assert settler.flush(5)
-    return held
+    return in_flight
 
 
 def test_an_acknowledgement_is_given_up_with_its_receipt_handle(message):
     """After the visibility timeout the message is another's, and must not be deleted under its hands."""
     counted = []
-    held = settle(message, Client(OSError("reset")), 1, lambda queue, code: counted.append((queue, code)))
+    in_flight = settle(
+        message, Client(OSError("reset")), 1, lambda queue, code: counted.append((queue, code))
+    )
 
     assert counted == [("", "OSError")]
     assert message.unsettled
-    assert not len(held)
+    assert not len(in_flight)
 
 
 def test_a_confirmation_that_comes_too_late_is_none(message):
@@ -289,12 +303,12 @@ def test_without_visibility_nothing_is_extended():
 
 def test_after_12_hours_a_message_is_let_go(caplog):
     """SQS hides no message for longer, so the heartbeat says so once, and stops asking."""
-    held = Held()
-    held.add(delivery())
-    held.get("a").received -= 43_200
-    held.get("a").extend_at = 0
+    in_flight = InFlight()
+    in_flight.add(delivery())
+    in_flight.get("a").received -= 43_200
+    in_flight.get("a").extend_at = 0
     counted = []
-    heartbeat = Heartbeat(held, lambda queue, code: counted.append((queue, code)))
+    heartbeat = Heartbeat(in_flight, lambda queue, code: counted.append((queue, code)))
     heartbeat.beat()
     heartbeat.beat()
 

@@ -21,7 +21,7 @@ from pipeline.errors import StoreError
 from pipeline.serializer import serializer
 from pipeline.stores.s3.store import S3Store
 from pipeline.transport import sqs_errors
-from pipeline.transport.fanout.channel import fans_out
+from pipeline.transport.fanout.exchanges import fans_out
 
 SKEW_LIMIT_SECONDS = 60
 """S3 refuses requests that are 15 minutes off; a minute is already a clock that nobody keeps."""

@@ -1,33 +1,29 @@
-"""The channel's part in receiving: it goes on, whatever SQS and the network do.
+"""Asks SQS for messages, and asks again after a pause when SQS or the network fails.
 
 Kombu's own connection turns a server error or a lost connection into an empty *list*, which its channel asks
-for ``get``, and any other refusal into a plain ``Exception``. Both leave the event loop: "Unrecoverable
-error", and the worker ends, with every task that runs in it. Where there is no event loop, as with gevent and
-eventlet, so does a refusal.
+for ``get``, and any other error into a plain ``Exception``. Both leave the event loop: "Unrecoverable
+error", and the worker ends, with every task that runs in it. Without an event loop, as with gevent and
+eventlet, an error of SQS ends the worker too.
 Source: kombu 5.7.0, ``asynchronous/aws/connection.py`` (``_on_list_ready``), ``transport/SQS/__init__.py``
-(``_on_messages_ready``, ``_get_bulk``); seen on workers whose connections were refused.
+(``_on_messages_ready``, ``_get_bulk``); seen on workers whose requests SQS denied.
 """
 
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from queue import Empty
 from time import sleep
 from typing import Any
 
 from botocore.exceptions import ClientError
-from kombu.asynchronous import get_event_loop
 from kombu.asynchronous.aws.sqs.connection import AsyncSQSConnection
-from kombu.utils.objects import cached_property
 
 from pipeline.aws.limits import SQS_FIFO_SUFFIX
 from pipeline.aws.session import renew
 from pipeline.telemetry import log_lines
-from pipeline.transport.addressing import LISTENER
-from pipeline.transport.clients import short_timeout_client
-from pipeline.transport.fanout.listening import ListeningChannel
 from pipeline.transport.receive.curl import Client, Connection
-from pipeline.transport.sqs_errors import ABSENT, FAILURES, code, is_expired, meaning_of
+from pipeline.transport.sqs_errors import ABSENT, code, is_expired, meaning_of
 
 logger = log_lines.logger(__name__)
 
@@ -36,14 +32,43 @@ PAUSE_LIMIT_SECONDS = 10.0
 """First and longest pause between two attempts to receive while SQS does not answer."""
 
 
-class Setbacks:
-    """Counts how often in a row nothing could be received, queue by queue."""
+class NotReceivedError(Empty):
+    """SQS answered ReceiveMessage with an error. Kombu treats the queue as empty, and asks the next one."""
+
+    def __init__(self, error: ClientError) -> None:
+        super().__init__(code(error))
+        self.error = error
+
+
+@contextmanager
+def reporting_errors() -> Iterator[None]:
+    """Raise what SQS answers as :class:`NotReceivedError`, unless the queue does not exist."""
+    try:
+        yield
+    except ClientError as exc:
+        if meaning_of(exc) is ABSENT:
+            raise
+        raise NotReceivedError(exc) from exc
+
+
+def batch_count(queue: str, wanted: int) -> int:
+    """Return how many messages to ask for: one of a FIFO queue, else as many as wanted.
+
+    SQS delivers no message of a message group while another one of it is in flight, except for those of the
+    same answer. With one message an answer, SQS keeps the order: the next one of a group follows when this
+    one is deleted or visible again, on any worker. Source: SQS Developer Guide, "FIFO queue delivery logic".
+    """
+    return 1 if queue.endswith(SQS_FIFO_SUFFIX) else wanted
+
+
+class ReceiveFailures:
+    """Counts the failed requests for messages in a row, by queue."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
 
     def add(self, queue: str, status: object, what: str) -> None:
-        """Count a failure, and log what it was."""
+        """Count a failure and log it."""
         attempt = self._counts[queue] = self._counts.get(queue, 0) + 1
         fields = {"queue": queue, "status": status, "attempt": attempt}
         logger.warning("nothing received: %s, attempt %d", what, attempt, extra=fields)
@@ -53,11 +78,22 @@ class Setbacks:
         self._counts.pop(queue, None)
 
     def pause_seconds(self, queue: str) -> float:
-        """How long to wait before asking again: 0 after an answer, longer with each failure after it."""
+        """Return the pause before the next request: 0 after an answer, longer with each failure after it."""
         if queue not in self._counts:
             return 0.0
         longest = min(PAUSE_SECONDS * 2 ** min(self._counts[queue], 10), PAUSE_LIMIT_SECONDS)
         return random.uniform(longest / 2, longest)  # noqa: S311 - no secret
+
+    @contextmanager
+    def pausing(self, queue: str, timeout_seconds: float | None) -> Iterator[None]:
+        """Count and log a failure in this ``with`` block, and pause for at most the timeout."""
+        try:
+            yield
+        except NotReceivedError as exc:
+            self.add(queue, code(exc.error), f"SQS answered {code(exc.error)}")
+            pause = self.pause_seconds(queue)
+            sleep(pause if timeout_seconds is None else min(pause, timeout_seconds))
+            raise
 
 
 class Receiver(AsyncSQSConnection):
@@ -65,22 +101,26 @@ class Receiver(AsyncSQSConnection):
 
     Args:
         connection: Kombu's, whose settings it takes.
-        channel: whose messages it receives.
-        setbacks: where failures are counted.
+        hub: the event loop.
+        failures: where failed requests are counted.
+        must_read: says whether an answer from a queue, by SQS's name, is read before the event loop closes.
     """
 
     def __init__(
-        self, connection: AsyncSQSConnection, channel: "ReceivingChannel", setbacks: Setbacks
+        self,
+        connection: AsyncSQSConnection,
+        hub: Any,
+        failures: ReceiveFailures,
+        must_read: Callable[[str], bool],
     ) -> None:
         super().__init__(
             sqs_connection=connection.sqs_connection,
-            region=channel.region,
-            http_client=Client.of(channel.hub or get_event_loop()),
+            http_client=Client.of(hub),
             message_system_attribute_names=connection.message_system_attribute_names,
             message_attribute_names=connection.message_attribute_names,
         )
-        self._channel = channel
-        self._setbacks = setbacks
+        self._failures = failures
+        self._must_read = must_read
         self._asked: tuple[str, int] = "", 0
 
     def receive_message(
@@ -94,7 +134,7 @@ class Receiver(AsyncSQSConnection):
     def get_http_connection(self) -> Connection:
         """Return what one request is made with."""
         queue, wait_seconds = self._asked
-        return Connection(wait_seconds, lambda: self._channel.has_left(queue), self._httpclient)
+        return Connection(wait_seconds, lambda: self._must_read(queue), self._httpclient)
 
     def _on_list_ready(self, parent: Any, markers: Any, operation: str, response: Any) -> Mapping[str, Any]:
         try:
@@ -102,123 +142,19 @@ class Receiver(AsyncSQSConnection):
         except Exception as exc:  # noqa: BLE001 - Kombu raises nothing more precise
             answer = exc
         if isinstance(answer, Mapping):
-            self._setbacks.clear(parent)
+            self._failures.clear(parent)
             return answer
-        refusal = _code_of(response)
-        if is_expired(refusal):
+        error_code = _code_of(response)
+        if is_expired(error_code):
             renew(self.sqs_connection)
-        self._setbacks.add(parent, response.status, f"SQS answered {refusal or response.status}")
+        self._failures.add(parent, response.status, f"SQS answered {error_code or response.status}")
         return {}
 
 
 def _code_of(response: Any) -> str:
-    """Return the code of an answer that Kombu does not read; an empty text if there is none."""
+    """Return SQS's error code, which Kombu does not read; an empty text if there is none."""
     try:
         answer = json.loads(response.read())
     except (TypeError, ValueError):
         return ""
     return str(answer.get("__type", "")).rpartition("#")[2] if isinstance(answer, dict) else ""
-
-
-def _count(queue: str, wanted: int) -> int:
-    """Return how many messages to ask for: of a FIFO queue, one.
-
-    SQS shows none of a message group while another one of it is hidden, but for those of the same answer. So
-    an answer with one message leaves the order to SQS: the next one of a group comes when this one is deleted
-    or shown again, to whatever worker. Source: SQS Developer Guide, "FIFO queue delivery logic".
-    """
-    return 1 if queue.endswith(SQS_FIFO_SUFFIX) else wanted
-
-
-class RefusedError(Empty):
-    """SQS refused to say what is on a queue: for who waits for messages there are none."""
-
-    def __init__(self, refusal: ClientError) -> None:
-        super().__init__(code(refusal))
-        self.refusal = refusal
-
-
-class ReceivingChannel(ListeningChannel):
-    """Asks again after a pause, in the event loop and without one."""
-
-    @cached_property
-    def _setbacks(self) -> Setbacks:
-        return Setbacks()
-
-    def asynsqs(self, queue: str | None = None) -> Any:
-        """Return what the event loop receives a queue's messages with; by SQS's name."""
-        connection = super().asynsqs(queue)
-        if type(connection) is not AsyncSQSConnection:  # ours already, or made otherwise
-            return connection
-        receiver = Receiver(connection, self, self._setbacks)
-        if queue is not None and self.predefined_queues:
-            self._predefined_queue_async_clients[queue] = receiver
-        else:
-            self._asynsqs = receiver  # type: ignore[assignment]
-        return receiver
-
-    def has_left(self, queue: str) -> bool:
-        """Say whether messages that a queue, by SQS's name, still delivers would stay hidden in vain."""
-        return not self._consumers and LISTENER not in queue
-
-    def _get_async(self, queue: str, count: int = 1, callback: Callable[[int], Any] | None = None) -> Any:
-        """Ask in the event loop; what cannot even be signed, without credentials, counts as not answered."""
-        try:
-            return super()._get_async(queue, _count(queue, count), callback)
-        except FAILURES as exc:
-            self._setbacks.add(self.canonical_queue_name(queue), code(exc), code(exc))
-            return callback and callback(0)  # which schedules the queue again: _loop1
-
-    def _release_messages(self, queue: str, qname: str, messages: list[Any]) -> None:
-        """Let SQS show messages at once that arrived when nobody consumed any more. Never raises."""
-        if LISTENER in self.canonical_queue_name(qname):
-            return  # it goes with its listener
-        logger.info("messages given back: they came after the last consumer", extra={"queue": qname})
-        entries = [
-            {"Id": str(place), "ReceiptHandle": it["ReceiptHandle"], "VisibilityTimeout": 0}
-            for place, it in enumerate(messages)
-        ]
-        try:
-            client = short_timeout_client(self.sqs(queue=self.canonical_queue_name(qname)))
-            client.change_message_visibility_batch(QueueUrl=queue, Entries=entries)
-        except FAILURES as exc:
-            fields = {"queue": qname, "code": code(exc)}
-            logger.warning("messages not given back, they come after their visibility timeout", extra=fields)
-
-    def _loop1(self, queue: str, messages_fetched: int | None = None) -> None:
-        if self.closed:
-            return
-        if pause := self._setbacks.pause_seconds(self.canonical_queue_name(queue)):
-            self.hub.call_later(pause, self._schedule_queue, queue)  # type: ignore[union-attr]
-        else:
-            super()._loop1(queue, messages_fetched)
-
-    def _receive_message(
-        self, queue: str, max_number_of_messages: int = 1, wait_time_seconds: int | None = None
-    ) -> Any:
-        try:
-            answer = super()._receive_message(queue, _count(queue, max_number_of_messages), wait_time_seconds)
-        except ClientError as exc:
-            if self._listeners.get(queue) is not None or meaning_of(exc) is ABSENT:
-                raise
-            raise RefusedError(exc) from exc
-        self._setbacks.clear(queue)
-        return answer
-
-    def _get(self, queue: str, timeout: float | None = None) -> Any:  # noqa: ARG002 - Kombu's signature
-        """Get one message; raise SQS's error if it declined."""
-        try:
-            return super()._get(queue)
-        except RefusedError as exc:
-            raise exc.refusal from None
-
-    def _get_bulk(self, queue: str, *args: Any, **kwargs: Any) -> Any:
-        """Receive without an event loop; a worker that is refused something waits, and asks again."""
-        try:
-            return super()._get_bulk(queue, *args, **kwargs)
-        except RefusedError as exc:
-            refusal = code(exc.refusal)
-            self._setbacks.add(queue, refusal, f"SQS answered {refusal}")
-            pause = self._setbacks.pause_seconds(queue)
-            sleep(pause if self._timeout is None else min(pause, self._timeout))
-            raise
