@@ -12,9 +12,9 @@ from typing import Any
 from pipeline.aws.limits import SQS_DELAY_LIMIT_SECONDS
 
 RETRY_SECONDS = 1
-"""How long a retry stays away at least. Celery sends it first and then stores RETRY, after a look whether
-SUCCESS is there; a retry that runs to its end in between has its SUCCESS overwritten, and whoever waits for
-the result waits for ever: 4 of 208 ended so that idle workers took on. A FIFO queue shows none before the
+"""Least delay of a retry. Celery sends it first and then stores RETRY, unless SUCCESS is there
+already; a retry that runs to its end in between has its SUCCESS overwritten, and ``get()``
+never returns: 4 of 208 tasks on idle workers ended so. A FIFO queue shows none before the
 message of its attempt is deleted, as they are of one group, and RETRY is stored before that
 unless the message was acknowledged early.
 Source: celery 5.7.0, ``app/task.py`` (``retry``), ``backends/base.py`` (``_store_result``); seen."""

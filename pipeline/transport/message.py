@@ -1,4 +1,4 @@
-"""Kombu's message, which says that it is acknowledged only when SQS has confirmed that it is gone."""
+"""Kombu's message, which counts as acknowledged only after SQS has confirmed its delete."""
 
 import sys
 from typing import Any
@@ -12,31 +12,31 @@ from pipeline.transport.expansion import ExpansionError, expand
 
 
 class Message(virtual.Message):
-    """A message that knows whether it has settled."""
+    """A message with the state of its settling."""
 
     settles_later: bool = False
-    """Whether its acknowledgement may be collected with others. Off, :meth:`ack` returns once it has settled
-    and raises if it cannot; Celery promises that to tasks that are acknowledged before they run."""
+    """Whether its acknowledgement may be collected with others. If not, :meth:`ack` returns when it has
+    settled, and raises if it cannot. Celery relies on that where tasks are acknowledged before they run."""
 
     settling: bool = False
     """Whether it was acknowledged and SQS is still being asked."""
 
     unsettled: bool = False
-    """Whether it was acknowledged and SQS will never confirm: it is delivered again."""
+    """Whether it was acknowledged and its delete will never be confirmed: SQS delivers it again."""
 
     is_rejected: bool = False
     """Whether no task could be made of it. It goes to the dead-letter queue, and is never deleted."""
 
     fault: str = ""
-    """Why it could not be unpacked; then nothing of its body can be had."""
+    """Why it could not be unpacked; empty otherwise. Such a message has no body."""
 
     started: bool = False
-    """Whether a pool has taken it on. Then it is not given back while this process may still settle it."""
+    """Whether a pool has started it. It is not returned while this process may still settle it."""
 
     def __init__(self, payload: Envelope, channel: Any = None, **options: Any) -> None:
         try:
             super().__init__(uncompressed(payload), channel, **options)
-        except Exception as exc:  # noqa: BLE001 - whatever is wrong, the worker must live to refuse it
+        except Exception as exc:  # noqa: BLE001 - whatever is wrong, the worker must be able to reject it
             super().__init__(emptied(payload), channel, **options)
             self.fault = type(exc).__name__
         else:
@@ -51,7 +51,7 @@ class Message(virtual.Message):
             self.body = expand(self.body or b"", compression)
         except ExpansionError as exc:
             self.fault, self.body = str(exc), b""
-            self.errors.append(sys.exc_info())  # what Kombu asks a message for before it decodes it
+            self.errors.append(sys.exc_info())  # Kombu raises it before it decodes
 
     def _decode(self) -> Any:
         """Decode the body, with nothing but a codec of text where its type has no serializer.
@@ -93,12 +93,12 @@ class Message(virtual.Message):
         super().ack(multiple=multiple)
 
     def reject(self, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - Kombu's signature
-        """Give the message back."""
+        """Reject the message."""
         self._check_state()
         super().reject(requeue=requeue)
 
     def hide(self, seconds: int) -> bool:
-        """Give the message back for a time, and say whether SQS has agreed; if not, it stays ours."""
+        """Return the message after some seconds. ``False`` if SQS does not confirm: it stays in flight."""
         self._check_state()
         hidden: bool = self.channel.hide(self.delivery_tag, seconds)
         if hidden:
@@ -106,7 +106,7 @@ class Message(virtual.Message):
         return hidden
 
     def requeue(self) -> None:
-        """Give the message back, to be delivered again."""
+        """Return the message, to be delivered again."""
         self._check_state()
         super().requeue()
 

@@ -1,4 +1,4 @@
-"""The app's queues and their dead-letter queues, as SQS has them: who looks at queues asks here.
+"""The app's queues and their dead-letter queues, with their attributes in SQS.
 
 Names, URLs and clients are those of Kombu's channel, so that region, endpoint, credentials, prefix and
 predefined queues are the app's own. Source: kombu 5.7.0, ``transport/SQS/__init__.py``.
@@ -20,15 +20,15 @@ from pipeline.transport.sqs_errors import ABSENT, code, meaning_of, remedy
 
 
 class QueueError(Exception):
-    """SQS denies access or does not answer; the message names the queue, the call and what to do.
+    """SQS returned an error or did not answer; the message names the queue, the call and what to do.
 
     Args:
-        said: what happened.
+        problem: what happened.
         fix: what to do.
     """
 
-    def __init__(self, said: str, fix: str = "") -> None:
-        super().__init__(f"{said}; {fix}" if fix else said)
+    def __init__(self, problem: str, fix: str = "") -> None:
+        super().__init__(f"{problem}; {fix}" if fix else problem)
         self.fix = fix
 
 
@@ -81,7 +81,7 @@ class Queues:
 
     Raises:
         ValueError: it is not.
-        QueueError: SQS denies access or does not answer.
+        QueueError: SQS returns an error or does not answer.
     """
 
     def __init__(self, app: Any, connection: Any = None) -> None:
@@ -125,15 +125,15 @@ class Queues:
     def names(self) -> list[str]:
         """Return SQS's names of the queues for tasks that the app names, sorted.
 
-        The app names them as its queues, in its routes and on its tasks; what is chosen when a task is called
-        nobody can know here. Queues that only somebody listens on, for what is said to all, are none.
+        The app names them as its queues, in its routes and on its tasks; a queue that is
+        chosen when a task is called is not known here. Queues of listeners are left out.
         """
         tasks = {self.channel.canonical_queue_name(name) for name in _task_queues(self._app)}
         given = {name for name in self.channel.predefined_queues if not self._is_listened_on(name)}
         return sorted(tasks | given)
 
     def _is_listened_on(self, name: str) -> bool:
-        """Say whether a predefined queue is for commands, replies, events or broadcasts.
+        """Return whether a predefined queue is for commands, replies, events or broadcasts.
 
         It stands there under its own name or its exchange's. Source: ``fanout/listening.py``, ``_given``.
         """
@@ -165,7 +165,7 @@ class Queues:
         """Make a queue by SQS's name as a worker would, with its dead-letter queue. Safe to call twice.
 
         Raises:
-            QueueError: SQS refuses, or the dead-letter queue is wanted and could not be made.
+            QueueError: SQS returns an error, or the dead-letter queue could not be created.
         """
         with asked(name, "CreateQueue"):
             url = self.channel.create_queue(name)
@@ -204,7 +204,7 @@ class Queues:
     def _found(self, name: str, url: str, client: Any) -> Queue:
         queue = self._read(name, url, client)
         if queue is None:
-            raise QueueError(f"queue {name} is gone again: somebody deleted it; try again in a minute")
+            raise QueueError(f"queue {name} was deleted right after it was created; try again in a minute")
         return queue
 
 
@@ -240,7 +240,7 @@ def _broadcasts(app: Any) -> Iterator[str]:
 
 
 def _is_broadcast(queue: Any) -> bool:
-    """Say whether a queue is one consumer's own, for what is said to all, and ends with it."""
+    """Return whether a queue receives broadcasts for one consumer, and ends with it."""
     if getattr(getattr(queue, "exchange", None), "type", "") != "fanout":
         return False
     return addressing.ends({name: getattr(queue, name) for name in ("auto_delete", "exclusive", "durable")})
@@ -256,8 +256,8 @@ def asked(who: str, call: str) -> Iterator[None]:
     try:
         yield
     except ClientError as exc:
-        said = f"SQS answered {code(exc)} to {call} [queue={who}]"
-        raise QueueError(said, remedy(exc, call)) from exc
+        problem = f"SQS answered {code(exc)} to {call} [queue={who}]"
+        raise QueueError(problem, remedy(exc, call)) from exc
     except BotoCoreError as exc:
-        said = f"SQS did not answer {call} [queue={who}]: {exc}"
-        raise QueueError(said, remedy(exc, call)) from exc
+        problem = f"SQS did not answer {call} [queue={who}]: {exc}"
+        raise QueueError(problem, remedy(exc, call)) from exc

@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pipeline.aws.codes import EXPIRED_CODES, THROTTLING_CODES
 
 FAILURES = (ClientError, BotoCoreError, OSError)
-"""What a call of SQS may raise: an answer that says no, or no answer."""
+"""What a call of SQS may raise: an error of SQS, or no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Meaning:
     remedy: str
     """What a person can do about it; may name the ``{call}``."""
     is_transient: bool = False
-    """Whether the same call may succeed soon, if nobody does anything."""
+    """Whether the same call may succeed later without a change."""
     is_certain: bool = True
     """Whether SQS has certainly done nothing of what it was asked for."""
 
@@ -33,13 +33,13 @@ class Meaning:
 BUSY = Meaning("try again later", is_transient=True)
 BROKEN = Meaning("try again later", is_transient=True, is_certain=False)
 EXPIRED = Meaning("check credentials, region and clock", is_transient=True)
-"""These credentials are not good now: expired, or so new that not every host knows them. Others may be."""
+"""The credentials are not accepted now: expired, or so new that not every host of AWS has them."""
 SKEWED = Meaning("check the clock of this machine, and credentials", is_transient=True)
 UNKNOWN = Meaning("check credentials, region and clock")
 """Authentication failures: missing, expired or badly signed credentials."""
 DENIED = Meaning("allow sqs:{call} there, as deploy/iam-worker.json does")
-STALE = Meaning("correct the value that it names; a receipt handle is of no use any more")
-"""This receipt handle is of no use any more. SQS says ``InvalidParameterValue`` for one that has expired."""
+STALE = Meaning("correct the value that it names; a receipt handle is no longer valid")
+"""The receipt handle is no longer valid. SQS answers ``InvalidParameterValue`` to one that has expired."""
 ABSENT = Meaning("create the queue or topic, or correct its name, region and account")
 PRESENT = Meaning("use the one that exists, or another name")
 TOO_LONG = Meaning("lower broker_limit_bytes to what this broker takes")
@@ -49,7 +49,7 @@ NO_CREDENTIALS = Meaning(
     "or a role"
 )
 NOT_FETCHED = Meaning(NO_CREDENTIALS.remedy, is_transient=True, is_certain=False)
-"""There should be credentials, and whoever gives them out did not."""
+"""The credential provider did not return credentials."""
 UNFIT = Meaning("fix the setting that it names: region, endpoint, profile or queue")
 
 CODES: Mapping[str, Meaning] = {
@@ -142,7 +142,7 @@ def meaning_of(exc: BaseException) -> Meaning:
 
 
 def is_expired(code: str) -> bool:
-    """Say whether a code is about credentials that may have been renewed meanwhile."""
+    """Return whether a code is about credentials that may have been renewed meanwhile."""
     return meaning_of_code(code) is EXPIRED
 
 

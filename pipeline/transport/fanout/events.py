@@ -1,8 +1,8 @@
-"""Events of tasks and workers on their way out: collected, and published together on a thread.
+"""Collects events of tasks and workers, and publishes several in one message, on a thread.
 
 Celery publishes events nearly one by one, three for a task, and waits for each. Here they wait up to two
-seconds for others, and travel as one list, which is how Celery itself sends several. Nobody who runs or
-publishes a task waits for SNS, and nothing that SNS answers reaches them: events are lost, not tasks.
+seconds for others, and travel as one list, which is how Celery itself sends several. Running or publishing
+a task never waits for SNS, and never fails because of it: an outage loses events, not tasks.
 
 While no queue is subscribed nothing is published; SNS is asked once a minute whether that has changed, and
 at once when a worker receives a command, because listeners begin with one.
@@ -41,7 +41,7 @@ PAUSE_LIMIT_SECONDS = 300.0
 """First and longest pause after a failure."""
 AUDIENCE_SECONDS = 300.0
 NO_AUDIENCE_SECONDS = 60.0
-"""For how long it is believed that somebody listens, and that nobody does."""
+"""How long the answer is cached that a topic has listeners, and that it has none."""
 CLOSE_SECONDS = 3.0
 IDLE_SECONDS = 30.0
 
@@ -59,7 +59,7 @@ class Event(NamedTuple):
         return len(self.envelope["body"])
 
     def joins(self, batch: "list[Event]") -> bool:
-        """Say whether it may travel in the envelope of the first of a batch."""
+        """Return whether it may travel in the envelope of the first of a batch."""
         first = batch[0]
         same = ("content-type", "content-encoding", "headers")
         return (
@@ -94,7 +94,7 @@ def message_of(batch: list[Event]) -> str:
 
 
 class Audience:
-    """Whether anybody listens to events, as far as this process knows."""
+    """Cached answer of SNS whether a topic has subscribers."""
 
     _called: ClassVar[float] = -math.inf
 
@@ -108,7 +108,7 @@ class Audience:
         cls._called = monotonic()
 
     def listens(self, topic: Topic) -> bool:
-        """Say whether it is worth while to publish. Asks SNS now and then; if it does not say, it is."""
+        """Return whether it is worth while to publish. Asks SNS now and then; if it does not say, it is."""
         now = monotonic()
         if now < self._called + AUDIENCE_SECONDS:
             return True

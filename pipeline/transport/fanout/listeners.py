@@ -35,7 +35,7 @@ logger = log_lines.logger(__name__)
 
 RENEW_SECONDS = 120.0
 RENEWED, OWNER = "claimcheck-renewed", "claimcheck-owner"
-"""Tags: when the listener was last seen alive, in seconds since 1970; and who it is."""
+"""Tags: when the listener was last renewed, in seconds since 1970; and Kombu's name of its queue."""
 
 Clients = Callable[[], tuple[Any, Any]]
 """Returns clients of SQS and SNS with short timeouts."""
@@ -96,7 +96,7 @@ class Listener:
         self.url = url
 
     def renew(self) -> None:
-        """Renew the listener's tag, and restore its queue and subscription if somebody has deleted them.
+        """Renew the listener's tag, and restore its queue and subscription if they were deleted.
 
         Raises:
             ClientError, BotoCoreError, OSError: that was not possible now.
@@ -151,7 +151,7 @@ def _now() -> str:
 
 
 def _policy(topic_arn: str) -> str:
-    """Let the topic, and nobody else, send to the queue; set when the queue is made, it holds at once."""
+    """Return a policy that lets only the topic send. Set at creation, it applies at once."""
     statement = {
         "Effect": "Allow",
         "Principal": {"Service": "sns.amazonaws.com"},
@@ -207,7 +207,7 @@ class Listeners:
     def _renew(self, listener: Listener) -> None:
         try:
             listener.renew()
-        except Exception as exc:  # noqa: BLE001 - this thread must live, and asks again
+        except Exception as exc:  # noqa: BLE001 - the thread goes on, and renews it next time
             warn_once("listener's queue not renewed", exc)
         if self._closed.is_set() or self.get(listener.queue) is not listener:
             listener.remove()  # it was removed meanwhile

@@ -1,8 +1,8 @@
-"""Remote control: commands go to all workers, and replies to the queue of whoever asked.
+"""Remote control: commands go to all workers, and replies to the queue of the process that asked.
 
 A command is published to a fanout exchange, so every worker's mailbox gets it. Its reply goes to an exchange
 whose bindings are known to the asker's process alone; here the queue's name is made from the routing key.
-Commands and replies are JSON and never see the claim check: Celery would write them as it writes tasks.
+Commands and replies are JSON and are never offloaded. Celery would encode them with the serializer of tasks.
 Source: kombu 5.7.0, ``pidbox.py``; celery 5.7.0, ``app/control.py`` (``Control.__init__``).
 """
 
@@ -24,22 +24,22 @@ _REPLY_QUEUE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.reply\..+
 
 
 def is_reply_exchange(exchange: str) -> bool:
-    """Say whether replies are published to an exchange."""
+    """Return whether replies are published to an exchange."""
     return bool(_REPLY_EXCHANGE.match(exchange))
 
 
 def is_reply_queue(queue: str) -> bool:
-    """Say whether a queue, by Kombu's name, is where somebody waits for replies."""
+    """Return whether a queue, by Kombu's name, receives replies."""
     return bool(_REPLY_QUEUE.match(queue))
 
 
 def is_mailbox(queue: str) -> bool:
-    """Say whether a queue, by Kombu's name, is where a worker gets commands."""
+    """Return whether a queue, by Kombu's name, is a worker's mailbox for commands."""
     return queue.endswith(".pidbox") and not is_reply_queue(queue)
 
 
 def reply_queues(exchange: str, routing_key: str) -> set[str]:
-    """Return Kombu's name of the queue that a reply goes to; none if whoever asked is not known by a UUID."""
+    """Return Kombu's name of the queue that a reply goes to; none if the routing key is not a UUID."""
     queue = f"{routing_key}.{exchange}"
     return {queue} if is_reply_queue(queue) else set()
 
@@ -52,8 +52,8 @@ def reply_exchange(queue: str) -> str:
 class Mailbox(pidbox.Mailbox):
     """Kombu's mailbox, whose messages are JSON, with one reply queue for each connection.
 
-    Kombu names that queue after the mailbox's place in memory, which comes again; SQS refuses for 60 seconds
-    to make a queue whose name was just deleted. Source: SQS API Reference, CreateQueue.
+    Kombu names that queue after the mailbox's place in memory, which is reused; SQS fails for 60
+    seconds to create a queue whose name was just deleted. Source: SQS API Reference, CreateQueue.
     """
 
     _reply_id: str | None = None
@@ -74,7 +74,7 @@ class Mailbox(pidbox.Mailbox):
     def _broadcast(
         self, command: str, arguments: dict[str, Any] | None = None, *args: Any, **options: Any
     ) -> Any:
-        """Send a command, and name tasks in it by texts, as their messages do."""
+        """Send a command, with task ids as text, as in the messages of tasks."""
         named = {name: _texts(arguments[name]) for name in _IDS if arguments and arguments.get(name)}
         return super()._broadcast(command, {**(arguments or {}), **named}, *args, **options)
 

@@ -36,7 +36,7 @@ class Topic:
         return self._arn
 
     def publish(self, text: str) -> None:
-        """Send a message to everybody who listens now."""
+        """Publish a message to the current subscribers."""
         self._ask(lambda arn: self.client.publish(TopicArn=arn, Message=text))
 
     def subscribe(self, queue_arn: str) -> str:
@@ -53,7 +53,7 @@ class Topic:
         return str(answer["SubscriptionArn"])
 
     def has_listeners(self) -> bool:
-        """Say whether any queue was subscribed a moment ago."""
+        """Return whether any queue was subscribed a moment ago."""
         answer = self._ask(lambda arn: self.client.list_subscriptions_by_topic(TopicArn=arn))
         return bool(answer["Subscriptions"])
 

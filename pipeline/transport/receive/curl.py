@@ -1,8 +1,8 @@
-"""The HTTP side of the event loop: requests with a time limit, and a client that loses no answer at the end.
+"""HTTP of the event loop: requests with a timeout, and a client that reads pending answers before it closes.
 
 A worker that stops cancels its consumers and closes its event loop while a ReceiveMessage may be under way.
-SQS knows nothing of that: it puts a message into the answer and hides it, and nobody reads the answer. So the
-client reads it before it closes, and the channel, which has no consumer by then, makes the message visible.
+SQS answers with a message and hides it, and the answer is not read. So the client reads it before it closes,
+and the channel, which has no consumer by then, makes the message visible again.
 Source: kombu 5.7.0, ``asynchronous/http/curl.py`` (``CurlClient``), ``asynchronous/hub.py`` (``Hub._close``).
 """
 
@@ -22,7 +22,7 @@ POLL_SECONDS = 0.2
 
 
 class Client(CurlClient):
-    """Kombu's client, which reads what is still to come before it closes. Used by the event loop's thread."""
+    """Kombu's client, which reads pending answers before it closes. Used by the event loop's thread."""
 
     @classmethod
     def of(cls, hub: Any) -> "Client":
@@ -51,20 +51,20 @@ class Client(CurlClient):
 
 
 class Connection(AsyncHTTPSConnection):
-    """Gives up what is not answered. Kombu has timeouts for that, and does not set them in curl.
+    """A connection whose requests time out. Kombu has the settings for that, and does not pass them to curl.
 
-    A connection that a router has forgotten is never answered and never closed: its queue would stop.
+    A request over a connection that a router has dropped gets no answer and no error: its queue would stop.
     Source: kombu 5.7.0, ``asynchronous/http/curl.py`` (``_setup_request``).
 
     Args:
         wait_seconds: how long the server was asked to wait.
-        is_left: says whether the answer must be read even if the event loop closes.
+        must_read: returns whether the answer is read before the event loop closes.
         client: what performs the request.
     """
 
-    def __init__(self, wait_seconds: int, is_left: Callable[[], bool], client: Any) -> None:
+    def __init__(self, wait_seconds: int, must_read: Callable[[], bool], client: Any) -> None:
         super().__init__(timeout=wait_seconds + ANSWER_SECONDS, http_client=client)
-        self._is_left = is_left
+        self._must_read = must_read
         self._last = monotonic() + wait_seconds + LAST_ANSWER_SECONDS
 
     def getrequest(self) -> Any:
@@ -75,7 +75,7 @@ class Connection(AsyncHTTPSConnection):
         return request
 
     def _is_awaited(self) -> bool:
-        return monotonic() < self._last and self._is_left()
+        return monotonic() < self._last and self._must_read()
 
     def _limit(self, curl: Any) -> None:
         curl.setopt(curl.NOSIGNAL, 1)  # no SIGALRM: a worker has threads

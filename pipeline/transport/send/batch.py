@@ -1,7 +1,7 @@
 """Sends messages that are published together in few calls, and reads the answer for each of them.
 
 A :class:`Batch` collects what Kombu would send one by one: a call for each queue as soon as one is full or
-has waited for 100 ms, and the rest at the end. SQS may take some entries of a call and refuse others, so
+has waited for 100 ms, and the rest at the end. SQS may send some entries of a call and fail others, so
 every entry has an end of its own: confirmed, certainly not sent, or unclear. Runs in the process and in the
 thread that publishes, and in a second thread while that one is busy with something else.
 """
@@ -31,7 +31,7 @@ GiveUp = Callable[[Sequence[Any], Sequence[Any]], None]
 
 
 class Failed(NamedTuple):
-    """A message that was not sent, or of which nobody knows."""
+    """A message that was not sent, or that may not have been sent."""
 
     task_id: str
     queue: str
@@ -66,7 +66,7 @@ class Batch:
         self._owner = _thread()
         self._is_open = True
         self._lock = threading.RLock()
-        self._watch: lingering.Watch | None = None
+        self._timer: lingering.Timer | None = None
         self._is_failing = False
         self._waiting: dict[str, list[Entry]] = {}
         self._failed: list[Entry] = []
@@ -77,8 +77,8 @@ class Batch:
     def takes(self) -> bool:
         """Whether a message may be added here and now.
 
-        Not in a thread or a forked process that inherited the context, and not after the end: nobody would
-        send it.
+        Not in a thread or a forked process that inherited the context, and not after the end: it would
+        never be sent.
         """
         return self._is_open and self._owner == _thread()
 
@@ -92,7 +92,7 @@ class Batch:
         """Collect a message. Does no I/O, for Kombu would repeat it if that failed."""
         with self._lock:
             self._waiting.setdefault(entry.url, []).append(entry)
-        self._watch = self._watch or lingering.Watch(self.send_due)
+        self._timer = self._timer or lingering.Timer(self.send_due)
 
     def send_full(self, urls: Iterable[str]) -> None:
         """Send the calls that no further message fits into, and those that have waited long enough.
@@ -133,8 +133,8 @@ class Batch:
         self._is_open = False
         if self._owner[0] != os.getpid():  # a child that was forked in the block: its parent sends
             return
-        if self._watch is not None:
-            self._watch.stop()
+        if self._timer is not None:
+            self._timer.stop()
         try:
             with self._lock:
                 self._send_rest()
@@ -167,7 +167,7 @@ class Batch:
     def _fitting(self, entries: list[Entry]) -> int:
         """Count the first entries that fit into one call.
 
-        Of a FIFO queue's message group it carries one message alone: SQS may refuse that and take the next.
+        Of a FIFO queue's message group it carries one message alone: SQS may fail that and send the next.
         """
         size_bytes, sequences = 0, set[tuple[str, str]]()
         for count, entry in enumerate(entries[:SQS_BATCH_COUNT]):
@@ -219,7 +219,7 @@ class Batch:
                 self._broken.add(entry.sequence)
 
     def _interrupted(self, exc: BaseException) -> None:
-        """Account for what nobody will send any more."""
+        """Note what will not be sent any more."""
         with self._lock:
             for entry in [entry for waiting in self._waiting.values() for entry in waiting]:
                 entry.fails(type(exc).__name__, is_certain=True)
@@ -236,7 +236,7 @@ class Batch:
             logger.error("%s", _error(self._given_up))
 
     def _conclude(self) -> bool:
-        """Give up the payloads of what has failed since the last time, and say whether anything has."""
+        """Give up the payloads of what has failed since the last time, and return whether anything has."""
         failed, self._failed, self._is_failing = self._failed, [], False
         self._given_up += [_named(entry) for entry in failed]
         parcels = {id(entry.parcel): entry.parcel for entry in failed}.values()
@@ -262,8 +262,8 @@ def _error(failed: list[Failed]) -> BatchSendError:
     codes = ", ".join(sorted({each.code for each in failed}))
     unclear_count = sum(not each.is_certain for each in failed)
     return BatchSendError(
-        f"messages not sent: {len(failed)} [queue={queues}, code={codes}]; SQS refused them or did not "
-        f"confirm them, and {unclear_count} of them may be there all the same; .failed names their tasks: "
+        f"messages not sent: {len(failed)} [queue={queues}, code={codes}]; SQS returned errors or did not "
+        f"confirm them, and {unclear_count} of them may have been sent; .failed names their tasks: "
         "fix the cause and publish those again",
         failed,
     )

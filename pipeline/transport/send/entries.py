@@ -1,4 +1,4 @@
-"""One message of a batch, and what SQS answers about it: confirmed, refused, refused for now, or nothing."""
+"""One message of a batch, and what SQS answers about it: sent, failed, failed for now, or nothing."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -128,26 +128,26 @@ def _numbered(entries: list[Entry]) -> list[dict[str, Any]]:
 
 def _unconfirmed(entries: list[Entry], answer: dict[str, Any]) -> dict[Entry, Failure]:
     confirmed = {each["Id"] for each in answer.get("Successful", ())}
-    refusals = {each["Id"]: each for each in answer.get("Failed", ())}
-    # If botocore had to ask twice, the first time may have sent what is refused now.
+    failed = {each["Id"]: each for each in answer.get("Failed", ())}
+    # If botocore retried, the first request may have sent what fails now.
     is_first = not answer.get("ResponseMetadata", {}).get("RetryAttempts", 0)
     return {
-        entry: _failure(refusals.get(str(place)), is_first=is_first)
+        entry: _failure(failed.get(str(place)), is_first=is_first)
         for place, entry in enumerate(entries)
         if str(place) not in confirmed
     }
 
 
-def _failure(refusal: dict[str, Any] | None, *, is_first: bool) -> Failure:
+def _failure(failed_entry: dict[str, Any] | None, *, is_first: bool) -> Failure:
     """Judge one entry of an answer. Of one that the answer does not name nothing is known."""
-    if refusal is None:
+    if failed_entry is None:
         return Failure("no answer", is_certain=False, is_passing=True)
-    why = str(refusal.get("Code", "an error"))
-    is_ours = bool(refusal.get("SenderFault"))
+    why = str(failed_entry.get("Code", "an error"))
+    is_ours = bool(failed_entry.get("SenderFault"))
     meaning = meaning_of_code(why, HTTPStatus.BAD_REQUEST if is_ours else HTTPStatus.INTERNAL_SERVER_ERROR)
     return Failure(why, is_first and meaning.is_certain, meaning.is_transient)
 
 
 def is_for_one(why: str) -> bool:
-    """Say whether fewer entries may be taken: one is invalid, or the broker takes less than we know."""
+    """Return whether fewer entries may be taken: one is invalid, or the broker takes less than we know."""
     return meaning_of_code(why) is TOO_LONG or why == ParamValidationError.__name__

@@ -1,29 +1,29 @@
-"""How long a message waits for others to join its call, and the thread that sees to it."""
+"""How long a message waits for others to join its call, and the thread that sends it then."""
 
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 
 SECONDS = 0.1
-"""Who makes tasks one by one, as a generator in a chord's header may, wants the first to run before the last
-is there."""
+"""A caller may make tasks one by one, as a generator in a chord's header does. The first ones run before the
+last one is made."""
 
 
-class Watch(threading.Thread):
-    """Calls a function again and again, until it is stopped. Never keeps a process from its end."""
+class Timer(threading.Thread):
+    """Calls a function repeatedly until it is stopped. A daemon thread: it never keeps a process alive."""
 
-    def __init__(self, look: Callable[[], None]) -> None:
+    def __init__(self, call: Callable[[], None]) -> None:
         super().__init__(name="claimcheck-batch", daemon=True)
-        self._look = look
+        self._call = call
         self._over = threading.Event()
-        with suppress(RuntimeError):  # no thread can be had: what waits is sent with the next message
+        with suppress(RuntimeError):  # no thread can start: what waits is sent with the next message
             self.start()
 
     def run(self) -> None:
-        """Look, about twice in the time that a message waits."""
+        """Call it twice in the time that a message waits."""
         while not self._over.wait(SECONDS / 2):
-            self._look()
+            self._call()
 
     def stop(self) -> None:
-        """Look no more; returns at once."""
+        """Stop, without waiting for a call that runs."""
         self._over.set()
