@@ -1,7 +1,7 @@
-"""The bucket itself, as doctor and provision need it; payloads go through the ``Store`` protocol alone.
+"""The bucket of an S3 store, for doctor and provision: existence, lifecycle rules, clock.
 
-PutBucketLifecycleConfiguration replaces everybody's rules, so the library only writes the lifecycle of a
-bucket that it has just made.
+PutBucketLifecycleConfiguration replaces all rules of a bucket. So the library writes the rules only of a
+bucket that it has just created.
 """
 
 import json
@@ -16,15 +16,15 @@ from botocore.exceptions import ClientError
 
 from pipeline.admin.lifetimes import Lifetime, Rule
 from pipeline.errors import StoreError
+from pipeline.stores.s3.error_table import CODES
 from pipeline.stores.s3.errors import code_of, meaning_of, translated
-from pipeline.stores.s3.meanings import CODES
 from pipeline.stores.s3.store import S3Store
 
 _NO_RULES = "NoSuchLifecycleConfiguration"
 
 
 class Bucket:
-    """The bucket of a store, asked with the store's own client. All verbs raise :class:`StoreError`."""
+    """The bucket of a store, through the store's own client. All methods raise :class:`StoreError`."""
 
     def __init__(self, store: S3Store) -> None:
         self.name = store.bucket
@@ -33,13 +33,13 @@ class Bucket:
         self._region = store._clients.region_name  # noqa: SLF001 - as above
 
     @contextmanager
-    def _asked(self) -> Iterator[None]:
+    def _translated(self) -> Iterator[None]:
         with translated(f"bucket={self.name}", self._region):
             yield
 
     def exists(self) -> bool:
-        """Say whether there is such a bucket, ours or somebody else's."""
-        with self._asked():
+        """Return whether the bucket exists, in this account or another."""
+        with self._translated():
             try:
                 self._client.head_bucket(Bucket=self.name)
             except ClientError as exc:
@@ -50,16 +50,16 @@ class Bucket:
         return True
 
     def create(self) -> None:
-        """Make the bucket in the client's region, private as S3 makes them."""
+        """Create the bucket in the client's region, private by S3's default."""
         region = self._client.meta.region_name
         where: dict[str, Any] = {}
-        if region != "us-east-1":  # the one region that must not be named. Source: S3 API, CreateBucket
+        if region != "us-east-1":  # S3 rejects this LocationConstraint. Source: S3 API, CreateBucket
             where = {"CreateBucketConfiguration": {"LocationConstraint": region}}
-        with self._asked():
+        with self._translated():
             self._client.create_bucket(Bucket=self.name, **where)
 
     def expiries(self, rules: Iterable[Rule], folder: str) -> tuple[list[int], list[int]]:
-        """Return after how many days objects expire: by rules for all of a folder of ours, and for parts."""
+        """Return days of expiry in a folder: of rules for the whole folder, and of rules for parts."""
         ours = self.prefix + folder
         whole, parts = list[int](), list[int]()
         for rule in rules:
@@ -73,8 +73,8 @@ class Bucket:
         return whole, parts
 
     def rules(self) -> list[Rule]:
-        """Return the rules of the bucket's lifecycle."""
-        with self._asked():
+        """Return the bucket's lifecycle rules."""
+        with self._translated():
             try:
                 answer = self._client.get_bucket_lifecycle_configuration(Bucket=self.name)
             except ClientError as exc:
@@ -84,7 +84,7 @@ class Bucket:
         return list(answer.get("Rules", ()))
 
     def completed(self, lifetimes: Iterable[Lifetime]) -> list[Rule]:
-        """Return the bucket's rules and those that it lacks, which replace the ones of the same ID."""
+        """Return the bucket's rules plus the missing ones, which replace rules with the same ID."""
         rules = self.rules()
         lacking = [each for each in lifetimes if not each.is_kept(*self.expiries(rules, each.folder))]
         names = {each.name for each in lacking}
@@ -92,21 +92,21 @@ class Bucket:
         return [*(rule for rule in rules if rule.get("ID") not in names), *added]
 
     def put_rules(self, rules: Sequence[Rule]) -> None:
-        """Make these the only rules of the bucket: for one that nobody else has had time to give any."""
-        with self._asked():
+        """Replace all rules of the bucket: only for a bucket that was just created."""
+        with self._translated():
             self._client.put_bucket_lifecycle_configuration(
                 Bucket=self.name, LifecycleConfiguration={"Rules": list(rules)}
             )
 
     def lifecycle_command(self, rules: Sequence[Rule]) -> str:
-        """Return the command that makes these the only rules of the bucket."""
+        """Return the AWS CLI command that replaces all rules of the bucket with these."""
         rules_text = json.dumps({"Rules": rules}, default=datetime.isoformat)
         words = ("--bucket", self.name, "--lifecycle-configuration", rules_text)
         return shlex.join(("aws", "s3api", "put-bucket-lifecycle-configuration", *words))
 
     def skew_seconds(self) -> float:
-        """Return how far our clock is ahead of S3's; its answers state whole seconds."""
-        with self._asked():
+        """Return how far this machine's clock is ahead of S3's ``Date`` header, which has whole seconds."""
+        with self._translated():
             answer = self._client.list_objects_v2(Bucket=self.name, Prefix=self.prefix, MaxKeys=1)
         stated = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
         if not stated:
@@ -115,7 +115,7 @@ class Bucket:
 
 
 def is_about(error: StoreError, *codes: str) -> bool:
-    """Say whether an error means the same as one of these codes of S3's."""
+    """Return whether an error means the same as one of these S3 error codes."""
     cause = error.__cause__
     if not isinstance(cause, Exception) or not _known(cause):
         return False
@@ -127,7 +127,7 @@ def _known(cause: Exception) -> bool:
 
 
 def _scope(rule: Mapping[str, Any]) -> tuple[str, bool]:
-    """Return the prefix that a rule is for, and whether for all objects there."""
+    """Return the prefix of a rule, and whether the rule covers all objects below it."""
     chosen = rule.get("Filter") or {}
     chosen = chosen.get("And") or chosen
     return str(chosen.get("Prefix") or rule.get("Prefix") or ""), not set(chosen) - {"Prefix"}

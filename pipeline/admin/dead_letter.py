@@ -1,4 +1,4 @@
-"""What a message of a dead-letter queue says: its task, its claim, and why no worker could run it."""
+"""One message of a dead-letter queue: its task, its claim, and why a worker could not run it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 from kombu.serialization import prepare_accept_content
 
-from pipeline.admin.messages import Received
+from pipeline.admin.received_messages import Received
 from pipeline.claimcheck.claim import Claim, check_key
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.headers import SHARED
@@ -23,37 +23,37 @@ MISSING = "payload missing: released, expired, or never written"
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """A message as far as it can be read without its payload."""
+class DeadLetter:
+    """A message of a dead-letter queue, read without its payload."""
 
     received: Received
     headers: Mapping[str, Any]
     routing_key: str
     claim: Claim | None
     error: str
-    """Why it cannot be read; empty if it can."""
+    """Why a worker would reject the message; empty if it would not."""
     value: Any = field(repr=False)
     """The decoded body, deferred if it was offloaded."""
     content_type: str = ""
 
     @property
     def task(self) -> str:
-        """Name of the task, empty if it is none."""
+        """Name of the task; empty if the message names none."""
         return str(self.headers.get("task") or "")
 
     @property
     def task_id(self) -> str:
-        """Id of the task, empty if it is none."""
+        """Id of the task; empty if the message has none."""
         return str(self.headers.get("id") or "")
 
     @property
     def is_shared(self) -> bool:
-        """Whether other queues got the same message, and name the same payload."""
+        """Whether the message went to several queues, whose copies name the same payload."""
         return bool(self.headers.get(SHARED))
 
     @property
     def key(self) -> str | None:
-        """The key that it names: in its claim, or where that cannot be read here, in its header."""
+        """Key of the payload: from the claim, or from the header if this process cannot read the claim."""
         if self.claim is not None:
             return self.claim.key
         key = self._described.get("key") if self.is_ours else None
@@ -61,65 +61,67 @@ class Letter:
 
     @property
     def is_ours(self) -> bool:
-        """Whether our serializer has written it, for this app or another."""
+        """Whether the claimcheck serializer wrote the message, for this app or another."""
         return self.content_type == serializer.CONTENT_TYPE
 
     @property
     def may_name_any(self) -> bool:
-        """Whether it may name a payload, and nobody here can know which."""
-        is_said = isinstance(self._described.get("key", ...), str | None)
-        return self.is_ours and bool(self.error) and self.claim is None and not is_said
+        """Whether the message may name a payload whose key this process cannot read."""
+        has_key = isinstance(self._described.get("key", ...), str | None)
+        return self.is_ours and bool(self.error) and self.claim is None and not has_key
 
     @property
     def _described(self) -> Mapping[str, Any]:
-        """The producer's description for monitors; see ``serializer``. It is untrusted."""
+        """The header that the producer writes for monitors; see ``serializer``. It is untrusted."""
         described = self.headers.get(serializer.NAME)
         return described if isinstance(described, dict) else {}
 
     @property
     def sent(self) -> datetime | None:
-        """When it was sent."""
-        return self._moment("SentTimestamp")
+        """When the message was sent."""
+        return self._time("SentTimestamp")
 
     @property
     def first_received(self) -> datetime | None:
-        """When it was received for the first time."""
-        return self._moment("ApproximateFirstReceiveTimestamp")
+        """When the message was first received."""
+        return self._time("ApproximateFirstReceiveTimestamp")
 
-    def _moment(self, attribute: str) -> datetime | None:
+    def _time(self, attribute: str) -> datetime | None:
         milliseconds = self.received.attributes.get(attribute)
         return datetime.fromtimestamp(int(milliseconds) / 1_000, UTC) if milliseconds else None
 
     def arguments(self) -> tuple[list[Any], dict[str, Any]]:
-        """Return args and kwargs, reading the payload.
+        """Read the payload, and return args and kwargs.
 
         Raises:
-            PipelineError: they cannot be had; says why.
+            PipelineError: the payload cannot be read; the message says why.
         """
         args, kwargs, _ = self.value
         return list(args), dict(kwargs)
 
 
-def read(channel: Any, accept: Any, queue: str, received: Received, claimcheck: ClaimCheck) -> Letter:
-    """Read a message as a worker's channel would. No I/O, and no exception whatever the bytes."""
+def read_message(
+    channel: Any, accept: Any, queue: str, received: Received, claimcheck: ClaimCheck
+) -> DeadLetter:
+    """Read a message as a worker's channel does. Does no I/O, and raises nothing, whatever the bytes."""
     try:
         message = _message(channel, queue, received)
-    except Exception as exc:  # noqa: BLE001 - anybody can write anything into a queue
-        return Letter(received, {}, "", None, f"not read: {type(exc).__name__}", None)
+    except Exception as exc:  # noqa: BLE001 - a queue may contain any bytes
+        return DeadLetter(received, {}, "", None, f"not read: {type(exc).__name__}", None)
     headers = message.headers if isinstance(message.headers, dict) else {}
     routing_key = str((message.delivery_info or {}).get("routing_key") or "")
     claim, error, value = _body(message, accept, claimcheck)
-    return Letter(received, headers, routing_key, claim, error, value, str(message.content_type))
+    return DeadLetter(received, headers, routing_key, claim, error, value, str(message.content_type))
 
 
 def _body(message: Any, accept: Any, claimcheck: ClaimCheck) -> tuple[Claim | None, str, Any]:
-    """Return a message's claim, why it cannot be run, and its body."""
+    """Return a message's claim, why a worker would reject it, and its body."""
     message.accept = prepare_accept_content(accept)  # type: ignore[no-untyped-call]
     fault, call = examine(message)
     deferred = deferred_in(call)
     if deferred is None:
         return None, fault, call
-    return deferred.claim, fault or _refusal(deferred, claimcheck), call
+    return deferred.claim, fault or _read_error(deferred, claimcheck), call
 
 
 def _message(channel: Any, queue: str, received: Received) -> Any:
@@ -132,10 +134,10 @@ def _message(channel: Any, queue: str, received: Received) -> Any:
     return channel.message_to_python(channel._message_to_python(raw, queue, ""))  # noqa: SLF001 - Kombu's
 
 
-def _refusal(deferred: Deferred, claimcheck: ClaimCheck) -> str:
+def _read_error(deferred: Deferred, claimcheck: ClaimCheck) -> str:
     try:
         if deferred.payload is None:
-            deferred.load()  # what could not be read says why, and asks no store
+            deferred.load()  # raises the error of decoding; reads no store
         elif deferred.claim is not None:
             claimcheck.check(deferred.claim)
     except PipelineError as exc:
@@ -143,47 +145,50 @@ def _refusal(deferred: Deferred, claimcheck: ClaimCheck) -> str:
     return ""
 
 
-def stored(store: Store, key: str) -> StoredObject | None:
-    """Return the object that is stored under a key of ours, or ``None``: one listing, no read of the payload.
+def stored_object(store: Store, key: str) -> StoredObject | None:
+    """Return the object under a key, or ``None``. Lists the key; does not read the payload.
 
     Raises:
-        ClaimError: the key does not follow our grammar, or has another prefix.
-        StoreError: the store denies access or does not answer.
+        ClaimError: the key does not match the key grammar, or has another prefix.
+        StoreError: the store denied the request or did not answer.
     """
     check_key(key, store.prefix)
     rest = key[len(store.prefix) + 1 :] if store.prefix else key
     return next((found for found in store.list(rest) if found.key == key), None)
 
 
-def verdict(letter: Letter, app: Any, claimcheck: ClaimCheck) -> tuple[StoredObject | None, str]:
-    """Return the payload that a letter's claim names, and why the letter's task would not end if it ran now.
+def payload_and_error(
+    message: DeadLetter, app: Any, claimcheck: ClaimCheck
+) -> tuple[StoredObject | None, str]:
+    """Return the payload that a message's claim names, and why its task could not run now; empty if it could.
 
-    That is the error that a worker would raise, or what a worker has recorded if the task kills its process.
+    The error is the one that a worker would raise, or what a worker recorded about a task that kills its
+    process.
 
     Raises:
-        StoreError: the store denies access or does not answer.
+        StoreError: the store denied the request or did not answer.
     """
-    payload = _payload(letter, claimcheck.store)
-    if letter.error:
-        return payload, letter.error
-    if letter.task not in app.tasks:
-        return payload, f"task unknown to this app: {letter.task}"
-    if letter.claim is None:
-        return None, recorded_loss(app, letter.task_id)
+    payload = _payload(message, claimcheck.store)
+    if message.error:
+        return payload, message.error
+    if message.task not in app.tasks:
+        return payload, f"task unknown to this app: {message.task}"
+    if message.claim is None:
+        return None, recorded_loss(app, message.task_id)
     if payload is None:
         return None, MISSING
-    if payload.size_bytes != letter.claim.size_bytes:
+    if payload.size_bytes != message.claim.size_bytes:
         return (
             payload,
-            f"payload corrupt: it has {payload.size_bytes} bytes, the claim says {letter.claim.size_bytes}",
+            f"payload corrupt: size {payload.size_bytes} bytes, claimed {message.claim.size_bytes}",
         )
-    return payload, recorded_loss(app, letter.task_id)
+    return payload, recorded_loss(app, message.task_id)
 
 
-def _payload(letter: Letter, store: Store) -> StoredObject | None:
-    if letter.claim is None:
+def _payload(message: DeadLetter, store: Store) -> StoredObject | None:
+    if message.claim is None:
         return None
     try:
-        return stored(store, letter.claim.key)
+        return stored_object(store, message.claim.key)
     except ClaimError:
         return None

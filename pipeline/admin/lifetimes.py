@@ -1,6 +1,6 @@
-"""How long payloads and results are needed, and the lifecycle rules of a bucket that end them.
+"""How long payloads and results are needed, and the lifecycle rules that expire them.
 
-The rules are those of ``deploy/bucket.yaml``, in the words of S3's API; a test compares them.
+The rules equal those of ``deploy/bucket.yaml``; a test compares them.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from pipeline.options import DAY_SECONDS
 from pipeline.serializer import serializer
 
 Rule = dict[str, Any]
-"""A lifecycle rule as S3's API has it."""
+"""A lifecycle rule in the form of the S3 API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +23,17 @@ class Lifetime:
     """How long one kind of object is needed."""
 
     name: str
-    """Of the kind, and of its rule."""
+    """Name of the kind, and ID of its rule."""
     check: str
-    """What ``doctor`` calls it."""
+    """Name of its check in ``doctor``."""
     folder: str
-    """Where such objects lie below the store's prefix."""
+    """Folder of these objects below the store's prefix."""
     covered: str
-    """For what the rule is: all below the store's prefix, or a folder."""
+    """Prefix of the rule below the store's prefix; empty for all objects."""
     days: int
+    """Days after which the rule expires them."""
     longest_days: float
-    """When they must be gone."""
+    """Days after which they must be expired."""
     is_used: bool = True
     """Whether the app stores such objects."""
 
@@ -48,12 +49,12 @@ class Lifetime:
         }
 
     def is_kept(self, whole: list[int], parts: list[int]) -> bool:
-        """Say whether rules that end such objects, or some of them, after these days are right."""
+        """Return whether rules with these days, for all objects and for parts of them, are right."""
         return bool(whole) and self.days <= min(whole + parts) <= self.longest_days
 
 
 def lifetimes(app: Any, claimcheck: ClaimCheck) -> Iterator[Lifetime]:
-    """Yield the lifetimes of what an app has in its store: one for payloads and records, one for results."""
+    """Yield the lifetime of payloads and records, and that of results."""
     ttl_seconds = claimcheck.options.payload_ttl_seconds
     yield Lifetime("payloads", "lifecycle rule", PAYLOADS, "", ceil(ttl_seconds / DAY_SECONDS), inf)
     days = ceil(time_chain.result_seconds(app.conf, ttl_seconds) / DAY_SECONDS)

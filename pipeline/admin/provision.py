@@ -1,8 +1,7 @@
-"""Makes what an app needs and what is not there: for development. What exists is never touched.
+"""Creates the bucket and queues that an app needs, for development. Never changes what exists.
 
-A bucket that is made gets the lifecycle rule for payloads.
-
-In production, buckets and queues come from ``deploy/``: with encryption, a lifecycle rule and alarms.
+A new bucket gets the lifecycle rules for payloads and results. In production, ``deploy/`` creates buckets and
+queues, with encryption and alarms.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,46 +17,46 @@ from pipeline.transport.queues import Queues
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """A bucket or a queue that must be there."""
+class Resource:
+    """A bucket or a queue that the app needs."""
 
     kind: str
     name: str
     created: bool
-    """Whether we have made it just now."""
+    """Whether this call created it."""
     note: str = ""
     has_rule: bool | None = None
-    """Of a bucket: whether rules end all payloads and results; None if that could not be read."""
+    """For a bucket: whether rules expire all payloads and results; None if the rules could not be read."""
 
 
-def provision(store: Store, queues: Queues, lifetimes: Sequence[Lifetime]) -> Iterator[Made]:
-    """Make bucket, queues and dead-letter queues, and yield each. Safe to repeat and to break off.
+def provision(store: Store, queues: Queues, lifetimes: Sequence[Lifetime]) -> Iterator[Resource]:
+    """Create bucket, queues and dead-letter queues, and yield each. Safe to repeat and to interrupt.
 
     Args:
         store: where payloads go.
-        queues: those of the app, entered.
-        lifetimes: what a new bucket expires, and when.
+        queues: those of the app, inside their ``with`` block.
+        lifetimes: the lifecycle rules of a new bucket.
 
     Raises:
-        StoreError, QueueError: something could not be looked at or made.
-        ValueError: predefined queues are not ours to make.
+        StoreError, QueueError: AWS denied a call or did not answer.
+        ValueError: a predefined queue does not exist.
     """
     if isinstance(store, S3Store):
-        yield make_bucket(Bucket(store), lifetimes)
+        yield create_bucket(Bucket(store), lifetimes)
     for name in queues.names():
-        yield from make_queue(queues, name)
+        yield from create_queue(queues, name)
 
 
-def make_bucket(bucket: Bucket, lifetimes: Sequence[Lifetime]) -> Made:
-    """Make the bucket, with its lifecycle rules, if nobody has it."""
+def create_bucket(bucket: Bucket, lifetimes: Sequence[Lifetime]) -> Resource:
+    """Create the bucket, with its lifecycle rules, if it does not exist."""
     if bucket.exists():
-        return Made("bucket", bucket.name, created=False, has_rule=_has_rules(bucket, lifetimes))
+        return Resource("bucket", bucket.name, created=False, has_rule=_has_rules(bucket, lifetimes))
     bucket.create()
     try:
         bucket.put_rules([each.rule(bucket.prefix) for each in lifetimes])
     except StoreError as exc:
-        return Made("bucket", bucket.name, created=True, note=f"no lifecycle rule: {exc}", has_rule=False)
-    return Made("bucket", bucket.name, created=True, has_rule=True)
+        return Resource("bucket", bucket.name, created=True, note=f"no lifecycle rule: {exc}", has_rule=False)
+    return Resource("bucket", bucket.name, created=True, has_rule=True)
 
 
 def _has_rules(bucket: Bucket, lifetimes: Sequence[Lifetime]) -> bool | None:
@@ -68,19 +67,19 @@ def _has_rules(bucket: Bucket, lifetimes: Sequence[Lifetime]) -> bool | None:
     return all(bucket.expiries(rules, each.folder)[0] for each in lifetimes)
 
 
-def make_queue(queues: Queues, name: str) -> Iterator[Made]:
-    """Make a queue and its dead-letter queue; a queue that exists keeps what it has."""
+def create_queue(queues: Queues, name: str) -> Iterator[Resource]:
+    """Create a queue and its dead-letter queue; an existing queue is not changed."""
     queue = queues.find(name)
     if queue is not None:
         note = "" if queue.redrive_policy else "has no redrive policy: see pipeline doctor"
-        yield Made("queue", name, created=False, note=note)
+        yield Resource("queue", name, created=False, note=note)
         return
     if name in queues.channel.predefined_queues:
-        raise ValueError(f"queue {name} is predefined and does not exist: whoever owns its URL must make it")
+        raise ValueError(f"queue {name} is predefined and does not exist: create it, or correct its URL")
     dead = dead_letter_name(name)
-    there = queues.find(dead) is not None
+    existed = queues.find(dead) is not None
     made = queues.create(name)
     if made.redrive_policy:
-        yield Made("dead-letter queue", dead, created=not there)
-    note = "" if made.redrive_policy else "has no dead-letter queue, as dead_letter_queues=False says"
-    yield Made("queue", name, created=True, note=note)
+        yield Resource("dead-letter queue", dead, created=not existed)
+    note = "" if made.redrive_policy else "has no dead-letter queue: dead_letter_queues is False"
+    yield Resource("queue", name, created=True, note=note)

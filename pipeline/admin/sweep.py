@@ -1,19 +1,19 @@
-"""The sweep: finds payloads that nobody will release, and deletes them on request.
+"""The sweep: finds orphans, payloads that no process will release, and deletes them on request.
 
-A payload is an orphan when it is older than any message can be that names it, and no message of a
-dead-letter queue does. Live queues cannot be read: receiving counts, and would move their messages to the
-dead-letter queue. So the age alone must speak for them::
+A payload is an orphan if it is older than any message that can name it, and no message of a dead-letter queue
+names it. Source queues are not read: a receive raises the receive count, which moves messages to the
+dead-letter queue. So the age decides for them::
 
-    queue retention + dead-letter queue retention     a message is redriven on its last day, and waits again
-      + one day                                       a retry names the payload of the attempt before it
-      after the day in its key                        that of its task's ETA
+    queue retention + dead-letter queue retention     a message redriven on its last day waits again
+      + one day                                       a retry names the payload of the previous attempt
+      after the day in its key                        the day of the task's ETA
 
 The payload of a result is an orphan when it is older than ``result_expires``.
 
-A FIFO queue starts a message's clock anew when it is dead-lettered, so its retention counts twice.
+The retention of a FIFO queue counts twice: the age of its message restarts in the dead-letter queue.
 
-A message that was redriven and is dead again may be older than that, and then its dead letter must speak for
-it: while a dead-letter queue cannot be read whole, nothing is deleted.
+A message that was redriven and dead-lettered again may be older than that. So nothing is deleted unless all
+dead-letter queues were read completely.
 """
 
 from collections.abc import Iterator
@@ -31,29 +31,29 @@ from pipeline.time_chain import named_seconds, result_seconds
 from pipeline.transport.queues import Queue, Queues
 
 MARGIN = timedelta(days=1)
-"""Added to the least age unless one is asked for: clocks differ, and a key holds only the day of an ETA."""
+"""Added to the minimum age by default: clocks differ, and a key holds only the day of an ETA."""
 
 
 @dataclass(slots=True)
 class Swept:
-    """What a sweep has seen, and done so far."""
+    """Counts of a sweep."""
 
     objects: int = 0
     """Objects under the prefix."""
     foreign: int = 0
-    """Those whose key is not of our grammar: never touched."""
+    """Objects whose key does not match the key grammar: never deleted."""
     young: int = 0
-    """Payloads below the age."""
+    """Payloads below the minimum age."""
     named: int = 0
-    """Old payloads that a message of a dead-letter queue names."""
+    """Older payloads that a message of a dead-letter queue names."""
     orphans: int = 0
     orphan_bytes: int = 0
     deleted: int = 0
     failed: list[str] = field(default_factory=list)
-    """Keys that the store would not delete."""
+    """Keys that the store did not delete."""
 
 
-def least_age(queues: Queues) -> timedelta:
+def minimum_age(queues: Queues) -> timedelta:
     """Return the age beyond which no message of the app's queues can name a payload."""
     seconds = list[int]()
     for name in queues.names():
@@ -63,8 +63,8 @@ def least_age(queues: Queues) -> timedelta:
     return timedelta(seconds=max(seconds))
 
 
-def least_result_age(app: Any, payload_ttl_seconds: int) -> timedelta:
-    """Return the age beyond which no result can name a payload; the lifecycle rule's if none expires."""
+def minimum_result_age(app: Any, payload_ttl_seconds: int) -> timedelta:
+    """Return the age beyond which no result names a payload; if results never expire, the TTL."""
     return timedelta(seconds=result_seconds(app.conf, payload_ttl_seconds))
 
 
@@ -76,14 +76,14 @@ def _messages_seconds(queue: Queue, dead: Queue | None) -> int:
 
 
 def _unknown_seconds(name: str) -> int:
-    """Return the most for a queue that is not there today: nothing is known of yesterday."""
+    """Return the longest retention, for a queue that does not exist: it may have existed yesterday."""
     longest = SQS_RETENTION_LIMIT_SECONDS
     return named_seconds(longest, longest, is_fifo=name.endswith(SQS_FIFO_SUFFIX))
 
 
 @dataclass(frozen=True, slots=True)
 class Ages:
-    """How old orphans are."""
+    """Minimum age of an orphan."""
 
     payloads: timedelta
     results: timedelta
@@ -92,17 +92,17 @@ class Ages:
 def orphans(
     store: Store, ages: Ages, named: set[str], swept: Swept, now: datetime | None = None
 ) -> Iterator[StoredObject]:
-    """Yield orphans as the listing shows them, and count everything seen in ``swept``.
+    """Yield orphans in the order of the listing, and count all objects in ``swept``.
 
     Args:
-        store: what is listed.
-        ages: payloads and results below them are left alone.
+        store: the store to list.
+        ages: minimum ages of payloads and results.
         named: keys that dead letters name.
-        swept: what has been seen so far.
-        now: the time, if it is not the clock's.
+        swept: the counts to add to.
+        now: the time; None means the clock's.
 
     Raises:
-        StoreError: the store denies access or does not answer.
+        StoreError: the store denied the request or did not answer.
     """
     now = now or datetime.now(UTC)
     for found in store.list():
@@ -121,10 +121,10 @@ def orphans(
 
 
 def delete(store: Store, found: Iterator[StoredObject], swept: Swept) -> Iterator[int]:
-    """Delete orphans in batches, and yield how many were in each. Safe to break off and to repeat.
+    """Delete orphans in batches, and yield the size of each batch. Safe to interrupt and to repeat.
 
     Raises:
-        StoreError: the store denies access or does not answer; what is left is found by the next sweep.
+        StoreError: the store denied the request or did not answer; the next sweep finds the rest.
     """
     batch: list[str] = []
     for orphan in found:

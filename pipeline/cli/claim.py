@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from pipeline.admin.dead_letter import stored
+from pipeline.admin.dead_letter import stored_object
 from pipeline.claimcheck.claim import check_key
-from pipeline.cli.failure import FINDINGS
+from pipeline.cli.exit_codes import FINDINGS
 from pipeline.cli.frame import app_of, guarded, leave, readable, show
 from pipeline.errors import ClaimError
 from pipeline.stores.protocol import Store
@@ -15,7 +15,7 @@ from pipeline.stores.protocol import Store
 
 @click.group("claim")
 def command() -> None:
-    """Claims and what they name."""
+    """Claims and their payloads."""
 
 
 @command.command("show")
@@ -23,9 +23,9 @@ def command() -> None:
 @click.pass_context
 @guarded
 def show_command(context: click.Context, key: str, *, as_json: bool) -> None:
-    """Describe the payload stored under KEY: whether the key is ours, and size and age of the payload.
+    """Describe the payload under KEY: whether it exists, its size and its age.
 
-    Only the listing is read, never the payload. Exits with 1 if nothing is stored there.
+    Lists the key and does not read the payload. Exits with 1 if there is no such payload.
     """
     _, claimcheck = app_of(context)
     shown = _shown(claimcheck.store, key)
@@ -47,7 +47,7 @@ def _shown(store: Store, key: str) -> dict[str, Any]:
         check_key(key, store.prefix)
     except ClaimError as exc:
         return shown | {"ours": False, "error": str(exc)}
-    found = stored(store, key)
+    found = stored_object(store, key)
     if found is None:
         return shown
     age = int((datetime.now(UTC) - found.modified).total_seconds())

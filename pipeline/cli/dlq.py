@@ -6,35 +6,37 @@ from typing import Any
 
 import click
 
-from pipeline.admin.dead_letter import Letter
-from pipeline.admin.dead_letters import DeadLetterQueue, DeadLetters
+from pipeline.admin.dead_letter import DeadLetter
+from pipeline.admin.dead_letter_queues import DeadLetterQueue, DeadLetterQueues
 from pipeline.admin.outcome import Outcome
-from pipeline.cli.failure import FINDINGS
+from pipeline.cli.exit_codes import FINDINGS
 from pipeline.cli.frame import app_of, guarded, leave, progress, readable, show
 from pipeline.errors import PipelineError
 from pipeline.transport.queues import Queues
 
 queue_argument = click.argument("queue", required=False)
-limit_option = click.option("--limit", type=click.IntRange(1), help="So many messages of each queue at most.")
+limit_option = click.option(
+    "--limit", type=click.IntRange(1), help="Maximum number of messages of each queue."
+)
 task_option = click.option("--task-id", help="Only the messages of this task.")
 
 
 @click.group("dlq")
 def command() -> None:
-    """Dead-letter queues of the app: look, send back, give up.
+    """List, show, redrive or purge the messages of the app's dead-letter queues.
 
-    QUEUE is a dead-letter queue or the queue that it belongs to; without it, all of them.
+    QUEUE is a dead-letter queue or its source queue. Without it, all dead-letter queues are used.
     """
 
 
 @contextmanager
 def _opened(
     context: click.Context, queue: str | None
-) -> Iterator[tuple[Any, DeadLetters, list[DeadLetterQueue]]]:
+) -> Iterator[tuple[Any, DeadLetterQueues, list[DeadLetterQueue]]]:
     app, claimcheck = app_of(context)
-    with Queues(app) as queues:
-        letters = DeadLetters(app, queues, claimcheck)
-        yield app, letters, letters.found(queue)
+    with Queues(app) as opened:
+        queues = DeadLetterQueues(app, opened, claimcheck)
+        yield app, queues, queues.find(queue)
 
 
 @command.command("list")
@@ -42,18 +44,18 @@ def _opened(
 @click.pass_context
 @guarded
 def list_command(context: click.Context, *, queue: str | None, as_json: bool) -> None:
-    """Show how many messages each dead-letter queue holds, and since when. Exits with 1 if there are any."""
-    with _opened(context, queue) as (_, letters, found):
-        entries = [_summary(letters, dead) for dead in found]
+    """List dead-letter queues with message counts. Exits with 1 if there are messages."""
+    with _opened(context, queue) as (_, queues, found):
+        entries = [_summary(queues, dead) for dead in found]
     show({"queues": entries}, _rows(entries, ("queue", "messages", "oldest", "sources")), as_json=as_json)
     leave(FINDINGS if any(entry["messages"] for entry in entries) else 0)
 
 
-def _summary(letters: DeadLetters, dead: DeadLetterQueue) -> dict[str, Any]:
+def _summary(queues: DeadLetterQueues, dead: DeadLetterQueue) -> dict[str, Any]:
     return {
         "queue": dead.queue.name,
         "messages": dead.queue.depth,
-        "oldest": letters.oldest(dead) if dead.queue.depth else None,
+        "oldest": queues.oldest(dead) if dead.queue.depth else None,
         "sources": ", ".join(queue.name for queue in dead.sources),
     }
 
@@ -65,7 +67,7 @@ def _summary(letters: DeadLetters, dead: DeadLetterQueue) -> dict[str, Any]:
 @click.option(
     "--arguments",
     is_flag=True,
-    help="Read payloads and print args and kwargs: shows what may be confidential.",
+    help="Read payloads and print args and kwargs, which may be confidential.",
 )
 @click.pass_context
 @guarded
@@ -78,16 +80,16 @@ def show_command(  # noqa: PLR0913 - one for each option
     arguments: bool,
     as_json: bool,
 ) -> None:
-    """Explain messages one by one: task, claim, payload, and the error that a worker would raise now.
+    """Show each message: task, claim, payload, and the error that a worker would raise now.
 
-    An error of "-" means that nothing is wrong any more: redrive it. A missing payload with the result
-    SUCCESS means that the message is a second copy of one that has run: purge it.
+    The error "-" means that the task can run now: redrive the message. A missing payload with the result
+    SUCCESS means that the message is a copy of one that has already run: purge it.
     """
     entries = []
-    with _opened(context, queue) as (app, letters, found):
+    with _opened(context, queue) as (app, queues, found):
         for dead in found:
-            for letter in letters.read(dead, limit, task_id):
-                entries.append(_explained(letter, app, letters) | (_arguments(letter) if arguments else {}))
+            for message in queues.read(dead, limit, task_id):
+                entries.append(_explained(message, app, queues) | (_arguments(message) if arguments else {}))
                 entries[-1]["queue"] = dead.queue.name
     _check_found(task_id, len(entries), found)
     lines = [[("", ""), *entry.items()] for entry in entries]
@@ -95,59 +97,59 @@ def show_command(  # noqa: PLR0913 - one for each option
     show({"messages": entries}, rows or [["no messages"]], as_json=as_json)
 
 
-def _explained(letter: Letter, app: Any, letters: DeadLetters) -> dict[str, Any]:
-    payload, error = letters.verdict(letter)
-    claim = letter.claim
+def _explained(message: DeadLetter, app: Any, queues: DeadLetterQueues) -> dict[str, Any]:
+    payload, error = queues.payload_and_error(message)
+    claim = message.claim
     return {
         "queue": "",
-        "message_id": letter.received.message_id,
-        "task": letter.task,
-        "task_id": letter.task_id,
-        "receive_count": int(letter.received.attributes.get("ApproximateReceiveCount", 0)),
-        "sent": letter.sent,
-        "first_received": letter.first_received,
-        "size_bytes": len(letter.received.body),
+        "message_id": message.received.message_id,
+        "task": message.task,
+        "task_id": message.task_id,
+        "receive_count": int(message.received.attributes.get("ApproximateReceiveCount", 0)),
+        "sent": message.sent,
+        "first_received": message.first_received,
+        "size_bytes": len(message.received.body),
         "store": claim.store if claim else None,
-        "key": letter.key,
+        "key": message.key,
         "payload_bytes": claim.expanded_bytes if claim else None,
         "stored_bytes": claim.size_bytes if claim else None,
         "payload_there": payload is not None if claim else None,
-        "result": _result(app, letter.task_id),
+        "result": _result(app, message.task_id),
         "error": error or None,
     }
 
 
 def _result(app: Any, task_id: str) -> str | None:
-    """Return how the task has ended as far as the result backend knows: a second copy of it needs nothing."""
+    """Return the task's state in the result backend, or None if it does not answer."""
     try:
         return str(app.backend.get_task_meta(task_id)["status"])
-    except Exception:  # noqa: BLE001 - no backend, or one that does not answer: then nobody knows
+    except Exception:  # noqa: BLE001 - no backend, or one that does not answer
         return None
 
 
-def _arguments(letter: Letter) -> dict[str, Any]:
-    if letter.error:
+def _arguments(message: DeadLetter) -> dict[str, Any]:
+    if message.error:
         return {"args": None, "kwargs": None}
     try:
-        args, kwargs = letter.arguments()
+        args, kwargs = message.arguments()
     except PipelineError as exc:
         return {"args": None, "kwargs": None, "error": str(exc)}
-    except Exception as exc:  # noqa: BLE001 - anybody can write anything, and the others are to be shown
+    except Exception as exc:  # noqa: BLE001 - a message may hold anything; the others are shown all the same
         return {"args": None, "kwargs": None, "error": f"arguments not read: {type(exc).__name__}"}
     return {"args": args, "kwargs": kwargs}
 
 
 def _check_found(task_id: str | None, matched: int, found: Sequence[DeadLetterQueue]) -> None:
-    """Say that there is no message of a task.
+    """Check that a message of the task was found.
 
     Raises:
-        ValueError: one task was asked for, and no queue has shown a message of it.
+        ValueError: a task id was given, and SQS returned no message of it.
     """
     if task_id is not None and not matched:
         names = ", ".join(dead.queue.name for dead in found) or "any dead-letter queue"
         raise ValueError(
-            f"no message of task {task_id!r} in {names}: check the id, and see pipeline dlq show; what "
-            "somebody else holds is shown again after its visibility timeout"
+            f"no message of task {task_id!r} in {names}: check the id, and see pipeline dlq show; a message "
+            "that another consumer has in flight is visible again after its visibility timeout"
         )
 
 
@@ -155,7 +157,7 @@ def _check_found(task_id: str | None, matched: int, found: Sequence[DeadLetterQu
 @queue_argument
 @limit_option
 @task_option
-@click.option("--only-runnable", is_flag=True, help="Keep what dlq show has an error for.")
+@click.option("--only-runnable", is_flag=True, help="Keep messages for which dlq show has an error.")
 @click.pass_context
 @guarded
 def redrive_command(  # noqa: PLR0913 - one for each option
@@ -167,13 +169,15 @@ def redrive_command(  # noqa: PLR0913 - one for each option
     only_runnable: bool,
     as_json: bool,
 ) -> None:
-    """Send messages back to the queue that they came from, as they are; their payloads stay.
+    """Send messages unchanged to their source queues; their payloads stay.
 
-    Exits with 1 if some had to stay; the reasons are printed.
+    Exits with 1 if messages were kept; the reasons are printed.
     """
-    with _opened(context, queue) as (_, letters, found):
+    with _opened(context, queue) as (_, queues, found):
         outcomes = _each(
-            found, "redrive", lambda dead: letters.redrive(dead, limit, task_id, only_runnable=only_runnable)
+            found,
+            "redrive",
+            lambda dead: queues.redrive(dead, limit, task_id, only_runnable=only_runnable),
         )
     _report(outcomes, task_id, found, as_json=as_json)
 
@@ -182,8 +186,10 @@ def redrive_command(  # noqa: PLR0913 - one for each option
 @queue_argument
 @limit_option
 @task_option
-@click.option("--keep-payloads", is_flag=True, help="Delete messages alone; the sweep finds their payloads.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--keep-payloads", is_flag=True, help="Delete only messages; pipeline sweep finds their payloads."
+)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_context
 @guarded
 def purge_command(  # noqa: PLR0913 - one for each option
@@ -196,35 +202,35 @@ def purge_command(  # noqa: PLR0913 - one for each option
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Delete messages for good, then release their payloads: these tasks will never run.
+    """Delete messages, then release their payloads: these tasks never run.
 
-    A message that came from another app's queue stays, and so does a payload that another message of the
-    same queue names. If a copy of a message may be alive elsewhere (a redrive that broke off), use
-    --keep-payloads. Exits with 1 if something had to stay.
+    Messages from another app's queue are kept, and so are payloads that another message of the same queue
+    names. If a copy of a message may exist elsewhere (an interrupted redrive), use --keep-payloads.
+    Exits with 1 if messages or payloads were kept.
     """
-    with _opened(context, queue) as (_, letters, found):
+    with _opened(context, queue) as (_, queues, found):
         if not yes:
-            counts = {dead.queue.name: _count(letters, dead, limit, task_id) for dead in found}
+            counts = {dead.queue.name: _count(queues, dead, limit, task_id) for dead in found}
             _check_found(task_id, sum(counts.values()), found)
             _confirm(counts)
         outcomes = _each(
-            found, "purge", lambda dead: letters.purge(dead, limit, task_id, release=not keep_payloads)
+            found, "purge", lambda dead: queues.purge(dead, limit, task_id, release=not keep_payloads)
         )
     _report(outcomes, task_id, found, as_json=as_json)
 
 
-def _count(letters: DeadLetters, dead: DeadLetterQueue, limit: int | None, task_id: str | None) -> int:
-    """Return about how many messages were asked for: by SQS's own count, or those of one task."""
+def _count(queues: DeadLetterQueues, dead: DeadLetterQueue, limit: int | None, task_id: str | None) -> int:
+    """Return about how many messages match: SQS's approximate count, or those of one task."""
     if task_id is not None:
-        return sum(1 for _ in letters.read(dead, limit, task_id))
+        return sum(1 for _ in queues.read(dead, limit, task_id))
     return dead.queue.depth if limit is None else min(limit, dead.queue.depth)
 
 
 def _confirm(counts: Mapping[str, int]) -> None:
-    """Ask whether so many messages are to be deleted.
+    """Ask for confirmation.
 
     Raises:
-        ValueError: they are not.
+        ValueError: the answer was no.
     """
     each = ", ".join(f"{count:,} of {name}" for name, count in counts.items())
     if not click.confirm(f"Delete about {sum(counts.values()):,} messages for good ({each})?", err=True):

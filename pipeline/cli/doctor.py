@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
+from pipeline.admin.doctor.all_checks import run_checks
 from pipeline.admin.doctor.check import Check
-from pipeline.admin.doctor.doctor import examine
-from pipeline.cli.failure import FINDINGS
+from pipeline.cli.exit_codes import FINDINGS
 from pipeline.cli.frame import app_of, guarded, leave, program, show
 
 _MARKS = {True: "✓", False: "✗", None: "?"}
@@ -17,12 +17,12 @@ _MARKS = {True: "✓", False: "✗", None: "?"}
 @click.pass_context
 @guarded
 def command(context: click.Context, *, as_json: bool) -> None:
-    """Check settings, store, bucket and queues one by one, and say how to fix what is wrong.
+    """Check settings, store, bucket and queues, and print how to fix each finding.
 
-    Exits with 1 if something is wrong; what cannot be found out (?) is no finding.
+    Exits with 1 if there are findings. A check that could not be made (?) is no finding.
     """
     app, claimcheck = app_of(context)
-    checks = list(examine(app, claimcheck, program(context)))
+    checks = list(run_checks(app, claimcheck, program(context)))
     rows = [(_MARKS[check.ok], check.name, check.detail) for check in checks]
     show({"checks": [_as_json(check) for check in checks]}, rows, as_json=as_json)
     if not as_json:

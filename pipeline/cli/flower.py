@@ -1,10 +1,10 @@
-"""``pipeline flower``. Flower itself is an extra, and imported when it is to run."""
+"""``pipeline flower``. Flower is an extra and is imported when the command runs."""
 
 from types import ModuleType
 
 import click
 
-from pipeline.cli.failure import Failure
+from pipeline.cli.exit_codes import Failure
 from pipeline.cli.frame import app_of, reported
 
 
@@ -12,23 +12,23 @@ from pipeline.cli.frame import app_of, reported
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def command(context: click.Context, arguments: tuple[str, ...]) -> None:
-    """Run Flower, with queue lengths of SQS and with authentication.
+    """Run Flower, with SQS queue lengths and authentication.
 
-    Takes Flower's own options and FLOWER_… variables. It listens on this machine alone, unless --address or
-    FLOWER_ADDRESS says otherwise; 0.0.0.0 is every address. Without --basic-auth, --auth or
-    FLOWER_BASIC_AUTH a password is made up and printed.
+    Accepts Flower's own options and FLOWER_… variables. Listens on 127.0.0.1 unless --address or
+    FLOWER_ADDRESS is set; 0.0.0.0 is every address. Without --basic-auth, --auth or FLOWER_BASIC_AUTH,
+    a random password is generated and printed.
     """
     with reported(as_json=False):
-        monitor = _monitor()
+        server = _flower_server()
         app, _ = app_of(context)
-        monitor.run(app, arguments)
+        server.run(app, arguments)
 
 
-def _monitor() -> ModuleType:
+def _flower_server() -> ModuleType:
     try:
-        from pipeline.cli import monitor  # noqa: PLC0415 - Flower is an extra
+        from pipeline.cli import flower_server  # noqa: PLC0415 - Flower is an extra
     except ImportError as exc:
         raise Failure(
             f"{exc.name} is not installed: pip install 'celery-claimcheck-pipeline[flower]'"
         ) from exc
-    return monitor
+    return flower_server

@@ -1,4 +1,4 @@
-"""What every command of ``-A`` shares: the app, ``--json``, tables, and how it ends."""
+"""Shared by all commands with ``-A``: the app, ``--json``, tables, errors and exit codes."""
 
 import json
 import math
@@ -17,7 +17,7 @@ import click
 from celery.app.utils import find_app
 
 from pipeline.claimcheck.claim_check import ClaimCheck
-from pipeline.cli.failure import Failure
+from pipeline.cli.exit_codes import Failure
 from pipeline.errors import PipelineError
 from pipeline.serializer import serializer
 from pipeline.telemetry.sizes import size
@@ -29,11 +29,11 @@ as_json_option = click.option(
 
 _NUMBER = re.compile(r"-|[\d,.]+( bytes?| [KMGT]iB)?")
 
-BROKEN_OFF = "broken off: what was not done yet stays as it was; run it again"
+INTERRUPTED = "interrupted: the rest was not done; run the command again"
 
 
 def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command ``--json``, and make its errors one sentence."""
+    """Give a command ``--json``, and print its errors as one sentence."""
 
     @wraps(command)
     def run(*args: Any, as_json: bool, **options: Any) -> Any:
@@ -44,20 +44,20 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class NotLoadedError(Exception):
-    """The app's own module failed in a way that only its traceback explains."""
+    """The app's module raised an error that needs its traceback."""
 
 
 @contextmanager
 def reported(*, as_json: bool) -> Iterator[None]:
-    """Make errors one sentence on stderr, and an ``error`` in JSON, with exit code 2.
+    """Print errors as one sentence on stderr, and as ``error`` in JSON, with exit code 2.
 
-    One that nobody expected comes with its traceback, on stderr; its text may hold anything, so it is not
-    repeated in JSON.
+    An unexpected error is printed on stderr with its traceback. Its text is not in the JSON: it may hold
+    secrets.
     """
     try:
         yield
     except (click.exceptions.Exit, click.ClickException):
-        raise  # click knows what to do
+        raise  # click handles these
     except NotLoadedError as exc:
         if not as_json:
             traceback.print_exception(exc.__cause__)
@@ -65,45 +65,45 @@ def reported(*, as_json: bool) -> Iterator[None]:
     except (PipelineError, QueueError, ValueError) as exc:
         raise _failed(str(exc), as_json=as_json) from exc
     except (click.Abort, KeyboardInterrupt, EOFError) as exc:
-        raise _failed(BROKEN_OFF, as_json=as_json) from exc
+        raise _failed(INTERRUPTED, as_json=as_json) from exc
     except BrokenPipeError as exc:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it when it ends
-        raise Failure("nobody reads the output any more: read it to its end") from exc
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout at exit
+        raise Failure("the reader closed the pipe: read the output to its end") from exc
     except Exception as exc:
         if not as_json:
             traceback.print_exc()
         where = "printed without --json" if as_json else "above"
-        said = f"{type(exc).__name__}, which nobody expected: report it with its traceback, {where}"
-        raise _failed(said, as_json=as_json) from exc
+        text = f"unexpected {type(exc).__name__}: report it with its traceback, {where}"
+        raise _failed(text, as_json=as_json) from exc
 
 
-def _failed(said: str, *, as_json: bool) -> Failure:
+def _failed(text: str, *, as_json: bool) -> Failure:
     if as_json:
-        click.echo(json.dumps({"error": said}))
-    return Failure(said)
+        click.echo(json.dumps({"error": text}))
+    return Failure(text)
 
 
 def app_of(context: click.Context) -> tuple[Any, ClaimCheck]:
-    """Return the app that ``-A`` names, its tasks imported, and the claim check that it has installed.
+    """Import the app that ``-A`` names and its tasks; return it with its claim check.
 
-    Queues that ``-Q`` names are added to the app's own.
+    Adds the queues of ``-Q`` to the app's own.
 
     Raises:
-        ValueError: there is no such app, or it is not configured as it must be; says what to do.
-        NotLoadedError: its module failed otherwise, or wanted to end the process.
-        ClaimError: it has no claim check.
+        ValueError: there is no such app, or its configuration is wrong.
+        NotLoadedError: its module raised another error or called ``sys.exit``.
+        ClaimError: the app did not call ``pipeline.install``.
     """
     params = context.find_root().params
     name = params.get("app")
     if not name:
-        raise ValueError("which app? name it as for celery: pipeline -A tasks.app …")
+        raise ValueError("no app: name it as for celery: pipeline -A tasks.app …")
     app = _loaded(name)
     _add_queues(app, params.get("queues") or "")
     return app, serializer.installed()
 
 
 def program(context: click.Context) -> str:
-    """Return the command with the app and the queues that it was called with, to be pasted into a shell."""
+    """Return the ``pipeline`` command with the same -A and -Q, for remedies."""
     params = context.find_root().params
     words = [("-A", params["app"]), ("-Q", params.get("queues"))]
     return shlex.join(["pipeline", *(word for pair in words if pair[1] for word in pair)])
@@ -133,12 +133,12 @@ def _add_queues(app: Any, names: str) -> None:
 
 
 def show(value: dict[str, Any], rows: Iterable[Sequence[Any]], *, as_json: bool) -> None:
-    """Print one JSON object, or a table whose first row is its head."""
+    """Print one JSON object, or a table whose first row is the header."""
     click.echo(json.dumps(_strict(value), default=_plain) if as_json else table(rows))
 
 
 def table(rows: Iterable[Sequence[Any]]) -> str:
-    """Lay rows out in columns, those of numbers to the right; a row of empty texts is an empty line."""
+    """Lay rows out in columns, numbers right-aligned; a row of empty strings is an empty line."""
     cells = [
         [_text(cell) for cell in row] if any(cell != "" for cell in row) else [""] * len(row) for row in rows
     ]
@@ -147,7 +147,7 @@ def table(rows: Iterable[Sequence[Any]]) -> str:
 
 
 def readable(name: str, value: Any) -> Any:
-    """Return a named value as people read it: bytes with a unit."""
+    """Format a value by its name: bytes get a unit."""
     return size(value) if name.endswith("_bytes") and isinstance(value, int) else value
 
 
@@ -163,11 +163,11 @@ def leave(code: int) -> NoReturn:
 
 
 def progress(text: str) -> AbstractContextManager[Callable[[int], None]]:
-    """Return a progress bar on stderr: only on a terminal, and only with rich."""
+    """Return a progress bar on stderr if stderr is a terminal and rich is installed."""
     if not sys.stderr.isatty():
         return nullcontext(lambda _: None)
     try:
-        from pipeline.cli.progress import bar  # noqa: PLC0415 - rich is an extra
+        from pipeline.cli.progress_bar import bar  # noqa: PLC0415 - rich is an extra
     except ImportError:
         return nullcontext(lambda _: None)
     return bar(text)
@@ -184,14 +184,14 @@ def _text(cell: Any) -> str:
 
 
 def _printable(text: str) -> str:
-    """Escape what would move the cursor, or cannot be encoded: headers of messages are anybody's."""
+    """Escape control characters and what cannot be encoded: message headers are untrusted."""
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text
     )
 
 
 def _strict(value: Any) -> Any:
-    """Return a value whose keys and numbers JSON has: a task's arguments may be keyed by bytes, or be NaN."""
+    """Return a value that JSON can represent: arguments may have keys of bytes, or NaN."""
     if isinstance(value, dict):
         return {_key(key): _strict(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -5,16 +5,16 @@ from importlib import import_module
 import click
 
 from pipeline.aws.logs import keep_secrets_out
-from pipeline.cli.failure import Failure
+from pipeline.cli.exit_codes import Failure
 from pipeline.local import environment, serve
 
 OPERATIONS = ("claim", "dlq", "doctor", "flower", "provision", "sweep", "top")
-"""Commands of ``pipeline/cli/``. They need Celery and boto3, which take half a second to import, and
-``pipeline local`` does without."""
+"""Commands of ``pipeline/cli/``. They import Celery and boto3, which takes half a second; ``pipeline local``
+does not."""
 
 
 class Commands(click.Group):
-    """Imports a command when it is asked for."""
+    """Imports a command on first use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
@@ -30,12 +30,12 @@ class Commands(click.Group):
 
 @click.group(cls=Commands)
 @click.option("-A", "--app", metavar="APP", help="The Celery app, named as for celery -A: tasks.app")
-@click.option("-Q", "--queues", metavar="NAME,...", help="More queues than the app itself names: bulk,mail")
+@click.option("-Q", "--queues", metavar="NAME,...", help="Queues beside those that the app names: bulk,mail")
 @click.version_option(package_name="celery-claimcheck-pipeline")
-def main(app: str | None, queues: str | None) -> None:  # noqa: ARG001 - the commands read them
+def main(app: str | None, queues: str | None) -> None:  # noqa: ARG001 - commands read them from the context
     """Claim check for Celery on SQS: large task arguments go to S3, a small claim travels.
 
-    Every command but local needs -A. Exit codes: 0 nothing found or done, 1 findings, 2 error.
+    Every command except local needs -A. Exit codes: 0 success, 1 findings, 2 error.
     """
     keep_secrets_out()
 
@@ -44,9 +44,9 @@ def main(app: str | None, queues: str | None) -> None:  # noqa: ARG001 - the com
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=4566, show_default=True, type=click.IntRange(1, 65_535))
 def run_local(host: str, port: int) -> None:
-    """Run an AWS of your own, in memory, until Ctrl-C: moto's server.
+    """Run a local AWS in memory until Ctrl-C: moto's server.
 
-    Prints the line that points a shell at it.
+    Prints the export line with its environment variables.
     """
     try:
         serve(host, port, lambda url: click.echo(_export(url)))

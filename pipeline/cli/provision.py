@@ -4,7 +4,7 @@ import click
 
 from pipeline.admin.bucket import Bucket
 from pipeline.admin.lifetimes import lifetimes
-from pipeline.admin.provision import Made, provision
+from pipeline.admin.provision import Resource, provision
 from pipeline.cli.frame import app_of, guarded, show
 from pipeline.stores.s3.store import S3Store
 from pipeline.transport.queues import Queues
@@ -14,10 +14,10 @@ from pipeline.transport.queues import Queues
 @click.pass_context
 @guarded
 def command(context: click.Context, *, as_json: bool) -> None:
-    """Make the bucket, queues and dead-letter queues that the app names and that do not exist.
+    """Create the bucket, queues and dead-letter queues of the app that do not exist.
 
-    For development: production has deploy/. A bucket that is made gets lifecycle rules. What exists
-    is never touched: for a bucket without such rules, the command that adds them is printed.
+    For development; in production use deploy/. A new bucket gets lifecycle rules. What exists is never
+    changed: for a bucket without such rules, the command that adds them is printed.
     """
     app, claimcheck = app_of(context)
     store, times = claimcheck.store, list(lifetimes(app, claimcheck))
@@ -35,8 +35,10 @@ def command(context: click.Context, *, as_json: bool) -> None:
         as_json=as_json,
     )
     if command and not as_json:
-        click.echo(f"\nThe bucket lacks a lifecycle rule for payloads or results; this adds them:\n{command}")
+        click.echo(
+            f"\nThe bucket lacks a lifecycle rule for payloads or results; this command adds them:\n{command}"
+        )
 
 
-def _lacks_rule(made: list[Made]) -> bool:
+def _lacks_rule(made: list[Resource]) -> bool:
     return any(each.has_rule is False for each in made)

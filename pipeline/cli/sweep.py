@@ -6,42 +6,53 @@ from typing import Any
 
 import click
 
-from pipeline.admin import listeners, sweep
-from pipeline.admin.dead_letters import DeadLetters, Named
-from pipeline.admin.listeners import SweptListeners
+from pipeline.admin import stale_listeners, sweep
+from pipeline.admin.dead_letter_queues import DeadLetterQueues, NamedKeys
+from pipeline.admin.stale_listeners import SweptListeners
 from pipeline.admin.sweep import Ages, Swept
 from pipeline.claimcheck.claim_check import ClaimCheck
-from pipeline.cli.failure import ERROR, FINDINGS
+from pipeline.cli.exit_codes import ERROR, FINDINGS
 from pipeline.cli.frame import app_of, guarded, leave, progress, readable, show
 from pipeline.metrics import ORPHANS_FOUND
 from pipeline.transport.queues import Queues
 
 _AGE = re.compile(r"(\d{1,6})([smhd])\Z")
 OLDEST = timedelta(days=36_500)
-"""A century: what is much older has no date in Python."""
+"""A century: dates before the year 1 do not exist in Python."""
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class Age(click.ParamType):  # type: ignore[type-arg] # not generic before click 8.2
-    """A time such as ``19d``, ``36h``, ``90m`` or ``0s``."""
+    """A duration such as ``19d``, ``36h``, ``90m`` or ``0s``."""
 
     name = "age"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Read the text."""
+        """Parse the text."""
         matched = _AGE.match(str(value))
         if not matched:
-            self.fail(f"{value!r} is no age; expected for example 19d, 36h or 90m", param, ctx)
+            self.fail(f"{value!r} is not an age: expected for example 19d, 36h or 90m", param, ctx)
         age = timedelta(**{_UNITS[matched[2]]: int(matched[1])})
         if age > OLDEST:
-            self.fail(f"{value!r} is older than anything can be; at most {OLDEST.days}d", param, ctx)
+            self.fail(f"{value!r} is too long: expected at most {OLDEST.days}d", param, ctx)
         return age
 
 
 @click.command("sweep")
-@click.option("--older-than", type=Age(), help="Least age of an orphan. [default: as queues need, and a day]")
-@click.option("--force-age", is_flag=True, help="Accept an age at which a message may still name it.")
-@click.option("--delete", "do_delete", is_flag=True, help="Delete what is found; without it, only count.")
+@click.option(
+    "--older-than",
+    type=Age(),
+    help="Minimum age of an orphan. [default: the minimum for the app's queues, plus a day]",
+)
+@click.option(
+    "--force-age", is_flag=True, help="Accept an age at which a message may still name the payload."
+)
+@click.option(
+    "--delete",
+    "do_delete",
+    is_flag=True,
+    help="Delete orphans and stale queues; without it, only count them.",
+)
 @click.pass_context
 @guarded
 def command(
@@ -52,18 +63,18 @@ def command(
     do_delete: bool,
     as_json: bool,
 ) -> None:
-    """Find payloads that nobody will release, and queues of monitors that have died.
+    """Find payloads that no process will release, and queues of monitors that died.
 
     Such payloads are old, and no message names them; such queues were not renewed for a quarter of an hour.
     Exits with 1 if it found some and did not delete them all. Safe beside live traffic, and to repeat.
-    Dead-letter queues are read, which raises the receive count of their messages; live queues are not.
+    Dead-dead_letter queues are read, which raises the receive count of their messages; live queues are not.
     Nothing is deleted while one could not be read whole.
     """
     app, claimcheck = app_of(context)
     with Queues(app) as queues:
         least = Ages(
-            sweep.least_age(queues),
-            sweep.least_result_age(app, claimcheck.options.payload_ttl_seconds),
+            sweep.minimum_age(queues),
+            sweep.minimum_result_age(app, claimcheck.options.payload_ttl_seconds),
         )
         ages = _chosen(older_than, least)
         longest = max(least.payloads, least.results)
@@ -74,10 +85,10 @@ def command(
                 "dead-letter queue retention or result_expires: a message or a result may still name such a "
                 "payload; raise it, or add --force-age if you know that none does"
             )
-        named = DeadLetters(app, queues, claimcheck).named()
+        named = DeadLetterQueues(app, queues, claimcheck).named_keys()
         if named.unread and (is_young or (do_delete and not force_age)):
             raise ValueError(_not_read(named, is_forced=force_age))
-        swept_listeners = listeners.sweep(queues, do_delete=do_delete)
+        swept_listeners = stale_listeners.sweep(queues, do_delete=do_delete)
     swept = _run(claimcheck, ages, named, do_delete=do_delete)
     _report(swept, swept_listeners, ages, named, as_json=as_json)
     leave(_exit_code(swept, swept_listeners, do_delete=do_delete))
@@ -89,16 +100,18 @@ def _chosen(older_than: timedelta | None, least: Ages) -> Ages:
     return Ages(older_than, older_than)
 
 
-def _not_read(named: Named, *, is_forced: bool) -> str:
-    remedy = "raise --older-than" if is_forced else "add --force-age if you know that they name nothing old"
+def _not_read(named: NamedKeys, *, is_forced: bool) -> str:
+    remedy = (
+        "raise --older-than" if is_forced else "add --force-age if you know that they name no old payload"
+    )
     return (
-        f"not all messages could be read of {', '.join(named.unread)}: somebody else holds them, they wait "
-        "behind others of a FIFO queue, or claims of another key or version do not say what they name; try "
-        f"again when they are visible, see pipeline dlq show, or {remedy}"
+        f"not all messages could be read of {', '.join(named.unread)}: another consumer has them in flight, "
+        "they wait behind others of a FIFO queue, or their claims have another signing key or version; "
+        f"try again when they are visible, see pipeline dlq show, or {remedy}"
     )
 
 
-def _run(claimcheck: ClaimCheck, ages: Ages, named: Named, *, do_delete: bool) -> Swept:
+def _run(claimcheck: ClaimCheck, ages: Ages, named: NamedKeys, *, do_delete: bool) -> Swept:
     swept, store = Swept(), claimcheck.store
     found = sweep.orphans(store, ages, named.keys, swept)
     with progress("orphans") as advance:
@@ -109,7 +122,7 @@ def _run(claimcheck: ClaimCheck, ages: Ages, named: Named, *, do_delete: bool) -
 
 
 def _report(
-    swept: Swept, swept_listeners: SweptListeners, ages: Ages, named: Named, *, as_json: bool
+    swept: Swept, swept_listeners: SweptListeners, ages: Ages, named: NamedKeys, *, as_json: bool
 ) -> None:
     counts = {
         "objects": swept.objects,

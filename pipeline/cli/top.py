@@ -11,28 +11,28 @@ from typing import Any
 
 import click
 
-from pipeline.admin.top.snapshot import Snapshot, Watch
+from pipeline.admin.top.monitor import Monitor, Snapshot
 from pipeline.cli.frame import app_of, guarded
-from pipeline.cli.screen import lines
+from pipeline.cli.top_layout import lines
 from pipeline.transport.queues import QueueError
 
 COLUMNS = 80
 """Width where there is no terminal."""
 
 REDRAW_SECONDS = 1.0
-"""How often a terminal is drawn again, as ages move on; drawing asks nobody."""
+"""Redraw interval of a terminal: ages grow. Drawing makes no request."""
 
 Draw = Callable[[Snapshot], None]
 
 
 class Interval(click.FloatRange):
-    """Seconds from one to an hour. NaN is rejected, which every range would accept."""
+    """Seconds from one to an hour. Rejects NaN, which ``click.FloatRange`` accepts."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read the text."""
+        """Parse the text."""
         seconds = float(super().convert(value, param, ctx))
         if isnan(seconds):
-            self.fail(f"{value!r} is no number", param, ctx)
+            self.fail(f"{value!r} is not a number", param, ctx)
         return seconds
 
 
@@ -42,54 +42,54 @@ class Interval(click.FloatRange):
     default=5.0,
     show_default=True,
     type=Interval(1.0, 3_600.0),
-    help="Seconds between two looks at the queues.",
+    help="Seconds between two requests for queue depths.",
 )
-@click.option("--once", is_flag=True, help="Print one picture, without rates, and end.")
+@click.option("--once", is_flag=True, help="Print one snapshot, without rates, and exit.")
 @click.pass_context
 @guarded
 def command(context: click.Context, *, interval: float, once: bool, as_json: bool) -> None:
-    """Watch queues, workers, store and cost until Ctrl-C.
+    """Monitor queues, workers, store and cost until Ctrl-C.
 
-    Without a terminal that can be drawn on, or without rich, a picture is printed at each interval; with
-    --json an object a line.
+    Redraws in place on a terminal if rich is installed. Otherwise it prints a snapshot at each interval; with
+    --json, one object a line.
     """
     app, claimcheck = app_of(context)
-    watch = Watch(app, claimcheck.store, interval)
+    monitor = Monitor(app, claimcheck.store, interval)
     draw: Draw = _print_json if as_json else _print
-    watch.start()
+    monitor.start()
     try:
-        watch.first()
+        monitor.wait_for_first()
         if once:
-            watch.first_of_queues()
-            draw(_answered(watch.snapshot()))
+            monitor.wait_for_queues()
+            draw(_answered(monitor.snapshot()))
         else:
-            _draw_on(watch, interval, draw, as_json=as_json)
+            _draw_on(monitor, interval, draw, as_json=as_json)
     except KeyboardInterrupt:
-        pass  # how one leaves
+        pass  # the normal end
     finally:
-        watch.stop()
+        monitor.stop()
 
 
 def _answered(snapshot: Snapshot) -> Snapshot:
     if snapshot.queues is None:
-        raise QueueError(snapshot.looks["queues"].error or "SQS did not answer; try again later")
+        raise QueueError(snapshot.polls["queues"].error or "SQS did not answer; try again later")
     return snapshot
 
 
-def _draw_on(watch: Watch, interval: float, draw: Draw, *, as_json: bool) -> None:
+def _draw_on(monitor: Monitor, interval: float, draw: Draw, *, as_json: bool) -> None:
     screen = None if as_json else _screen()
     with screen or nullcontext(draw) as opened:
         while True:
-            opened(watch.snapshot())
+            opened(monitor.snapshot())
             sleep(min(interval, REDRAW_SECONDS) if screen else interval)
 
 
 def _screen() -> AbstractContextManager[Draw] | None:
-    """Return a screen that is drawn in place: only on a terminal that can, and only with rich."""
+    """Return a screen that redraws in place, or None without rich or without a capable terminal."""
     if not sys.stdout.isatty():
         return None
     try:
-        from pipeline.cli.live import can_draw, screen  # noqa: PLC0415 - rich is an extra
+        from pipeline.cli.top_terminal import can_draw, screen  # noqa: PLC0415 - rich is an extra
     except ImportError:
         return None
     return screen() if can_draw() else None

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from botocore import exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
 
-from pipeline.aws.codes import EXPIRED_CODES, THROTTLING_CODES
+from pipeline.aws.error_codes import EXPIRED_CODES, THROTTLING_CODES
 
 FAILURES = (ClientError, BotoCoreError, OSError)
 """What a call of SQS may raise: an error of SQS, or no answer."""

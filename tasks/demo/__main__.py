@@ -11,9 +11,9 @@ import click
 
 from pipeline.serializer import serializer
 from settings import QUEUES, CelerySettings
-from tasks.demo import report, system, watch, workload
-from tasks.demo.proof import checks
-from tasks.demo.system import ROOT, DemoError, Workers
+from tasks.demo import flower, processes, report, workload
+from tasks.demo.checks import checks
+from tasks.demo.processes import ROOT, DemoError, Workers
 from tasks.demo.workload import Sent
 
 SHOWN = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
@@ -32,7 +32,7 @@ def main(*, keep: bool, produce_only: bool) -> None:
         raise click.UsageError("--keep and --produce-only exclude each other")
     # What a library would warn of here, a dropped metric for one, is for the proof to find.
     logging.basicConfig(level=logging.ERROR)
-    system.obey_signals()
+    processes.obey_signals()
     with _in_one_sentence():
         (_keep if keep else _produce if produce_only else _demonstrate)()
 
@@ -42,12 +42,12 @@ def _in_one_sentence() -> Iterator[None]:
     try:
         yield
     except Exception as exc:
-        raise click.ClickException(f"{system.sentence(exc)}.") from exc
+        raise click.ClickException(f"{processes.sentence(exc)}.") from exc
 
 
 def _demonstrate() -> None:
     report.console.print("Starting an AWS of our own, and a worker for each queue …")
-    with system.running() as workers:
+    with processes.running() as workers:
         sent = _send_and_collect(workers)
         # Metrics are sent when a process ends, and after a minute otherwise.
         workers.stop()
@@ -74,7 +74,7 @@ def _judge(sent: list[Sent], workers: Workers) -> None:
 
 
 def _keep() -> None:
-    with system.running() as workers, watch.flower(workers.directory) as where, suppress(SystemExit):
+    with processes.running() as workers, flower.running(workers.directory) as where, suppress(SystemExit):
         click.echo(f"Ready: a worker for each of {', '.join(QUEUES)}; logs in {workers.directory}")
         click.echo(f"Flower: {where}")
         click.echo(_instructions())

@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from pipeline.telemetry.sizes import size
-from tasks.demo import journal
-from tasks.demo.proof import Check
+from tasks.demo import worker_journal
+from tasks.demo.checks import Check
 from tasks.demo.workload import Sent
 
 WIDTH = 110
@@ -50,7 +50,10 @@ def progress(title: str, total: int) -> Iterator[Callable[[], None]]:
 
 def show(sent: Sequence[Sent], written: Path | None) -> None:
     """Print the table; what workers have written down is in it where it is at hand."""
-    runs = {line["task_id"]: line for line in (journal.read(written, journal.RAN) if written else [])}
+    runs = {
+        line["task_id"]: line
+        for line in (worker_journal.read(written, worker_journal.RAN) if written else [])
+    }
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
     for name, justify in COLUMNS.items():
         table.add_column(name, justify=justify, no_wrap=True)

@@ -21,9 +21,9 @@ pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
 DEMO = [sys.executable, "-m", "tasks.demo"]
 BROKEN = """
-from tasks.demo import system
+from tasks.demo import processes
 from tasks.demo.__main__ import main
-system.CONCURRENCY["bulk"] = "many"
+processes.CONCURRENCY["bulk"] = "many"
 main()
 """
 """The demo with a worker that refuses to start."""

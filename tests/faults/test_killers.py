@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from envelopes import DEAD_SOON
 from workers import eventually
 
-from pipeline.admin import messages
+from pipeline.admin import received_messages
 from pipeline.cli.main import main
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.aws, pytest.mark.worker]
 @pytest.fixture
 def shop(shop_of, moto_aws, monkeypatch):
     """A shop whose messages are dead letters after two deliveries."""
-    monkeypatch.setattr(messages, "WAIT_SECONDS", 0)
+    monkeypatch.setattr(received_messages, "WAIT_SECONDS", 0)
     store = f"s3://{moto_aws.bucket()}/claims"
     conf = {"broker_transport_options": DEAD_SOON}
     return shop_of(store=store, options={"threshold_bytes": 0}, conf=conf)

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from envelopes import DEAD_SOON, Queues, headers, text, with_, without
 from workers import eventually
 
-from pipeline.admin import messages
+from pipeline.admin import received_messages
 from pipeline.cli.main import main
 from pipeline.serializer import serializer
 
@@ -21,7 +21,7 @@ SECRET = "confidential"
 @pytest.fixture
 def shop(shop_of, moto_aws, monkeypatch):
     """A shop whose messages are dead letters after two deliveries that came to nothing."""
-    monkeypatch.setattr(messages, "WAIT_SECONDS", 0)
+    monkeypatch.setattr(received_messages, "WAIT_SECONDS", 0)
     return shop_of(
         store=f"s3://{moto_aws.bucket()}/claims",
         options={"threshold_bytes": 0},
@@ -107,7 +107,7 @@ def test_no_pool_minds(shop, queues, pool, poison):
 @pytest.fixture
 def ignorant(shop_of, moto_aws, monkeypatch):
     """Make a shop that stores no results, and whose errbacks need no store; options are its broker's."""
-    monkeypatch.setattr(messages, "WAIT_SECONDS", 0)
+    monkeypatch.setattr(received_messages, "WAIT_SECONDS", 0)
 
     def make(*, ignores=True, **broker):
         return shop_of(

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from kombu import Exchange, Queue
 from shops import entered
 
-from pipeline.admin import messages
+from pipeline.admin import received_messages
 from pipeline.cli.main import main
 from pipeline.serializer import serializer
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.aws
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
     """Ask without waiting: a stand-in has one server."""
-    monkeypatch.setattr(messages, "WAIT_SECONDS", 0)
+    monkeypatch.setattr(received_messages, "WAIT_SECONDS", 0)
 
 
 ARN = "arn:aws:sqs:eu-west-1:123456789012:"
@@ -237,7 +237,7 @@ def test_show_misses_payloads(shop, letters):
     errors = {shown["key"]: shown["error"] for shown in run("show")[1]["messages"]}
 
     assert errors[gone].startswith("payload missing")
-    assert errors[changed].startswith("payload corrupt: it has 7 bytes")
+    assert errors[changed].startswith("payload corrupt: size 7 bytes")
     assert all(shown["args"] is None for shown in run("show", "--arguments")[1]["messages"])
 
 
@@ -293,7 +293,7 @@ def test_a_copy_is_kept_back(shop, letters):
 
 def test_fifo_messages_wait_out_their_deduplication(shop_of, moto_aws, monkeypatch):
     """A FIFO message is sent back under its own ids, but not while SQS would take it for a duplicate."""
-    from pipeline.admin import dead_letters
+    from pipeline.admin import dead_letter_queues
 
     store = f"s3://{moto_aws.bucket()}/claims"
     shop = shop_of(store=store, options={"threshold_bytes": 0}, conf={"task_default_queue": "orders.fifo"})
@@ -302,7 +302,7 @@ def test_fifo_messages_wait_out_their_deduplication(shop_of, moto_aws, monkeypat
         QueueUrl=letters.dead_url, MessageBody="x", MessageGroupId="g", MessageDeduplicationId="d"
     )
     code, said = outcome("redrive")
-    monkeypatch.setattr(dead_letters, "SQS_DEDUPLICATION_SECONDS", 0)
+    monkeypatch.setattr(dead_letter_queues, "SQS_DEDUPLICATION_SECONDS", 0)
 
     assert (code, said["moved"]) == (1, 0)
     assert "duplicate" in next(iter(said["kept"]))
@@ -337,7 +337,7 @@ def test_purge_asks_first(shop, letters):
     assert f"Delete about 2 messages for good (2 of {letters.dead_name})? [y/N]" in every.stderr
     assert f"Delete about 1 messages for good (1 of {letters.dead_name})? [y/N]" in one.stderr
     assert every.stderr.endswith("Error: not confirmed: nothing was deleted\n")
-    assert said["error"].startswith("broken off: ")
+    assert said["error"].startswith("interrupted: ")
     assert letters.depth(letters.dead_url) == 2
 
 
@@ -361,7 +361,7 @@ def test_redrive_only_what_can_run(shop, letters):
     code, said = outcome("redrive", "--only-runnable")
 
     assert (code, said["moved"]) == (1, 1)
-    assert said["kept"] == {"no worker could run it: task unknown to this app: shop.of_tomorrow": 1}
+    assert said["kept"] == {"its task cannot run: task unknown to this app: shop.of_tomorrow": 1}
     assert [shown["task_id"] for shown in run("show")[1]["messages"]] == [bad.id]
     assert letters.depth(letters.url) == 1
 
@@ -461,7 +461,7 @@ def test_a_payload_that_is_not_released_is_told(shop, letters, proxy):
     code, said = outcome("purge", "--yes")
 
     assert (code, said["deleted"], said["released"]) == (1, 1, 0)
-    assert "left to the sweep" in next(iter(said["kept"]))
+    assert "pipeline sweep finds it" in next(iter(said["kept"]))
 
 
 def test_an_unknown_queue_is_refused(letters):
@@ -548,7 +548,7 @@ def test_purge_leaves_other_apps_messages(shop_of, ministack, monkeypatch):
     code, said = outcome("purge", "--yes")
 
     assert (code, said["deleted"], said["released"]) == (1, 1, 0)
-    reasons = ["it came from a queue that is not among the app's", "payload named by another message"]
+    reasons = ["its source queue does not belong to this app", "payload named by another message"]
     assert said["kept"] == dict.fromkeys(reasons, 1)
     assert letters.depth(letters.dead_url) == len(shop.objects()) == 1
 
@@ -563,7 +563,7 @@ def test_what_somebody_else_holds_is_told(shop, letters, words, done):
     code, said = outcome(*words)
 
     assert (code, said[done]) == (1, 1)
-    assert said["kept"] == {"SQS did not show it: somebody else holds it": 1}
+    assert said["kept"] == {"SQS did not return it: another consumer has it in flight": 1}
 
 
 def test_sqs_that_does_not_answer_is_one_sentence(letters, monkeypatch):

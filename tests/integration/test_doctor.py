@@ -122,7 +122,7 @@ def test_a_store_that_does_not_answer_is_one_finding(shop_of, moto_aws, monkeypa
     code, checks = examine()
 
     assert (code, ill(checks)) == (1, [f"dead letters of {shop.queue}", "store"])
-    assert checks["store"]["fix"].startswith("no answer from there: check network, proxy, region")
+    assert checks["store"]["fix"].startswith("the store did not answer: check network, proxy, region")
     assert not {"credentials", "bucket", "s3:PutObject"} & checks.keys()
 
 
@@ -130,9 +130,9 @@ def test_a_store_that_does_not_answer_is_one_finding(shop_of, moto_aws, monkeypa
     ("status", "code", "name", "fix"),
     [
         (403, "RequestTimeTooSkewed", "store", "set this machine's clock:"),
-        (503, "SlowDown", "store", "none here: S3 answers, and cannot serve now"),
+        (503, "SlowDown", "store", "none on this side: S3 answered that it cannot serve now"),
         (301, "PermanentRedirect", "region", "give this process the bucket's own region"),
-        (403, "SignatureDoesNotMatch", "credentials", "S3 does not accept them: check key, secret"),
+        (403, "SignatureDoesNotMatch", "credentials", "S3 rejected them: check key, secret"),
     ],
 )
 def test_what_s3_answers_has_its_own_fix(house, proxy, monkeypatch, status, code, name, fix):
@@ -262,7 +262,7 @@ def test_a_lifecycle_rule_that_may_not_be_read_is_unknown(house, proxy):
     code, checks = examine()
 
     assert (code, checks["lifecycle rule"]["ok"]) == (0, None)
-    assert checks["lifecycle rule"]["fix"] == "allow s3:GetLifecycleConfiguration, to know"
+    assert checks["lifecycle rule"]["fix"] == "allow s3:GetLifecycleConfiguration for this check"
 
 
 def test_a_wrong_clock_is_found(house, monkeypatch):
@@ -475,7 +475,7 @@ def test_a_rule_of_others_has_no_command(house):
     check = examine()[1]["lifecycle rule"]
 
     assert (check["ok"], check["command"]) == (False, "")
-    assert check["fix"].startswith("another rule ends payloads sooner: give it 35 days")
+    assert check["fix"].startswith("another rule expires payloads sooner: raise it to 35 days")
 
 
 def test_the_commands_for_a_queue_can_be_pasted(house, moto_aws):
@@ -529,7 +529,7 @@ class TestRemoteControl:
         watched.shop.app.pool.force_close_all()
 
         assert alone["remote control"]["ok"] is None
-        assert answered["remote control"]["detail"] == "workers that answer: 1"
+        assert answered["remote control"]["detail"] == "workers that answered: 1"
         assert answered["remote control"]["ok"] is True
 
     def test_what_is_denied_is_found(self, watched, proxy):

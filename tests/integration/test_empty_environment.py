@@ -27,8 +27,8 @@ pipeline.install(app, store="memory://claims")
 
 EXTRAS = {
     "app": "import settings; print(settings.CelerySettings().as_celery())",
-    "local": "import pipeline.cli.live; from pipeline.local import EmbeddedAWS\nwith EmbeddedAWS(): ...",
-    "flower": "from pipeline.cli import monitor; print(monitor.run)",
+    "local": "import pipeline.cli.top_terminal; from pipeline.local import EmbeddedAWS as A\nwith A(): ...",
+    "flower": "from pipeline.cli import flower_server; print(flower_server.run)",
     "redis": APP.format(broker="redis://127.0.0.1:1")
     + "import kombu\ntry: app.send_task('x', retry=False)\nexcept kombu.exceptions.OperationalError: ...",
     "otel": "from pipeline.metrics import OpenTelemetrySink; print(OpenTelemetrySink())",

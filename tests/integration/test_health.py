@@ -15,7 +15,7 @@ from celery import signals
 from click.testing import CliRunner
 from workers import eventually
 
-from pipeline.admin import messages
+from pipeline.admin import received_messages
 from pipeline.cli.main import main
 from pipeline.metrics import (
     DEAD_LETTERS,
@@ -26,7 +26,7 @@ from pipeline.metrics import (
     NullSink,
     Recorder,
 )
-from pipeline.metrics.sinks.naming import DIMENSIONS, NAMESPACE
+from pipeline.metrics.sinks.cloudwatch_names import DIMENSIONS, NAMESPACE
 from pipeline.serializer import serializer
 from pipeline.transport.heartbeat import Heartbeat
 from pipeline.transport.in_flight import InFlight
@@ -283,7 +283,7 @@ def read(cloudwatch):
 def test_a_real_run_emits_every_metric(watched, proxy, moto_aws, monkeypatch):
     """All that the table promises arrives in CloudWatch, from one producer, one worker and one sweep."""
     shop, recorder = watched, serializer.installed().recorder
-    monkeypatch.setattr(messages, "WAIT_SECONDS", 0)
+    monkeypatch.setattr(received_messages, "WAIT_SECONDS", 0)
 
     # A second delivery of a task that has ended; a payload that is gone, and one that somebody wrote over.
     twice = shop.digest.delay(BIG, "twice")

@@ -1,4 +1,4 @@
-"""Dead letters that take longer than they are held: what may be somebody else's by now is left alone."""
+"""Dead letters whose visibility timeout passes: they are neither sent nor deleted."""
 
 import json
 from time import sleep
@@ -6,20 +6,20 @@ from time import sleep
 import pytest
 from test_deadletters import ROWS, Letters, outcome
 
-from pipeline.admin import messages
+from pipeline.admin import received_messages
 
 pytestmark = pytest.mark.aws
 
 
-SENT = "sent back, and still here, so it may be there twice"
+SENT = "sent, but not deleted from the dead-letter queue, so it may exist twice"
 
 
 @pytest.fixture(autouse=True)
 def shortly(monkeypatch):
     """Hold for two seconds, which stand for two minutes, and ask without waiting."""
-    monkeypatch.setattr(messages, "WAIT_SECONDS", 0)
-    monkeypatch.setattr(messages, "HOLD_SECONDS", 2)
-    monkeypatch.setattr(messages, "MARGIN_SECONDS", 0.2)
+    monkeypatch.setattr(received_messages, "WAIT_SECONDS", 0)
+    monkeypatch.setattr(received_messages, "VISIBILITY_TIMEOUT_SECONDS", 2)
+    monkeypatch.setattr(received_messages, "MARGIN_SECONDS", 0.2)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_purge_leaves_alone_what_is_no_longer_held(shop, letters, proxy):
     code, said = outcome("purge", "--yes")
 
     assert (code, said["deleted"], said["released"]) == (1, 0, 0)
-    assert said["kept"] == {messages.TOO_LONG: 1}
+    assert said["kept"] == {received_messages.TIMEOUT_PASSED: 1}
     assert letters.depth(letters.dead_url) == len(shop.objects()) == 1
 
 
@@ -62,7 +62,10 @@ def test_redrive_leaves_alone_what_is_no_longer_held(shop, letters, proxy):
     code, said = outcome("redrive")
 
     assert (code, said["moved"]) == (1, 0)
-    assert said["kept"] == {f"{SENT}: {messages.TOO_LONG}": 1, messages.TOO_LONG: 1}
+    assert said["kept"] == {
+        f"{SENT}: {received_messages.TIMEOUT_PASSED}": 1,
+        received_messages.TIMEOUT_PASSED: 1,
+    }
     assert (letters.depth(letters.url), letters.depth(letters.dead_url)) == (1, 2)
 
 
@@ -74,7 +77,7 @@ def test_a_delete_that_is_confirmed_too_late_releases_nothing(shop, letters, pro
     code, said = outcome("purge", "--yes")
 
     assert (code, said["deleted"], said["released"]) == (1, 0, 0)
-    assert said["kept"] == {messages.TOO_LONG: 1}
+    assert said["kept"] == {received_messages.TIMEOUT_PASSED: 1}
     assert len(shop.objects()) == 1
 
 
@@ -86,7 +89,7 @@ def test_a_message_that_was_sent_and_not_deleted_is_told(shop, letters, proxy):
     code, said = outcome("redrive")
 
     assert (code, said["moved"]) == (1, 0)
-    assert said["kept"] == {f"{SENT}: {messages.TOO_LONG}": 1}
+    assert said["kept"] == {f"{SENT}: {received_messages.TIMEOUT_PASSED}": 1}
     assert letters.depth(letters.url) == 1
 
 

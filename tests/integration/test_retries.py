@@ -354,6 +354,6 @@ def test_the_sweep_spares_what_retries_keep(shop_of, moto_aws):
     moto_aws.queue(name, MessageRetentionPeriod=4 * DAY_SECONDS, RedrivePolicy=policy)
 
     with Queues(shop.app) as queues:
-        age = sweep.least_age(queues)
+        age = sweep.minimum_age(queues)
 
     assert age.total_seconds() == REUSE_SECONDS + (4 + 14) * DAY_SECONDS

@@ -17,8 +17,8 @@ from pipeline.errors import (
     StoreDeniedError,
     StoreUnavailableError,
 )
+from pipeline.stores.s3.error_table import CLASSES, CODES
 from pipeline.stores.s3.errors import KEY_TAKEN_CODES, explain, meaning_of
-from pipeline.stores.s3.meanings import CLASSES, CODES
 from pipeline.stores.s3.reading import READS_COUNT
 from pipeline.stores.s3.store import S3Store
 

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 from workers import TESTS
 
-from pipeline.admin import listeners, messages, sweep
-from pipeline.admin.dead_letters import DeadLetters
+from pipeline.admin import received_messages, stale_listeners, sweep
+from pipeline.admin.dead_letter_queues import DeadLetterQueues
 from pipeline.admin.sweep import Ages, Swept
 from pipeline.claimcheck.claim import new_key
 from pipeline.cli import frame
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.aws
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
     """Ask without waiting: a stand-in has one server."""
-    monkeypatch.setattr(messages, "WAIT_SECONDS", 0)
+    monkeypatch.setattr(received_messages, "WAIT_SECONDS", 0)
 
 
 DAY = timedelta(days=1)
@@ -123,7 +123,7 @@ def test_what_a_store_keeps_is_told():
 def test_the_least_age_is_that_of_the_longest_chain(queued):
     """Retention of queue and dead-letter queue add up, and a retry may name a payload that is a day older."""
     with Queues(queued.app) as queues:
-        assert sweep.least_age(queues) == 19 * DAY
+        assert sweep.minimum_age(queues) == 19 * DAY
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_result_s_least_age_is_when_it_expires(queued, expires, chord_expires,
     """Payloads of results live as long as Celery keeps results; for ever counts as the payloads' TTL."""
     queued.app.conf.update(result_expires=expires, result_chord_expires=chord_expires)
 
-    assert sweep.least_result_age(queued.app, 35 * 86_400) == days * DAY
+    assert sweep.minimum_result_age(queued.app, 35 * 86_400) == days * DAY
 
 
 def test_results_have_an_age_of_their_own():
@@ -152,10 +152,10 @@ def test_results_have_an_age_of_their_own():
 def test_a_queue_that_is_not_there_counts_as_the_longest(shop):
     """Of a queue that does not exist today nothing is known, so SQS's own limits count."""
     with Queues(shop.app) as queues:
-        assert sweep.least_age(queues) == 29 * DAY
+        assert sweep.minimum_age(queues) == 29 * DAY
 
         shop.app.amqp.queues.select_add("orders.fifo")
-        assert sweep.least_age(queues) == 43 * DAY
+        assert sweep.minimum_age(queues) == 43 * DAY
 
 
 def test_too_small_an_age_is_refused(queued):
@@ -243,7 +243,7 @@ def test_a_claim_that_names_no_key_stops_a_delete(queued):
     code, said = run("--delete")
 
     assert code == 2
-    assert "do not say what they name" in said["error"]
+    assert "another signing key or version" in said["error"]
     assert len(queued.objects()) == 1
 
 
@@ -262,10 +262,10 @@ def test_a_queue_that_cannot_be_read_whole_stops_a_forced_sweep(queued):
     code, said = run(*NOW, "--delete")
 
     assert code == 2
-    assert "somebody else holds them" in said["error"]
+    assert "another consumer has them in flight" in said["error"]
     assert len(queued.objects()) == 1
     with Queues(queued.app) as queues:
-        assert DeadLetters(queued.app, queues, serializer.installed()).named().unread
+        assert DeadLetterQueues(queued.app, queues, serializer.installed()).named_keys().unread
 
 
 def test_a_queue_that_cannot_be_read_whole_stops_every_delete(queued):
@@ -300,11 +300,11 @@ def test_the_table_and_the_real_command(queued):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["sweep"], "which app"),
+        (["sweep"], "no app"),
         (["-A", "no.such.app", "sweep"], "cannot be loaded"),
-        (["-A", "shop", "sweep", "--older-than", "soon"], "is no age"),
+        (["-A", "shop", "sweep", "--older-than", "soon"], "is not an age"),
         (["-A", "shop", "sweep", "--older-than", "999999d"], "at most 36500d"),
-        (["-A", "shop", "top", "--interval", "nan"], "'nan' is no number"),
+        (["-A", "shop", "top", "--interval", "nan"], "'nan' is not a number"),
     ],
 )
 def test_wrong_calls_are_errors(queued, words, message):
@@ -354,7 +354,7 @@ def test_progress_is_for_terminals(monkeypatch, capsys):
 def test_progress_needs_rich(monkeypatch, capsys):
     """Without rich there is no bar, and everything else goes on."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setitem(sys.modules, "pipeline.cli.progress", None)
+    monkeypatch.setitem(sys.modules, "pipeline.cli.progress_bar", None)
     with frame.progress("orphans") as advance:
         advance(3)
 
@@ -387,7 +387,7 @@ def test_all_listeners_are_looked_at(queued, proxy, moto_aws, monkeypatch):
     """SQS tells of more queues only if it was asked for so many at a time."""
     for number in range(5):
         moto_aws.queue(f"{LISTENER}{number}")
-    monkeypatch.setitem(listeners.PAGES, "PageSize", 2)
+    monkeypatch.setitem(stale_listeners.PAGES, "PageSize", 2)
     said = run()[1]
 
     assert said["listeners"] == 5

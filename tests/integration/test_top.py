@@ -16,9 +16,9 @@ import pytest
 from click.testing import CliRunner
 from workers import TESTS, eventually
 
-from pipeline.admin.top import looks
-from pipeline.admin.top.looks import QueueLook, StoreLook, WorkerLook
-from pipeline.admin.top.snapshot import Watch
+from pipeline.admin.top import readers
+from pipeline.admin.top.monitor import Monitor
+from pipeline.admin.top.readers import QueueReader, StoreReader, WorkerReader
 from pipeline.cli.main import main
 from pipeline.stores.memory import MemoryStore
 
@@ -65,7 +65,7 @@ def started(shop, *words, term="xterm", **options):
 
 
 def test_counts(shop, queue, moto_aws):
-    """Waiting, in flight, delayed and dead letters are SQS's own numbers; payloads are the store's."""
+    """Waiting, in flight, delayed and dead dead_letters are SQS's own numbers; payloads are the store's."""
     sqs = moto_aws.client("sqs")
     for _ in range(3):
         shop.digest.delay([1, 2, 3])
@@ -82,7 +82,7 @@ def test_counts(shop, queue, moto_aws):
     assert (said["store"]["objects"], said["store"]["is_all"]) == (4, True)
     assert said["store"]["size_bytes"] > 0
     assert said["workers"] is None  # the shop has no remote control
-    assert {name: look["error"] for name, look in said["looks"].items()} == {
+    assert {name: look["error"] for name, look in said["polls"].items()} == {
         "queues": None,
         "workers": None,
         "store": None,
@@ -116,20 +116,20 @@ def test_a_shared_dead_letter_queue_is_read_and_counted_once(shop, queue, moto_a
     moto_aws.queue("other", RedrivePolicy=policy)
     shop.app.amqp.queues.select_add("other")
     moto_aws.client("sqs").send_message(QueueUrl=moto_aws.queue(f"{queue}-dlq"), MessageBody="garbage")
-    look = QueueLook(shop.app)
+    look = QueueReader(shop.app)
     first = look()
     calls = look.calls
     second = look()
     look.close()
 
     assert [depth.dead for depth in first] == [depth.dead for depth in second] == [1, 1]
-    assert looks.totals(second).dead == 1
+    assert readers.totals(second).dead == 1
     assert look.calls - calls == 3
 
 
 def test_what_comes_and_goes_is_counted(shop, queue):
     """A growing backlog counts as messages that came, a shrinking one as messages that went."""
-    look = QueueLook(shop.app)
+    look = QueueReader(shop.app)
     look()
     for _ in range(3):
         shop.digest.delay(1)
@@ -146,7 +146,7 @@ def test_what_comes_and_goes_is_counted(shop, queue):
 def test_a_queue_that_goes_and_comes_is_found_again(shop, queue, moto_aws):
     """A queue that is deleted while one looks is absent, and shown again when it is back."""
     sqs = moto_aws.client("sqs")
-    look = QueueLook(shop.app)
+    look = QueueReader(shop.app)
     there = look()
     sqs.delete_queue(QueueUrl=moto_aws.url_of(queue))
     gone = look()
@@ -159,12 +159,12 @@ def test_a_queue_that_goes_and_comes_is_found_again(shop, queue, moto_aws):
 
 def test_a_listing_is_bounded(monkeypatch):
     """Of a store with more than the limit, so many are listed, and the numbers are lower bounds."""
-    monkeypatch.setattr(looks, "LISTED_OBJECTS", 5)
+    monkeypatch.setattr(readers, "LISTED_OBJECTS", 5)
     store = MemoryStore("claims")
     for number in range(7):
         store.put(f"{store.prefix}/v1/2026/01/01/{number:040d}", b"12", {})
     store.put(f"{store.prefix}/once/v1/{0:040d}", b"a record", {})
-    found = StoreLook(store)()
+    found = StoreReader(store)()
 
     assert (found.objects, found.size_bytes, found.is_all) == (5, 10, False)
 
@@ -192,19 +192,19 @@ def test_an_outage_is_shown_and_outlived(shop, queue, proxy, monkeypatch):
     """While SQS fails, the last numbers stay with the error; when it is back, so are new ones."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     shop.digest.delay(1)
-    watched = Watch(shop.app, MemoryStore("claims"), 0.1)
+    watched = Monitor(shop.app, MemoryStore("claims"), 0.1)
     watched.start()
-    watched.first()
+    watched.wait_for_first()
     proxy.fail("GetQueueAttributes", status=403)
-    broken = eventually(lambda: (seen := watched.snapshot()).looks["queues"].error and seen)
+    broken = eventually(lambda: (seen := watched.snapshot()).polls["queues"].error and seen)
     proxy.heal()
     shop.digest.delay(1)
     mended = eventually(lambda: (seen := watched.snapshot()).queues[0].waiting == 2 and seen)
     watched.stop()
 
     assert [depth.waiting for depth in broken.queues] == [1]
-    assert "SQS answered" in broken.looks["queues"].error
-    assert mended.looks["queues"].error is None
+    assert "SQS answered" in broken.polls["queues"].error
+    assert mended.polls["queues"].error is None
 
 
 def test_a_store_that_fails_leaves_the_queues(shop, queue, proxy):
@@ -214,7 +214,7 @@ def test_a_store_that_fails_leaves_the_queues(shop, queue, proxy):
 
     assert said["queues"][0]["is_there"]
     assert said["store"] is None
-    assert said["looks"]["store"]["error"]
+    assert said["polls"]["store"]["error"]
 
 
 @pytest.mark.worker
@@ -227,7 +227,7 @@ def test_workers_are_counted_where_the_broker_carries_questions(shop_of, redis_s
         conf={"worker_enable_remote_control": True},
     )
     shop.worker(pool="threads", concurrency=3)
-    look = WorkerLook(shop.app)
+    look = WorkerReader(shop.app)
     first = eventually(lambda: (answer := look()).count and answer)
     results = [shop.add.delay(1, 2) for _ in range(5)]
     assert [result.get(timeout=30) for result in results] == [3] * 5
@@ -244,7 +244,7 @@ def test_workers_are_counted_over_sqs(shop_of, moto_aws):
     conf = {"worker_enable_remote_control": True}
     shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", conf=conf)
     shop.worker(pool="threads", concurrency=3)
-    look = WorkerLook(shop.app)
+    look = WorkerReader(shop.app)
     found = eventually(lambda: (answer := look()).count and answer)
     queues = moto_aws.client("sqs").list_queues()["QueueUrls"]
     look.close()
@@ -257,7 +257,7 @@ def test_nobody_is_asked_where_remote_control_is_off(shop, queue, moto_aws):
     """Without remote control no reply queue is made, and workers are unknown."""
     before = moto_aws.client("sqs").list_queues()["QueueUrls"]
 
-    assert WorkerLook(shop.app)() is None
+    assert WorkerReader(shop.app)() is None
     assert moto_aws.client("sqs").list_queues()["QueueUrls"] == before
 
 
@@ -288,7 +288,7 @@ def test_an_sqs_that_never_answers_does_not_hold_the_view(shop, queue, proxy):
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=10)
 
-    assert "queues: no answer from SQS yet\n" in shown
+    assert "queues: SQS has not answered yet\n" in shown
     assert (process.returncode, errors) == (0, "")
 
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from pipeline.metrics import METRICS, Unit
-from pipeline.metrics.sinks.naming import DIMENSIONS, NAMESPACE
+from pipeline.metrics.sinks.cloudwatch_names import DIMENSIONS, NAMESPACE
 from settings import QUEUES
 
 ROOT = Path(__file__).parents[2]

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.admin.top.looks import Depth, Rate, Stored, WorkerLook, Workers, totals
-from pipeline.admin.top.snapshot import Seen, Snapshot
-from pipeline.admin.top.spending import Spending, of_view
-from pipeline.cli.live import picture
-from pipeline.cli.screen import UNKNOWN, duration, lines, signed
+from pipeline.admin.top.cost import CostEstimate, of_requests
+from pipeline.admin.top.monitor import PollStatus, Snapshot
+from pipeline.admin.top.readers import Depth, Rate, Stored, WorkerReader, Workers, totals
+from pipeline.cli.top_layout import UNKNOWN, duration, lines, signed
+from pipeline.cli.top_terminal import picture
 
 NOW = datetime(2026, 11, 21, 10, 1, 1, tzinfo=UTC)
-FINE = {name: Seen(1.0, None) for name in ("queues", "workers", "store")}
+FINE = {name: PollStatus(1.0, None) for name in ("queues", "workers", "store")}
 BUSY = Snapshot(
     app="shop",
     at=NOW,
@@ -27,10 +27,10 @@ BUSY = Snapshot(
     ],
     workers=Workers(3, 12, 8_000, 61.5),
     store=Stored(10_000, 1_234_567_890, is_all=False, oldest=NOW - timedelta(hours=3)),
-    spending=Spending.of_tasks(8_000, of_view(100, 10)),
+    cost=CostEstimate.of_tasks(8_000, of_requests(100, 10)),
     sqs_calls=100,
     listed_pages=10,
-    looks=FINE,
+    polls=FINE,
 )
 
 
@@ -41,13 +41,13 @@ def texts(snapshot, width=80, height=None):
 def test_a_busy_picture():
     """Everything that is asked for stands there: queues, flow, dead letters, workers, bytes and cost."""
     assert [text.rstrip() for text in texts(BUSY)] == [
-        "shop  2026-11-21 10:01:01Z  watched for 2 min 10 s, every 5 s",
+        "shop  2026-11-21 10:01:01Z  running for 2 min 10 s, every 5 s",
         "backlog     1,223 messages in 3 queues, 2 dead letters",
         "throughput  61.5 tasks/s started; backlog -12.5/s, empty in 1 min 38 s",
         "workers     3, 12 tasks at once",
         "store       ≥ 10,000 payloads, ≥ 1.1 GiB, oldest 3 h (listed 1 s ago)",
         "cost so far $0.0096 (all inline) to $0.0528 (all offloaded) for 8,000 tasks",
-        "            started; this view < $0.0001",
+        "            started; this command < $0.0001",
         "",
         "queue                                waiting  in flight  delayed  dead  change/s",
         "bulk                                   1,204          0        3     2     -12.1",
@@ -67,16 +67,16 @@ def test_a_picture_of_nothing():
         queues=None,
         workers=None,
         store=None,
-        spending=Spending.of_messages(0, 0, 0.0),
+        cost=CostEstimate.of_messages(0, 0, 0.0),
         sqs_calls=0,
         listed_pages=0,
-        looks=dict.fromkeys(FINE, Seen(None, None)),
+        polls=dict.fromkeys(FINE, PollStatus(None, None)),
     )
 
     assert texts(empty)[1:5] == [
         f"{name:<12}{UNKNOWN}" for name in ("backlog", "throughput", "workers", "store")
     ]
-    assert texts(empty)[-1] == "queues: no answer from SQS yet"
+    assert texts(empty)[-1] == "queues: SQS has not answered yet"
 
 
 names = st.text("abcXYZ-_0189", min_size=1, max_size=80)
@@ -120,18 +120,18 @@ def test_no_row_is_below_the_screen(queues, height):
 def test_an_error_stands_beside_the_last_numbers():
     """An outage is told whole, with the age of what is shown."""
     error = "SQS did not answer GetQueueAttributes [queue=default]: " + "Connect timeout " * 8
-    shown = texts(replace(BUSY, looks={**FINE, "queues": Seen(34.2, error)}))
+    shown = texts(replace(BUSY, polls={**FINE, "queues": PollStatus(34.2, error)}))
     told = " ".join(text.strip() for text in shown if text.startswith(("! ", "  ")) or "34" in text)
 
     assert error.strip() in told
     assert "shown as of 34 s ago" in told
     assert "! queues: SQS has not answered yet; shown as of 40 s ago" in texts(
-        replace(BUSY, looks={**FINE, "queues": Seen(40.0, None)})
+        replace(BUSY, polls={**FINE, "queues": PollStatus(40.0, None)})
     )
 
 
 def test_a_terminal_shows_the_same_text_with_colours():
-    """Colours mark queues with dead letters and errors, and change no letter."""
+    """Colours mark queues with dead dead_letters and errors, and change no letter."""
     drawn = picture(BUSY, 80, 24)
 
     assert drawn.plain.splitlines() == texts(BUSY)
@@ -177,8 +177,8 @@ def test_a_rate_is_that_of_the_last_minute():
 
 def test_spending_is_that_of_the_page_about_costs():
     """A million tasks cost what docs/explanation/costs.md says: 1.20 dollars inline, 6.60 offloaded."""
-    spent = Spending.of_tasks(1_000_000, 0.0)
-    seen = Spending.of_messages(1_000_000, 1_000_000, 0.0)
+    spent = CostEstimate.of_tasks(1_000_000, 0.0)
+    seen = CostEstimate.of_messages(1_000_000, 1_000_000, 0.0)
 
     assert (round(spent.inline, 6), round(spent.offloaded, 6)) == (1.2, 6.6)
     assert (round(seen.inline, 6), round(seen.offloaded, 6)) == (1.2, 6.6)
@@ -186,7 +186,7 @@ def test_spending_is_that_of_the_page_about_costs():
 
 def test_workers_count_from_the_first_look():
     """What a worker had begun before does not count; one that was started anew counts from 0."""
-    look = WorkerLook(None)
+    look = WorkerReader(None)
 
     def stats(total):
         return {"total": {"task": total}, "pool": {"max-concurrency": 2}}

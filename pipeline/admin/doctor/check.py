@@ -1,17 +1,17 @@
-"""One check of ``pipeline doctor``, and what to do about it."""
+"""One check of ``pipeline doctor``: result, and remedy."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What was looked at, and how it is."""
+    """What was checked, and the result."""
 
     name: str
     ok: bool | None
-    """``None``: it could not be found out."""
+    """``None``: it could not be checked."""
     detail: str = ""
     fix: str = ""
-    """What to do, in words."""
+    """Remedy, as text."""
     command: str = ""
-    """What does it, to be pasted into a shell whole; empty if there is no such command."""
+    """Shell command that applies the remedy; empty if there is none."""

@@ -1,8 +1,8 @@
-"""Permissions of a queue, tried with calls that cannot act.
+"""Tests the permissions of a queue with calls that have no effect.
 
-Each call carries a value that SQS must refuse. A caller without permission is denied; a caller with it is
-answered that the value is wrong. Nothing is received, hidden, deleted or sent either way.
-It was not tried on AWS itself whether SQS looks at the permission first; stand-ins look at none.
+Each call has an invalid parameter. A caller without permission gets an access error, a caller with permission
+an error about the parameter. No message is received, hidden, deleted or sent. Not verified on AWS: whether
+SQS checks the permission first. The local stand-ins check no permissions.
 """
 
 from collections.abc import Iterator
@@ -19,15 +19,15 @@ _PROBES: dict[str, dict[str, Any]] = {
     "ReceiveMessage": {"MaxNumberOfMessages": SQS_BATCH_COUNT + 1},
     "DeleteMessage": {"ReceiptHandle": "claimcheck"},
     "ChangeMessageVisibility": {"ReceiptHandle": "claimcheck", "VisibilityTimeout": 0},
-    "SendMessage": {"MessageBody": "\x01", "DelaySeconds": SQS_DELAY_LIMIT_SECONDS + 1},  # no such character
+    "SendMessage": {"MessageBody": "\x01", "DelaySeconds": SQS_DELAY_LIMIT_SECONDS + 1},  # not allowed in XML
 }
 
 
 def denied(queue: Queue) -> Iterator[str]:
-    """Yield the actions on a queue that a worker needs and we are denied.
+    """Yield the actions on a queue that a worker needs and this process is denied.
 
     Raises:
-        QueueError: SQS did not answer, or could not.
+        QueueError: SQS did not answer, or failed.
     """
     for call, parameters in _PROBES.items():
         with asked(queue.name, call):

@@ -1,4 +1,4 @@
-"""Checks of queues: each that the app names, what we may do there, its dead-letter queue, and its times."""
+"""Checks of the app's queues: existence, permissions, dead-letter queue, retention and time chain."""
 
 import json
 import shlex
@@ -25,41 +25,41 @@ def check_queues(app: Any, claimcheck: ClaimCheck, program: str) -> Iterator[Che
     except QueueError as exc:
         yield Check("queues", False, str(exc), exc.fix)  # noqa: FBT003
     except ValueError as exc:
-        yield Check("queues", None, str(exc), "none: only queues of SQS can be asked")
+        yield Check("queues", None, str(exc), "none: only queues of SQS can be checked")
 
 
 def check_queue(app: Any, claimcheck: ClaimCheck, queues: Queues, name: str, program: str) -> Iterator[Check]:
-    """Check one queue, what we may do there, its dead-letter queue, and its times."""
+    """Check one queue: existence, permissions, dead-letter queue, retention and time chain."""
     queue = queues.find(name)
     if queue is None:
-        fix = "make it as deploy/README.md says; for development:"
-        yield Check(f"queue {name}", False, "not there", fix, f"{program} provision")  # noqa: FBT003
+        fix = "create it as deploy/README.md says; for development:"
+        yield Check(f"queue {name}", False, "does not exist", fix, f"{program} provision")  # noqa: FBT003
         return
     yield Check(f"queue {name}", True)  # noqa: FBT003
     yield _check_permissions(queue)
     dead = queues.dead_letters_of(queue)
     yield _check_dead_letters(queue, dead)
-    if dead is not None and not queue.is_fifo:  # there a dead letter's days start anew
+    if dead is not None and not queue.is_fifo:  # there the age restarts in the dead-letter queue
         yield _check_retention(queue, dead)
     yield _check_times(app, claimcheck, queue)
 
 
 def _check_permissions(queue: Queue) -> Check:
     actions = ", ".join(denied(queue))
-    said = f"denied: {actions}" if actions else ""
+    detail = f"denied: {actions}" if actions else ""
     return Check(
-        f"permissions of {queue.name}", not actions, said, f"allow {actions} as in deploy/iam-worker.json"
+        f"permissions of {queue.name}", not actions, detail, f"allow {actions} as in deploy/iam-worker.json"
     )
 
 
 def _check_dead_letters(queue: Queue, dead: Queue | None) -> Check:
     policy = queue.redrive_policy
-    said = f"{dead.name} after {policy.get('maxReceiveCount')} receives" if dead else "no redrive policy"
+    detail = f"{dead.name} after {policy.get('maxReceiveCount')} receives" if dead else "no redrive policy"
     if policy and dead is None:
-        said = f"its dead-letter queue does not exist: {policy.get('deadLetterTargetArn')}"
-    fix = "make a dead-letter queue, and name it in the queue's redrive policy:"
+        detail = f"its dead-letter queue does not exist: {policy.get('deadLetterTargetArn')}"
+    fix = "create a dead-letter queue, and name it in the queue's redrive policy:"
     command = "" if dead else f"{_create_dead(queue)} && {_set(queue, RedrivePolicy=_redrive_policy(queue))}"
-    return Check(f"dead letters of {queue.name}", dead is not None, said, fix, command)
+    return Check(f"dead letters of {queue.name}", dead is not None, detail, fix, command)
 
 
 def _create_dead(queue: Queue) -> str:
@@ -76,26 +76,26 @@ def _redrive_policy(queue: Queue) -> str:
 
 
 def _check_retention(queue: Queue, dead: Queue) -> Check:
-    """SQS counts a dead letter's days from when it was first sent."""
+    """Check that dead letters are kept longer: on standard queues SQS counts from the first send."""
     waiting, kept = (each.number("MessageRetentionPeriod") for each in (queue, dead))
-    said = f"{waiting / DAY_SECONDS:g} days, then {kept / DAY_SECONDS:g}"
-    fix = "let the dead-letter queue keep messages longer:"
+    detail = f"{waiting / DAY_SECONDS:g} days, then {kept / DAY_SECONDS:g}"
+    fix = "raise the retention of the dead-letter queue:"
     command = _set(dead, MessageRetentionPeriod=SQS_RETENTION_LIMIT_SECONDS)
     if kept >= SQS_RETENTION_LIMIT_SECONDS:
-        fix = "SQS keeps nothing longer, so let the queue keep messages for less:"
+        fix = "the dead-letter queue has SQS's longest retention: lower that of the queue:"
         command = _set(queue, MessageRetentionPeriod=SQS_RETENTION_DEFAULT_SECONDS)
-    return Check(f"retention of {queue.name}", kept > waiting, said, fix, command)
+    return Check(f"retention of {queue.name}", kept > waiting, detail, fix, command)
 
 
 def _check_times(app: Any, claimcheck: ClaimCheck, queue: Queue) -> Check:
-    """Ask ``time_chain``, the one place that knows, about the queue as it really is."""
-    as_it_is = _Seen(app, queue)
+    """Check the time chain with the attributes that the queue has."""
+    actual = _AppWithQueue(app, queue)
     visibility = queue.number("VisibilityTimeout")
     try:
-        time_chain.check_app(as_it_is, claimcheck.options, "sqs")
-        time_chain.check_tasks(as_it_is)
+        time_chain.check_app(actual, claimcheck.options, "sqs")
+        time_chain.check_tasks(actual)
     except ValueError as exc:
-        fix = "change what it names, in the app or where the queue is made"
+        fix = "change the setting that it names, in the app or in the queue"
         return Check(f"times of {queue.name}", False, str(exc), fix)  # noqa: FBT003
     return Check(f"times of {queue.name}", True, f"visibility timeout {visibility} s")  # noqa: FBT003
 
@@ -106,21 +106,21 @@ def _set(queue: Queue, **attributes: Any) -> str:
     return shlex.join(("aws", "sqs", "set-queue-attributes", *words))
 
 
-class _Seen:
-    """An app, and its configuration too, which has one queue: one that is there, as it is."""
+class _AppWithQueue:
+    """An app whose configuration names one queue, with the attributes that the queue has."""
 
     def __init__(self, app: Any, queue: Queue) -> None:
         self._inner = app
         options = app.conf.broker_transport_options
         attributes = dict(options.get("sqs-creation-attributes") or {})
         attributes["MessageRetentionPeriod"] = queue.number("MessageRetentionPeriod")
-        seen = {
+        options_of_queue = {
             **options,
             "visibility_timeout": queue.number("VisibilityTimeout"),
             "sqs-creation-attributes": attributes,
             "predefined_queues": None,
         }
-        self._conf = _Conf(app.conf, seen, queue.name)
+        self._conf = _Conf(app.conf, options_of_queue, queue.name)
 
     @property
     def conf(self) -> "_Conf":

@@ -11,7 +11,7 @@ from botocore.config import Config
 from pipeline.aws.limits import CLOUDWATCH_CALL_LIMIT_BYTES, CLOUDWATCH_DATA_COUNT
 from pipeline.aws.session import botocore_session
 from pipeline.metrics import Series
-from pipeline.metrics.sinks.naming import NAMESPACE, checked_namespace, dimensions
+from pipeline.metrics.sinks.cloudwatch_names import NAMESPACE, checked_namespace, dimensions
 
 if TYPE_CHECKING:  # stubs are a development dependency
     from mypy_boto3_cloudwatch import CloudWatchClient

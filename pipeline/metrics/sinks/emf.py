@@ -13,7 +13,7 @@ from itertools import repeat
 from typing import Any
 
 from pipeline.metrics import Metric, Series, Unit
-from pipeline.metrics.sinks.naming import NAMESPACE, checked_namespace, dimensions
+from pipeline.metrics.sinks.cloudwatch_names import NAMESPACE, checked_namespace, dimensions
 
 METRICS_PER_LINE = 100
 """Most metrics of one line. Source: as above, MetricDirective."""

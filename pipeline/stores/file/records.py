@@ -14,7 +14,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from pipeline.stores.file.private import make_directory, write_file
+from pipeline.stores.file.private_files import make_directory, write_file
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from pipeline.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from pipeline.stores.file.private import make_directory, write_file
+from pipeline.stores.file.private_files import make_directory, write_file
 from pipeline.stores.protocol import StoredObject
 
 if TYPE_CHECKING:

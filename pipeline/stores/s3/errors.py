@@ -8,7 +8,7 @@ from botocore import exceptions as boto
 from urllib3.exceptions import HTTPError
 
 from pipeline.errors import PipelineError, StoreDeniedError
-from pipeline.stores.s3.meanings import CLASSES, CODES, REQUEST, Meaning
+from pipeline.stores.s3.error_table import CLASSES, CODES, REQUEST, Meaning
 
 VENDOR_ERRORS = (boto.ClientError, boto.BotoCoreError, HTTPError)
 """All that boto3 raises; botocore lets some errors of urllib3's through while a body is being read."""

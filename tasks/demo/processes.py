@@ -16,7 +16,7 @@ from types import FrameType
 from pipeline.local import REGION, EmbeddedAWS
 from pipeline.serializer import serializer
 from settings import QUEUES
-from tasks.demo import journal, places
+from tasks.demo import aws_resources, worker_journal
 
 ROOT = Path(__file__).parents[2]
 CONCURRENCY = {"default": 2, "bulk": 1}
@@ -85,7 +85,7 @@ class Workers:
     @property
     def journal(self) -> Path:
         """What the workers write down."""
-        return self.directory / "journal.jsonl"
+        return self.directory / "worker_journal.jsonl"
 
     def start(self) -> None:
         """Start them with this process's environment, and wait until they take messages.
@@ -97,7 +97,7 @@ class Workers:
             with uninterrupted():
                 self._processes[queue] = self._started(queue)
         deadline = monotonic() + READY_SECONDS
-        while len(journal.read(self.journal, journal.READY)) < len(QUEUES):
+        while len(worker_journal.read(self.journal, worker_journal.READY)) < len(QUEUES):
             self.check()
             if monotonic() > deadline:
                 raise DemoError(f"the workers were not ready after {READY_SECONDS:.0f} s")
@@ -133,12 +133,13 @@ class Workers:
     def _started(self, queue: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "celery", "-A", "tasks.app", "worker", "-Q", queue, "-P", "prefork"]
         command += ["-c", str(CONCURRENCY[queue]), "-n", f"{queue}@%h", "-l", "INFO"]
-        command += ["--include", journal.__name__]
+        command += ["--include", worker_journal.__name__]
         with (self.directory / f"{queue}.log").open("wb") as log:
             return subprocess.Popen(  # noqa: S603 - our own words
                 command,
                 cwd=ROOT,
-                env=os.environ | {journal.PATH_VARIABLE: str(self.journal), "TMPDIR": str(self.directory)},
+                env=os.environ
+                | {worker_journal.PATH_VARIABLE: str(self.journal), "TMPDIR": str(self.directory)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -166,7 +167,7 @@ def _start(workers: Workers, stack: ExitStack) -> None:
     with uninterrupted():
         aws = stack.enter_context(EmbeddedAWS())
     _enter(aws.environment())
-    places.make()
+    aws_resources.make()
     stack.callback(serializer.installed().recorder.close)
     stack.callback(workers.stop, FAREWELL_SECONDS)
     workers.start()

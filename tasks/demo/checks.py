@@ -9,7 +9,7 @@ import boto3
 
 from pipeline import metrics
 from pipeline.metrics import Metric
-from tasks.demo import places
+from tasks.demo import aws_resources
 from tasks.demo.workload import Sent
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def checks(sent: Sequence[Sent]) -> Iterator[Check]:
 
 
 def _bucket() -> Check:
-    bucket, prefix = places.bucket_and_prefix()
+    bucket, prefix = aws_resources.bucket_and_prefix()
     pages = boto3.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     count = sum(page["KeyCount"] for page in pages)
     return Check(count == 0, f"bucket empty: {count} objects under s3://{bucket}/{prefix}")
@@ -57,7 +57,7 @@ def _bucket() -> Check:
 def _queues() -> Check:
     sqs = boto3.client("sqs")
     counts = dict.fromkeys(WAITING, 0)
-    names = places.queue_names()
+    names = aws_resources.queue_names()
     for name in names:
         url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
         found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(WAITING))["Attributes"]

@@ -3,7 +3,7 @@
 import pytest
 from celery import Celery
 
-from pipeline.admin.doctor.misnamed import misnamed
+from pipeline.admin.doctor.misspelled_settings import misspelled_settings
 
 
 def app_of(config, **options):
@@ -30,7 +30,7 @@ def app_of(config, **options):
 )
 def test_a_misnamed_setting_is_found(given, meant):
     """A name that is nearly one of Celery's, or one level too high, is reported with the right one."""
-    assert list(misnamed(app_of({given: {}}).conf)) == [(given, meant)]
+    assert list(misspelled_settings(app_of({given: {}}).conf)) == [(given, meant)]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,9 @@ def test_a_misnamed_setting_is_found(given, meant):
 )
 def test_a_misnamed_transport_option_is_found(given, meant):
     """So is an option of the transport, where nothing else would say that it is not read."""
-    found = misnamed(app_of({"broker_transport_options": {given: 1, "max_retries": 3, meant: 1}}).conf)
+    found = misspelled_settings(
+        app_of({"broker_transport_options": {given: 1, "max_retries": 3, meant: 1}}).conf
+    )
 
     assert list(found) == [(f"broker_transport_options[{given!r}]", f"broker_transport_options[{meant!r}]")]
 
@@ -58,7 +60,7 @@ def test_settings_are_found_under_a_namespace():
         "DEBUG": 1,
     }
 
-    assert list(misnamed(app_of(config, namespace="CELERY").conf)) == [
+    assert list(misspelled_settings(app_of(config, namespace="CELERY").conf)) == [
         ("CELERY_TRANSPORT_OPTIONS", "broker_transport_options")
     ]
 
@@ -73,4 +75,4 @@ def test_settings_are_found_under_a_namespace():
 )
 def test_settings_that_are_read_are_left_alone(config):
     """Celery's own names, new and old, and the application's own settings are no findings."""
-    assert list(misnamed(app_of(config).conf)) == []
+    assert list(misspelled_settings(app_of(config).conf)) == []

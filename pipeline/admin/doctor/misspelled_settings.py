@@ -1,7 +1,7 @@
-"""Settings that nothing reads, because their names are nearly those of Celery, or one level too high.
+"""Finds settings that Celery ignores because their names are misspelled or one level too high.
 
-Celery takes any name, since an application may keep settings of its own there. So only a name that resembles
-one of Celery's is reported. Source: celery 5.7.0, ``app/defaults.py``, ``app/utils.py`` (``Settings``).
+Celery accepts any name: an application may store its own settings there. So only a name that resembles one of
+Celery's is reported. Source: celery 5.7.0, ``app/defaults.py``, ``app/utils.py`` (``Settings``).
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,20 +27,20 @@ OF_TRANSPORT = CHECKED_NAMES | {
     "sqs-creation-attributes",
     "sts_role_arn",
 }
-"""Options of the SQS transport: Kombu's and ours. Source: kombu 5.7.0, ``transport/SQS``."""
+"""Options of the SQS transport: Kombu's and this library's. Source: kombu 5.7.0, ``transport/SQS``."""
 
 LIKENESS = 0.85
-"""How much alike two names are, by difflib's ratio, if one is taken for the other mistyped."""
+"""Ratio of difflib from which one name counts as a misspelling of another."""
 
 
-def misnamed(conf: Any) -> Iterator[tuple[str, str]]:
-    """Yield each setting that nothing reads, and what was probably meant. Runs in any process."""
-    settings = conf.table(with_defaults=False, censored=False)  # reads the configuration, if nobody has yet
+def misspelled_settings(conf: Any) -> Iterator[tuple[str, str]]:
+    """Yield each setting that Celery ignores, and the name that was probably meant. Runs in any process."""
+    settings = conf.table(with_defaults=False, censored=False)  # loads the configuration if need be
     prefix = conf.prefix or ""
     for given in sorted(settings):
         name = given.removeprefix(prefix).lower()
-        is_celerys = given.startswith(prefix) and name not in DEFAULTS and given not in _OLD_SETTING_KEYS
-        if is_celerys and (meant := _meant(name)):
+        is_unknown = given.startswith(prefix) and name not in DEFAULTS and given not in _OLD_SETTING_KEYS
+        if is_unknown and (meant := _meant(name)):
             yield given, meant
     for given in sorted(conf.broker_transport_options):
         if given not in OF_TRANSPORT and (meant := _nearest(given, OF_TRANSPORT)):
@@ -50,7 +50,7 @@ def misnamed(conf: Any) -> Iterator[tuple[str, str]]:
 def _meant(name: str) -> str | None:
     if name in OF_TRANSPORT:
         return _of_transport(name)
-    # Without the first word, as in "transport_options" and "acks_late"; of several, the broker's comes first.
+    # The first word is missing, as in "transport_options" and "acks_late"; the broker's come first.
     shortened = [known for known in DEFAULTS if known.partition("_")[2] == name]
     return shortened[0] if shortened else _nearest(name, DEFAULTS)
 

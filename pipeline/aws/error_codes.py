@@ -1,6 +1,7 @@
 """Error codes that every service of AWS answers with.
 
-What they mean to us is in a table for each service: ``stores/s3/meanings.py``, ``transport/sqs_errors.py``.
+What they mean to us is in a table for each service: ``stores/s3/error_table.py``,
+``transport/sqs_errors.py``.
 """
 
 THROTTLING_CODES = frozenset(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from botocore import exceptions as boto
 from urllib3.exceptions import HTTPError
 
-from pipeline.aws.codes import EXPIRED_CODES, THROTTLING_CODES
+from pipeline.aws.error_codes import EXPIRED_CODES, THROTTLING_CODES
 from pipeline.errors import (
     PayloadCorruptError,
     PayloadMissingError,

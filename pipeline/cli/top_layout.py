@@ -1,38 +1,38 @@
-"""The picture of ``pipeline top`` as lines of text: nothing is wider than the screen, and no name is cut."""
+"""Lays out ``pipeline top`` as lines of text, no wider than the screen. Long queue names wrap."""
 
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from pipeline.admin.top.looks import Depth, totals
-from pipeline.admin.top.snapshot import Snapshot
+from pipeline.admin.top.monitor import Snapshot
+from pipeline.admin.top.readers import Depth, totals
 from pipeline.telemetry.sizes import size
 
 NARROWEST = 60
-"""Columns below which nothing fits any more."""
+"""Minimum width in columns."""
 
 UNKNOWN = "–"  # noqa: RUF001 - a dash, as a hyphen would look like a sign
 
 _HEAD = ("waiting", "in flight", "delayed", "dead", "change/s")
 _STALE = 3.0
-"""Numbers are called old after so many intervals, and 5 seconds."""
+"""Numbers are marked as old after this many intervals plus 5 seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line, and how a terminal with colours shows it: rich's name of a style."""
+    """One line, and its style by rich's name."""
 
     text: str
     style: str = ""
 
 
 def lines(snapshot: Snapshot, width: int, height: int | None = None) -> list[Line]:
-    """Lay a picture out in ``width`` columns, and in ``height`` rows where that can be done."""
+    """Lay a snapshot out in ``width`` columns, and in ``height`` rows if it fits."""
     width = max(width, NARROWEST)
     head = [*_wrapped(_title(snapshot), width, "bold"), *_summary(snapshot, width), *_errors(snapshot, width)]
     if snapshot.queues is None:
-        return [*head, Line("queues: no answer from SQS yet")]
+        return [*head, Line("queues: SQS has not answered yet")]
     rows = None if height is None else max(height - len(head) - 4, 1)
     return [*head, Line(""), *_table(snapshot.queues, width, rows)]
 
@@ -40,7 +40,7 @@ def lines(snapshot: Snapshot, width: int, height: int | None = None) -> list[Lin
 def _title(snapshot: Snapshot) -> str:
     up = duration(snapshot.up_seconds)
     every = f"{snapshot.interval_seconds:g} s"
-    return f"{snapshot.app}  {snapshot.at:%Y-%m-%d %H:%M:%S}Z  watched for {up}, every {every}"
+    return f"{snapshot.app}  {snapshot.at:%Y-%m-%d %H:%M:%S}Z  running for {up}, every {every}"
 
 
 def _summary(snapshot: Snapshot, width: int) -> Iterator[Line]:
@@ -88,7 +88,7 @@ def _workers(snapshot: Snapshot) -> str:
     workers = snapshot.workers
     if workers is None:
         return UNKNOWN
-    return f"{workers.count:,}, {workers.slots:,} tasks at once" if workers.count else "none answers"
+    return f"{workers.count:,}, {workers.slots:,} tasks at once" if workers.count else "none answered"
 
 
 def _store(snapshot: Snapshot) -> str:
@@ -97,7 +97,7 @@ def _store(snapshot: Snapshot) -> str:
         return UNKNOWN
     least = "" if stored.is_all else "≥ "
     oldest = f", oldest {duration((snapshot.at - stored.oldest).total_seconds())}" if stored.oldest else ""
-    age = snapshot.looks["store"].age_seconds or 0.0
+    age = snapshot.polls["store"].age_seconds or 0.0
     return (
         f"{least}{stored.objects:,} payloads, {least}{size(stored.size_bytes)}{oldest} "
         f"(listed {duration(age)} ago)"
@@ -105,15 +105,15 @@ def _store(snapshot: Snapshot) -> str:
 
 
 def _cost(snapshot: Snapshot) -> str:
-    spent = snapshot.spending
+    spent = snapshot.cost
     return (
         f"{_dollars(spent.inline)} (all inline) to {_dollars(spent.offloaded)} (all offloaded) for "
-        f"{spent.basis}; this view {_dollars(spent.view)}"
+        f"{spent.basis}; this command {_dollars(spent.own_requests)}"
     )
 
 
 def _errors(snapshot: Snapshot, width: int) -> Iterator[Line]:
-    for name, seen in snapshot.looks.items():
+    for name, seen in snapshot.polls.items():
         is_old = (seen.age_seconds or 0.0) > 5 + _STALE * snapshot.interval_seconds
         age = f"; shown as of {duration(seen.age_seconds)} ago" if seen.age_seconds is not None else ""
         if seen.error:
@@ -140,7 +140,7 @@ def _table(depths: Sequence[Depth], width: int, height: int | None) -> Iterator[
 
 
 def _fitting(depths: Sequence[Depth], name_width: int, height: int | None) -> int:
-    """Return how many of the queues, the busiest first, fit into so many lines."""
+    """Return how many of the queues, the busiest first, fit into ``height`` lines."""
     used = 0
     for number, depth in enumerate(depths):
         used += -(-len(depth.name) // name_width)
@@ -151,7 +151,7 @@ def _fitting(depths: Sequence[Depth], name_width: int, height: int | None) -> in
 
 def _row_of(name_width: int, widths: Sequence[int]) -> Callable[[str, Sequence[str], str], list[Line]]:
     def row(name: str, cells: Sequence[str], style: str) -> list[Line]:
-        """Return a row; a name that is too long goes on below."""
+        """Return a row; a long name continues on the next line."""
         numbers = "".join(f"  {cell:>{wide}}" for cell, wide in zip(cells, widths, strict=True))
         first, *more = (name[start : start + name_width] for start in range(0, len(name), name_width))
         return [Line(f"{first:<{name_width}}{numbers}", style), *(Line(part, style) for part in more)]
@@ -174,7 +174,7 @@ def _wrapped(text: str, width: int, style: str = "", indent: int = 0) -> list[Li
 
 
 def count(number: float) -> str:
-    """Return a number in nine characters at most."""
+    """Format a number in nine characters at most."""
     for unit, value in (("G", 1e9), ("M", 1e6)):
         if number >= 10 * value:
             return f"{number / value:,.1f}{unit}"
@@ -182,7 +182,7 @@ def count(number: float) -> str:
 
 
 def signed(number: float) -> str:
-    """Return a change per second, with its sign."""
+    """Format a change per second, with its sign."""
     text = _rate(abs(number))
     return text if text == "0.0" else f"{'+' if number > 0 else '-'}{text}"
 
@@ -192,7 +192,7 @@ def _rate(number: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a time in its two largest units."""
+    """Format a duration in its two largest units."""
     whole = timedelta(seconds=round(max(seconds or 0.0, 0.0)))
     hours, rest = divmod(whole.seconds, 3_600)
     minutes, left = divmod(rest, 60)

@@ -1,8 +1,8 @@
-"""Listeners' queues whose process died without removing them: found by a tag that is no longer renewed.
+"""Finds and deletes the queues of listeners (monitors, workers) whose process died.
 
-A listener that lives writes the time on its queue every two minutes. SQS itself does not say when a queue was
-last asked for messages, and its age says nothing: a monitor may run for months. A subscription is given up
-when its queue is, or when its queue is gone already.
+A running listener writes the time into a tag of its queue every two minutes. SQS does not report when a queue
+was last read, and the age of a queue proves nothing: a monitor may run for months. A subscription is removed
+together with its queue, or if its queue does not exist.
 """
 
 import json
@@ -21,37 +21,37 @@ from pipeline.transport.queues import Queues
 from pipeline.transport.sqs_errors import ABSENT, code, meaning_of
 
 STALE_SECONDS = 900
-"""Since when nobody must have renewed a queue: seven times in a row."""
+"""Age of the tag from which a queue is stale: seven renewals are missing."""
 
 PAGES = {"PageSize": SQS_LIST_COUNT}
-"""SQS lists a thousand queues, and says that there are more only if the call sets a page size.
+"""SQS lists at most a thousand queues, and returns a token for more only if the call sets a page size.
 Source: SQS API Reference, ListQueues."""
 
 
 @dataclass(slots=True)
 class SweptListeners:
-    """What a sweep of listeners has seen, and done so far."""
+    """Counts of a sweep of listeners."""
 
     listeners: int = 0
-    """Queues of listeners, dead or alive."""
+    """All queues of listeners."""
     stale: int = 0
-    """Those whose process is gone, and subscriptions whose queue is."""
+    """Queues whose tag is old, and subscriptions whose queue does not exist."""
     removed: int = 0
     error: str | None = None
-    """AWS's code, if not all could be looked at or removed: the first refusal ends this part of the sweep."""
+    """AWS's error code; the first error ends this part of the sweep."""
 
 
 def sweep(queues: Queues, *, do_delete: bool) -> SweptListeners:
-    """Count the listeners of the app's account, region and prefix; remove those that died if ``do_delete``.
+    """Count the listeners of the app's account, region and prefix; delete stale ones if ``do_delete``.
 
-    Raises nothing for what AWS answers: who may sweep payloads need not be allowed this.
+    Raises no error of AWS: permission to sweep payloads does not imply permission to list queues.
     """
     swept = SweptListeners()
     if queues.channel.predefined_queues:
         return swept
     try:
         _Sweep(queues.channel, swept, do_delete=do_delete).run()
-    except (ClientError, BotoCoreError, ResponseParserError) as exc:  # the last: no XML
+    except (ClientError, BotoCoreError, ResponseParserError) as exc:  # the last: an answer that is no XML
         swept.error = code(exc)
     return swept
 
@@ -64,15 +64,15 @@ class _Sweep:
         self._swept = swept
         self._do_delete = do_delete
         self._dead: set[str] = set()
-        """ARNs of queues that nobody listens on."""
+        """ARNs of stale queues."""
 
     def run(self) -> None:
         topics = set[str]()
         for url in self._urls():
             try:
-                topics.update(self._look(url))
+                topics.update(self._check(url))
             except ClientError as exc:
-                if meaning_of(exc) is not ABSENT:  # else its listener has just removed it
+                if meaning_of(exc) is not ABSENT:  # its listener has just deleted it
                     raise
         for topic in topics:
             try:
@@ -86,8 +86,8 @@ class _Sweep:
         for page in pager.paginate(QueueNamePrefix=self._prefix, PaginationConfig=PAGES):
             yield from page.get("QueueUrls", ())
 
-    def _look(self, url: str) -> list[str]:
-        """Count a queue, delete it if it is stale, and return the topics that may send to it."""
+    def _check(self, url: str) -> list[str]:
+        """Count a queue, delete it if it is stale, and return the topics that its policy allows."""
         answer = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy", "QueueArn"])
         tags = self._sqs.list_queue_tags(QueueUrl=url).get("Tags", {})
         self._swept.listeners += 1
@@ -111,7 +111,7 @@ class _Sweep:
                 self._swept.removed += queue not in self._dead
 
     def _is_gone(self, arn: str) -> bool:
-        """Say whether a listener's queue does not exist. Asks for each: a new one may not be listed yet."""
+        """Return whether a listener's queue does not exist. ListQueues may lack a new queue."""
         name = arn.rpartition(":")[2]
         if not name.startswith(self._prefix):
             return False

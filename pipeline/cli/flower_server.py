@@ -1,6 +1,6 @@
-"""Flower as ``pipeline flower`` runs it: with a broker page for SQS, and never without authentication.
+"""Runs Flower with a broker page for SQS, and always with authentication.
 
-Flower knows the queues of RabbitMQ and Redis alone, and has no seam for others but its handlers.
+Flower reads queue lengths of RabbitMQ and Redis only; other brokers need handlers in place of Flower's.
 Source: flower 2.2.0, ``views/broker.py``, ``api/tasks.py``, ``command.py``, ``inspector.py``.
 """
 
@@ -21,7 +21,7 @@ from flower.views.broker import BrokerView
 from tornado.options import Error, options
 from tornado.web import url
 
-from pipeline.cli.failure import Failure
+from pipeline.cli.exit_codes import Failure
 from pipeline.transport.queues import Queues
 from pipeline.worker.celery_fixes.hidden_results import NOT_SHOWN
 
@@ -30,18 +30,18 @@ logger = get_logger(__name__)
 Rows = list[dict[str, Any]]
 
 LOCAL = "127.0.0.1"
-"""Default address. Flower's own default is every address."""
+"""Default address; Flower's own default is every address."""
 
 
 class SQSBroker:
-    """The app's queues as Flower's broker page wants them."""
+    """Reads queue depths in the form of Flower's broker page."""
 
     def __init__(self, handler: Any) -> None:
         self._application = handler.application
         self._app = handler.capp
 
     async def queues(self, names: list[str]) -> Rows:
-        """Return depth, hidden and visible messages of each queue that exists; SQS is asked on a thread."""
+        """Return depth, in-flight and visible messages of each existing queue; calls SQS on a thread."""
         loop = self._application.io_loop
         rows: Rows = await loop.run_in_executor(self._application.executor, self._read, names)
         return rows
@@ -62,33 +62,33 @@ def _row(name: str, queue: Any) -> dict[str, Any]:
 
 
 class SQSMixin(BaseHandler):
-    """Goes in front of a handler of Flower's that asks the broker."""
+    """Mixin for Flower's handlers that read the broker."""
 
     def get_broker(self) -> Any:
-        """Return the broker of an app on SQS; Flower's own for any other."""
+        """Return the SQS broker for an app on SQS, and Flower's own for any other."""
         return SQSBroker(self) if self.application.transport == "sqs" else super().get_broker()
 
 
 class SQSBrokerView(SQSMixin, BrokerView):
-    """Flower's broker page."""
+    """Flower's broker page, for SQS."""
 
 
 class SQSQueueLengths(SQSMixin, GetQueueLengths):
-    """Flower's ``/api/queues/length``."""
+    """Flower's ``/api/queues/length``, for SQS."""
 
 
-class VeiledInspector(Inspector):
-    """Flower's questions to workers. It asks for waiting tasks with the arguments that came with them."""
+class RedactingInspector(Inspector):
+    """Flower's inspector, without the arguments of waiting tasks, which workers return in full."""
 
     def _on_update(self, workername: str, method: str, response: Any) -> None:
         if method in self.task_inspect_methods and method != "revoked":
             for each in response:
-                _veil(each.get("request", each))
+                _redact(each.get("request", each))
         super()._on_update(workername, method, response)
 
 
-def _veil(task: dict[str, Any]) -> None:
-    """Leave of a task's arguments what stands for them, which is a text; see ``Request.info``."""
+def _redact(task: dict[str, Any]) -> None:
+    """Replace arguments that are values; those that ``Request.info`` replaced are already text."""
     for name in ("args", "kwargs"):
         if not isinstance(task[name], str):
             task[name] = NOT_SHOWN
@@ -101,15 +101,15 @@ def run(app: Any, arguments: Sequence[str]) -> None:
     """Run Flower for an app, with Flower's own options, until Ctrl-C.
 
     Raises:
-        Failure: it cannot read its options, or not listen.
+        Failure: an option is wrong, or the port is in use.
     """
     _read(arguments)
-    _lock()
+    _require_password()
     _serve(app)
 
 
 def _read(arguments: Sequence[str]) -> None:
-    """Read options, variables and Flower's own file; Flower says itself what it then refuses."""
+    """Read options, FLOWER_… variables and Flower's configuration file; Flower prints what it rejects."""
     try:
         flowers.apply_env_options()
         flowers.apply_options("pipeline flower", arguments)
@@ -119,14 +119,14 @@ def _read(arguments: Sequence[str]) -> None:
         raise Failure(f"Flower cannot read its options or FLOWER_… variables: {exc}") from exc
     except SystemExit as exc:
         if exc.code:
-            raise Failure("Flower cannot work with these options: it says above why") from exc
+            raise Failure("Flower rejected the options: see its message above") from exc
         raise
     flowers.setup_logging()
 
 
-def _lock() -> None:
-    """See to it that nobody gets in without a password: Flower shuts workers down on request."""
-    options.basic_auth = [each for each in options.basic_auth or () if each]  # an empty variable is none
+def _require_password() -> None:
+    """Set a random password unless authentication is configured: Flower can shut workers down."""
+    options.basic_auth = [each for each in options.basic_auth or () if each]  # an empty variable sets none
     if options.basic_auth or options.auth:
         return
     password = secrets.token_urlsafe(12)
@@ -136,7 +136,7 @@ def _lock() -> None:
 
 def _serve(app: Any) -> None:
     served = Flower(capp=app, options=default_options, **settings)
-    served.inspector = VeiledInspector(served.io_loop, app, default_options.inspect_timeout / 1000.0)
+    served.inspector = RedactingInspector(served.io_loop, app, default_options.inspect_timeout / 1000.0)
     prefix = default_options.url_prefix
     served.add_handlers(r".*", [rewrite_handler(each, prefix) if prefix else each for each in HANDLERS])
     click.echo(f"Flower: {_listening(served)}")
@@ -149,7 +149,7 @@ def _serve(app: Any) -> None:
 
 
 def _listening(served: Any) -> str:
-    """Listen, and return where."""
+    """Listen, and return the address."""
     place = options.unix_socket or f"{options.address}:{options.port}"
     try:
         port = served.start_http_server()

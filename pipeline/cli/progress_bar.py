@@ -9,7 +9,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 
 @contextmanager
 def bar(text: str) -> Iterator[Callable[[int], None]]:
-    """Show on stderr how many there are by now: nobody knows the total before the end."""
+    """Show a count on stderr; the total is unknown until the end."""
     columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed:,.0f}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
         task = shown.add_task(text, total=None)

@@ -1,7 +1,7 @@
-"""What ``pipeline top`` looks at: queues, store and workers, one look at a time.
+"""Reads queue depths, the store and the workers for ``pipeline top``, one reading at a time.
 
-Nothing is received, changed or made, but for the reply queue of Celery's remote control. Requests are
-counted, as SQS and S3 bill for them.
+No message is received, and nothing is changed except the reply queue of Celery's remote control. Requests are
+counted, because SQS and S3 bill them.
 """
 
 from collections import deque
@@ -17,28 +17,28 @@ from pipeline.stores.protocol import Store
 from pipeline.transport.queues import Queue, Queues
 
 COUNTS = ("", "NotVisible", "Delayed")
-"""Waiting, in flight, delayed: what ends SQS's ``ApproximateNumberOfMessages…``."""
+"""Suffixes of SQS's ``ApproximateNumberOfMessages…``: waiting, in flight, delayed."""
 
 RATE_SECONDS = 60.0
-"""A rate is that of the last minute: SQS's numbers are approximate, and settle within a minute. Source: SQS
+"""Window of a rate: SQS's numbers are approximate, and consistent within a minute. Source: SQS
 API Reference, GetQueueAttributes."""
 
 LISTED_OBJECTS = 10 * S3_LIST_COUNT
-"""How much of the store is listed: a full listing of a million payloads would be a thousand calls."""
+"""Maximum of objects listed: a full listing of a million payloads takes a thousand calls."""
 
 LISTING_SECONDS = 60.0
-"""How often: ten calls a minute are $0.07 a day."""
+"""Interval of listings: ten calls a minute cost $0.07 a day."""
 
 WORKERS_SECONDS = 10.0
-"""How often workers are asked."""
+"""Interval of requests to workers."""
 
 REPLY_SECONDS = 2.0
-"""How long their replies are waited for; over SQS they take some tenths of a second."""
+"""Timeout of their replies; over SQS they take some tenths of a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """One queue as SQS states it. All numbers are approximate."""
+    """Depth of one queue. All numbers are approximate."""
 
     name: str
     is_there: bool = True
@@ -46,10 +46,10 @@ class Depth:
     in_flight: int = 0
     delayed: int = 0
     dead: int | None = None
-    """How many messages its dead-letter queue holds; None if it has none."""
+    """Messages in its dead-letter queue; None if it has none."""
     dead_name: str = ""
     change_per_second: float | None = None
-    """How fast the backlog grows; None until there are two looks."""
+    """Growth of the backlog; None until there are two readings."""
 
     @property
     def backlog(self) -> int:
@@ -64,19 +64,19 @@ class Stored:
     objects: int
     size_bytes: int
     is_all: bool
-    """Whether it was listed to its end; the numbers are lower bounds otherwise."""
+    """Whether the listing was complete; otherwise the numbers are lower bounds."""
     oldest: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """The workers that answer to remote control."""
+    """The workers that answered remote control."""
 
     count: int
     slots: int
-    """How many tasks they can run at once."""
+    """Tasks that they can run at once."""
     started: int
-    """Tasks that they have begun since the first look, by their own count."""
+    """Tasks that they have started since the first reading, by their own count."""
     started_per_second: float | None
 
 
@@ -87,7 +87,7 @@ class Rate:
         self._seen: deque[tuple[float, int]] = deque()
 
     def of(self, value: int, now: float) -> float | None:
-        """Note a value at a time, in seconds, and return the change per second; None at first."""
+        """Add a value with its time in seconds, and return the change per second; None at first."""
         self._seen.append((now, value))
         while len(self._seen) > 2 and now - self._seen[0][0] > RATE_SECONDS:  # noqa: PLR2004 - a slope needs two
             self._seen.popleft()
@@ -95,7 +95,7 @@ class Rate:
         return (value - before) / (now - then) if now > then else None
 
 
-class QueueLook:
+class QueueReader:
     """Reads the depths of an app's queues and their dead-letter queues. For one thread.
 
     Raises:
@@ -104,26 +104,26 @@ class QueueLook:
 
     def __init__(self, app: Any) -> None:
         self._queues = Queues(app)
-        self._letters: dict[str, Queue | None] = {}
+        self._dead_letter_queues: dict[str, Queue | None] = {}
         self._depths: dict[str, int] = {}
         self._rates: dict[str, Rate] = {}
         self.arrived = self.gone = 0
-        """By how much backlogs have grown and shrunk since the first look: at least so much was sent, and
-        deleted, as what comes and goes between two looks is not seen."""
+        """Growth and shrinkage of backlogs since the first reading: lower bounds of messages sent and
+        deleted, because messages that arrive and go between two readings are not seen."""
 
     @property
     def calls(self) -> int:
-        """Requests of SQS so far."""
+        """Requests to SQS so far."""
         return self._queues.calls
 
     def __call__(self) -> list[Depth]:
-        """Look. An error closes the connection, so that the next look starts anew.
+        """Read all depths. An error closes the connection, so that the next reading opens a new one.
 
         Raises:
-            QueueError: SQS denies access or does not answer.
+            QueueError: SQS denied the call or did not answer.
         """
         try:
-            self._letters.clear()
+            self._dead_letter_queues.clear()
             return [self._depth(name) for name in self._queues.names()]
         except BaseException:
             self.close()
@@ -137,24 +137,24 @@ class QueueLook:
         queue = self._queues.find(name)
         if queue is None:
             return Depth(name, is_there=False)
-        letters = self._dead_letters_of(queue)
+        dead_letters = self._dead_letters_of(queue)
         waiting, in_flight, delayed = (queue.number(f"ApproximateNumberOfMessages{each}") for each in COUNTS)
         return Depth(
             name=name,
             waiting=waiting,
             in_flight=in_flight,
             delayed=delayed,
-            dead=letters.depth if letters else None,
-            dead_name=letters.name if letters else "",
+            dead=dead_letters.depth if dead_letters else None,
+            dead_name=dead_letters.name if dead_letters else "",
             change_per_second=self._change(name, queue.depth),
         )
 
     def _dead_letters_of(self, queue: Queue) -> Queue | None:
-        """Read a dead-letter queue, once in each look: several queues may share it."""
+        """Read a dead-letter queue once in each reading: several queues may share it."""
         arn = queue.dead_letter_arn
-        if arn not in self._letters:
-            self._letters[arn] = self._queues.dead_letters_of(queue)
-        return self._letters[arn]
+        if arn not in self._dead_letter_queues:
+            self._dead_letter_queues[arn] = self._queues.dead_letters_of(queue)
+        return self._dead_letter_queues[arn]
 
     def _change(self, name: str, backlog: int) -> float | None:
         grown = backlog - self._depths.get(name, backlog)
@@ -164,7 +164,7 @@ class QueueLook:
         return self._rates.setdefault(name, Rate()).of(backlog, monotonic())
 
 
-class StoreLook:
+class StoreReader:
     """Lists the payloads of a store, up to a limit."""
 
     def __init__(self, store: Store) -> None:
@@ -173,10 +173,10 @@ class StoreLook:
         """Pages listed so far."""
 
     def __call__(self) -> Stored:
-        """List; keys begin with their day, so what is listed is the oldest.
+        """List the oldest payloads: keys begin with their day.
 
         Raises:
-            StoreError: the store denies access or does not answer.
+            StoreError: the store denied the request or did not answer.
         """
         objects = size_bytes = 0
         oldest: datetime | None = None
@@ -187,10 +187,10 @@ class StoreLook:
         return Stored(objects, size_bytes, objects < LISTED_OBJECTS, oldest)
 
 
-class WorkerLook:
-    """Asks an app's workers how many tasks they have begun, where the broker carries such questions.
+class WorkerReader:
+    """Reads from an app's workers how many tasks they have started, if the broker supports remote control.
 
-    For one thread, and with one connection: each has a reply queue, which SQS is slow to make.
+    For one thread, and with one connection: each connection has a reply queue, which SQS is slow to create.
     """
 
     def __init__(self, app: Any) -> None:
@@ -201,36 +201,39 @@ class WorkerLook:
         self._rate = Rate()
 
     def __call__(self) -> Workers | None:
-        """Ask; None where nobody can be asked. Source: celery 5.7.0, ``worker/consumer/control.py``."""
+        """Read the workers; None without remote control.
+
+        Source: celery 5.7.0, ``worker/consumer/control.py``.
+        """
         if not self._app.conf.worker_enable_remote_control:
             return None
         try:
-            return self._ask()
+            return self._read()
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        """Close the connection; that removes the reply queue."""
+        """Close the connection, which deletes the reply queue."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.release()
 
-    def _ask(self) -> Workers | None:
+    def _read(self) -> Workers | None:
         if self._connection is None:
             self._connection = self._app.connection_for_write()
         if not self._connection.supports_exchange_type("fanout"):
             return None
-        self._connection.connect()  # default_channel would try for ever
+        self._connection.connect()  # default_channel would retry for ever
         inspect = self._app.control.inspect(connection=self._connection, timeout=REPLY_SECONDS)
         return self._count(inspect.stats() or {})
 
     def _count(self, answers: Mapping[str, Mapping[str, Any]]) -> Workers:
-        """Add what each worker has begun since it last answered; one that is new began at its count."""
+        """Add what each worker has started since its last answer; a new worker counts from now."""
         for name, stats in answers.items():
             total = sum((stats.get("total") or {}).values())
             before = self._totals.get(name, total)
-            self._started += total - before if total >= before else total  # it was started anew
+            self._started += total - before if total >= before else total  # it was restarted
             self._totals[name] = total
         slots = sum(int((stats.get("pool") or {}).get("max-concurrency") or 0) for stats in answers.values())
         return Workers(len(answers), slots, self._started, self._rate.of(self._started, monotonic()))

@@ -1,4 +1,4 @@
-"""A screen that is drawn again and again, for terminals with rich."""
+"""Redraws ``pipeline top`` in place on a terminal, with rich."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,18 +7,18 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from pipeline.admin.top.snapshot import Snapshot
-from pipeline.cli.screen import lines
+from pipeline.admin.top.monitor import Snapshot
+from pipeline.cli.top_layout import lines
 
 
 def can_draw() -> bool:
-    """Say whether the terminal can be drawn on in place: with TERM=dumb rich shows nothing at all."""
+    """Return whether the terminal can be redrawn in place: with TERM=dumb rich prints nothing."""
     return not Console().is_dumb_terminal
 
 
 @contextmanager
 def screen() -> Iterator[Callable[[Snapshot], None]]:
-    """Take the terminal until the block ends, and give it back as it was."""
+    """Use the alternate screen of the terminal until the block ends; yield the function that draws."""
     console = Console()
 
     def draw(snapshot: Snapshot) -> None:
@@ -29,6 +29,6 @@ def screen() -> Iterator[Callable[[Snapshot], None]]:
 
 
 def picture(snapshot: Snapshot, width: int, height: int) -> Text:
-    """Return a picture with its styles; it counts rows that do not fit."""
+    """Return a snapshot as styled text that fits the terminal."""
     shown = lines(snapshot, width, height - 1)
     return Text("\n").join(Text(line.text, line.style, no_wrap=True, overflow="crop") for line in shown)

@@ -1,63 +1,63 @@
-"""What messages that are purged name: which payloads go with them, and which stay."""
+"""Which payloads a purge releases with its messages, and which it keeps."""
 
-from pipeline.admin.dead_letter import Letter
+from pipeline.admin.dead_letter import DeadLetter
 from pipeline.admin.outcome import Outcome
 from pipeline.claimcheck.claim import Claim
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.errors import ClaimError, StoreError
 
 
-class Payloads:
+class PurgedPayloads:
     """The payloads that the messages of one dead-letter queue name.
 
     Args:
-        claimcheck: of the app whose messages they are.
+        claimcheck: the claim check of the app.
     """
 
     def __init__(self, claimcheck: ClaimCheck) -> None:
         self._claimcheck = claimcheck
         self._keys: dict[str, str] = {}
-        """The key that each message names."""
+        """Key that each message names, by message id."""
         self._sizes: dict[str, int] = {}
-        """Size of those payloads that are ours to release."""
+        """Size of each payload that this process may release, by key."""
         self._shared: set[str] = set()
-        """Keys that messages of other queues name as well."""
+        """Keys that messages of other queues name, too."""
         self._unread: set[str] = set()
-        """Messages with a claim that cannot be read here: it is not known what else it says."""
+        """Messages whose claim this process cannot read: their payloads are kept."""
 
-    def note(self, letter: Letter) -> None:
-        """Note what a message names, whether or not it will be deleted."""
-        message_id = letter.received.message_id
-        if letter.claim is None and (letter.key or letter.may_name_any):
+    def note(self, message: DeadLetter) -> None:
+        """Note the key that a message names, whether or not the message will be deleted."""
+        message_id = message.received.message_id
+        if message.claim is None and (message.key or message.may_name_any):
             self._unread.add(message_id)
-        if letter.key is None:
+        if message.key is None:
             return
-        self._keys[message_id] = letter.key
-        if letter.is_shared:
-            self._shared.add(letter.key)
-        if letter.claim is not None and self._is_ours(letter.claim):
-            self._sizes[letter.key] = letter.claim.size_bytes
+        self._keys[message_id] = message.key
+        if message.is_shared:
+            self._shared.add(message.key)
+        if message.claim is not None and self._is_ours(message.claim):
+            self._sizes[message.key] = message.claim.size_bytes
 
     def release(self, deleted: set[str], outcome: Outcome) -> None:
-        """Release what only deleted messages name, and count it.
+        """Release the payloads that only deleted messages name, and count them.
 
-        ``ClaimCheck.release`` would not do: it does not return what was denied.
+        ``ClaimCheck.release`` does not return which deletes the store denied, so this calls the store.
         """
         named = self._shared | {key for each, key in self._keys.items() if each not in deleted}
         ours = {key for each, key in self._keys.items() if each in deleted and key in self._sizes}
-        if spared := len(ours & named):
-            outcome.keep("payload named by another message", spared)
+        if still_named := len(ours & named):
+            outcome.keep("payload named by another message", still_named)
         if unread := len(self._unread & deleted):
             outcome.keep("payload kept: its claim cannot be read", unread)
         keys = [*(ours - named)]
         left = self._delete(keys)
         for why in left.values():
-            outcome.keep(f"payload left to the sweep: {why}")
+            outcome.keep(f"payload not deleted, pipeline sweep finds it: {why}")
         outcome.released = len(keys) - len(left)
         outcome.released_bytes = sum(self._sizes[key] for key in keys if key not in left)
 
     def _delete(self, keys: list[str]) -> dict[str, StoreError]:
-        """Delete payloads, and return why others stay."""
+        """Delete payloads, and return for each that was not deleted why."""
         try:
             return dict(self._claimcheck.store.delete(keys)) if keys else {}
         except StoreError as exc:

@@ -1,7 +1,7 @@
-"""Checks, one by one, of what must hold before work can flow; each says how to fix what does not.
+"""Runs all checks of ``pipeline doctor``; has those of settings, lifecycle, clock, remote control.
 
-Nothing is changed but one small object under the prefix, and a queue for workers' answers; both are removed
-again.
+The checks write one small object under the store's prefix, and create a queue for the replies of workers.
+Both are deleted at the end.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from kombu.exceptions import KombuError
 from pipeline import time_chain
 from pipeline.admin.bucket import Bucket, is_about
 from pipeline.admin.doctor.check import Check
-from pipeline.admin.doctor.misnamed import misnamed
+from pipeline.admin.doctor.misspelled_settings import misspelled_settings
 from pipeline.admin.doctor.queue_checks import check_queues
 from pipeline.admin.doctor.store_checks import check_store
 from pipeline.admin.lifetimes import Lifetime, lifetimes
@@ -24,22 +24,23 @@ from pipeline.transport import sqs_errors
 from pipeline.transport.fanout.exchanges import fans_out
 
 SKEW_LIMIT_SECONDS = 60
-"""S3 refuses requests that are 15 minutes off; a minute is already a clock that nobody keeps."""
+"""S3 rejects requests whose time is 15 minutes off; a minute shows that the clock is not synchronised."""
 
 STORE_FIRST = "fix the store first"
-"""Remedy where a check needs the store, and the store has a finding of its own."""
+"""Remedy of a check that needs the store, when the store has its own finding."""
 
 ANSWER_SECONDS = (2, 4, 8)
-"""How long workers have to answer; they are asked again until one does, for a busy machine's are late."""
+"""Timeouts of the pings to workers. The next one is tried if no worker answered: on a busy machine they are
+late."""
 
 
-def examine(app: Any, claimcheck: ClaimCheck, program: str) -> Iterator[Check]:
-    """Yield all checks, in the order in which to fix them. Raises none of our errors.
+def run_checks(app: Any, claimcheck: ClaimCheck, program: str) -> Iterator[Check]:
+    """Run all checks, and yield them in the order in which to fix them. Raises none of the library's errors.
 
     Args:
         app: the Celery app.
-        claimcheck: what is installed there.
-        program: the ``pipeline`` command for this app, to be printed.
+        claimcheck: its claim check.
+        program: the ``pipeline`` command for this app, for remedies.
     """
     yield from check_settings(app, claimcheck)
     yield from check_store(claimcheck.store, program)
@@ -52,19 +53,19 @@ def examine(app: Any, claimcheck: ClaimCheck, program: str) -> Iterator[Check]:
 
 
 def check_settings(app: Any, claimcheck: ClaimCheck) -> Iterator[Check]:
-    """Check serializer and content types."""
+    """Check serializer, content types and misspelled settings."""
     fix = "call pipeline.install(app, …) after the app has read its configuration"
     writes, reads = app.conf.task_serializer, app.conf.accept_content
     if claimcheck.options.publish:
         yield Check("task_serializer", writes == serializer.NAME, f"{writes}", fix)
-    for name, meant in misnamed(app.conf):
-        said = f"nothing reads it; did you mean {meant}?"
-        yield Check(f"setting {name}", False, said, f"rename it to {meant}")  # noqa: FBT003
+    for name, meant in misspelled_settings(app.conf):
+        detail = f"Celery does not read it; did you mean {meant}?"
+        yield Check(f"setting {name}", False, detail, f"rename it to {meant}")  # noqa: FBT003
     yield Check("accept_content", serializer.NAME in reads, ", ".join(reads), fix)
 
 
 def check_clock(bucket: Bucket) -> Check:
-    """Check how far this machine's clock is from S3's."""
+    """Check that this machine's clock agrees with S3's."""
     try:
         skew = bucket.skew_seconds()
     except StoreError as exc:
@@ -78,18 +79,22 @@ def _check_lifecycle(bucket: Bucket, lifetime: Lifetime, every: Sequence[Lifetim
     try:
         whole, parts = bucket.expiries(bucket.rules(), lifetime.folder)
         soonest = min(whole + parts, default=None)
-        said = "no rule" if soonest is None else f"expires after {_days(soonest)}"
+        detail = "no rule" if soonest is None else f"expires after {_days(soonest)}"
         if lifetime.is_kept(whole, parts):
-            return Check(name, True, said)  # noqa: FBT003
+            return Check(name, True, detail)  # noqa: FBT003
         added = bucket.completed(every)
     except StoreError as exc:
-        fix = "allow s3:GetLifecycleConfiguration, to know" if is_about(exc, "AccessDenied") else STORE_FIRST
+        fix = (
+            "allow s3:GetLifecycleConfiguration for this check"
+            if is_about(exc, "AccessDenied")
+            else STORE_FIRST
+        )
         return Check(name, None, str(exc), fix)
     if lifetime.is_kept(*bucket.expiries(added, lifetime.folder)):
         fix = f"add a rule for {_days(lifetime.days)}; this keeps the bucket's other rules:"
-        return Check(name, False, said, fix, bucket.lifecycle_command(added))  # noqa: FBT003
-    fix = f"another rule ends {lifetime.name} sooner: give it {_days(lifetime.days)}, or a prefix of its own"
-    return Check(name, False, said, fix)  # noqa: FBT003
+        return Check(name, False, detail, fix, bucket.lifecycle_command(added))  # noqa: FBT003
+    fix = f"another rule expires {lifetime.name} sooner: raise it to {_days(lifetime.days)}, or limit it"
+    return Check(name, False, detail, fix)  # noqa: FBT003
 
 
 def _days(count: int) -> str:
@@ -97,7 +102,7 @@ def _days(count: int) -> str:
 
 
 def check_remote_control(app: Any) -> Iterator[Check]:
-    """Ask who is there, as every monitor does: over SNS, and back over a queue of one's own."""
+    """Ping the workers as monitors do: the request goes over SNS, the replies over a queue of the caller."""
     options = app.conf.broker_transport_options
     is_over_sns = time_chain.scheme_of(app) == "sqs" and fans_out(options)
     if not (is_over_sns and app.conf.worker_enable_remote_control):
@@ -105,16 +110,16 @@ def check_remote_control(app: Any) -> Iterator[Check]:
     name, fix = (
         "remote control",
         (
-            "check region and credentials, allow what docs/operate/monitoring.md says, "
+            "check region and credentials, allow the actions of docs/operate/monitoring.md, "
             "or set supports_fanout to False"
         ),
     )
     try:
-        asked = (app.control.inspect(timeout=seconds).ping() for seconds in ANSWER_SECONDS)
-        answered: dict[str, Any] = next(filter(None, asked), {})
+        answers = (app.control.inspect(timeout=seconds).ping() for seconds in ANSWER_SECONDS)
+        answered: dict[str, Any] = next(filter(None, answers), {})
     except KombuError as exc:
         yield Check(name, False, str(exc), fix)  # noqa: FBT003
     except sqs_errors.FAILURES as exc:  # Kombu's channel lets them through when it connects
-        yield Check(name, False, f"no worker could be asked: AWS answered {sqs_errors.code(exc)}", fix)  # noqa: FBT003
+        yield Check(name, False, f"the ping was not sent: AWS answered {sqs_errors.code(exc)}", fix)  # noqa: FBT003
     else:
-        yield Check(name, bool(answered) or None, f"workers that answer: {len(answered)}", "start a worker")
+        yield Check(name, bool(answered) or None, f"workers that answered: {len(answered)}", "start a worker")

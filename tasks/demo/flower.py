@@ -9,11 +9,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.local import free_port
-from tasks.demo.system import FAREWELL_SECONDS, ROOT, uninterrupted
+from tasks.demo.processes import FAREWELL_SECONDS, ROOT, uninterrupted
 
 
 @contextmanager
-def flower(directory: Path) -> Iterator[str]:
+def running(directory: Path) -> Iterator[str]:
     """Run Flower for the length of a ``with`` block, and yield where it is, with user and password.
 
     They are no part of the address: in a page that has them in its URL, a browser lets no button work.
