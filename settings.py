@@ -32,23 +32,23 @@ class CelerySettings(BaseSettings):
     result_backend: str = "disabled://"
     result_serializer: str = "claimcheck"
     task_acks_late: bool = True
-    """A worker that dies leaves its messages on the queue."""
+    """The messages of a worker that dies stay on the queue."""
     task_reject_on_worker_lost: bool = True
-    """So does one whose child is killed."""
+    """So does the message of a child that is killed."""
     task_soft_time_limit: PositiveInt = 14 * MINUTE_SECONDS
     task_time_limit: PositiveInt = 15 * MINUTE_SECONDS
     worker_prefetch_multiplier: PositiveInt = 1
-    """Nothing waits, invisible, in a busy worker."""
+    """A busy worker prefetches no more messages."""
     worker_concurrency: PositiveInt | None = None
     worker_max_memory_per_child: PositiveInt | None = None
-    """KiB; a child that has held a huge payload may give its memory back by ending."""
+    """KiB; a child that used more memory is replaced, which frees it."""
     visibility_timeout: PositiveInt = MINUTE_SECONDS
-    """How soon the tasks of a worker that died are run by another; one that lives extends it."""
+    """Time after which another worker runs the tasks of a worker that died; a running worker extends it."""
     wait_time_seconds: int = Field(default=20, ge=0, le=20)
     """Long polling: an empty queue costs three calls a minute, not sixty."""
     queue_name_prefix: str = ""
     worker_send_task_events: bool = True
-    """For Flower and ``celery events``: some calls of SNS for hundreds of tasks.
+    """For Flower and ``celery events``: some SNS calls for hundreds of tasks.
 
     docs/operate/monitoring.md has the figures."""
     worker_enable_remote_control: bool = True

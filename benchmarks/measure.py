@@ -1,4 +1,4 @@
-"""How things are timed: medians of several runs in one process, and what realistic input is."""
+"""Timing (the median of several runs in one process) and realistic input."""
 
 import gc
 import random
@@ -13,7 +13,7 @@ MEGABYTE = 1_000_000
 
 
 def milliseconds(call: Callable[[], Any], runs: int = 5) -> float:
-    """Return the median time of a call in ms; what it returns is dropped before the next run."""
+    """Return the median time of a call in ms; its result is deleted before the next run."""
     times = []
     for _ in range(runs):
         gc.collect()

@@ -8,10 +8,10 @@ name          vendors                        what it holds
 ============  =============================  ================================================================
 __main__                                     ``python -m pipeline``
 ------------  -----------------------------  ----------------------------------------------------------------
-cli           celery                         the ``pipeline`` command: what it asks and prints
+cli           celery                         the ``pipeline`` command: options and output
 ------------  -----------------------------  ----------------------------------------------------------------
-admin         celery kombu botocore          what operators do: doctor, dead letters, sweep, provision, top
-local         moto                           an AWS of one's own on this machine
+admin         celery kombu botocore          operator actions: doctor, dead letters, sweep, provision, top
+local         moto                           a local AWS: moto's server
 testing       celery kombu                   for tests of applications: doubles of stores, an app in memory
 ------------  -----------------------------  ----------------------------------------------------------------
 installation  celery kombu                   ``install`` and ``uninstall``
@@ -33,14 +33,14 @@ time_chain                                   limits and lifetimes that must hold
 claimcheck                                   the pattern: claim, codec, compression, offload and rehydrate
 ------------  -----------------------------  ----------------------------------------------------------------
 stores        boto3 botocore                 where payloads are kept: S3, files, memory
-metrics       boto3 botocore opentelemetry   what is measured, and the sinks where numbers go
+metrics       boto3 botocore opentelemetry   metrics, and the sinks that deliver them
 ------------  -----------------------------  ----------------------------------------------------------------
 telemetry     opentelemetry                  log lines and spans
-errors                                       every error, on one page
-options                                      what an application may choose
-undo                                         what ``install`` has changed, and takes back
+errors                                       all errors
+options                                      options of an application
+undo                                         changes of ``install``, for ``uninstall``
 ------------  -----------------------------  ----------------------------------------------------------------
-aws           botocore                       what is the same for all services of AWS
+aws           botocore                       sessions, limits and error codes of AWS
 ============  =============================  ================================================================
 """
 

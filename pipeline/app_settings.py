@@ -17,7 +17,7 @@ PREFIX = "claimcheck_"
 
 
 def arguments(app: Any, known: Collection[str]) -> dict[str, Any]:
-    """Return the arguments that an app's settings choose; reads the configuration if nobody has yet.
+    """Return the arguments that an app's settings choose; loads the configuration if need be.
 
     Args:
         app: the Celery app.

@@ -1,25 +1,25 @@
-"""Everything that can go wrong, on one page.
+"""All errors of this library.
 
 ::
 
     PipelineError                  retryable = False
-    ├── ClaimError                 the claim cannot be honoured: unknown version, foreign key, absurd size
+    ├── ClaimError                 the claim is rejected: unknown version, foreign key, impossible size
     ├── TaskInProgressError        another delivery runs this idempotent task; retryable = True
     ├── RevokedWhileWaitingError   worker; the task was revoked while it waited for its ETA
     ├── PayloadError
     │   ├── PayloadEncodeError     producer; an argument cannot be serialised (names its path and type)
     │   ├── PayloadExpiresError    producer; the task's ETA is beyond payload_ttl_seconds
     │   ├── PayloadTooLargeError   producer and worker; above payload_limit_bytes
-    │   └── PayloadCorruptError    worker; size, digest or compression is not what the claim says
+    │   └── PayloadCorruptError    worker; size, digest or compression differs from the claim
     └── StoreError
         ├── PayloadMissingError    released, expired, or never written
-        │   └── PayloadReleasedError   … because its task has ended: this is a second delivery
+        │   └── PayloadReleasedError   … because its task has ended: a second delivery
         ├── StoreDeniedError       credentials, bucket policy, wrong region, no such bucket
         └── StoreUnavailableError  timeout, 5xx, throttling; retryable = True
 
-Every error is built from positional arguments alone, so it survives the pickle that carries it from a
-pool process to the main one. (A keyword-only ``__init__`` does not: ``BaseException.__reduce__`` replays
-``args``.) No error subclasses a vendor's, and none ever contains payload text.
+Every error is built from positional arguments alone, so it survives pickling from a pool child to
+the main process. (With a keyword-only ``__init__`` it does not: ``BaseException.__reduce__`` passes only
+``args``.) No error subclasses a vendor's, and none contains payload text.
 
 Wrong configuration raises the builtin ``ValueError`` at start-up, never later.
 """
@@ -28,23 +28,24 @@ from typing import ClassVar
 
 
 class PipelineError(Exception):
-    """Root of every error that this library raises on purpose."""
+    """Base class of the library's errors."""
 
     retryable: ClassVar[bool] = False
-    """Whether trying again later, unchanged, can succeed."""
+    """Whether a later retry can succeed."""
 
 
 class ClaimError(PipelineError):
-    """A claim that this process must not or cannot honour."""
+    """This process rejects a claim."""
 
 
 class TaskInProgressError(PipelineError):
-    """Another delivery of the same call runs now, and this one comes again later; see ``idempotency/``."""
+    """Another delivery of the same call runs now; this one is redelivered later. See ``idempotency/``."""
 
     retryable: ClassVar[bool] = True
 
     free_in_seconds: float = 0.0
-    """When the other must have ended: no delivery before that is of use, unless the other fails."""
+    """Seconds after which the other run must have ended; an earlier delivery finds it running, unless it
+    failed."""
 
 
 class RevokedWhileWaitingError(PipelineError):
@@ -52,15 +53,15 @@ class RevokedWhileWaitingError(PipelineError):
 
 
 class PayloadError(PipelineError):
-    """Something is wrong with the payload itself, wherever it is stored."""
+    """Base class of errors of the payload itself."""
 
 
 class PayloadEncodeError(PayloadError):
-    """A value cannot be serialised; the message names its path and type, never its text."""
+    """A value cannot be serialised; the message has its path and type, never its text."""
 
 
 class PayloadExpiresError(PayloadError):
-    """A payload would be gone before its task may run."""
+    """A payload would expire before the ETA of its task."""
 
 
 class PayloadTooLargeError(PayloadError):
@@ -68,19 +69,19 @@ class PayloadTooLargeError(PayloadError):
 
 
 class PayloadCorruptError(PayloadError):
-    """What came back from the store is not what was put there."""
+    """The payload in the store differs from the claim."""
 
 
 class StoreError(PipelineError):
-    """The store could not do what it was asked."""
+    """A request to the store failed."""
 
 
 class PayloadMissingError(StoreError):
-    """The store answered, and there is no such payload."""
+    """The store has no such payload."""
 
 
 class PayloadReleasedError(PayloadMissingError):
-    """The payload was released because its task has ended; the message was delivered once more."""
+    """The payload was released because its task has ended; the message was redelivered."""
 
 
 class StoreDeniedError(StoreError):
@@ -88,19 +89,20 @@ class StoreDeniedError(StoreError):
 
 
 class StoreUnavailableError(StoreError):
-    """The store did not answer, or asked us to come back later."""
+    """The store did not answer, or answered that it cannot serve now."""
 
     retryable: ClassVar[bool] = True
 
 
 class FramesDropped:
-    """Lets errors leave a ``with`` block without the frames in it, and their causes without any.
+    """Removes the frames of a ``with`` block from its errors, and all frames from their causes.
 
     Args:
-        kind: the errors that this is for: our own, unless something else is said.
+        kind: class of the errors; by default the library's.
 
-    Error trackers show the local variables of each frame: ours and botocore's hold payloads, keys and signed
-    requests there. What happened is in the error's message. No generator, as ``contextlib`` puts frames back.
+    Error trackers show the local variables of each frame; this library's and botocore's contain payloads,
+    keys and signed requests. The error's message says what happened. Not a generator: ``contextlib`` restores
+    frames.
     """
 
     def __init__(self, kind: type[Exception] = PipelineError) -> None:
@@ -120,5 +122,5 @@ def _drop_frames(error: BaseException) -> None:
     while waiting:
         each = waiting.pop()
         if each is not None and (each.__traceback__ is not None or each is error):
-            each.__traceback__ = None  # what has none was here before: causes may be shared
+            each.__traceback__ = None  # one without frames is done already: causes may be shared
             waiting += [each.__cause__, each.__context__]

@@ -1,4 +1,4 @@
-"""The one call that puts the claim check into a Celery app."""
+"""``install`` and ``uninstall``: put the claim check into a Celery app, and remove it."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ from pipeline.worker.celery_fixes.copied_serializer import follow_serializer
 from pipeline.worker.steps import ClaimCheckStep
 
 PLAIN_SERIALIZERS = frozenset({"msgpack", "yaml"})
-"""Serializers of Kombu that know no type but the plain ones, and have no hook for others."""
+"""Kombu serializers that support only plain types and have no hook for others."""
 
 _STORE = (
     "a URL such as s3://bucket/prefix or file:///directory, or an object with the verbs of "
@@ -53,23 +53,22 @@ def install(
     kms_key_id: str | None = None,
     **options: Unpack[OptionValues],
 ) -> ClaimCheck:
-    """Make a Celery app send its large arguments through a store.
+    """Make a Celery app store large task arguments, and send claims instead.
 
     Call it once per process, in producers and workers alike, after ``app.config_from_object`` if there is
-    one: it reads the app's configuration, to choose the transport and to raise what is wrong where it is
-    called. It sets the app's task serializer, accepts it, follows tasks in workers, and for ``sqs://``
-    brokers chooses our transport. Nothing is sent anywhere yet; a worker checks the store when it starts.
+    one: it reads the app's configuration, to choose the transport and to raise configuration errors. It sets
+    the app's task serializer, accepts it, adds a worker step, and for ``sqs://`` brokers sets this library's
+    transport. It makes no request; a worker checks the store when it starts.
 
-    What is not given here is read from the app's settings, where the name of each argument begins with
-    ``claimcheck_``: ``app.conf.claimcheck_store``, or ``CELERY_CLAIMCHECK_STORE`` with the namespace
-    ``CELERY``.
+    Other arguments are read from the app's settings, with the prefix ``claimcheck_``:
+    ``app.conf.claimcheck_store``, or ``CELERY_CLAIMCHECK_STORE`` with the namespace ``CELERY``.
 
     Args:
         app: the Celery app.
         store: ``s3://bucket/prefix``, ``file:///directory``, ``memory://name``, or a ``Store``. Required
             here or in the settings.
-        metrics: where metrics go; by default to CloudWatch with an S3 store, and nowhere otherwise.
-        server_side_encryption: ``AES256`` or ``aws:kms``, for S3; by default what the bucket does.
+        metrics: where metrics go; by default to CloudWatch with an S3 store; otherwise nowhere.
+        server_side_encryption: ``AES256`` or ``aws:kms``, for S3; by default the bucket's.
         kms_key_id: key for ``aws:kms``.
         **options: see ``pipeline.options.Options``.
 
@@ -77,8 +76,7 @@ def install(
         The claim check, for tools and tests.
 
     Raises:
-        ValueError: an argument or setting is unknown or has a wrong type, or something is set so that it
-            cannot work, or so that messages could be lost.
+        ValueError: an argument or setting is unknown or wrong, or messages could be lost with it.
     """
     named = {
         "store": store,
@@ -113,10 +111,10 @@ def install(
 
 
 def uninstall() -> None:
-    """Take back what ``install``, and workers of this process since, have changed: for tests.
+    """Undo the changes of ``install``, and those of workers of this process since then: for tests.
 
-    The app has the settings, parts and worker steps that it had before, its tasks their serializer. Call it
-    when no worker runs in this process. Safe to call twice.
+    Restores the app's settings, parts and worker steps, and the serializer of its tasks. Call it when no
+    worker runs in this process. Safe to call twice.
     """
     if serializer.is_installed():
         serializer.install(None)
@@ -125,9 +123,9 @@ def uninstall() -> None:
 
 @contextmanager
 def suspended() -> Iterator[ClaimCheck | None]:
-    """Take away what is installed in this process during a ``with`` block, and return it: for tests.
+    """Uninstall during a ``with`` block, and yield the claim check: for tests.
 
-    What is installed or changed in the block is taken back.
+    Changes of the block are undone at its end.
     """
     app, claimcheck = _app, serializer.found()
     uninstall()
@@ -150,7 +148,7 @@ def _put_into(app: Any, claimcheck: ClaimCheck) -> None:
 
 
 def _check_kind(name: str, value: object, kind: Any, expected: str) -> None:
-    """Check the type of an argument: a class where an object is expected has the same methods."""
+    """Check the type of an argument; reject a class, which has the same methods as its objects."""
     if isinstance(value, type):
         raise ValueError(f"{name} is the class {value.__name__}: expected {expected}")  # noqa: TRY004
     if not isinstance(value, kind):
@@ -174,9 +172,9 @@ def _opened(app: Any, store: Any, encryption: Mapping[str, str | None]) -> Store
 
 
 def _chosen(app: Any, named: Mapping[str, Any], options: OptionValues) -> tuple[Options, dict[str, Any]]:
-    """Return the options and the named arguments: as given, else as the app's settings have them.
+    """Return the options and the named arguments: the given ones, else those of the app's settings.
 
-    Leave none in ``options``: error trackers show what is in a frame, a key too.
+    Clears ``options``: error trackers show the variables of a frame, so also a key.
     """
     known = [*Options.__dataclass_fields__, *named]
     try:
@@ -218,7 +216,7 @@ def _default_sink(store: str | Store) -> MetricSink:
 
 
 def _accept(app: Any, options: Options) -> None:
-    """Accept our messages beside the app's own; with a key, nothing else: nothing else is signed."""
+    """Accept claimcheck messages beside the app's own; with a key, only them: no others are signed."""
     if options.signing_key and not options.accept_unsigned:
         undo.configure(app, "accept_content", [serializer.NAME])
         undo.configure(app, "result_accept_content", [app.conf.result_serializer])
@@ -233,47 +231,47 @@ def _configure(app: Any, transport: str, *, publish: bool) -> None:
     if publish:
         _choose_serializer(app, app.conf.task_serializer)
     if transport == "sqs":
-        entry_point.register()  # of its alias, also where no entry points are installed
+        entry_point.register()  # works without installed entry points, too
         undo.configure(app, "broker_transport", entry_point.ALIAS)
         resolve_aliases[entry_point.ALIAS] = "sqs"  # what Celery and Flower show of the broker
     _extend(app, "amqp", PublisherMixin)
     backend.extend(app)
     _configure_monitoring(app, transport)
-    undo.put(app, "_pool", None)  # it may have connections of another transport
+    undo.put(app, "_pool", None)  # it may hold connections of another transport
     _add_step(app.steps["worker"])
     undo.connect(after_setup_logger, keep_secrets_out)  # in beat and in spawned children, too
 
 
 def _add_step(steps: set[type]) -> None:
-    if ClaimCheckStep not in steps:  # it is, if the app was installed before
+    if ClaimCheckStep not in steps:  # it is there if the app was installed before
         steps.add(ClaimCheckStep)
         undo.later(steps.discard, ClaimCheckStep)
 
 
 def _choose_serializer(app: Any, before: str) -> None:
     undo.configure(app, "task_serializer", serializer.NAME)
-    undo.later(_let_follow, app, serializer.NAME, before)  # tasks that are bound from now on, too
+    undo.later(_let_follow, app, serializer.NAME, before)  # also for tasks that are bound later
     _let_follow(app, before, serializer.NAME)
 
 
 def _let_follow(app: Any, before: str, now: str) -> None:
-    bound = tuple(app._tasks.values())  # noqa: SLF001 - app.tasks would bind those that are not, too
+    bound = tuple(app._tasks.values())  # noqa: SLF001 - app.tasks would bind the unbound ones
     follow_serializer(bound, before, now)
 
 
 def _extend(app: Any, name: str, mixin: type) -> None:
-    """Put ``mixin`` in front of the class of a part of the app.
+    """Put ``mixin`` before the class of a part of the app.
 
-    The app goes to pool children that are spawned, so its classes must be picklable: a function is.
+    The app is pickled to spawned pool children, and a function is picklable where a new class is not.
     """
     chosen = getattr(app, f"{name}_cls")
-    if getattr(chosen, "func", None) is not extended_part:  # it is, if the app was installed before
+    if getattr(chosen, "func", None) is not extended_part:  # it is there if the app was installed before
         undo.put(app, f"{name}_cls", partial(extended_part, mixin, chosen))
-    undo.drop(app, name)  # Celery caches it; nothing may have been made with the old class
+    undo.drop(app, name)  # Celery caches the part of the old class
 
 
 def extended_part(mixin: type, chosen: Any, **options: Any) -> Any:
-    """Make a part of an app, of the class or class name that it had before, with ``mixin`` in front."""
+    """Make a part of an app from its former class or class name, with ``mixin`` before it."""
     return _extended(mixin, symbol_by_name(chosen))(**options)
 
 
@@ -283,7 +281,7 @@ def _extended(mixin: type, base: type) -> type:
 
 
 def _configure_monitoring(app: Any, transport: str) -> None:
-    """Keep commands out of the claim check, and give our transport the name of the event exchange."""
+    """Send control commands without the claim check, and pass the event exchange to the transport."""
     _extend(app, "control", ControlMixin)
     if transport == "sqs" and app.conf.event_exchange != EVENT_EXCHANGE:
         options = {"event_exchange": app.conf.event_exchange, **app.conf.broker_transport_options}

@@ -1,7 +1,7 @@
-"""An AWS of one's own on this machine: moto's server, in the foreground or as a child process.
+"""A local AWS: moto's server, in the foreground or as a child process.
 
-For development, demonstrations and tests; it needs the extra ``local``. It keeps everything in memory,
-checks no signature, and expires nothing::
+For development, demonstrations and tests; needs the extra ``local``. It keeps all data in memory, checks no
+signatures, and expires nothing::
 
     with EmbeddedAWS() as aws:
         subprocess.run(command, env={**os.environ, **aws.environment()}, check=True)
@@ -21,21 +21,21 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 HOST = "127.0.0.1"
-"""Where child processes listen: this machine and nobody else."""
+"""Address of child processes: only this machine can connect."""
 REGION = "eu-west-1"
 START_SECONDS = 30.0
-"""How long a server may take until it answers; moto needs one to three."""
+"""Timeout of a server's start; moto needs one to three seconds."""
 STOP_SECONDS = 10.0
-"""How long a server may take to end before it is killed."""
+"""Time after which a server that does not stop is killed."""
 LOG_TAIL_CHARACTERS = 4_000
-"""How much of a server's log an error quotes."""
+"""Characters of a server's log in an error."""
 
 ISOLATION = {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
-"""Environment of a process that must not find anybody's real AWS."""
+"""Environment of a process that must not use a real AWS account."""
 
 
 def environment(url: str) -> dict[str, str]:
@@ -51,28 +51,28 @@ def environment(url: str) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens on at the moment."""
+    """Return a free port of this machine."""
     with socket.create_server((HOST, 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
 
 
 def serve(host: str, port: int, announce: Callable[[str], object]) -> None:
-    """Be the server, until SIGINT or SIGTERM ends this process with status 0.
+    """Run the server in this process until SIGINT or SIGTERM ends it with status 0.
 
-    Process: the whole of it; signal handlers are replaced, so call it from the main thread.
+    Process: its main thread; signal handlers are replaced.
 
     Args:
         host: address to listen on.
         port: port to listen on.
-        announce: called once with the server's URL, when nothing but listening is left to do.
+        announce: called once with the server's URL, just before it listens.
 
     Raises:
         ModuleNotFoundError: the extra ``local`` is not installed.
-        OSError: nobody can listen on that address, or somebody does.
+        OSError: the address is invalid or in use.
     """
     try:
-        from moto import server  # noqa: PLC0415 - an extra, which only this function needs
+        from moto import server  # noqa: PLC0415 - an extra
     except ImportError as exc:
         raise ModuleNotFoundError(
             f"moto's server is missing ({exc}): pip install 'celery-claimcheck-pipeline[local]'"
@@ -86,12 +86,12 @@ def serve(host: str, port: int, announce: Callable[[str], object]) -> None:
 class Server:
     """A server as a child process on a free port, for the length of a ``with`` block.
 
-    Its log and its temporary files lie in a folder that goes when the server does. Subclasses say what
-    to run and when it answers. Not safe to share between threads.
+    Its log and temporary files are in a folder that is deleted at the end. Subclasses define the command and
+    the readiness check. Not safe to share between threads.
     """
 
     name: ClassVar[str]
-    """What errors call it."""
+    """Name in errors."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -104,11 +104,11 @@ class Server:
         raise NotImplementedError
 
     def settings(self) -> Mapping[str, str]:
-        """Return environment variables that the server is given besides ours."""
+        """Return more environment variables of the server."""
         return {}
 
     def answers(self) -> bool:
-        """Say whether the server does its work; may raise OSError while it does not."""
+        """Return whether the server is ready; may raise OSError while it is not."""
         raise NotImplementedError
 
     def start(self) -> Self:
@@ -128,7 +128,7 @@ class Server:
         return self
 
     def stop(self) -> None:
-        """End the process by its pid, and wait for its end. Safe to call twice."""
+        """Terminate the process and wait for it. Safe to call twice."""
         process, self._process = self._process, None
         if process is not None:
             process.terminate()
@@ -147,7 +147,7 @@ class Server:
         return self._process.pid if self._process else None
 
     def log(self) -> str:
-        """Return the end of what the running server has written."""
+        """Return the end of the running server's log."""
         if self._folder is None:
             return ""
         return Path(self._folder.name, "log").read_text(errors="replace")[-LOG_TAIL_CHARACTERS:]
@@ -155,13 +155,13 @@ class Server:
     def _spawn(self, folder: str) -> subprocess.Popen[bytes]:
         variables = {**os.environ, "TMPDIR": folder, **self.settings()}
         with Path(folder, "log").open("wb") as log:
-            return subprocess.Popen(  # noqa: S603 - the command is ours
+            return subprocess.Popen(  # noqa: S603 - a fixed command
                 self.command(),
                 env=variables,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # a terminal's Ctrl-C must not end it before those who use it
+                start_new_session=True,  # a terminal's Ctrl-C must not end it before its users
             )
 
     def _await_answer(self, deadline: float) -> None:
@@ -180,10 +180,10 @@ class Server:
             return False
 
     def request(self, method: str, path: str) -> bool:
-        """Send an empty HTTP request, past all proxies, and say whether the answer was 200.
+        """Send an empty HTTP request without a proxy, and return whether the answer was 200.
 
         Raises:
-            OSError: nobody answered.
+            OSError: the server did not answer.
         """
         connection = http.client.HTTPConnection(HOST, self.port, timeout=STOP_SECONDS)
         try:
@@ -210,21 +210,21 @@ class EmbeddedAWS(Server):
     name = "moto"
 
     def command(self) -> Sequence[str]:
-        """Run our own command on the free port."""
+        """Return the ``pipeline local`` command on the free port."""
         return [sys.executable, "-m", "pipeline", "local", "--host", HOST, "--port", str(self.port)]
 
     def answers(self) -> bool:
-        """Ask moto's own page."""
+        """Request a page of moto."""
         return self.request("GET", "/moto-api/data.json")
 
     def environment(self) -> dict[str, str]:
-        """Return the ``AWS_*`` variables that lead here."""
+        """Return the ``AWS_*`` variables for this server."""
         return environment(self.url)
 
     def reset(self) -> None:
-        """Forget all buckets, queues and metrics.
+        """Delete all buckets, queues and metrics.
 
         Raises:
-            OSError: the server does not run.
+            OSError: the server is not running.
         """
         self.request("POST", "/moto-api/reset")

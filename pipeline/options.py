@@ -1,4 +1,4 @@
-"""What an application may choose, with its defaults and its limits, checked when it is built."""
+"""Options of an application, with defaults and limits, checked at start-up."""
 
 import re
 from collections.abc import Iterable
@@ -12,11 +12,11 @@ from pipeline.aws.limits import SQS_FORMER_MESSAGE_LIMIT_BYTES, SQS_MESSAGE_LIMI
 DAY_SECONDS = 86_400
 
 REUSE_SECONDS = DAY_SECONDS
-"""A retry publishes its payload again if that is younger when the retry may run, and else stores it anew. So
-a payload may be that much older than a message that names it: the sweep and the time chain count it in."""
+"""A retry reuses its payload if the payload is younger than this at the ETA of the retry; otherwise it stores
+a new one. So a payload may be this much older than a message that names it; sweep and time chain add it."""
 
 CENTURY_SECONDS = 36_525 * DAY_SECONDS
-"""No age may be greater: dates end."""
+"""Maximum of ``payload_ttl_seconds``: dates are limited."""
 
 ALIAS = re.compile(r"[a-z][a-z0-9_.-]{0,63}\Z", re.ASCII)
 
@@ -26,7 +26,7 @@ class Options:
     """How payloads are offloaded and kept.
 
     Raises:
-        ValueError: a value is out of range or contradicts another; says which, and what to do.
+        ValueError: a value is out of range or contradicts another.
     """
 
     alias: str = "default"
@@ -39,17 +39,17 @@ class Options:
     broker_limit_bytes: int = SQS_MESSAGE_LIMIT_BYTES
     """Largest message that the broker takes; 262,144 for brokers that stop there."""
     payload_limit_bytes: int = 1_073_741_824
-    """A payload larger than this, before compression, is refused by producer and worker."""
+    """Producer and worker reject a payload larger than this, before compression."""
     reserve_bytes: int = 4_096
     """Bytes reserved on the wire for headers and message attributes that others add later."""
     publish: bool = True
     """Whether the app writes this form. With False it only reads it: the first step of a rolling upgrade."""
     codec: str = "msgpack"
-    """``msgpack``, or ``pickle`` for those who trust everyone who can write to the queue."""
+    """``msgpack``; or ``pickle``, if everyone who can write to the queue is trusted."""
     signing_key: bytes | None = field(default=None, repr=False)
-    """Secret shared by producers and workers: messages are signed, and nothing else is accepted."""
+    """Secret of producers and workers: they sign messages, and accept only signed ones."""
     accept_unsigned: bool = False
-    """Whether unsigned messages are accepted although there is a ``signing_key``: for its roll-out alone."""
+    """Whether unsigned messages are accepted with a ``signing_key``: only for its roll-out."""
     store_retry_seconds: float = 30.0
     """How long one attempt waits for a store that is unavailable."""
     payload_ttl_seconds: int = 35 * DAY_SECONDS
@@ -119,7 +119,7 @@ class OptionValues(TypedDict, total=False):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a question for the known name that is most like an unknown one, or an empty text."""
+    """Return `` (did you mean …?)`` with the closest known name, or an empty string."""
     close = get_close_matches(name, known, n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 
@@ -131,13 +131,13 @@ def _check_whole(name: str, value: object, *, least: int, most: float = inf) -> 
 
 
 def _check_kind(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
-    """Check a type; as everywhere, a wrong configuration is a ``ValueError``."""
+    """Check a type; wrong configuration is a ``ValueError``."""
     if not isinstance(value, kind):
         raise ValueError(f"{name}={value!r}: expected {expected}")  # noqa: TRY004
 
 
 def _check_key(key: object) -> None:
-    """Check a signing key; what it is stands in no message."""
+    """Check a signing key; no message contains it."""
     if key is None:
         return
     if not isinstance(key, bytes):

@@ -1,4 +1,4 @@
-"""The time chain: limits and lifetimes that must hold together, checked in this one place.
+"""The time chain: conditions between time limits and lifetimes, checked here only.
 
 ::
 
@@ -32,7 +32,7 @@ def check_app(app: Any, options: Options, transport: str) -> None:
     """Check an app's settings.
 
     Raises:
-        ValueError: two times contradict each other; names both settings and the fix.
+        ValueError: two times contradict each other; the message has both settings and the fix.
     """
     conf = app.conf
     _check_limits("the app", conf.task_soft_time_limit, conf.task_time_limit, conf, transport)
@@ -54,7 +54,7 @@ def check_tasks(app: Any) -> None:
 
 
 def longest_wait_seconds(app: Any, options: Options, transport: str) -> float:
-    """Return how far ahead the ETA of a task with a payload may be."""
+    """Return the longest time until the ETA of a task with a payload."""
     if transport != "sqs":
         return inf
     return options.payload_ttl_seconds - _needed_seconds(app.conf)
@@ -138,7 +138,7 @@ def _needed_seconds(conf: Any) -> int:
 
 
 def _has_fifo(conf: Any) -> bool:
-    """Return whether the configuration names a FIFO queue. Queues of tasks and callers are not known yet."""
+    """Return whether the configuration names a FIFO queue. Queues that tasks and callers name are unknown."""
     predefined = conf.broker_transport_options.get("predefined_queues")
     named = (conf.task_default_queue, conf.task_queues, conf.task_routes, predefined)
     return any(name.endswith(SQS_FIFO_SUFFIX) for each in named for name in _texts(each))

@@ -1,8 +1,8 @@
-"""What an installation changes in this process, so that ``uninstall`` can restore it.
+"""Records what ``install`` changes in this process, so that ``uninstall`` can restore it.
 
-Celery's and Kombu's seams are attributes, settings and signals of the process and the app. Each change is
-made through a function of this module, which keeps how to take it back. Installations nest: ``memory_app``
-changes more of an app than ``install`` does.
+``install`` changes attributes, settings and signals of the process and the app. It makes each change through
+a function of this module, which stores the old value. Installations nest: ``memory_app`` changes more of an
+app than ``install`` does.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,23 +12,23 @@ from typing import Any
 _ABSENT = object()
 
 _installations: list[ExitStack] = []
-"""What each installation of this process has changed, the innermost last."""
+"""Changes of each installation of this process, the innermost last."""
 
 
 def begin() -> None:
-    """Begin an installation: what changes from now on is its own."""
+    """Begin an installation: later changes belong to it."""
     _installations.append(ExitStack())
 
 
 def end() -> None:
-    """Take back what the last installation has changed, newest first. Does nothing if there is none."""
+    """Undo the changes of the last installation, newest first. Does nothing if there is none."""
     if _installations:
         _installations.pop().close()
 
 
 @contextmanager
 def undone() -> Iterator[None]:
-    """Take back what is changed in a ``with`` block, installations that are begun there included."""
+    """Undo all changes of a ``with`` block, including installations that begin there."""
     depth = len(_installations)
     begin()
     try:
@@ -39,7 +39,7 @@ def undone() -> Iterator[None]:
 
 
 def later(call: Callable[..., Any], *args: Any) -> None:
-    """Call ``call`` when the installation ends; drop it if there is none."""
+    """Call ``call`` when the installation ends; ignore it if there is none."""
     if _installations:
         _installations[-1].callback(call, *args)
 
@@ -51,7 +51,7 @@ def put(owner: Any, name: str, value: Any) -> None:
 
 
 def drop(owner: Any, name: str) -> None:
-    """Remove what Celery has cached in an attribute."""
+    """Delete an attribute in which Celery caches a value."""
     later(_put_back, owner, name, vars(owner).get(name, _ABSENT))
     _put_back(owner, name, _ABSENT)
 

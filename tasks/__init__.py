@@ -1,1 +1,1 @@
-"""Business tasks: plain functions that Celery makes tasks; none knows how its arguments travel."""
+"""Business tasks: plain Celery tasks, independent of how their arguments are sent."""

@@ -1,4 +1,4 @@
-"""Builds and wires everything, once: the only place that does. Workers run with ``celery -A tasks.app``."""
+"""The Celery app, with the claim check installed. Workers run with ``celery -A tasks.app``."""
 
 from celery import Celery
 

@@ -1,7 +1,7 @@
 """Archives: a zip or tar file's bytes in, an inventory with the text of its members out.
 
-Archives come from strangers. Nothing is written to disk, expansion stops at declared limits, and
-names that would leave a directory if somebody unpacked them there are refused.
+Archives are untrusted. Nothing is written to disk, expansion stops at limits, and members with unsafe names
+(absolute, or with ``..``) are rejected.
 """
 
 import gzip
@@ -23,11 +23,11 @@ from typing import Any
 from celery import shared_task
 
 MEMBER_LIMIT = 10_000
-"""How many members are looked at."""
+"""Maximum number of members that are read."""
 EXPANDED_LIMIT_BYTES = 256 * 1024 * 1024
-"""How many bytes all members of an archive may have together."""
-REFUSALS_SHOWN = 100
-"""How many refused members a result names; all of them are counted."""
+"""Maximum of bytes of all members together."""
+REJECTIONS_SHOWN = 100
+"""Rejected members that a result names; all of them are counted."""
 
 # An instance has the standard library's own table: the module's functions add the host's.
 _MIME = mimetypes.MimeTypes()
@@ -73,7 +73,7 @@ def unpack(archive: bytes) -> dict[str, Any]:
     for member in _members(archive):
         try:
             content = member.expand(EXPANDED_LIMIT_BYTES - expanded_bytes)
-        except _RefusedError as reason:
+        except _RejectedError as reason:
             refused.append({"name": member.name, "reason": str(reason)})
         else:
             expanded_bytes += len(content)
@@ -81,11 +81,11 @@ def unpack(archive: bytes) -> dict[str, Any]:
     return {
         "members": members,
         "expanded_bytes": expanded_bytes,
-        "refused": {"count": len(refused), "first": refused[:REFUSALS_SHOWN]},
+        "refused": {"count": len(refused), "first": refused[:REJECTIONS_SHOWN]},
     }
 
 
-class _RefusedError(Exception):
+class _RejectedError(Exception):
     """A member that is not expanded; the message is the reason."""
 
 
@@ -102,16 +102,16 @@ class _Member:
         """Return the content.
 
         Raises:
-            _RefusedError: it is unsafe, unreadable or larger than ``room_bytes``.
+            _RejectedError: it is unsafe, unreadable or larger than ``room_bytes``.
         """
         if self.fault:
-            raise _RefusedError(self.fault)
+            raise _RejectedError(self.fault)
         if self.size_bytes > room_bytes:
-            raise _RefusedError("too large")
+            raise _RejectedError("too large")
         try:
             return self.read()
         except _UNREADABLE as exc:
-            raise _RefusedError("corrupt") from exc
+            raise _RejectedError("corrupt") from exc
 
 
 def _members(archive: bytes) -> Iterator[_Member]:

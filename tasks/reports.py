@@ -25,11 +25,11 @@ from typing import Any
 from celery import shared_task
 
 AMOUNT_LIMIT = Decimal(10) ** 12
-"""Amounts and prices lie below this, in the report's currency, on both sides of zero."""
+"""Limit of amounts and prices, in the report's currency, on both sides of zero."""
 QUANTITY_LIMIT = 1_000_000
-"""Quantities lie below this; a negative one is a return of goods."""
+"""Limit of quantities; a negative one is a return of goods."""
 PERCENTILES = (50, 90, 99)
-"""Which percentiles of the amounts a summary shows."""
+"""Percentiles of the amounts in a summary."""
 PRODUCTS_SHOWN = 10
 """How many of the best-selling products a summary shows."""
 REASONS_SHOWN = 20
@@ -79,7 +79,7 @@ def summarise(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sort_out(report: dict[str, Any]) -> tuple[list[tuple[str, Any]], list[dict[str, Any]]]:
-    """Part the good records, each with its region, from the reasons against the bad ones."""
+    """Separate the good records, each with its region, from the bad ones with their reasons."""
     sales, bad = [], []
     for index, (region, record) in enumerate(_records(report)):
         reason = next((reason for reason, holds in _RULES if not holds(record)), None)
@@ -161,4 +161,4 @@ _RULES: tuple[tuple[str, Callable[[Any], bool]], ...] = (
         lambda record: record["amount"] == sum(map(_cost, record["lines"])),
     ),
 )
-"""What a good record keeps to, in the order of checking: each rule may lean on those before it."""
+"""Rules of a good record, in the order of checking: each may rely on those before it."""

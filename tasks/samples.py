@@ -17,7 +17,7 @@ CSV_SCHEMA = {
     "gift": "bool",
     "comment": "str",
 }
-"""The schema that ``sample_csv`` keeps to, but for its bad rows."""
+"""Schema of ``sample_csv``, except for its bad rows."""
 BAD_ROW_EVERY = 1_000
 """One row in so many of a sample table is bad; the first one is row 8."""
 
@@ -123,7 +123,7 @@ _SPOILERS: tuple[Callable[[list[str]], list[str]], ...] = (
     lambda row: [*row, "?"],
     lambda row: [*row[:3], "", *row[4:]],
 )
-"""What goes wrong in tables, in turn: no number, no such day, a cell short, one over, one empty."""
+"""Errors of the bad rows, in turn: no number, no such day, a cell short, one over, one empty."""
 
 
 def _file(rng: random.Random, number: int) -> tuple[str, bytes]:

@@ -17,9 +17,9 @@ from typing import Any
 from celery import shared_task
 
 DELIMITERS = ",;\t"
-"""What may stand between two cells; the first wins a draw."""
+"""Possible delimiters; of equally good ones the first is used."""
 REASONS_SHOWN = 100
-"""How many bad cells a result explains; all bad rows are counted."""
+"""Bad cells that a result explains; all bad rows are counted."""
 
 _BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _INT = re.compile(r"[+-]?\d{1,18}", re.ASCII)
@@ -145,7 +145,7 @@ def _header(rows: Iterator[list[str] | None]) -> list[str]:
 def _read_rows(
     rows: Iterator[list[str] | None], columns: list[_Column], width: int
 ) -> tuple[list[list[Any]], list[dict[str, Any]]]:
-    """Part the typed rows from the bad cells of the other rows."""
+    """Separate the typed rows from the bad cells of the other rows."""
     good, bad = [], []
     for number, cells in enumerate(rows, start=1):
         values, reasons = _read_row(cells, columns, width)

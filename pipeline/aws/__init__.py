@@ -1,1 +1,1 @@
-"""What is the same for every service of AWS: sessions, limits, error codes, logs."""
+"""Shared by all AWS services: ``session``, ``limits``, ``error_codes``, ``logs`` (log levels)."""

@@ -1,7 +1,6 @@
-"""Error codes that every service of AWS answers with.
+"""Error codes that all AWS services share.
 
-What they mean to us is in a table for each service: ``stores/s3/error_table.py``,
-``transport/sqs_errors.py``.
+Each service has a table of meanings: ``stores/s3/error_table.py``, ``transport/sqs_errors.py``.
 """
 
 THROTTLING_CODES = frozenset(
@@ -39,5 +38,5 @@ EXPIRED_CODES = frozenset(
         "UnrecognizedClientException",
     }
 )
-"""Credentials that are not good now: expired, or so new that not every host knows them. Others may be.
+"""Credentials are expired, or so new that they have not propagated. New credentials may be accepted.
 Source: "Common Error Types" of the services' API references."""

@@ -1,4 +1,4 @@
-"""Limits that AWS sets, each with its unit and source. Our own limits are where they are used."""
+"""Limits of AWS, each with unit and source. The library's own limits are where they are used."""
 
 SQS_MESSAGE_LIMIT_BYTES = 1_048_576
 """Largest message, attributes included, and largest batch, all its messages together, since August 2025.
@@ -41,14 +41,14 @@ SQS_FIFO_SUFFIX = ".fifo"
 """How the name of a FIFO queue ends, and of no other. Source: as above."""
 
 SQS_DEDUPLICATION_SECONDS = 300
-"""How long a FIFO queue remembers a deduplication id: it accepts a message with the same one, and drops it.
+"""How long a FIFO queue remembers a deduplication id: it accepts and drops a message with the same id.
 Source: SQS Developer Guide, "Exactly-once processing in Amazon SQS"."""
 
 SQS_LIST_COUNT = 1_000
 """Most queues in one answer. Source: SQS API Reference, ListQueues."""
 
 SNS_MESSAGE_LIMIT_BYTES = 262_144
-"""Largest message of a topic that does not raise it. Source: SNS API Reference, Publish."""
+"""Largest message of a topic by default. Source: SNS API Reference, Publish."""
 
 STS_SESSION_LEAST_SECONDS = 900
 """Shortest life of an assumed role's credentials. Source: STS API Reference, AssumeRole."""

@@ -1,4 +1,4 @@
-"""What AWS's libraries log: at DEBUG they print session tokens, and bodies with the arguments of tasks."""
+"""Log levels of AWS's libraries: at DEBUG they log session tokens and task arguments."""
 
 import logging
 from typing import Any
@@ -7,9 +7,9 @@ LOGGERS = ("boto3", "botocore", "s3transfer", "urllib3")
 
 
 def keep_secrets_out(**_: Any) -> None:
-    """Let them log from INFO on, unless somebody has chosen a level for one. Safe to call twice.
+    """Set the loggers to INFO, except those with an explicit level. Safe to call twice.
 
-    Called where a process of ours sets up its logs: ``celery worker -l DEBUG`` says what Celery and we do.
+    Called when a process sets up logging: ``celery worker -l DEBUG`` then logs only Celery and this library.
     """
     for name in LOGGERS:
         logger = logging.getLogger(name)

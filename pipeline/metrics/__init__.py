@@ -1,6 +1,7 @@
-"""What is measured, and how numbers reach a sink.
+"""Metrics of the library.
 
-``table`` has the metrics, ``recorder`` collects numbers and hands them on, ``sinks`` are where they go.
+``table`` defines them, ``recorder`` collects values and emits them in the background, ``sinks`` deliver them
+to CloudWatch, to a log or to OpenTelemetry.
 """
 
 from importlib import import_module
@@ -105,7 +106,7 @@ _SINKS = {
     "EmbeddedMetricFormatSink": "pipeline.metrics.sinks.emf",
     "OpenTelemetrySink": "pipeline.metrics.sinks.otel",
 }
-"""Sinks are imported on first use: each needs a library that others do without."""
+"""Sinks are imported on first use: each needs a library that the others do not need."""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,8 @@
-"""How numbers reach a sink without hurting work.
+"""Collects metric values and emits them to a sink in the background.
 
-Numbers are recorded where things happen, kept as *value -> count* per metric, queue and task, and
-emitted by one daemon thread per process. Observation never breaks the work: recording neither raises
-nor waits for a sink, memory is bounded, and what a sink does not take is counted in ``DataDropped``.
+Values are kept as *value -> count* per metric, queue and task, and one daemon thread per process emits them.
+Metrics never break a task: recording neither raises nor waits for a sink, memory is bounded, and data that a
+sink rejects are counted in ``DataDropped``.
 """
 
 import atexit
@@ -31,12 +31,12 @@ LARGEST_VALUE = 2.0**360
 """Largest value that may be recorded. Source: CloudWatch API Reference, PutMetricData."""
 
 OTHER = "other"
-"""Stands for every queue or task beyond the limit."""
+"""Name in place of each queue or task beyond the limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """What one metric did, for one queue and task, since the last emit."""
+    """Values of one metric, queue and task since the last emit."""
 
     metric: Metric
     queue: str
@@ -44,39 +44,39 @@ class Series:
     task: str
     """Empty where unknown."""
     values: Mapping[float, int]
-    """Value -> how often; at most ``VALUES_PER_SERIES``. The last one of a level comes last."""
+    """Value -> how often; at most ``VALUES_PER_SERIES``. For a level, the latest value is last."""
 
     @property
     def total(self) -> float:
-        """All that was recorded, added up."""
+        """Sum of all values."""
         return sum(value * count for value, count in self.values.items())
 
     @property
     def last(self) -> float:
-        """How a level is now."""
+        """Latest value of a level."""
         return list(self.values)[-1]
 
 
 @runtime_checkable
 class MetricSink(Protocol):
-    """Where numbers go. Called from one thread per process, and after a fork in the child's own."""
+    """Delivers metrics. Called from one thread per process; after a fork, from the child's own."""
 
     def emit(self, batch: Sequence[Series]) -> None:
-        """Deliver the batch or raise anything: the caller counts it as dropped and carries on."""
+        """Deliver the batch, or raise any error: the recorder counts the batch as dropped."""
 
 
 class NullSink:
-    """A sink that takes everything and keeps nothing."""
+    """A sink that discards all metrics."""
 
     def emit(self, batch: Sequence[Series]) -> None:
         """Do nothing."""
 
 
 class Recorder:
-    """Collects numbers and hands them to a sink. Safe in threads, after a fork, and under gevent.
+    """Collects values and emits them to a sink. Safe in threads, after a fork, and under gevent.
 
-    A forked child starts empty, with a thread of its own, so nothing is emitted twice. What is
-    pending when a process is killed is lost, and not counted: at most one interval's worth.
+    A forked child starts empty, with its own thread, so nothing is emitted twice. Pending values of a killed
+    process are lost and not counted: at most those of one interval.
 
     Raises:
         ValueError: an interval or limit is out of range.
@@ -92,11 +92,11 @@ class Recorder:
         queue_limit: int = 100,
     ) -> None:
         if not 0 < interval_seconds <= threading.TIMEOUT_MAX:
-            raise ValueError(f"{interval_seconds=}: expected more than 0, and not for ever")
+            raise ValueError(f"{interval_seconds=}: expected more than 0, and finite")
         if task_limit < 1 or queue_limit < 1:
             raise ValueError(f"{task_limit=}, {queue_limit=}: expected 1 or more")
         self.is_emitting = not isinstance(sink, NullSink)
-        """Whether values reach a sink. If not, callers skip values that cost calls to find."""
+        """Whether there is a sink. If not, callers skip values that cost requests."""
         self._sink = sink
         self._interval_seconds = interval_seconds
         self._task_limit, self._queue_limit = task_limit, queue_limit
@@ -104,10 +104,10 @@ class Recorder:
         _recorders.add(self)
 
     def record(self, metric: Metric, value: float = 1, *, queue: str = "", task: str = "") -> None:
-        """Note one value, in the metric's unit. Never raises, and never waits for the sink.
+        """Record one value, in the metric's unit. Never raises, and never waits for the sink.
 
-        A value that is not a number of reasonable size is counted as dropped. An exception that a
-        signal handler raises meanwhile (a soft time limit) is not ours, and passes through.
+        A value that is no finite number within ``LARGEST_VALUE`` is counted as dropped. An exception of a
+        signal handler (a soft time limit) passes through.
         """
         try:
             with self._lock:
@@ -116,13 +116,13 @@ class Recorder:
             self._add_dropped(1)
 
     def flush(self, timeout_seconds: float = 5.0) -> None:
-        """Emit what is pending, and wait at most that long for it. Never raises."""
+        """Emit pending values, and wait up to ``timeout_seconds``. Never raises."""
         flusher = self._flusher
         if flusher is not None:
             flusher.ask().wait(timeout_seconds)
 
     def close(self, timeout_seconds: float = 5.0) -> None:
-        """Flush and end the thread. Safe to call twice; recording again starts another thread."""
+        """Flush and stop the thread. Safe to call twice; a new value starts another thread."""
         with self._lock:
             flusher, self._flusher = self._flusher, None
         if flusher is not None:
@@ -137,7 +137,7 @@ class Recorder:
         self._tasks, self._queues = _Names(self._task_limit), _Names(self._queue_limit)
 
     def _add(self, metric: Metric, value: float, queue: str, task: str) -> None:
-        if not abs(value) <= LARGEST_VALUE:  # so written because NaN compares false
+        if not abs(value) <= LARGEST_VALUE:  # written so because NaN compares false
             raise ValueError(value)
         values = self._pending.setdefault((metric, queue, task), {})
         if metric.unit is Unit.SECONDS or len(values) >= EXACT_VALUES:
@@ -159,7 +159,7 @@ class Recorder:
             if batch:
                 self._sink.emit(batch)
                 self._failing = False
-        except Exception as error:  # noqa: BLE001 - a sink may raise anything, and work goes on
+        except Exception as error:  # noqa: BLE001 - a sink may raise any error
             self._drop(batch, error)
 
     def _drop(self, batch: Sequence[Series], error: Exception) -> None:
@@ -172,7 +172,7 @@ class Recorder:
 
 
 class _Names:
-    """The first ``limit`` names, as they are; every later one is :data:`OTHER`."""
+    """The first ``limit`` names; every later name becomes :data:`OTHER`."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -189,7 +189,7 @@ class _Names:
 
 
 class _Flusher(threading.Thread):
-    """Calls ``emit`` once an interval, and when asked, until it is asked for the last time."""
+    """Calls ``emit`` once an interval and on request, until the last request."""
 
     def __init__(self, emit: Callable[[], None], interval_seconds: float) -> None:
         super().__init__(name="claimcheck-metrics", daemon=True)
@@ -199,7 +199,7 @@ class _Flusher(threading.Thread):
 
     @classmethod
     def started(cls, emit: Callable[[], None], interval_seconds: float) -> "_Flusher | None":
-        """Start one, or return ``None`` when this process may start no thread just now."""
+        """Start a thread, or return ``None`` if this process cannot start one now."""
         flusher = cls(emit, interval_seconds)
         try:
             flusher.start()
@@ -208,7 +208,7 @@ class _Flusher(threading.Thread):
         return flusher
 
     def ask(self, *, last: bool = False) -> threading.Event:
-        """Ask for an emit, and return the event that is set after it."""
+        """Request an emit, and return the event that is set after it."""
         done = threading.Event()
         self._requests.put((done, last))
         return done
@@ -236,14 +236,14 @@ def _series(pending: Mapping["_Key", Mapping[float, int]]) -> Iterator[Series]:
 
 
 def _data_count(series: Series) -> int:
-    # What an earlier batch lost is carried in this one: it must not be forgotten with it.
+    # Counts of earlier dropped batches in this batch must not be lost with it.
     weigh = series.metric is DATA_DROPPED
     return int(sum(count * (value if weigh else 1) for value, count in series.values.items()))
 
 
 def _start_empty_after_fork() -> None:
     for recorder in list(_recorders):
-        recorder._start_empty()  # noqa: SLF001 - ours
+        recorder._start_empty()  # noqa: SLF001 - same module
 
 
 def _close_at_exit() -> None:

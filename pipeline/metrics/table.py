@@ -1,7 +1,6 @@
-"""What is measured: the table of metrics, with names, units and who records them.
+"""The table of metrics: names, units, and the process that records each.
 
-Names and units stand here alone. Dashboard, alarms, pages and sinks take them from here, and tests hold
-them to it.
+Dashboard, alarms, docs and sinks use these names and units, and tests compare them.
 """
 
 from dataclasses import dataclass
@@ -23,12 +22,12 @@ class Metric:
     name: str
     unit: Unit
     emitted_by: str
-    """Process that records it: *producer* is whoever publishes, *executing* runs the task (a pool
+    """Process that records it: *producer* publishes, *executing* runs the task (a pool
     child, or the worker itself on threads and solo), *main* is the worker's main process, and *sweep*
     the command of that name."""
     description: str
     is_level: bool = False
-    """Whether it is a level, of which the last counts, and no amount that adds up with time."""
+    """Whether it is a level (a gauge): the latest value counts, and values are not added up over time."""
 
 
 PAYLOADS_OFFLOADED = Metric("PayloadsOffloaded", Unit.COUNT, "producer", "Payloads put into the store")

@@ -1,10 +1,11 @@
-"""Stores, and the URL that chooses one.
+"""Where payloads are stored.
 
-::
+``protocol`` and ``records`` define what a store does, ``s3``, ``file`` and ``memory`` are the stores, and
+:func:`store_from_url` here chooses one::
 
-s3://bucket/prefix      a bucket; endpoint, region and credentials as boto3 finds them
+s3://bucket/prefix      a bucket; boto3 finds endpoint, region and credentials
 file:///directory       a directory of this machine
-memory://name           this process's memory; the same name is the same store
+memory://name           the memory of this process; a name is one store
 """
 
 import re
@@ -25,13 +26,13 @@ _BUCKET = re.compile(r"(?!\d+\.\d+\.\d+\.\d+\Z)[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,
 """Source: Amazon S3 user guide, "General purpose bucket naming rules"."""
 
 _PREFIX = re.compile(r"[\w!.*'()=-]+(?:/[\w!.*'()=-]+)*\Z", re.ASCII)
-"""The characters that S3 calls safe, and ``=``. Source: Amazon S3 user guide, "Naming Amazon S3 objects"."""
+"""S3's safe characters, and ``=``. Source: Amazon S3 user guide, "Naming Amazon S3 objects"."""
 
 _PREFIX_LIMIT_BYTES = S3_KEY_LIMIT_BYTES // 2
-"""Longest prefix; the rest is for our part of a key."""
+"""Longest prefix; the rest of a key is this library's."""
 
 RESERVED = frozenset({"results", "once", "revoked"})
-"""Names below the prefix that are not those of a task's payloads: of results, and of two kinds of records."""
+"""Folders below the prefix for results and for two kinds of records; payloads are elsewhere."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z", re.ASCII)
 
@@ -43,11 +44,11 @@ def store_from_url(url: str, **options: Any) -> Store:
 
     Args:
         url: ``s3://bucket/prefix``, ``file:///directory`` or ``memory://name``.
-        **options: for S3, those of :class:`~pipeline.stores.s3.store.S3Store`; None is as good as absent.
+        **options: for S3, those of :class:`~pipeline.stores.s3.store.S3Store`; None counts as absent.
 
     Raises:
         ValueError: the URL is none of these, or an option is not one of that store's. The message
-            never repeats the whole URL, as people put passwords into URLs.
+            never repeats the whole URL, which may contain a password.
     """
     parts = _split(url)
     make = _SCHEMES.get(parts.scheme)
@@ -59,10 +60,10 @@ def store_from_url(url: str, **options: Any) -> Store:
 
 
 def check_prefix(prefix: str) -> None:
-    """Check that a store does not share its keys with one beside it.
+    """Check that a store does not share keys with a store one level above.
 
     Results of a store with the prefix ``x`` have the keys of payloads of a store with ``x/results``: each
-    would sweep what belongs to the other.
+    would sweep objects of the other.
 
     Raises:
         ValueError: the last name of the prefix is reserved.
@@ -79,27 +80,27 @@ def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise ValueError("store URL: it cannot be read; expected for example s3://bucket/prefix") from None
+        raise ValueError("store URL: not a valid URL; expected for example s3://bucket/prefix") from None
     if "@" in parts.netloc:
         raise ValueError(
-            "store URL: credentials have no place in it; give them to boto3 (environment, profile or role)"
+            "store URL: it must not contain credentials; give them to boto3 (environment, profile or role)"
         )
     if "?" in url or "#" in url:
-        raise ValueError("store URL: a query or fragment has no place in it; pass options as arguments")
+        raise ValueError("store URL: it must not contain a query or fragment; pass options as arguments")
     if any(segment in {".", ".."} for segment in unquote(parts.path).split("/")):
-        raise ValueError("store URL: its path must not contain '.' or '..'; write it out")
+        raise ValueError("store URL: its path must not contain '.' or '..'")
     return parts
 
 
 def _s3(parts: SplitResult, options: Mapping[str, Any]) -> Store:
-    # boto3 takes 0.2 s to import, and the other stores do without.
+    # Importing boto3 takes 0.2 s, and the other stores do not need it.
     from pipeline.stores.s3.store import S3Store  # noqa: PLC0415
 
     if not parts.netloc:
         raise ValueError("store URL: no bucket; expected s3://bucket/prefix")
     if not _BUCKET.match(parts.netloc):
         raise ValueError(
-            f"store URL: {parts.netloc!r} is no bucket name; expected 3 to 63 of a-z, 0-9, '.' and '-', "
+            f"store URL: {parts.netloc!r} is not a bucket name; expected 3 to 63 of a-z, 0-9, '.' and '-', "
             "a letter or digit at each end"
         )
     return S3Store(parts.netloc, _prefix(parts.path), **_known(options, _S3_OPTIONS, "s3"))
@@ -109,7 +110,7 @@ def _prefix(path: str) -> str:
     prefix = path.strip("/")
     if prefix and not _PREFIX.match(prefix):
         raise ValueError(
-            f"store URL: {prefix!r} is no prefix; expected names of A-Z, a-z, 0-9 and !_.*'()=-, "
+            f"store URL: {prefix!r} is not a prefix; expected names of A-Z, a-z, 0-9 and !_.*'()=-, "
             "single slashes between them"
         )
     if len(prefix) > _PREFIX_LIMIT_BYTES:
@@ -139,7 +140,7 @@ def _known(options: Mapping[str, Any], names: frozenset[str], scheme: str) -> Ma
     unknown = ", ".join(sorted(options.keys() - names))
     if unknown:
         expected = ", ".join(sorted(names)) or "none"
-        raise ValueError(f"store URL: {scheme}:// takes no option {unknown}; expected {expected}")
+        raise ValueError(f"store URL: {scheme}:// has no option {unknown}; expected {expected}")
     return options
 
 

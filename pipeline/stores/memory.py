@@ -1,4 +1,4 @@
-"""Payloads in this process's memory: for tests, and for trying things out."""
+"""Payloads in the memory of this process, for tests and experiments."""
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,18 +15,18 @@ class _Entry:
     payload: bytes = field(repr=False)
     modified: datetime
     tag: str = ""
-    """Names this content, if it is a record's."""
+    """Identifies this content of a record; empty for a payload."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryStore:
-    """A store that ends with its process. A forked child goes on with a copy of its own.
+    """A store that ends with its process. A forked child has its own copy.
 
-    There is no lock that a fork could leave held: each step is one operation of a dict, which Python
-    makes atomic. Metadata is dropped, as no verb gives it back.
+    Uses no lock, because a fork could leave one locked: each step is one dict operation, which Python makes
+    atomic. Metadata is not stored, because no method returns it.
 
     Args:
-        prefix: where our keys begin; slashes at its ends are dropped.
+        prefix: first part of all keys; slashes at its ends are dropped.
     """
 
     prefix: str = ""
@@ -45,8 +45,8 @@ class MemoryStore:
         entry = _Entry(bytes(payload), datetime.now(UTC))
         if self._entries.setdefault(key, entry).payload != entry.payload:
             raise StoreDeniedError(
-                f"store refuses to overwrite [key={key}]: the key holds another payload; "
-                "make a new key for each"
+                f"store does not overwrite [key={key}]: another payload has this key; "
+                "use a new key for each payload"
             )
 
     def get(self, key: str, size_bytes: int) -> bytes:
@@ -61,13 +61,13 @@ class MemoryStore:
             raise PayloadMissingError(f"payload missing [key={key}]: released, or put by another process")
         if len(entry.payload) != size_bytes:
             raise PayloadCorruptError(
-                f"payload corrupt [key={key}]: it has {len(entry.payload)} bytes, and the claim "
-                f"says {size_bytes}; somebody else wrote it, or the claim was forged"
+                f"payload corrupt [key={key}]: size {len(entry.payload)} bytes, claimed "
+                f"{size_bytes}; another writer changed it, or the claim was forged"
             )
         return entry.payload
 
     def delete(self, keys: Sequence[str]) -> Mapping[str, StoreError]:
-        """Delete payloads; never fails, so none is left. Safe to call twice."""
+        """Delete payloads. Never fails; safe to call twice."""
         for key in keys:
             found = self._entries.pop(key, None)
             if found is not None:
@@ -82,19 +82,19 @@ class MemoryStore:
                 yield StoredObject(key, len(entry.payload), entry.modified)
 
     def records(self) -> "MemoryRecords":
-        """Return what ``@idempotent`` writes down here."""
+        """Return the records of ``@idempotent``."""
         return MemoryRecords(self._entries, self._tags)
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryRecords:
-    """The records of a memory store. There is no lock that a fork could leave held, as in the store.
+    """The records of a memory store, without a lock, as in the store.
 
-    Whoever takes a tag out of ``tags`` may replace the content that it names: of several one succeeds.
+    The writer that removes a tag from ``tags`` may replace its content: of several writers one succeeds.
 
     Args:
         entries: the store's.
-        tags: the tags of the contents that are there now.
+        tags: the tags of the current contents.
     """
 
     entries: dict[str, _Entry]
@@ -106,9 +106,9 @@ class MemoryRecords:
         return (found.payload, found.tag) if found else None
 
     def write(self, key: str, content: bytes, tag: str | None) -> str | None:
-        """Write a record on condition, and return its new tag."""
+        """Write a record conditionally, and return its new tag; None if the condition failed."""
         made = _Entry(content, datetime.now(UTC), secrets.token_hex(8))
-        self.tags[made.tag] = None  # before anybody can read it
+        self.tags[made.tag] = None  # before the record is visible
         if tag is None:
             is_ours = self.entries.setdefault(key, made) is made
         elif is_ours := self._take(tag):
@@ -118,7 +118,7 @@ class MemoryRecords:
         return made.tag if is_ours else None
 
     def remove(self, key: str, tag: str) -> bool:
-        """Delete a record on condition, and say whether the condition held."""
+        """Delete a record conditionally, and return whether the condition was met."""
         is_ours = self._take(tag)
         if is_ours:
             self.entries.pop(key, None)

@@ -1,7 +1,7 @@
-"""Where payloads lie: four verbs, and nothing about how.
+"""The ``Store`` protocol: put, get, delete and list immutable objects.
 
-A store keeps immutable objects under keys that we make. It knows nothing of claims, codecs or tasks.
-Every implementation passes ``tests/integration/test_store.py``.
+A store does not depend on claims, codecs or tasks. Every implementation passes
+``tests/integration/test_store.py``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,26 +30,24 @@ class StoredObject:
 
 @runtime_checkable
 class Store(Protocol):
-    """A place for payloads. Safe to use from several threads and after a fork.
+    """A store of payloads. Safe to use from several threads and after a fork.
 
-    All verbs raise ``StoreUnavailableError`` when trying again later may help and
-    ``StoreDeniedError`` when it will not.
+    All methods raise ``StoreUnavailableError`` for transient errors and ``StoreDeniedError`` for permanent
+    ones.
     """
 
     @property
     def prefix(self) -> str:
-        """Where our keys begin, without a trailing slash; may be empty."""
+        """First part of all keys, without a trailing slash; may be empty."""
 
     def put(self, key: str, payload: bytes, metadata: Mapping[str, str]) -> None:
         """Store ``payload`` under ``key``, which must be new; never overwrites.
 
-        Safe to call twice with the same key and payload. ``metadata`` is for people: short ASCII values.
+        Safe to call twice with the same key and payload. ``metadata`` is for operators: short ASCII values.
         """
 
     def get(self, key: str, size_bytes: int) -> bytes:
-        """Return the object's bytes, which the caller knows to be ``size_bytes`` long.
-
-        Never returns more or fewer bytes than that.
+        """Return the object's bytes, exactly ``size_bytes`` of them.
 
         Raises:
             PayloadMissingError: there is no such object.
@@ -57,10 +55,10 @@ class Store(Protocol):
         """
 
     def delete(self, keys: Sequence[str]) -> Mapping[str, StoreError]:
-        """Delete objects, and return the keys that are left, each with why. A missing key counts as deleted.
+        """Delete objects; return the error of each key that was not deleted. A missing key counts as deleted.
 
         Raises:
-            StoreError: the store denies access, or does not answer; some may be gone.
+            StoreError: the store denied the request or did not answer; some may be deleted.
         """
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
@@ -72,7 +70,7 @@ _deadline: ContextVar[float] = ContextVar("deadline", default=inf)
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Bound the calls of a store in a ``with`` block, in this thread or greenlet: see :func:`deadline`."""
+    """Set the deadline of store calls in a ``with`` block, in this thread or greenlet."""
     token = _deadline.set(monotonic() + seconds)
     try:
         yield
@@ -81,9 +79,9 @@ def within(seconds: float) -> Iterator[None]:
 
 
 def deadline() -> float:
-    """Return when a call under way must have ended, by :func:`time.monotonic`; ``inf`` if nobody waits.
+    """Return the deadline of the current call by :func:`time.monotonic`; ``inf`` if there is none.
 
-    A store whose answers can take long asks for it, and raises
-    :class:`~pipeline.errors.StoreUnavailableError` then. It may allow for the size of a payload.
+    A store whose calls can take long reads it, and raises
+    :class:`~pipeline.errors.StoreUnavailableError` when it has passed. It may add time for a large payload.
     """
     return _deadline.get()

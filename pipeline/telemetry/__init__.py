@@ -1,1 +1,5 @@
-"""What can be followed: log lines with their fields, and spans."""
+"""Log lines and spans.
+
+``log_lines`` has the loggers, ``log_fields`` their structured fields, ``sizes`` formats bytes, ``tracing``
+makes OpenTelemetry spans.
+"""

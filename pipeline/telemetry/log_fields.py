@@ -1,15 +1,15 @@
-"""Structured fields of log lines: the same few names on every line, so that lines can be joined.
+"""Structured fields of log lines, with the same names on every line, so that lines can be joined.
 
 ``task_id``, ``task_name``, ``queue``, ``attempt`` (0 is the first), ``trace_id``, ``claim_key``,
-``payload_bytes`` (as the task sees it) and ``stored_bytes`` (as it is stored). They travel in
-``extra``: any formatter that prints a record's attributes shows them. What is not known is None. Arguments
-are never among them. docs/operate/tracing.md has a way to print them as JSON.
+``payload_bytes`` (as the task sees it) and ``stored_bytes`` (as it is stored). They are in ``extra``: a
+formatter that prints a record's attributes shows them. Unknown fields are None. Task arguments are never
+fields. docs/operate/tracing.md shows how to print them as JSON.
 """
 
 from typing import Any, Protocol
 
 _PARTS = 4
-"""Of a ``traceparent``. Source: W3C Recommendation "Trace Context", 3.2.2."""
+"""Parts of a ``traceparent``. Source: W3C Recommendation "Trace Context", 3.2.2."""
 
 
 class Headers(Protocol):
@@ -20,7 +20,7 @@ class Headers(Protocol):
 
 
 class Payload(Protocol):
-    """What travels inline, or a claim, which has a ``key`` and a ``size_bytes`` too."""
+    """An inline body, or a claim, which also has ``key`` and ``size_bytes``."""
 
     @property
     def expanded_bytes(self) -> int:
@@ -28,7 +28,7 @@ class Payload(Protocol):
 
 
 def of_message(headers: Headers, queue: str | None = None) -> dict[str, Any]:
-    """Return what is known of a message, in any process; headers may hold anything."""
+    """Return the fields of a message, in any process; headers are untrusted."""
     return {
         "task_id": headers.get("id"),
         "task_name": headers.get("task"),
@@ -39,7 +39,7 @@ def of_message(headers: Headers, queue: str | None = None) -> dict[str, Any]:
 
 
 def of_payload(payload: Payload | None) -> dict[str, Any]:
-    """Return what is known of a payload without reading it: of one that is inline, its size alone."""
+    """Return the fields of a payload without reading it; for an inline body only its size."""
     return {
         "claim_key": getattr(payload, "key", None),
         "payload_bytes": payload.expanded_bytes if payload else None,

@@ -1,6 +1,6 @@
-"""The loggers of this library: what a line carries in ``extra`` is in its text as well.
+"""The loggers of this library: the fields in ``extra`` are appended to the text.
 
-A formatter that prints the message alone, as Celery's does, shows the task, its id and the payload's key too.
+So a formatter that prints only the message, as Celery's does, shows task, id and payload key.
 """
 
 import logging
@@ -10,14 +10,14 @@ from typing import Any
 from pipeline.telemetry.sizes import size
 
 SHOWN_CHARACTERS = 200
-"""Most of one value: headers of messages are anybody's, and a line should stay one."""
+"""Maximum length of a value: message headers are untrusted."""
 
 
 class Lines(logging.LoggerAdapter[logging.Logger]):
-    """A logger that ends each line with what is known: ``payload released [task_id=…, claim_key=…]``."""
+    """A logger that appends the fields: ``payload released [task_id=…, claim_key=…]``."""
 
     def log(self, level: int, msg: object, *args: object, **options: Any) -> None:
-        """Log a line. The text before the bracket is constant for one kind of line, but for its arguments."""
+        """Log a line. The text before the bracket is constant per event, except for its arguments."""
         if self.isEnabledFor(level):
             options["stacklevel"] = options.get("stacklevel", 1) + 1  # the caller's line, not this one
             text = f"{msg}%s"
@@ -35,7 +35,7 @@ def _bracket(extra: Mapping[str, Any]) -> str:
 
 
 def _shown(name: str, value: Any) -> str:
-    """Return a value with its unit in place of the name's last part."""
+    """Format a value with its unit in place of the name's last part."""
     if name.endswith("_bytes"):
         return f"{name.removesuffix('_bytes')}={size(value)}"
     if name.endswith("_seconds"):

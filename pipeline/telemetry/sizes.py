@@ -1,11 +1,11 @@
-"""How people read a number of bytes: the one form for monitors, logs and commands."""
+"""Formats a number of bytes for monitors, logs and commands."""
 
 _STEP = 1024
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
 
 
 def size(size_bytes: float) -> str:
-    """Return a size as people read it: ``57 bytes``, ``1.2 MiB``."""
+    """Format a size: ``57 bytes``, ``1.2 MiB``."""
     if size_bytes < _STEP:
         return f"{size_bytes:,.0f} byte{'s' * (round(size_bytes) != 1)}"
     number, units = size_bytes / _STEP, iter(_UNITS)

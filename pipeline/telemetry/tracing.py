@@ -1,9 +1,9 @@
-"""Spans and trace context, if the application traces with OpenTelemetry; otherwise nothing, at no cost.
+"""Spans and trace context, if the application uses OpenTelemetry; otherwise this module does nothing.
 
-Nothing of OpenTelemetry is imported here before the application has done so: it chooses SDK, sampler and
-exporter. Without a tracer provider there are no spans, but an active context is still passed on.
+It imports OpenTelemetry only after the application has imported it; the application chooses SDK, sampler and
+exporter. Without a tracer provider there are no spans, but an active context is propagated.
 
-A failure in here is counted, logged once, and never reaches the work. Attributes follow "Semantic conventions
+Errors of tracing are counted, logged once, and never raised. Attributes follow "Semantic conventions
 for messaging" and "for object stores" of OpenTelemetry 1.37 (``messaging.*``, ``aws.s3.*``, ``error.type``);
 ``messaging.message.id`` is the task id, as in opentelemetry-instrumentation-celery. No attribute, event or
 status holds arguments, results or the text of an exception.
@@ -37,19 +37,19 @@ TRACEPARENT, TRACESTATE = "traceparent", "tracestate"
 """Names of headers and of S3 metadata. Source: W3C Recommendation "Trace Context"."""
 
 TRACESTATE_CHARACTERS = 512
-"""A longer one is left out of S3 metadata, which has 2 KB in all; every vendor must pass on that many.
+"""A longer one is not written to S3 metadata, whose limit is 2 KB; vendors must propagate at least this many.
 Sources: W3C "Trace Context", 3.3.1.5; S3 User Guide, "Working with object metadata"."""
 
 FLUSH_SECONDS = 2.0
-"""How long a pool child that ends waits for its last spans to be exported."""
+"""How long a pool child waits at its end for the export of its last spans."""
 
 _SYSTEMS = {"sqs": "aws_sqs", "amqp": "rabbitmq", "py-amqp": "rabbitmq"}
 
 failures = 0
-"""How often tracing itself has failed in this process."""
+"""Errors of tracing in this process."""
 
 broker = ""
-"""What the process speaks to, as ``messaging.system``; see :func:`note_broker`."""
+"""The broker as ``messaging.system``; see :func:`note_broker`."""
 
 
 class _Open(NamedTuple):
@@ -61,15 +61,15 @@ class _Run(NamedTuple):
     task_id: str
     opened: _Open | None
     carrier: dict[str, str]
-    """What its message brought."""
+    """Trace context of its message."""
 
 
 _runs: ContextVar[tuple[_Run, ...]] = ContextVar("claimcheck_runs", default=())
-"""Tasks under way in this thread or greenlet; the last is the innermost."""
+"""Running tasks of this thread or greenlet; the last is the innermost."""
 
 
 def _harmless(function: Callable[P, T]) -> Callable[P, T | None]:
-    """Let a function do nothing where OpenTelemetry is not loaded, and swallow what it raises."""
+    """Skip a function if OpenTelemetry is not loaded, and suppress its errors."""
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T | None:
@@ -77,7 +77,7 @@ def _harmless(function: Callable[P, T]) -> Callable[P, T | None]:
             return None
         try:
             return function(*args, **kwargs)
-        except Exception as exc:  # noqa: BLE001 - an exporter, a sampler, a foreign version: the work goes on
+        except Exception as exc:  # noqa: BLE001 - exporters and samplers may raise any error
             _count_failure(exc)
             return None
 
@@ -101,19 +101,19 @@ def _tracer() -> "Tracer | None":
 
 @_harmless
 def is_on() -> bool:
-    """Say whether spans are made in this process; None means no."""
+    """Return whether this process makes spans; None means no."""
     return _tracer() is not None
 
 
 def note_broker(driver_type: str) -> None:
-    """Remember what the process speaks to, by Kombu's name."""
+    """Store the broker of the process, by Kombu's transport name."""
     global broker  # noqa: PLW0603 - one broker for each process, as one claim check
     broker = _SYSTEMS.get(driver_type, driver_type)
 
 
 @contextmanager
 def span(name: str, attributes: Attributes) -> Iterator[None]:
-    """Make a span around a ``with`` block, below the active one. What the block raises goes through."""
+    """Make a span around a ``with`` block, below the active one. Errors of the block are raised."""
     opened = _begin(name, attributes, None, "INTERNAL")
     try:
         yield
@@ -153,7 +153,7 @@ def _end(opened: _Open | None) -> None:
 
 
 def _mark(failed: "Span", error: object) -> None:
-    """Mark a span as failed, by the name of the error's class alone: its text may quote an argument."""
+    """Mark a span as failed, with only the name of the error's class: its text may contain arguments."""
     from opentelemetry.trace import StatusCode  # noqa: PLC0415
 
     failed.set_attribute("error.type", type(error).__qualname__)
@@ -181,7 +181,7 @@ def metadata() -> dict[str, str]:
 
 
 def carried(headers: Headers) -> dict[str, str]:
-    """Return the trace context among a message's headers; they may hold anything."""
+    """Return the trace context in a message's headers, which are untrusted."""
     found = {name: headers.get(name) for name in (TRACEPARENT, TRACESTATE)}
     return {name: text for name, text in found.items() if isinstance(text, str)}
 
@@ -190,12 +190,12 @@ def chosen(headers: dict[str, Any], given: Mapping[str, Any] | None) -> dict[str
     """Put the active context into the headers of a message that is about to be published.
 
     Args:
-        headers: those that Celery has made; instrumentations that come later may write over them.
-        given: those of the caller, which Celery will write over ``headers``. A context among them stays,
+        headers: those of Celery; later instrumentations may overwrite them.
+        given: those of the caller, which Celery writes over ``headers``. A trace context in them is kept,
             unless it is the running task's own: ``Task.retry`` copies all of them.
 
     Returns:
-        ``given``, or what to use in its place.
+        ``given``, or its replacement.
     """
     carrier = active()
     if not carrier:
@@ -215,7 +215,7 @@ def _is_inherited(carrier: Mapping[str, str]) -> bool:
 def begin_run(request: Headers, name: str, attributes: Attributes) -> None:
     """Begin the span ``run`` of a task, in the process that runs it, below the context of its message.
 
-    Where opentelemetry-instrumentation-celery makes such a span, that one is it.
+    If opentelemetry-instrumentation-celery is active, its span is used.
     """
     if "opentelemetry.trace" in sys.modules:
         carrier = carried(request)
@@ -224,7 +224,7 @@ def begin_run(request: Headers, name: str, attributes: Attributes) -> None:
 
 
 def end_run(error: BaseException | None, attributes: Attributes) -> None:
-    """End the span of the innermost task under way here."""
+    """End the span of the innermost running task."""
     if runs := _runs.get():
         _runs.set(runs[:-1])
         _finish(runs[-1].opened, error, attributes)
@@ -240,13 +240,13 @@ def _finish(opened: _Open | None, error: BaseException | None, attributes: Attri
 
 
 def running() -> str:
-    """Return the id of the innermost task under way here, or an empty text if there is none."""
+    """Return the id of the innermost running task, or an empty string."""
     runs = _runs.get()
     return runs[-1].task_id if runs else ""
 
 
 def _is_instrumented() -> bool:
-    """Say whether Celery's own signals make spans already."""
+    """Return whether opentelemetry-instrumentation-celery makes spans."""
     module = sys.modules.get("opentelemetry.instrumentation.celery")
     instrumentor = getattr(module, "CeleryInstrumentor", None)
     return bool(instrumentor and instrumentor().is_instrumented_by_opentelemetry)
@@ -263,7 +263,7 @@ def _context_of(carrier: Mapping[str, str]) -> "Context | None":
 def record(
     name: str, spans: Iterable[tuple[Mapping[str, str], Attributes]], begun_ns: int, error: object = None
 ) -> None:
-    """Make spans after the fact, one below each context: of what one call has done for many messages."""
+    """Make spans for one finished call that handled many messages, one below each context."""
     tracer, now = _tracer(), time_ns()
     if tracer is None:
         return
@@ -276,7 +276,7 @@ def record(
 
 
 def flush() -> None:
-    """Have the last spans exported before a pool child ends, which it does without ``atexit``; never long."""
+    """Export the last spans before a pool child ends, which skips ``atexit``. Bounded."""
     if "opentelemetry.trace" in sys.modules:
         thread = threading.Thread(target=_flush, name="claimcheck-spans", daemon=True)
         thread.start()

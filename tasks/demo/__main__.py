@@ -27,10 +27,10 @@ ONE_TASK = (
 @click.option("--keep", is_flag=True, help="Start the system and keep it until Ctrl-C.")
 @click.option("--produce-only", is_flag=True, help="Send to the AWS that the environment names, and wait.")
 def main(*, keep: bool, produce_only: bool) -> None:
-    """Send large inputs through the whole pipeline, on an AWS of its own, and prove that nothing is left."""
+    """Send large inputs through the whole pipeline, on a local AWS, and check that nothing is left."""
     if keep and produce_only:
         raise click.UsageError("--keep and --produce-only exclude each other")
-    # What a library would warn of here, a dropped metric for one, is for the proof to find.
+    # The checks find what libraries would warn of here, a dropped metric for example.
     logging.basicConfig(level=logging.ERROR)
     processes.obey_signals()
     with _in_one_sentence():
@@ -46,7 +46,7 @@ def _in_one_sentence() -> Iterator[None]:
 
 
 def _demonstrate() -> None:
-    report.console.print("Starting an AWS of our own, and a worker for each queue …")
+    report.console.print("Starting a local AWS, and a worker for each queue …")
     with processes.running() as workers:
         sent = _send_and_collect(workers)
         # Metrics are sent when a process ends, and after a minute otherwise.
@@ -92,7 +92,7 @@ def _instructions() -> str:
 
 def _produce() -> None:
     if CelerySettings().result_backend.startswith("disabled"):
-        raise DemoError("results cannot be awaited: set CELERY_RESULT_BACKEND, here and for the workers")
+        raise DemoError("no result backend: set CELERY_RESULT_BACKEND, here and for the workers")
     sent = _send_and_collect(None)
     report.show(sent, None)
     failed = sum(not each.succeeded for each in sent)

@@ -1,4 +1,4 @@
-"""The places in AWS that the demo needs: the bucket, the queues, and the table of results."""
+"""The demo's bucket, queues and result table."""
 
 from urllib.parse import urlsplit
 
@@ -10,19 +10,19 @@ from settings import QUEUES, CelerySettings, ClaimCheckSettings
 
 
 def make() -> None:
-    """Make what is not there yet in an embedded AWS, which the environment names."""
+    """Create what does not exist in the AWS that the environment names."""
     from tasks.app import app  # noqa: PLC0415 - reads the environment when it is imported
 
     claimcheck = serializer.installed()
     with Queues(app) as queues:
         for _ in provision(claimcheck.store, queues, list(lifetimes(app, claimcheck))):
             pass
-    # Celery's backend makes its own table when it is first used: once here, not in two workers at a time.
+    # Celery's backend creates its table on first use: here, and not in two workers at a time.
     app.backend.client  # noqa: B018
 
 
 def bucket_and_prefix() -> tuple[str, str]:
-    """Return where payloads lie."""
+    """Return bucket and prefix of the payloads."""
     store = urlsplit(ClaimCheckSettings().store)
     return store.netloc, store.path.strip("/")
 

@@ -1,4 +1,4 @@
-"""What is left when all is done, read back from AWS: no payload, no message, and every metric."""
+"""Checks after the demo, read from AWS: no payload and no message is left, and the metrics are complete."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,19 +27,19 @@ WAITING: "tuple[QueueAttributeNameType, ...]" = (
     "ApproximateNumberOfMessagesNotVisible",
     "ApproximateNumberOfMessagesDelayed",
 )
-"""Where SQS may still have a message."""
+"""States in which SQS may still have a message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that must hold, with its figures."""
+    """One check, with its figures."""
 
     holds: bool
     text: str
 
 
 def checks(sent: Sequence[Sent]) -> Iterator[Check]:
-    """Look at everything; when workers have stopped and this process's metrics are flushed."""
+    """Run all checks. Workers must be stopped, and this process's metrics flushed."""
     succeeded = sum(each.succeeded for each in sent)
     yield Check(succeeded == len(sent), f"tasks succeeded: {succeeded} of {len(sent)}")
     yield _bucket()

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.local import free_port
-from tasks.demo.processes import FAREWELL_SECONDS, ROOT, uninterrupted
+from tasks.demo.processes import INTERRUPTED_STOP_SECONDS, ROOT, uninterrupted
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def running(directory: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "pipeline", "-A", "tasks.app", "flower"]
     command += [f"--port={port}", "--address=127.0.0.1"]
     with (directory / "flower.log").open("wb") as log, uninterrupted():
-        process = subprocess.Popen(  # noqa: S603 - our own words
+        process = subprocess.Popen(  # noqa: S603 - a fixed command
             command,
             cwd=ROOT,
             env=os.environ | {"FLOWER_BASIC_AUTH": f"flower:{password}"},
@@ -39,6 +39,6 @@ def running(directory: Path) -> Iterator[str]:
     finally:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            process.wait(FAREWELL_SECONDS)
+            process.wait(INTERRUPTED_STOP_SECONDS)
         process.kill()
         process.wait()

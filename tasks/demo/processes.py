@@ -1,4 +1,4 @@
-"""The demo's own processes: an embedded AWS and two workers, started together and never left behind."""
+"""The demo's processes: a local AWS and two workers, started together and always stopped."""
 
 import os
 import shutil
@@ -27,8 +27,8 @@ READY_SECONDS = 30.0
 """How long workers may take to start."""
 STOP_SECONDS = 20.0
 """How long workers may take to finish what they run and to send their last metrics."""
-FAREWELL_SECONDS = 5.0
-"""The same when the demo is broken off: their AWS ends with them, and nobody will look."""
+INTERRUPTED_STOP_SECONDS = 5.0
+"""The same when the demo is interrupted."""
 
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _FOREIGN = ("AWS_", "CELERY_", "CLAIMCHECK_")
@@ -39,7 +39,7 @@ class DemoError(Exception):
 
 
 def sentence(exc: Exception) -> str:
-    """Say in one line what went wrong."""
+    """Return an error as one line."""
     first = str(exc).partition("\n")[0]
     return first if isinstance(exc, DemoError) else f"{type(exc).__name__}: {first}"
 
@@ -51,11 +51,11 @@ def obey_signals() -> None:
 
 
 def _end(number: int, _: FrameType | None) -> None:
-    _hear_no_more()
+    _ignore_signals()
     raise SystemExit(128 + number)
 
 
-def _hear_no_more() -> None:
+def _ignore_signals() -> None:
     """Ignore further signals: they must not cut short the ending of processes."""
     for number in _ENDINGS:
         signal.signal(number, signal.SIG_IGN)
@@ -63,15 +63,17 @@ def _hear_no_more() -> None:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold signals back while a process starts: between fork and first mention nobody would end it."""
-    held: list[int] = []
-    handlers = {number: signal.signal(number, lambda number, _: held.append(number)) for number in _ENDINGS}
+    """Delay signals while a process starts: until it is registered, nothing would stop it."""
+    delayed: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _: delayed.append(number)) for number in _ENDINGS
+    }
     try:
         yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for each in held:
+        for each in delayed:
             signal.raise_signal(each)
 
 
@@ -84,7 +86,7 @@ class Workers:
 
     @property
     def journal(self) -> Path:
-        """What the workers write down."""
+        """Path of the workers' journal."""
         return self.directory / "worker_journal.jsonl"
 
     def start(self) -> None:
@@ -135,7 +137,7 @@ class Workers:
         command += ["-c", str(CONCURRENCY[queue]), "-n", f"{queue}@%h", "-l", "INFO"]
         command += ["--include", worker_journal.__name__]
         with (self.directory / f"{queue}.log").open("wb") as log:
-            return subprocess.Popen(  # noqa: S603 - our own words
+            return subprocess.Popen(  # noqa: S603 - a fixed command
                 command,
                 cwd=ROOT,
                 env=os.environ
@@ -160,7 +162,7 @@ def running() -> Iterator[Workers]:
             _start(workers, stack)
             yield workers
         finally:
-            _hear_no_more()
+            _ignore_signals()
 
 
 def _start(workers: Workers, stack: ExitStack) -> None:
@@ -169,7 +171,7 @@ def _start(workers: Workers, stack: ExitStack) -> None:
     _enter(aws.environment())
     aws_resources.make()
     stack.callback(serializer.installed().recorder.close)
-    stack.callback(workers.stop, FAREWELL_SECONDS)
+    stack.callback(workers.stop, INTERRUPTED_STOP_SECONDS)
     workers.start()
 
 

@@ -41,7 +41,7 @@ if not console.is_terminal:
 
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Callable[[], None]]:
-    """Show a bar, and give the function that moves it on by one."""
+    """Show a progress bar, and yield the function that advances it by one."""
     columns = (TextColumn("{task.description:<18}"), BarColumn(40), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bars:
         bar = bars.add_task(title, total=total)
@@ -49,7 +49,7 @@ def progress(title: str, total: int) -> Iterator[Callable[[], None]]:
 
 
 def show(sent: Sequence[Sent], written: Path | None) -> None:
-    """Print the table; what workers have written down is in it where it is at hand."""
+    """Print the table, with the figures of the workers' journal if there is one."""
     runs = {
         line["task_id"]: line
         for line in (worker_journal.read(written, worker_journal.RAN) if written else [])

@@ -1,4 +1,4 @@
-"""What the demo's workers write down: one JSON line when a worker is ready, and one for each run of a task.
+"""Journal of the demo's workers: a JSON line when a worker is ready, and one for each run of a task.
 
 Workers load this module with ``celery worker --include tasks.demo.worker_journal``. Pool children inherit the
 handler by fork, and every line is one write to a file opened for appending, so all share one file.

@@ -1,4 +1,4 @@
-"""What the demo sends: 24 tasks with some 75 MB of input, through the plain task API."""
+"""The demo's workload: 24 tasks with some 75 MB of input, through the plain task API."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,7 +39,7 @@ MIX = (
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of input: which task takes it, how to make it, and how to say a result in short."""
+    """One kind of input: its task, how to make it, and how to summarise a result."""
 
     task: Any
     arguments: Callable[[int, int], tuple[Any, ...]]
@@ -67,7 +67,7 @@ KINDS = {
 
 @dataclass(slots=True)
 class Sent:
-    """One task on its way, and what became of it."""
+    """One sent task, and its outcome."""
 
     result: AsyncResult[Any]
     kind: Kind
@@ -75,7 +75,7 @@ class Sent:
     payload_bytes: int
     """Size of the encoded arguments."""
     wire_bytes: int
-    """What the message weighs on SQS."""
+    """Size of the message on SQS."""
     key: str | None
     """Where the payload is stored, if it was offloaded."""
     upload_seconds: float
@@ -84,7 +84,7 @@ class Sent:
     succeeded: bool = False
 
     def read(self) -> None:
-        """Read the result, say it in short, and forget it."""
+        """Read the result, summarise it, and forget it."""
         try:
             self.outcome = self.kind.phrase(self.result.get())
             self.succeeded = True

@@ -130,7 +130,7 @@ def test_a_slow_answer_is_bounded_as_a_whole(proxy, offloaded):
     object.__setattr__(claimcheck.options, "store_retry_seconds", 0.5)
     slow = proxy.trickle("GetObject")
 
-    with pytest.raises(StoreUnavailableError, match="it sends too slowly, the last at byte"):
+    with pytest.raises(StoreUnavailableError, match="the transfer is too slow, the last at byte"):
         claimcheck.rehydrate(claim)
     assert slow.used == 1
 

@@ -95,7 +95,7 @@ class TestFile(Rules):
 
     def test_records_cannot_lead_out(self, records):
         """A key that leads out of the directory is refused."""
-        with pytest.raises(StoreDeniedError, match="refuses this key"):
+        with pytest.raises(StoreDeniedError, match="rejected this key"):
             records.write("../outside", b"1", None)
 
 

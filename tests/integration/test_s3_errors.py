@@ -237,7 +237,7 @@ def test_no_credentials(proxy, refused, monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
 
-    with pytest.raises(StoreDeniedError, match=r"refuses our credentials.*NoCredentialsError"):
+    with pytest.raises(StoreDeniedError, match=r"rejected the credentials.*NoCredentialsError"):
         refused.get("app/a", 1)
     assert proxy.requests == []
 
@@ -349,7 +349,7 @@ def test_an_object_that_changes_while_it_is_read(aws, proxy, store):
     proxy.truncate("GetObject", times=1)
     proxy.delay(0, overwritten)
 
-    with pytest.raises(PayloadCorruptError, match="somebody else wrote to this key"):
+    with pytest.raises(PayloadCorruptError, match="another writer changed this object"):
         store.get("app/a", 300 * KIB)
 
 
@@ -367,7 +367,7 @@ def test_a_wrong_object_is_not_downloaded(store):
     """A size that differs is seen before the body is read, and the connection is given up."""
     store.put("app/a", bytes(20 * MIB), {})
 
-    with pytest.raises(PayloadCorruptError, match=r"has 20971520 bytes, and the claim says 7"):
+    with pytest.raises(PayloadCorruptError, match=r"size 20971520 bytes, claimed 7"):
         store.get("app/a", 7)
 
 
@@ -390,7 +390,7 @@ def test_a_foreign_object_is_refused(aws, store, size_bytes):
     """A key that somebody else has written is not ours, even if the size is the same."""
     aws.client("s3").put_object(Bucket=store.bucket, Key="app/a", Body=bytes(size_bytes))
 
-    with pytest.raises(StoreDeniedError, match=r"refuses to overwrite .*key=app/a\]: the key holds another"):
+    with pytest.raises(StoreDeniedError, match=r"does not overwrite .*key=app/a\]: another object has this"):
         store.put("app/a", payload_of(size_bytes), {})
     assert store.get("app/a", size_bytes) == bytes(size_bytes)
 
@@ -399,7 +399,7 @@ def test_a_taken_key_that_is_free_again(proxy, store):
     """A key that was taken, and holds nothing when looked at, is worth another try."""
     proxy.fail("PutObject", 412, times=1, content=xml("PreconditionFailed"))
 
-    with pytest.raises(StoreUnavailableError, match="taken and is free again"):
+    with pytest.raises(StoreUnavailableError, match="another object had the key and was deleted"):
         store.put("app/a", b"a", {})
 
 

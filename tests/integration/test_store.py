@@ -68,7 +68,7 @@ class Rules:
         store.put("app/a", payload, METADATA)
 
         for other in (payload_of(size_bytes, seed=2) or b"2", payload + b"1"):
-            with pytest.raises(StoreDeniedError, match=r"refuses to overwrite.*app/a"):
+            with pytest.raises(StoreDeniedError, match=r"does not overwrite.*app/a"):
                 store.put("app/a", other, METADATA)
         assert store.get("app/a", size_bytes) == payload
 
@@ -228,9 +228,9 @@ class TestFile(Rules):
     )
     def test_no_key_leads_out(self, store, key):
         """A key that is no plain path below the directory is refused by every verb."""
-        with pytest.raises(StoreDeniedError, match="refuses this key"):
+        with pytest.raises(StoreDeniedError, match="rejected this key"):
             store.put(key, b"x", METADATA)
-        with pytest.raises(StoreDeniedError, match="refuses this key"):
+        with pytest.raises(StoreDeniedError, match="rejected this key"):
             store.get(key, 1)
         assert list(store.delete([key])) == [key]
 
@@ -240,7 +240,7 @@ class TestFile(Rules):
         (tmp_path / "secret").write_bytes(b"secret")
         (tmp_path / "payloads" / "app" / "out").symlink_to(tmp_path)
 
-        with pytest.raises(StoreDeniedError, match="refuses this key"):
+        with pytest.raises(StoreDeniedError, match="rejected this key"):
             store.get("app/out/secret", 6)
         assert [found.key for found in store.list()] == ["app/a"]
 

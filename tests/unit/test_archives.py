@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kombu.utils.json import dumps, loads
 
 from tasks import archives
-from tasks.archives import REFUSALS_SHOWN, unpack
+from tasks.archives import REJECTIONS_SHOWN, unpack
 from tasks.samples import sample_archive
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
@@ -305,7 +305,7 @@ def test_many_refusals():
     refused = unpack(zipped({f"../{number}": b"" for number in range(500)}))["refused"]
 
     assert refused["count"] == 500
-    assert len(refused["first"]) == REFUSALS_SHOWN
+    assert len(refused["first"]) == REJECTIONS_SHOWN
 
 
 @pytest.mark.parametrize(

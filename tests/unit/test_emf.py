@@ -261,5 +261,5 @@ def test_half_a_line_is_an_error(monkeypatch):
     """A write that took less than the line is no success."""
     monkeypatch.setattr(emf.os, "write", lambda _, data: len(data) - 1)
 
-    with pytest.raises(OSError, match="half a line"):
+    with pytest.raises(OSError, match="part of a line"):
         EmbeddedMetricFormatSink().emit([Series(TASKS_FAILED, "", "", {1: 1})])

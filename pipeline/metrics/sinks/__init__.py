@@ -1,1 +1,1 @@
-"""Where numbers go: CloudWatch, its Embedded Metric Format, OpenTelemetry."""
+"""Sinks: ``cloudwatch``, ``emf`` (log lines), ``otel``; ``cloudwatch_names`` checks names."""

@@ -1,4 +1,4 @@
-"""Numbers go to Amazon CloudWatch, in few calls."""
+"""Sends metrics to Amazon CloudWatch with PutMetricData, in few calls."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ class CloudWatchSink:
     first call that fails ends it. A call that timed out is sent again, and may then count twice.
 
     Raises:
-        ValueError: the namespace is not one that CloudWatch takes.
+        ValueError: CloudWatch does not allow the namespace.
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class CloudWatchSink:
 
         Raises:
             botocore.exceptions.BotoCoreError: no credentials, no region, or no answer.
-            botocore.exceptions.ClientError: CloudWatch refused; calls before that one stand.
+            botocore.exceptions.ClientError: CloudWatch rejected a call; earlier calls are delivered.
         """
         client, now = self._connected(), datetime.now(UTC)
         for data in _calls(_datum(series, now) for series in batch):
             client.put_metric_data(Namespace=self._namespace, MetricData=data)
 
     def _connected(self) -> "CloudWatchClient":
-        # A session of our own: the default one has locks, which another thread may hold over a fork.
+        # A separate session: the default one has locks, which another thread may have locked at a fork.
         if self._client is None or self._client[0] != os.getpid():
             session = boto3.session.Session(
                 region_name=self._region_name, botocore_session=botocore_session()
@@ -101,6 +101,6 @@ def _calls(data: "Iterator[MetricDatumTypeDef]") -> "Iterator[list[MetricDatumTy
 
 
 def _size_bytes(datum: "MetricDatumTypeDef") -> int:
-    # Every character of a name may take three: %2F.
+    # A character of a name may take three bytes: %2F.
     names = sum(3 * len(dimension["Value"]) for dimension in datum.get("Dimensions", ()))
     return _ENVELOPE_BYTES + names + _NUMBER_BYTES * len(datum.get("Values", ()))

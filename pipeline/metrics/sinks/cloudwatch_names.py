@@ -1,4 +1,4 @@
-"""What CloudWatch accepts as namespace and dimension, by API call and by log line.
+"""Namespaces and dimensions that CloudWatch accepts, in API calls and in log lines.
 
 Source: CloudWatch API Reference, PutMetricData and Dimension.
 """
@@ -19,10 +19,10 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 
 def checked_namespace(namespace: str) -> str:
-    """Return a namespace that CloudWatch takes.
+    """Return the namespace if CloudWatch allows it.
 
     Raises:
-        ValueError: it takes no such namespace.
+        ValueError: CloudWatch does not allow it.
     """
     if not re.fullmatch(r"(?!AWS/|:)[\x20-\x7e]{1,255}", namespace):
         raise ValueError(f"{namespace=}: expected 1 to 255 characters, not starting with : or AWS/")
@@ -30,9 +30,9 @@ def checked_namespace(namespace: str) -> str:
 
 
 def dimensions(series: Series) -> Iterator[tuple[str, str]]:
-    """Yield name and value of each dimension that is known, made printable."""
+    """Yield name and value of each known dimension, with unprintable characters replaced."""
     for name, value in zip(DIMENSIONS, (series.queue, series.task), strict=True):
-        # CloudWatch refuses a whole call for one such character.
+        # CloudWatch rejects a whole call for one such character.
         printable = _UNPRINTABLE.sub("?", value).strip().lstrip(":")
         if printable:
             yield name, printable[:CLOUDWATCH_DIMENSION_LIMIT_CHARACTERS]

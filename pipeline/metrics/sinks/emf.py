@@ -1,7 +1,7 @@
-"""Numbers go to Amazon CloudWatch as lines of a log, in its Embedded Metric Format: no call, no permission.
+"""Writes metrics as log lines in CloudWatch's Embedded Metric Format: no API call, no permission.
 
-Whatever takes the log to CloudWatch Logs makes metrics of such lines: Lambda, the CloudWatch agent, the log
-drivers of ECS. They are the same metrics, under the same names, as those of ``CloudWatchSink``.
+Lambda, the CloudWatch agent or a log driver of ECS sends the lines to CloudWatch Logs, which extracts metrics
+with the same names as those of ``CloudWatchSink``.
 Source: CloudWatch User Guide, "Specification: Embedded metric format".
 """
 
@@ -22,11 +22,11 @@ VALUES_PER_METRIC = 100
 """Most values of one metric in a line. Source: as above, Target members."""
 
 LINE_LIMIT_BYTES = 4_096
-"""Longest line, its end included. CloudWatch takes 256 KiB, and 1 MiB since April 2025. But the processes of
-a worker share one pipe, and Linux keeps what they write apart up to that size. Source: pipe(7), PIPE_BUF."""
+"""Longest line, its end included. CloudWatch allows 256 KiB, and 1 MiB since April 2025. But the processes of
+a worker share one pipe, and Linux writes are atomic up to this size. Source: pipe(7), PIPE_BUF."""
 
 _DEFINITION_BYTES = len('{"Name":"","Unit":"Seconds"},"":[],')
-"""What a metric adds to a line, without its name, which stands there twice, and its values."""
+"""Bytes of a metric in a line, without its name, which occurs twice, and its values."""
 
 _STDOUT = 1
 
@@ -38,17 +38,17 @@ Values = dict[Metric, list[float]]
 class EmbeddedMetricFormatSink:
     """Writes each batch as lines of JSON. Any process that records; safe after a fork.
 
-    The format knows values but not how often each was seen. So of counts their sum is written, and of levels
-    the last; sizes and durations are written one by one, so that percentiles stay what they are.
+    The format has values but no counts per value. So a count is written as its sum and a level as its latest
+    value; sizes and durations are written one by one, which keeps percentiles exact.
 
     Args:
         namespace: CloudWatch's namespace.
         write: takes one line, without its end; by default it goes to the process's standard output, past
-            ``sys.stdout``, which a worker turns into a logger. A logger's own ``info`` does if its handler
-            formats as ``%(message)s`` alone. What it raises costs the batch, and no more.
+            ``sys.stdout``, which a worker turns into a logger. A logger's ``info`` method works if its
+            handler formats as ``%(message)s`` only. If it raises, the batch is dropped.
 
     Raises:
-        ValueError: the namespace is not one that CloudWatch takes.
+        ValueError: CloudWatch does not allow the namespace.
     """
 
     def __init__(self, namespace: str = NAMESPACE, write: Callable[[str], object] | None = None) -> None:
@@ -59,8 +59,8 @@ class EmbeddedMetricFormatSink:
         """Write the batch.
 
         Raises:
-            OSError: standard output takes nothing; lines before that one stand.
-            Exception: whatever ``write`` raises.
+            OSError: standard output failed; earlier lines are written.
+            Exception: any error of ``write``.
         """
         milliseconds = int(datetime.now(UTC).timestamp() * 1_000)
         for names, data in _by_dimensions(batch).items():
@@ -131,11 +131,11 @@ def _line(document: Document) -> str:
 
 
 def _to_stdout(line: str) -> None:
-    """Write a line in one piece, so that those of other processes do not get in between.
+    """Write a line in one call, so that lines of other processes do not interleave.
 
     Raises:
         OSError: standard output did not take the whole line.
     """
     data = f"{line}\n".encode()
     if os.write(_STDOUT, data) != len(data):
-        raise OSError("standard output took half a line")
+        raise OSError("standard output accepted only part of a line")

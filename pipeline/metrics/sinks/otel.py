@@ -1,8 +1,7 @@
-"""Numbers go to OpenTelemetry, and through its exporters to Prometheus, to an OTLP collector, or elsewhere.
+"""Records metrics with OpenTelemetry, whose exporters send them to Prometheus or an OTLP collector.
 
-Only the API is used here; the application chooses SDK, reader and exporter.
-docs/operate/metrics.md has both ways:
-push from each process, or a page for Prometheus to scrape.
+This module uses only the API; the application chooses SDK, reader and exporter. docs/operate/metrics.md shows
+both ways: push from each process, and a Prometheus endpoint.
 """
 
 import os
@@ -15,17 +14,17 @@ from opentelemetry.metrics import Counter, Histogram, Meter, MeterProvider, get_
 from pipeline.metrics import Metric, Series, Unit
 
 SCOPE = "claimcheck"
-"""Name of the meter, and of all instruments up to the dot."""
+"""Name of the meter, and prefix of all instruments."""
 
 UNITS = {Unit.COUNT: "", Unit.BYTES: "By", Unit.SECONDS: "s"}
-"""Units as UCUM spells them. A count has none: ``1`` would make a ratio of it.
+"""Units in UCUM. A count has none: Prometheus treats the unit ``1`` as a ratio.
 Source: OpenTelemetry, "Semantic conventions, metrics" and "Prometheus compatibility"."""
 
 BOUNDARIES = {
     Unit.SECONDS: (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 900.0, 3_600.0, 43_200.0),
     Unit.BYTES: (1e3, 1e4, 65_536.0, 262_144.0, 1_048_576.0, 1e7, 1e8, 1_073_741_824.0),
 }
-"""Buckets of histograms; a reader's view may choose others. OpenTelemetry's own are for milliseconds."""
+"""Buckets of histograms; a view may set others. OpenTelemetry's defaults are for milliseconds."""
 
 
 class OpenTelemetrySink:
@@ -35,12 +34,11 @@ class OpenTelemetrySink:
     attributes, left out where unknown.
 
     Args:
-        provider: makes the meter provider of this process, at its first batch, on the recorder's thread. So a
-            prefork child has one of its own. What it makes is flushed after each batch, since such a child
-            ends without ``atexit``. A process that ends before its first batch should flush its recorder
-            itself: SDKs start threads, and Python starts none while it exits.
-            By default the process's global provider is used, and never flushed: that suits readers that wait
-            to be asked, as Prometheus's does.
+        provider: creates the meter provider of this process, at its first batch, on the recorder's thread. So
+            each prefork child has its own. It is flushed after each batch, because such a child ends without
+            ``atexit``. A process that ends before its first batch should flush its recorder: SDKs start
+            threads, and Python starts none at exit. By default the process's global provider is used and
+            never flushed, which suits pull readers such as Prometheus's.
     """
 
     def __init__(self, provider: Callable[[], MeterProvider] | None = None) -> None:
@@ -51,10 +49,10 @@ class OpenTelemetrySink:
         self._meter: Meter
 
     def emit(self, batch: Sequence[Series]) -> None:
-        """Add the batch, and have it exported if the provider is this sink's own.
+        """Record the batch, and flush the provider if this sink created it.
 
         Raises:
-            Exception: whatever ``provider`` or its exporter raise.
+            Exception: any error of ``provider`` or its exporter.
         """
         self._connect()
         for series in batch:
@@ -65,7 +63,7 @@ class OpenTelemetrySink:
         if self._pid == os.getpid():
             return
         provider = self._provider_of() if self._provider_of else get_meter_provider()
-        # The API has no such method: SDKs do.
+        # SDKs have this method, the API does not.
         self._flush = getattr(provider, "force_flush", _nothing) if self._provider_of else _nothing
         self._meter, self._instruments = provider.get_meter(SCOPE), {}
         self._pid = os.getpid()
@@ -77,7 +75,7 @@ class OpenTelemetrySink:
 
 
 def instrument_name(metric: Metric) -> str:
-    """Return a metric's name at OpenTelemetry: ``claimcheck.run_seconds`` for ``RunSeconds``."""
+    """Return a metric's name in OpenTelemetry: ``claimcheck.run_seconds`` for ``RunSeconds``."""
     return f"{SCOPE}." + re.sub(r"(?<!^)(?=[A-Z])", "_", metric.name).lower()
 
 
@@ -99,7 +97,7 @@ def _add(instrument: Any, series: Series) -> None:
         instrument.add(series.total, attributes)
     elif isinstance(instrument, Histogram):
         for value, count in series.values.items():
-            for _ in range(count):  # there is no call for many at once
+            for _ in range(count):  # the API has no call for several
                 instrument.record(value, attributes)
     else:
         instrument.set(series.last, attributes)

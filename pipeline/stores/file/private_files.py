@@ -1,13 +1,13 @@
-"""Files and directories that only their owner may look into: payloads are nobody else's."""
+"""Creates files (0600) and directories (0700) that only their owner can read."""
 
 import os
 from pathlib import Path
 
 
 def make_directory(directory: Path) -> None:
-    """Make a directory, and those above it that are missing, for this user alone (0700).
+    """Create a directory and its missing parents, for this user only (0700).
 
-    A directory that is there keeps its mode: whoever made it has chosen.
+    An existing directory keeps its mode.
     """
     try:
         directory.mkdir(0o700, exist_ok=True)
@@ -17,10 +17,10 @@ def make_directory(directory: Path) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a new file that this user alone may read (0600), whatever the umask allows.
+    """Write a new file that only this user can read (0600), whatever the umask.
 
     Raises:
-        FileExistsError: there is one.
+        FileExistsError: the file exists.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:

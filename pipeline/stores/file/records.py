@@ -1,7 +1,7 @@
-"""Records as files: changed under one lock of their directory, and replaced whole.
+"""Records as files: changed under one lock per directory, and replaced atomically.
 
-The lock is the operating system's (``flock``), so it ends with the process that holds it, and it is held for
-one small file operation at a time. It works between processes of one machine, and over NFS on Linux.
+The lock is the operating system's (``flock``): it ends with its process, and is locked for one small file
+operation at a time. It works between processes of one machine, and over NFS on Linux.
 """
 
 import fcntl
@@ -23,8 +23,8 @@ class FileRecords:
 
     Args:
         incoming: directory of files that are being written, and of the lock.
-        path_of: returns where a key's file is.
-        translated: turns the file system's errors into ours; takes the key.
+        path_of: returns the path of a key.
+        translated: maps OSError to the library's errors; takes the key.
     """
 
     incoming: Path
@@ -35,16 +35,16 @@ class FileRecords:
         """Return a record's content and its digest, or None if there is none.
 
         Raises:
-            StoreDeniedError, StoreUnavailableError: the file system denies access, or is broken.
+            StoreDeniedError, StoreUnavailableError: the file system denied access, or failed.
         """
         with self.translated(key):
             return _read(self.path_of(key))
 
     def write(self, key: str, content: bytes, tag: str | None) -> str | None:
-        """Write a record on condition, and return its new digest.
+        """Write a record conditionally, and return its new digest; None if the condition failed.
 
         Raises:
-            StoreDeniedError, StoreUnavailableError: the file system denies access, or is full or broken.
+            StoreDeniedError, StoreUnavailableError: the file system denied access, is full, or failed.
         """
         with self.translated(key), self._locked():
             path = self.path_of(key)
@@ -60,10 +60,10 @@ class FileRecords:
         return _digest(content)
 
     def remove(self, key: str, tag: str) -> bool:
-        """Delete a record on condition, and say whether the condition held.
+        """Delete a record conditionally, and return whether the condition was met.
 
         Raises:
-            StoreDeniedError, StoreUnavailableError: the file system denies access, or is broken.
+            StoreDeniedError, StoreUnavailableError: the file system denied access, or failed.
         """
         with self.translated(key), self._locked():
             path = self.path_of(key)
@@ -75,7 +75,7 @@ class FileRecords:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         make_directory(self.incoming)
-        # A description of its own for each use: threads exclude one another as processes do.
+        # A new descriptor for each use, so that threads exclude each other as processes do.
         lock = os.open(self.incoming / "once.lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""Payloads as files below one directory: for one machine, or several that share a file system."""
+"""Payloads as files below one directory, for one machine or a shared file system."""
 
 import errno
 import os
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipeline.stores.file.records import FileRecords
 
 INCOMING = ".incoming"
-"""Directory of files that are being written. What a killed process leaves there is in nobody's way."""
+"""Directory of files that are being written. Files that a killed process leaves there do no harm."""
 
 _DENIED = frozenset(
     {
@@ -44,17 +44,16 @@ _DENIED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class FileStore:
-    """A store in a directory, which is made if need be. Safe to share between threads and after a fork.
+    """A store in a directory, which is created if need be. Safe to share between threads and after a fork.
 
-    A payload appears whole or not at all: it is written to a file of its own, which is then linked
-    to its key, and a link never replaces what is there. The file system must know hard links. Nothing
-    is flushed to the disk, so a power cut may take the last payloads. Metadata is dropped: no verb
-    gives it back, and a second file for each payload could get lost by itself. What is made here is its
-    owner's alone (files 0600, directories 0700): producers and workers run as one user.
+    A payload is written atomically: to a temporary file, which is then linked to its key; a link never
+    replaces a file. The file system must support hard links. Files are not synced to disk, so a power
+    failure may lose the last payloads. Metadata is not stored: no method returns it. Only the owner can read
+    the files (0600) and directories (0700), so producers and workers must run as one user.
 
     Args:
-        directory: where payloads lie; keys are paths below it, and none can lead out of it.
-        prefix: where our keys begin; slashes at its ends are dropped.
+        directory: the directory; keys are paths below it and cannot lead out of it.
+        prefix: first part of all keys; slashes at its ends are dropped.
     """
 
     directory: Path
@@ -70,8 +69,8 @@ class FileStore:
         """Store a payload under a new key. Safe to call twice with the same payload.
 
         Raises:
-            StoreDeniedError: the key holds another payload or leads out, or the file system denies access.
-            StoreUnavailableError: the disk is full, or broken.
+            StoreDeniedError: another payload has the key, the key leads out, or the file system denied
+            access. StoreUnavailableError: the disk is full, or failed.
         """
         with _translated(key):
             path, incoming = self._path(key), Path(self._root, INCOMING, secrets.token_hex(16))
@@ -91,8 +90,8 @@ class FileStore:
         Raises:
             PayloadMissingError: there is none.
             PayloadCorruptError: it has another size; checked before it is read.
-            StoreDeniedError: the key leads out, or the file system denies access.
-            StoreUnavailableError: the disk is broken.
+            StoreDeniedError: the key leads out, or the file system denied access.
+            StoreUnavailableError: the disk failed.
         """
         with _translated(key):
             try:
@@ -103,9 +102,9 @@ class FileStore:
                 ) from exc
 
     def delete(self, keys: Sequence[str]) -> Mapping[str, StoreError]:
-        """Delete payloads, and return the keys of those that the file system would not delete, each with why.
+        """Delete payloads, and return the error of each key that was not deleted.
 
-        Safe to call twice: a key that is gone counts as deleted. Directories stay.
+        Safe to call twice: a missing key counts as deleted. Directories stay.
         """
         return {key: why for key in keys if (why := self._delete(key)) is not None}
 
@@ -114,36 +113,36 @@ class FileStore:
             with _translated(key):
                 self._path(key).unlink(missing_ok=True)
         except StoreError as exc:
-            is_none_of_ours = isinstance(exc.__cause__, IsADirectoryError | NotADirectoryError)
-            return None if is_none_of_ours else exc
+            is_missing = isinstance(exc.__cause__, IsADirectoryError | NotADirectoryError)
+            return None if is_missing else exc
         return None
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Yield objects whose key, after the store's own prefix, begins with ``prefix``, in key order.
 
         Raises:
-            StoreDeniedError: a directory may not be read.
-            StoreUnavailableError: the disk is broken.
+            StoreDeniedError: the file system denied access to a directory.
+            StoreUnavailableError: the disk failed.
         """
         full = f"{self.prefix}/{prefix}" if self.prefix else prefix
         with _translated(f"{full}*"):
             yield from _walk(self._root, "", full)
 
     def records(self) -> "FileRecords":
-        """Return what ``@idempotent`` writes down here. Does no I/O."""
-        # It needs locks that Windows lacks, and producers there do without.
+        """Return the records of ``@idempotent``. Does no I/O."""
+        # They need locks that Windows lacks; producers on Windows do not use records.
         from pipeline.stores.file.records import FileRecords  # noqa: PLC0415
 
         return FileRecords(Path(self._root, INCOMING), self._path, _translated)
 
     def _path(self, key: str) -> Path:
-        """Return where a key's file is, below our directory also when somebody left a link there."""
+        """Return the path of a key, which symbolic links cannot lead out of the directory."""
         path = f"{self._root}/{key}"
         outside = "\0" in key or os.path.realpath(path) != path
         if outside or key.split("/", maxsplit=1)[0] == INCOMING:
             raise StoreDeniedError(
-                f"store refuses this key [key={key[:120]!r}]: it is no path below "
-                f"{self._root}; use keys of our making"
+                f"store rejected this key [key={key[:120]!r}]: it is not a path below "
+                f"{self._root}; use a key of this library"
             )
         return Path(path)
 
@@ -154,8 +153,8 @@ def _read(path: Path, key: str, size_bytes: int) -> bytes:
         payload = file.read(size_bytes) if actual == size_bytes else None
     if payload is None or len(payload) != size_bytes:
         raise PayloadCorruptError(
-            f"payload corrupt [key={key}]: the file has {actual} bytes, and the claim says {size_bytes}; "
-            "somebody else wrote it, or the claim was forged"
+            f"payload corrupt [key={key}]: size {actual} bytes, claimed {size_bytes}; "
+            "another writer changed it, or the claim was forged"
         )
     return payload
 
@@ -163,12 +162,12 @@ def _read(path: Path, key: str, size_bytes: int) -> bytes:
 def _accept_if_same(path: Path, key: str, payload: bytes) -> None:
     if not path.is_file() or path.stat().st_size != len(payload) or path.read_bytes() != payload:
         raise StoreDeniedError(
-            f"store refuses to overwrite [key={key}]: the key holds another payload; make a new key for each"
+            f"store does not overwrite [key={key}]: another payload has this key; use a new one"
         )
 
 
 def _walk(directory: str, above: str, prefix: str) -> Iterator[StoredObject]:
-    """Walk in the order of the full keys, where ``a-`` comes before ``a/b``, past what cannot match."""
+    """Walk in the order of the full keys, where ``a-`` is before ``a/b``; skip what cannot match."""
     for name in sorted(_names(directory)):
         key = above + name
         if name.endswith("/") and (key.startswith(prefix) or prefix.startswith(key)):
@@ -192,13 +191,13 @@ def _names(directory: str) -> Iterator[str]:
 def _stored(path: str, key: str) -> Iterator[StoredObject]:
     try:
         status = Path(path).stat()
-    except FileNotFoundError:  # deleted since it was seen
+    except FileNotFoundError:  # deleted since it was listed
         return
     yield StoredObject(key, status.st_size, _modified(status.st_mtime))
 
 
 def _modified(seconds: float) -> datetime:
-    """Return a file's time, which anybody may set, within the years that ``datetime`` knows."""
+    """Return a file's time within the years of ``datetime``: any time can be set on a file."""
     try:
         return datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError):

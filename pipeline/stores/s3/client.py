@@ -1,4 +1,4 @@
-"""One boto3 client per process: made when it is first needed, and never carried over a fork."""
+"""One boto3 client per process, created on first use and never used after a fork."""
 
 import os
 from dataclasses import dataclass, field
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CONNECT_TIMEOUT_SECONDS = 5.0
-"""A healthy endpoint answers a SYN in milliseconds; five seconds allow for one or two that got lost."""
+"""A healthy endpoint answers a SYN in milliseconds; five seconds allow for one or two lost packets."""
 
 ATTEMPTS_COUNT = 3
-"""How often botocore sends a request before it gives up: enough for a connection that had idled out
-and one 503. Longer outages belong to the caller, who knows how long a task may wait."""
+"""Attempts of botocore for one request: enough for a closed idle connection and one 503. The caller handles
+longer outages, because it knows how long a task may wait."""
 
 POOL_CONNECTIONS_COUNT = 64
-"""Connections kept open: eight threads of a worker, with eight transfers each. They are opened on demand,
-so a prefork child keeps one to eight; a 65th works too, and is not kept."""
+"""Connections kept open: eight threads of a worker, with eight transfers each. They are opened on demand, so
+a prefork child has one to eight; a 65th works too, and is closed after use."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientPerProcess:
-    """Hands out this process's client. Safe to share between threads, to inherit by fork, and to pickle.
+    """Returns this process's client. Safe to share between threads, to inherit by fork, and to pickle.
 
-    Making a client costs 40-100 ms, so there is one; and sockets may not be shared over a fork, so the
-    process id chooses it. Locks are kept by process id too: a child never waits for one that a thread of
-    its parent held when it forked.
+    Creating a client takes 40-100 ms, so there is one. Sockets must not be shared over a fork, so there is
+    one per process id. Locks are per process id too: a child never waits for a lock that a thread of its
+    parent had locked at the fork.
     """
 
     region: str | None
@@ -44,10 +44,10 @@ class ClientPerProcess:
         return type(self), (self.region, self.timeout_seconds, self.attempts_count)
 
     def get(self) -> "S3Client":
-        """Return this process's client, making it if need be.
+        """Return this process's client, and create it if need be.
 
         Raises:
-            ValueError: botocore's configuration cannot be used, an endpoint URL without scheme for example.
+            ValueError: botocore's configuration is wrong, for example an endpoint URL without scheme.
         """
         process = os.getpid()
         client = self._clients.get(process)
@@ -58,25 +58,25 @@ class ClientPerProcess:
         return client
 
     def close(self) -> None:
-        """Close this process's connections; the next call makes new ones. Safe to call twice."""
+        """Close this process's connections; the next call opens new ones. Safe to call twice."""
         client = self._clients.pop(os.getpid(), None)
         if client is not None:
             client.close()
 
     def renew(self) -> None:
-        """Let the next call make a new client, which finds its credentials anew: files, roles, metadata.
+        """Let the next call create a new client, which reloads its credentials: files, roles, metadata.
 
-        Requests under way go on with the old one; its connections are closed when nobody holds it any more.
+        Requests under way use the old client; its connections are closed with the last of them.
         """
         self._clients.pop(os.getpid(), None)
 
     def region_name(self) -> str:
-        """Return the region that this process's client asks in, or say that there is none. Never fails."""
+        """Return the region of this process's client, or the configured one. Never fails."""
         client = self._clients.get(os.getpid())
         return client.meta.region_name if client else str(self.region)
 
     def _make(self) -> "S3Client":
-        # A session of our own: boto3's default one is shared with the application, and not thread-safe.
+        # A separate session: boto3's default one is shared with the application, and not thread-safe.
         session = Session(region_name=self.region, botocore_session=botocore_session())
         client: S3Client = session.client("s3", config=self._config())
         client.meta.events.register_last("before-call.s3", _send_at_once)
@@ -94,7 +94,7 @@ class ClientPerProcess:
 
 
 def _send_at_once(params: dict[str, Any], **_: object) -> None:
-    """Take back ``Expect: 100-continue``, which costs a round trip and only helps those who are refused.
+    """Remove ``Expect: 100-continue``: it costs a round trip, and helps only if the request is rejected.
 
     Source: botocore 1.44.5, ``handlers.py``, ``add_expect_header``.
     """

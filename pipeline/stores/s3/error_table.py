@@ -1,7 +1,7 @@
-"""What S3's codes and botocore's errors mean to us: the one table.
+"""The table of S3's error codes and botocore's errors: which error of the library, and what to do.
 
 Codes come from the S3 API Reference, "Error responses"; an answer without a body (to HEAD) has its HTTP
-status as its code. A code that is not here means :class:`~pipeline.errors.StoreUnavailableError`: the
+status as its code. A code that is not in the table means :class:`~pipeline.errors.StoreUnavailableError`: the
 caller's retry limit bounds it.
 """
 
@@ -23,61 +23,61 @@ from pipeline.errors import (
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What an error of the vendor's is to us."""
+    """The library's error for an S3 or botocore error, with fact and remedy."""
 
     error: type[PipelineError]
     fact: str
     remedy: str
-    """What a person can do about it; may name ``{client_region}`` and ``{bucket_region}``."""
+    """What to do; may contain ``{client_region}`` and ``{bucket_region}``."""
     renews: bool = False
-    """Whether credentials are to be found anew before the next request."""
+    """Whether to reload credentials before the next request."""
 
 
 _MISSING = Meaning(PayloadMissingError, "payload missing", "released, expired, or never written")
-_CHANGED = Meaning(PayloadCorruptError, "payload corrupt", "somebody else wrote to this key")
+_CHANGED = Meaning(PayloadCorruptError, "payload corrupt", "another writer changed this object")
 _NO_BUCKET = Meaning(
     StoreDeniedError,
     "the bucket does not exist",
-    "create it, or correct its name; this client asks in region {client_region}",
+    "create it, or correct its name; this client uses region {client_region}",
 )
 _FORBIDDEN = Meaning(
     StoreDeniedError,
     "store denies access",
     "allow s3:GetObject, s3:PutObject, s3:DeleteObject, s3:ListBucket and the use of the bucket's KMS key "
-    "(without s3:ListBucket, S3 answers 403 for a missing key too); this client asks in region "
+    "(without s3:ListBucket, S3 answers 403 for a missing key too); this client uses region "
     "{client_region}",
 )
 _CREDENTIALS = Meaning(
     StoreDeniedError,
-    "store refuses our credentials",
+    "store rejected the credentials",
     "give this process valid credentials (environment, profile or role), and check its clock",
     renews=True,
 )
 _STALE = Meaning(
     StoreUnavailableError,
-    "store does not accept our credentials now",
-    "they are read anew before the next try; if this goes on, give this process valid credentials "
+    "store rejected the credentials for now",
+    "they are reloaded before the next attempt; if this persists, give this process valid credentials "
     "(environment, profile or role)",
     renews=True,
 )
 _SKEWED = Meaning(
-    StoreUnavailableError, "store does not accept our clock", "set the clock of this machine; try again later"
+    StoreUnavailableError, "store rejected the request time", "set the clock of this machine; try again later"
 )
 _REGION = Meaning(
     StoreDeniedError,
     "store is in another region",
-    "this client asks in region {client_region} and the bucket is in {bucket_region}: set AWS_DEFAULT_REGION "
+    "this client uses region {client_region} and the bucket is in {bucket_region}: set AWS_DEFAULT_REGION "
     "or region=",
 )
 _CONFIGURATION = Meaning(
     StoreDeniedError,
     "store cannot be used as configured",
-    "correct the configuration; trying again will not help",
+    "correct the configuration; a retry does not help",
 )
 REQUEST = Meaning(
     StoreDeniedError,
     "store request cannot be sent",
-    "the client itself rejects it: correct what the cause names; trying again will not help",
+    "the client rejected it: correct what the cause names; a retry does not help",
 )
 _KMS = Meaning(
     StoreDeniedError,
@@ -85,7 +85,7 @@ _KMS = Meaning(
     "enable the key, allow this role to use it, and check kms_key_id",
 )
 _UNAVAILABLE = Meaning(StoreUnavailableError, "store unavailable", "try again later")
-_DAMAGED = Meaning(StoreUnavailableError, "payload damaged on its way", "try again")
+_DAMAGED = Meaning(StoreUnavailableError, "payload damaged in transit", "try again")
 
 CODES: Mapping[str, Meaning] = {
     "NoSuchKey": _MISSING,
@@ -144,8 +144,8 @@ CODES: Mapping[str, Meaning] = {
     "503": _UNAVAILABLE,
     **dict.fromkeys(THROTTLING_CODES, _UNAVAILABLE),
 }
-"""S3's error codes, and those of STS and KMS that come through it. AWS refuses a new key
-until all of it knows the key, and an old one until this process has read the new one: both pass. Sources: S3
+"""S3's error codes, and those of STS and KMS that come through it. AWS rejects a new access
+key until it has propagated, and an old one until this process has reloaded: both are transient. Sources: S3
 API Reference, "Error responses"; IAM User Guide, "Changes that I make are not always immediately visible"."""
 
 CLASSES: Mapping[type[Exception], Meaning] = {
@@ -194,8 +194,8 @@ CLASSES: Mapping[type[Exception], Meaning] = {
     boto.ClientError: _UNAVAILABLE,
     HTTPError: _UNAVAILABLE,
 }
-"""What never reached S3, or never came back; the nearest class in an error's ancestry decides.
+"""Errors without an answer of S3; the nearest base class decides.
 
-A failure to *fetch* credentials (CredentialRetrievalError and its kin) stays retryable: metadata services
-hiccup.
+A failure to *fetch* credentials (CredentialRetrievalError and its subclasses) is retryable: metadata services
+fail at times.
 """

@@ -1,4 +1,4 @@
-"""Turns botocore's errors into ours, each a sentence; what they mean is in ``s3_meanings.py``."""
+"""Maps botocore's errors to the library's errors by ``error_table.py``."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,10 +11,10 @@ from pipeline.errors import PipelineError, StoreDeniedError
 from pipeline.stores.s3.error_table import CLASSES, CODES, REQUEST, Meaning
 
 VENDOR_ERRORS = (boto.ClientError, boto.BotoCoreError, HTTPError)
-"""All that boto3 raises; botocore lets some errors of urllib3's through while a body is being read."""
+"""All errors that boto3 raises; while a body is read, some of urllib3's pass through botocore."""
 
 KEY_TAKEN_CODES = frozenset({"PreconditionFailed", "412", "NoSuchUpload"})
-"""What a conditional write answers when the key, or the upload that was to become it, is no longer free.
+"""Codes of a conditional write whose key exists.
 
 ``NoSuchUpload`` is the second answer to a CompleteMultipartUpload whose first answer was lost.
 """
@@ -26,15 +26,15 @@ _CAUSE_LENGTH = 300
 def translated(
     place: str, client_region: Callable[[], str], renew: Callable[[], None] = lambda: None
 ) -> Iterator[None]:
-    """Turn every error of the vendor's into one of ours, in any process.
+    """Map every error of boto3 to one of the library's, in any process.
 
     Args:
-        place: where it happened, such as ``bucket=…, key=…``.
-        client_region: asked only once something has failed; must not fail itself.
-        renew: called if credentials were not accepted; must not fail itself.
+        place: the object, such as ``bucket=…, key=…``.
+        client_region: called only after an error; must not fail.
+        renew: called if S3 rejected the credentials; must not fail.
 
     Raises:
-        PayloadMissingError, PayloadCorruptError, StoreDeniedError, StoreUnavailableError: as the table says.
+        PayloadMissingError, PayloadCorruptError, StoreDeniedError, StoreUnavailableError: see the table.
     """
     try:
         yield
@@ -46,14 +46,14 @@ def translated(
 
 
 def explain(exc: Exception, place: str, client_region: str) -> PipelineError:
-    """Return our error for one of the vendor's: fact, place, cause, remedy. Never fails."""
+    """Return the library's error for one of boto3's: fact, place, cause, remedy. Never fails."""
     meaning = meaning_of(exc)
     remedy = meaning.remedy.format(client_region=client_region, bucket_region=_bucket_region(exc))
     return meaning.error(f"{meaning.fact} [{place}]: {_cause(exc)}; {remedy}")
 
 
 def meaning_of(exc: Exception) -> Meaning:
-    """Look an error up: by S3's code if it carries one that we know, else by its class."""
+    """Look an error up in the table: by S3's code if the table has it, else by its class."""
     if _is_unsendable(exc):
         return REQUEST
     known = CODES.get(code_of(exc))
@@ -61,7 +61,7 @@ def meaning_of(exc: Exception) -> Meaning:
 
 
 def _is_unsendable(exc: Exception) -> bool:
-    """Say whether Python's HTTP client rejected a header or the URL; botocore hides that in another error.
+    """Return whether Python's HTTP client rejected a header or the URL; botocore wraps that error.
 
     Source: botocore 1.44, ``httpsession.py`` (``URLLib3Session.send``); Python 3.11, ``http/client.py``.
     """
@@ -71,13 +71,13 @@ def _is_unsendable(exc: Exception) -> bool:
 
 
 def is_denial(code: str) -> bool:
-    """Say whether one of S3's codes means that trying again will not help."""
+    """Return whether an S3 error code is a permanent denial."""
     meaning = CODES.get(code)
     return meaning is not None and meaning.error is StoreDeniedError
 
 
 def code_of(exc: Exception) -> str:
-    """Return S3's error code, or an empty string where there is none."""
+    """Return S3's error code, or an empty string."""
     return str(answer_of(exc, "Error").get("Code", ""))
 
 
@@ -96,7 +96,7 @@ def _bucket_region(exc: Exception) -> str:
 
 
 def answer_of(exc: Exception, part: str) -> dict[str, object]:
-    """Return a part of S3's answer, whatever shape a proxy in between has given it."""
+    """Return a part of S3's answer as a dict, even if a proxy changed the answer."""
     response = getattr(exc, "response", None)
     found = response.get(part) if isinstance(response, dict) else None
     return found if isinstance(found, dict) else {}
@@ -105,5 +105,5 @@ def answer_of(exc: Exception, part: str) -> dict[str, object]:
 def _text(value: object) -> str:
     try:
         return " ".join(str(value).split())[:_CAUSE_LENGTH]
-    except Exception:  # noqa: BLE001 - a diagnostic must never mask the error that it describes
+    except Exception:  # noqa: BLE001 - formatting must not mask the error
         return "(no description)"

@@ -30,25 +30,25 @@ T = TypeVar("T")
 S = TypeVar("S")
 
 SINGLE_GET_LIMIT_BYTES = 8 * 1024**2
-"""A larger payload comes in ranges."""
+"""A larger payload is read in ranges."""
 
 PART_BYTES = 8 * 1024**2
-"""Size of a range, and of an uploaded part. Measured at 20 ms round trip: 64 MiB arrive in 67-97 ms
-this way, and in 385-465 ms in one stream."""
+"""Size of a range, and of an uploaded part. Measured at 20 ms round trip: 64 MiB take 67-97 ms
+in ranges, and 385-465 ms in one stream."""
 
 THREADS_COUNT = 8
-"""Parts of one payload that are on their way at the same time."""
+"""Parts of one payload that are transferred at the same time."""
 
 READ_BYTES = 1024**2
-"""What is read at once, into memory of urllib3's own first; a connection that stalls or is reset loses no
-more than this. Measured on ministack, 128 MiB: 64 KiB at a time take 223 ms, 256 KiB 164, 1 MiB 137, and
-8 MiB 144 with 64 MiB more memory."""
+"""Bytes of one read, which urllib3 buffers; a connection that stalls or is reset loses no more than this.
+Measured on ministack, 128 MiB: 64 KiB at a time take 223 ms, 256 KiB 164, 1 MiB 137, and 8 MiB 144 with 64
+MiB more memory."""
 
 READS_COUNT = 5
-"""How often reading one range may begin, each time where it broke off, before it has failed."""
+"""Attempts to read one range; each continues where the connection broke."""
 
 SLOWEST_BYTES_PER_SECOND = 1024**2
-"""A payload is given a second more than its reader would wait for each so many bytes of it."""
+"""Slowest accepted transfer: the deadline is extended by a second for each of these bytes."""
 
 _BROKEN = (HTTPClientError, IncompleteReadError, HTTPError)
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)\Z", re.ASCII)
@@ -60,10 +60,10 @@ def read_object(client: "S3Client", bucket: str, key: str, size_bytes: int) -> b
     Raises:
         PayloadCorruptError: the object has another size.
         StoreUnavailableError: the connection broke too often.
-        ClientError, BotoCoreError, HTTPError: the vendor's, for the caller to translate.
+        ClientError, BotoCoreError, HTTPError: boto3's, for the caller to map.
     """
     step = PART_BYTES if size_bytes > SINGLE_GET_LIMIT_BYTES else max(size_bytes, 1)
-    # BytesIO gives its memory away as bytes, uncopied, once no view of it is left.
+    # BytesIO returns its memory as bytes without a copy once no view of it exists.
     buffer = BytesIO(bytes(size_bytes))
     with buffer.getbuffer() as view:
         until = deadline() + size_bytes / SLOWEST_BYTES_PER_SECOND
@@ -73,10 +73,10 @@ def read_object(client: "S3Client", bucket: str, key: str, size_bytes: int) -> b
 
 
 def in_parallel(work: Callable[[S], T], items: Sequence[S]) -> list[T]:
-    """Return ``work`` of each item, in order, done by threads that live no longer than this call.
+    """Return ``work`` of each item, in order, computed by threads that end with this call.
 
-    The first failure, in the order of the items, is raised once what has begun has ended; the rest is
-    not begun.
+    The first failure, in the order of the items, is raised when the running calls have ended; the rest are
+    not started.
     """
     if len(items) == 1:
         return [work(items[0])]
@@ -91,7 +91,7 @@ class _Reading:
     key: str
     size_bytes: int
     until: float
-    """When all of it must be here."""
+    """Deadline on the monotonic clock."""
 
     def read(self, view: memoryview, step: int, start: int) -> None:
         """Fill ``view`` from ``start`` on, for ``step`` bytes or to its end."""
@@ -112,7 +112,7 @@ class _Reading:
         raise self._gave_up(start) from broken
 
     def _open(self, start: int, stop: int, etag: str) -> "tuple[StreamingBody, int, str]":
-        """Return a body, the byte of the object that it begins with, and the object's ETag."""
+        """Return a body, its first byte in the object, and the object's ETag."""
         conditions: Any = {"IfMatch": etag} if etag else {}
         if (start, stop) != (0, self.size_bytes):
             conditions["Range"] = f"bytes={start}-{stop - 1}"
@@ -122,7 +122,7 @@ class _Reading:
             if code_of(exc) == "InvalidRange":
                 raise self._another_size(answer_of(exc, "Error").get("ActualObjectSize", "fewer")) from exc
             raise
-        # A server that knows no ranges answers 200 and the whole object.
+        # A server without ranges answers 200 and the whole object.
         part = _CONTENT_RANGE.match(answer.get("ContentRange", ""))
         begins, total = (int(part[1]), int(part[2])) if part else (0, answer.get("ContentLength", -1))
         if total != self.size_bytes or begins > start:
@@ -132,7 +132,7 @@ class _Reading:
 
     def _gave_up(self, start: int) -> StoreUnavailableError:
         is_slow = monotonic() >= self.until
-        why = "it sends too slowly" if is_slow else f"{READS_COUNT} connections broke"
+        why = "the transfer is too slow" if is_slow else f"{READS_COUNT} connections broke"
         return StoreUnavailableError(
             f"store unavailable [bucket={self.bucket}, key={self.key}]: {why}, "
             f"the last at byte {start} of {self.size_bytes}; try again later"
@@ -140,16 +140,16 @@ class _Reading:
 
     def _another_size(self, actual: object) -> PayloadCorruptError:
         return PayloadCorruptError(
-            f"payload corrupt [bucket={self.bucket}, key={self.key}]: the object has {actual} bytes, and "
-            f"the claim says {self.size_bytes}; somebody wrote to the bucket, or the claim was forged"
+            f"payload corrupt [bucket={self.bucket}, key={self.key}]: size {actual} bytes, claimed "
+            f"{self.size_bytes}; another writer changed it, or the claim was forged"
         )
 
 
 @contextmanager
 def cut_off(body: "StreamingBody", until: float) -> Iterator[None]:
-    """Let a body's connection end at a time: one that sends a byte a second is never silent.
+    """Close a body's connection at a deadline: a read timeout does not end one that sends a byte a second.
 
-    Source: urllib3 2.3, ``HTTPResponse.shutdown``, which is there for other threads to call.
+    Source: urllib3 2.3, ``HTTPResponse.shutdown``, which other threads may call.
     """
     if until == inf:
         yield
@@ -164,12 +164,12 @@ def cut_off(body: "StreamingBody", until: float) -> Iterator[None]:
 
 
 def _shut(body: "StreamingBody") -> None:
-    with suppress(ValueError, RuntimeError, OSError):  # it has been read meanwhile
+    with suppress(ValueError, RuntimeError, OSError):  # already read
         body._raw_stream.shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def _pour(body: "StreamingBody", skip_bytes: int, view: memoryview) -> Iterator[int]:
-    """Fill ``view`` from a body, past its first ``skip_bytes``, and yield how much has arrived each time."""
+    """Fill ``view`` from a body after its first ``skip_bytes``; yield the number of bytes of each read."""
     with closing(body):
         while skip_bytes and (skipped := body.read(min(skip_bytes, READ_BYTES))):
             skip_bytes -= len(skipped)

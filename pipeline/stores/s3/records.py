@@ -1,7 +1,7 @@
 """Records in S3: PutObject with ``If-None-Match`` or ``If-Match``, DeleteObject with ``If-Match``.
 
-S3 answers 412 if the condition does not hold, 404 if a key to be matched is gone, and 409 if it was asked to
-decide between two at the very same time; that one is asked again. A tag is an ETag. Sources: S3 API
+S3 answers 412 if the condition is not met, 404 if the key of ``If-Match`` does not exist, and 409 for two
+concurrent requests; that one is sent again. A tag is an ETag. Sources: S3 API
 Reference, PutObject; S3 User Guide, "How to prevent object overwrites with conditional writes" and "How to
 perform conditional deletes" (s3:GetObject is needed for both with an ETag).
 """
@@ -20,8 +20,8 @@ from pipeline.stores.s3.reading import cut_off
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-NOT_SO_CODES = frozenset({"PreconditionFailed", "412", "NoSuchKey", "404"})
-"""What S3 answers when a condition does not hold."""
+CONDITION_FAILED_CODES = frozenset({"PreconditionFailed", "412", "NoSuchKey", "404"})
+"""S3's codes for a condition that is not met."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class S3Records:
     Args:
         bucket: name of the bucket.
         client: returns this process's client.
-        reader: returns the one for reads, which gives up by the deadline.
+        reader: returns the client for reads, which ends by the deadline.
         encryption: arguments of PutObject.
-        translated: turns the vendor's errors into ours; takes the place where they happened.
+        translated: maps boto3's errors to the library's; takes the object.
     """
 
     bucket: str
@@ -46,25 +46,25 @@ class S3Records:
         """Return a record's content and ETag, or None if there is none: one GET.
 
         Raises:
-            StoreDeniedError, StoreUnavailableError: as the table of errors says.
+            StoreDeniedError, StoreUnavailableError: see the table of errors.
         """
         with self.translated(f"key={key}"):
             try:
                 answer = self.reader().get_object(Bucket=self.bucket, Key=key)
             except ClientError as exc:
-                if code_of(exc) in NOT_SO_CODES:
+                if code_of(exc) in CONDITION_FAILED_CODES:
                     return None
                 raise
             with closing(answer["Body"]) as body, cut_off(body, deadline()):
                 return body.read(), answer["ETag"]
 
     def write(self, key: str, content: bytes, tag: str | None) -> str | None:
-        """Write a record on condition, and return its new ETag: one PUT, whatever its size up to 5 GiB.
+        """Write a record conditionally: one PUT. Return its new ETag; None if the condition failed.
 
-        In one piece, as a stand-in may not know conditions of a CompleteMultipartUpload (moto 5.2.5).
+        Not in parts: moto 5.2.5 ignores conditions of CompleteMultipartUpload.
 
         Raises:
-            StoreDeniedError, StoreUnavailableError: as the table of errors says.
+            StoreDeniedError, StoreUnavailableError: see the table of errors.
         """
         condition: Any = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
         with self.translated(f"key={key}"):
@@ -73,22 +73,22 @@ class S3Records:
                     Bucket=self.bucket, Key=key, Body=content, **condition, **self.encryption
                 )
             except ClientError as exc:
-                if code_of(exc) in NOT_SO_CODES:
+                if code_of(exc) in CONDITION_FAILED_CODES:
                     return None
                 raise
         return answer["ETag"]
 
     def remove(self, key: str, tag: str) -> bool:
-        """Delete a record on condition, and say whether the condition held: one DELETE.
+        """Delete a record conditionally, and return whether the condition was met: one DELETE.
 
         Raises:
-            StoreDeniedError, StoreUnavailableError: as the table of errors says.
+            StoreDeniedError, StoreUnavailableError: see the table of errors.
         """
         with self.translated(f"key={key}"):
             try:
                 self.client().delete_object(Bucket=self.bucket, Key=key, IfMatch=tag)
             except ClientError as exc:
-                if code_of(exc) in NOT_SO_CODES:
+                if code_of(exc) in CONDITION_FAILED_CODES:
                     return False
                 raise
         return True

@@ -1,8 +1,6 @@
-"""Payloads in S3: one request for a small one, parts in parallel for a large one, nothing overwritten.
+"""Payloads in S3: one request for a small one, parallel parts for a large one; never overwrites.
 
-How objects are read is in ``s3_reading.py``, what S3's errors mean in ``s3_meanings.py``, and how a process
-gets its client in ``s3_client.py``. Endpoint, credentials and region come from boto3's own chain:
-``AWS_ENDPOINT_URL``, profiles, roles.
+Endpoint, credentials and region come from boto3's own chain: ``AWS_ENDPOINT_URL``, profiles, roles.
 """
 
 from collections import Counter
@@ -30,17 +28,17 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 TIMEOUT_SECONDS = 10.0
-"""How long a connection may stay silent. S3 answers within tens of milliseconds, and botocore's three
+"""Timeout of a silent connection. S3 answers within tens of milliseconds, and botocore's three
 attempts of ten seconds fit the 30 that a task waits for its store (``Options.store_retry_seconds``)."""
 
 SHORT_TIMEOUT_SECONDS = 3.0
-"""The same for a record that is needed this soon, which is asked for once."""
+"""The same, with one attempt, for a record whose deadline is this close."""
 
 ENCRYPTIONS = (None, "AES256", "aws:kms", "aws:kms:dsse")
-"""How S3 can be asked to encrypt an object. Source: S3 API Reference, PutObject."""
+"""S3's values of server-side encryption. Source: S3 API Reference, PutObject."""
 
 SINGLE_PUT_LIMIT_BYTES = 16 * 1024**2
-"""A larger payload goes in parts. Below that the two requests around the parts cost more than parts gain."""
+"""A larger payload is sent in parts. Below that, the two extra requests cost more time than parts save."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +47,14 @@ class S3Store:
 
     Args:
         bucket: name of the bucket, which must exist.
-        prefix: where our keys begin; slashes at its ends are dropped.
-        server_side_encryption: ``AES256``, ``aws:kms`` or ``aws:kms:dsse``; None leaves it to the bucket.
+        prefix: first part of all keys; slashes at its ends are dropped.
+        server_side_encryption: ``AES256``, ``aws:kms`` or ``aws:kms:dsse``; None means the bucket's.
         kms_key_id: key for ``aws:kms``; None means the account's default one.
-        timeout_seconds: how long a connection may stay silent.
-        region: None leaves it to boto3.
+        timeout_seconds: timeout of a silent connection.
+        region: None means boto3's.
 
     Raises:
-        ValueError: an argument cannot work, or contradicts another.
+        ValueError: an argument is wrong, or contradicts another.
     """
 
     bucket: str
@@ -94,8 +92,8 @@ class S3Store:
             metadata: user metadata; ``digest``, if absent, becomes the payload's BLAKE3.
 
         Raises:
-            StoreDeniedError: S3 denies access, or the key holds something else.
-            StoreUnavailableError: S3 does not answer, or asks us to come back.
+            StoreDeniedError: S3 denied the request, or another object has the key.
+            StoreUnavailableError: S3 did not answer, or answered that it cannot serve now.
         """
         digest = metadata.get("digest") or f"blake3:{blake3(payload).hexdigest()}"
         arguments = {"Metadata": {**metadata, "digest": digest}, **self._encryption()}
@@ -113,13 +111,13 @@ class S3Store:
         client.put_object(Bucket=self.bucket, Key=key, Body=payload, IfNoneMatch="*", **arguments)
 
     def _put_parts(self, key: str, payload: bytes, arguments: dict[str, Any]) -> None:
-        """Send parts in parallel, here because s3transfer refuses ``IfNoneMatch``.
+        """Send parts in parallel; s3transfer does not support ``IfNoneMatch``.
 
         Source: s3transfer 0.19.3, ``manager.py``, ``ALLOWED_UPLOAD_ARGS``.
         """
         client = self._clients.get()
         place: dict[str, Any] = {"Bucket": self.bucket, "Key": key}
-        # Parts carry a CRC32 unless boto3's configuration says otherwise, and S3 must know at the start.
+        # Parts have a CRC32 unless boto3's configuration disables it, and S3 needs to know at the start.
         if client.meta.config.request_checksum_calculation == "when_supported":  # type: ignore[attr-defined]
             arguments = {**arguments, "ChecksumAlgorithm": "CRC32"}
         upload = client.create_multipart_upload(**place, **arguments)["UploadId"]
@@ -130,7 +128,7 @@ class S3Store:
                 **place, UploadId=upload, MultipartUpload={"Parts": parts}, IfNoneMatch="*"
             )
         except BaseException:
-            # What is left of an upload costs money, and no listing shows it.
+            # An incomplete upload costs money, and no listing shows it.
             with suppress(*VENDOR_ERRORS):
                 client.abort_multipart_upload(**place, UploadId=upload)
             raise
@@ -142,7 +140,7 @@ class S3Store:
             Key=key,
             UploadId=upload,
             PartNumber=number,
-            # A copy of this part alone: botocore takes bytes and files, and no memoryview.
+            # A copy of this part: botocore accepts bytes and files, and no memoryview.
             Body=payload[start : start + PART_BYTES],
         )
         completed: CompletedPartTypeDef = {"PartNumber": number, "ETag": part["ETag"]}
@@ -151,24 +149,23 @@ class S3Store:
         return completed
 
     def _accept_if_ours(self, key: str, size_bytes: int, digest: str) -> None:
-        """Accept a taken key if our own first attempt has written it.
+        """Accept an existing key if an earlier attempt of this call wrote it.
 
-        When an answer is lost after S3 has acted, botocore repeats the request, and S3 answers
-        that the key is taken.
+        If an answer of S3 is lost, botocore repeats the request, and S3 answers that the key exists.
         """
         try:
             with self._translated(f"key={key}"):
                 head = self._clients.get().head_object(Bucket=self.bucket, Key=key)
         except PayloadMissingError as exc:
             raise StoreUnavailableError(
-                f"payload not stored [{self._place(f'key={key}')}]: its key was taken and is free "
-                "again, or its upload was aborted; try again"
+                f"payload not stored [{self._place(f'key={key}')}]: another object had the key and was "
+                "deleted, or the upload was aborted; try again"
             ) from exc
         if (head["ContentLength"], head["Metadata"].get("digest")) != (size_bytes, digest):
             raise StoreDeniedError(
-                f"store refuses to overwrite [{self._place(f'key={key}')}]: the key holds another "
-                f"object, of {head['ContentLength']} bytes, and ours has {size_bytes}; somebody else writes "
-                "under this prefix"
+                f"store does not overwrite [{self._place(f'key={key}')}]: another object has this "
+                f"key, of {head['ContentLength']} bytes instead of {size_bytes}; another writer uses "
+                "this prefix"
             )
 
     def get(self, key: str, size_bytes: int) -> bytes:
@@ -177,20 +174,20 @@ class S3Store:
         Raises:
             PayloadMissingError: there is no such object.
             PayloadCorruptError: it has another size, or changed while it was read.
-            StoreDeniedError: S3 denies access.
-            StoreUnavailableError: S3 does not answer, or broke off too often.
+            StoreDeniedError: S3 denied the request.
+            StoreUnavailableError: S3 did not answer, or the connection broke too often.
         """
         with self._translated(f"key={key}"):
             return read_object(self._clients.get(), self.bucket, key, size_bytes)
 
     def delete(self, keys: Sequence[str]) -> Mapping[str, StoreError]:
-        """Delete objects, a thousand in a request, and return the keys that S3 has left, each with why.
+        """Delete objects, a thousand in a request; return the error of each key that is left.
 
-        Safe to call twice: a key that is gone counts as deleted.
+        Safe to call twice: a missing key counts as deleted.
 
         Raises:
-            StoreDeniedError: S3 refuses a whole request; keys of those before it may be gone.
-            StoreUnavailableError: S3 does not answer; some of the keys may be gone.
+            StoreDeniedError: S3 denied a whole request; keys of earlier requests may be deleted.
+            StoreUnavailableError: S3 did not answer; some keys may be deleted.
         """
         left: dict[str, StoreError] = {}
         for start in range(0, len(keys), S3_DELETE_COUNT):
@@ -207,18 +204,18 @@ class S3Store:
         return {key: why[code] for key, code in codes.items()}
 
     def _left(self, code: str, count: int) -> StoreError:
-        """S3 says so with status 200, key by key: missing permission, bucket policy, object lock."""
+        """Return the error of keys that S3 did not delete; it reports them with status 200, key by key."""
         what = f"not deleted [{self._place(f'keys={count}')}]: S3 answered {code}"
         if is_denial(code):
             return StoreDeniedError(f"{what}; allow s3:DeleteObject")
         return StoreUnavailableError(what)
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
-        """Yield the objects below our prefix whose key goes on with ``prefix``; a request for each thousand.
+        """Yield objects whose key, after the store's prefix, begins with ``prefix``; 1,000 a request.
 
         Raises:
-            StoreDeniedError: S3 denies access.
-            StoreUnavailableError: S3 does not answer.
+            StoreDeniedError: S3 denied the request.
+            StoreUnavailableError: S3 did not answer.
         """
         full = f"{self.prefix}/{prefix}" if self.prefix else prefix
         with self._translated(f"prefix={full}"):
@@ -230,16 +227,16 @@ class S3Store:
                     yield StoredObject(found["Key"], found["Size"], found["LastModified"].astimezone(UTC))
 
     def records(self) -> S3Records:
-        """Return what ``@idempotent`` writes down here. Does no I/O."""
+        """Return the records of ``@idempotent``. Does no I/O."""
         return S3Records(self.bucket, self._clients.get, self._reader, self._encryption(), self._translated)
 
     def _reader(self) -> "S3Client":
-        """Return a client whose answer is here by the deadline, or a little later."""
+        """Return a client whose timeout fits the deadline."""
         is_soon = deadline() - monotonic() <= SHORT_TIMEOUT_SECONDS
         return (self._short_timeout_clients if is_soon else self._clients).get()
 
     def close(self) -> None:
-        """Close this process's connections; the next call makes new ones. Safe to call twice."""
+        """Close this process's connections; the next call opens new ones. Safe to call twice."""
         self._clients.close()
         self._short_timeout_clients.close()
 
