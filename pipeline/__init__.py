@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from pipeline.idempotency.decorator import idempotent
     from pipeline.installation import install, uninstall
     from pipeline.publisher.batches import batch
-    from pipeline.transport.answers import NotRoutedError
+    from pipeline.transport.errors import NotRoutedError
     from pipeline.transport.send.batch import BatchSendError
     from pipeline.worker.celery_fixes.max_retries import MaxRetriesExceededError
 
@@ -108,7 +108,7 @@ _MODULES = {
     "BatchSendError": "pipeline.transport.send.batch",
     "ClaimCheck": "pipeline.claimcheck.claim_check",
     "MaxRetriesExceededError": "pipeline.worker.celery_fixes.max_retries",
-    "NotRoutedError": "pipeline.transport.answers",
+    "NotRoutedError": "pipeline.transport.errors",
     "batch": "pipeline.publisher.batches",
     "idempotent": "pipeline.idempotency.decorator",
     "install": "pipeline.installation",

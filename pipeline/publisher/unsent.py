@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.deferred.child_pipe import reuses
 from pipeline.serializer.publication import Publication
-from pipeline.transport import refused
+from pipeline.transport import certainly_not_sent
 from pipeline.transport.send.entries import Parcel
 
 
@@ -28,7 +28,7 @@ def abandon(claimcheck: ClaimCheck, publication: Publication, parcel: Parcel, ex
     """Do the same for one publication that ended in an error and was not collected."""
     if parcel.is_sent:  # what failed came after it: a handler of a signal, or the task-sent event
         return
-    if refused(exc) and not parcel.is_unclear:
+    if certainly_not_sent(exc) and not parcel.is_unclear:
         give_up(claimcheck, [publication], [])
     else:
         give_up(claimcheck, [], [publication])

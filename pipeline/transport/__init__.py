@@ -23,10 +23,10 @@ reject, return, close  ``redelivery`` makes messages visible again
 ``transport`` is what Kombu makes for each connection: it owns the parts that channels share, and the threads.
 """
 
-from pipeline.transport.answers import NotSettledError, refused
 from pipeline.transport.channel import Channel
+from pipeline.transport.errors import NotSettledError, certainly_not_sent
 from pipeline.transport.message import Message
 from pipeline.transport.send.batch import BatchSendError
 from pipeline.transport.transport import Transport
 
-__all__ = ["BatchSendError", "Channel", "Message", "NotSettledError", "Transport", "refused"]
+__all__ = ["BatchSendError", "Channel", "Message", "NotSettledError", "Transport", "certainly_not_sent"]

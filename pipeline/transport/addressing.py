@@ -24,7 +24,7 @@ _SHARED = ("Fifo", "Deduplication", "Kms", "SqsManaged")
 """How the names of attributes begin that a dead-letter queue has from its queue: ``FifoThroughputLimit``
 needs ``DeduplicationScope``. Source: SQS API Reference, CreateQueue."""
 
-_PASSING = re.compile(
+_TEMPORARY = re.compile(
     rf"(celery-pidbox|{DEAD_LETTERS}({re.escape(SQS_FIFO_SUFFIX)})?)$"
     r"|^(.*-)?(claimcheck-listener|celeryev|bcast|amq-gen)[-.]"
     r"|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
@@ -71,9 +71,9 @@ def deduplication_id(message: Mapping[str, Any]) -> str | None:
     return str(blake3(content.encode()).hexdigest())
 
 
-def is_passing(name: str, declaration: Mapping[str, Any]) -> bool:
+def is_temporary(name: str, declaration: Mapping[str, Any]) -> bool:
     """Return whether a queue needs no dead-letter queue: it ends with a process, or is one itself."""
-    return ends(declaration) or bool(_PASSING.search(name))
+    return ends(declaration) or bool(_TEMPORARY.search(name))
 
 
 def ends(declaration: Mapping[str, Any]) -> bool:

@@ -15,8 +15,8 @@ from kombu.transport.SQS import Channel as SQSChannel
 
 from pipeline.telemetry import log_lines
 from pipeline.transport.addressing import LISTENER
-from pipeline.transport.answers import NotSettledError
 from pipeline.transport.envelope import Envelope, received
+from pipeline.transport.errors import NotSettledError
 from pipeline.transport.fanout import mailbox
 from pipeline.transport.fanout.listening import PAUSE_SECONDS
 from pipeline.transport.in_flight import Delivery

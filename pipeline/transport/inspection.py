@@ -4,7 +4,7 @@ import json
 from typing import Any, ClassVar
 
 from pipeline.telemetry import log_lines
-from pipeline.transport.addressing import is_passing
+from pipeline.transport.addressing import is_temporary
 from pipeline.transport.sqs_errors import FAILURES, code
 
 logger = log_lines.logger(__name__)
@@ -36,7 +36,7 @@ class Inspection:
         if "RedrivePolicy" in attributes:
             policy = json.loads(attributes["RedrivePolicy"])
             self._max_receive_counts[queue_url] = int(policy["maxReceiveCount"])
-        elif not is_passing(name, {}):
+        elif not is_temporary(name, {}):
             self._warn(queue_url)
 
     def max_receive_count(self, queue_url: str) -> int | None:

@@ -15,9 +15,9 @@ from kombu.utils.objects import cached_property
 
 from pipeline.aws.limits import SQS_FIFO_SUFFIX
 from pipeline.transport import addressing
-from pipeline.transport.answers import NotRoutedError
 from pipeline.transport.assumed_role import keep_fresh
 from pipeline.transport.clients import new_client, short_timeout_client
+from pipeline.transport.errors import NotRoutedError
 from pipeline.transport.fanout import mailbox
 from pipeline.transport.fanout.exchanges import Exchanges, fans_out
 from pipeline.transport.fanout.listening import Listening, no_clients
@@ -192,7 +192,7 @@ class SendingChannel(SQSChannel):
             if self.predefined_queues:
                 return self._resolve_queue_url(mailbox.reply_exchange(queue))
             return self._transport.replies.url(queue, name, self.sqs())
-        if addressing.is_passing(name, declaration or declared or {}):
+        if addressing.is_temporary(name, declaration or declared or {}):
             self._without_dead_letters.add(name)
         return super()._new_queue(queue)
 

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from pipeline.aws.limits import SQS_BATCH_COUNT, SQS_FIFO_SUFFIX
 from pipeline.telemetry import log_lines
-from pipeline.transport.answers import DeleteDeniedError, NotSettledError
+from pipeline.transport.errors import DeleteDeniedError, NotSettledError
 from pipeline.transport.fanout.warn_once import warn_once
 from pipeline.transport.in_flight import Delivery, InFlight, entries, failures
 from pipeline.transport.sqs_errors import DENIED, FAILURES, STALE, code, meaning_of, meaning_of_code

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from kombu.transport import SQS
 
 from pipeline.metrics import HEARTBEAT_FAILURES, MESSAGES_UNSETTLED, Metric, Recorder
-from pipeline.transport.answers import NotSettledError
 from pipeline.transport.channel import Channel
+from pipeline.transport.errors import NotSettledError
 from pipeline.transport.fanout.events import GATHER_SECONDS, Outbox
 from pipeline.transport.fanout.exchanges import fans_out
 from pipeline.transport.fanout.listeners import Listeners

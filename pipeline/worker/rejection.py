@@ -20,7 +20,7 @@ from pipeline.deferred.soft_time_limit import out_of_time
 from pipeline.errors import PipelineError, RevokedWhileWaitingError
 from pipeline.telemetry import log_fields, log_lines
 from pipeline.telemetry.delivery_info import queue_of
-from pipeline.transport import refused
+from pipeline.transport import certainly_not_sent
 from pipeline.worker.eta import HIDDEN_SECONDS
 from pipeline.worker.republish import republish_message, with_eta
 from pipeline.worker.validation import REPUBLISHED
@@ -146,7 +146,7 @@ class RejectionMixin(Request):
         except Exception as exc:
             logger.exception("message not published again", extra=self._log_fields())
             self._fail(error, exc_info)
-            self._rejected = not refused(exc)  # it may have arrived, and then needs its payload
+            self._rejected = not certainly_not_sent(exc)  # it may have arrived, and then needs its payload
         else:
             self._rejected = True
 

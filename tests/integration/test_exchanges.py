@@ -5,7 +5,7 @@ import random
 import pytest
 from workers import eventually
 
-from pipeline.transport.answers import NotRoutedError
+from pipeline.transport.errors import NotRoutedError
 
 pytestmark = pytest.mark.aws
 

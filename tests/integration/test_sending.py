@@ -426,7 +426,7 @@ class TestFailures:
         """What may have been sent the first time is not made certain by the second."""
         proxy.lose("SendMessageBatch", times=1)
         proxy.fail("SendMessageBatch", status=403, content=DENIED)
-        with pytest.raises(BatchSendError, match="2 of them may be there"):
+        with pytest.raises(BatchSendError, match="2 of them may have been sent"):
             publish(shop, 2)
 
         assert len(shop.objects()) == 2

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipeline.transport.addressing import is_passing, listener_name
+from pipeline.transport.addressing import is_temporary, listener_name
 from pipeline.transport.fanout import events
 from pipeline.transport.fanout.events import Audience, Event, message_of, together
 from pipeline.transport.fanout.exchanges import fans_out
@@ -121,8 +121,8 @@ def test_names_of_listeners():
     assert len(long) == len(listener_name("p" * 30, "x" * 90, is_new=True)) == 80
     assert long != listener_name("p" * 30, "x" * 89 + "y")
     assert listener_name("", "a") == "claimcheck-listener-a"
-    assert is_passing("shop-claimcheck-listener-a", {})
-    assert not is_passing("event-listener-a", {})
+    assert is_temporary("shop-claimcheck-listener-a", {})
+    assert not is_temporary("event-listener-a", {})
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError, ParamValidationError, ReadTimeoutError
 
-from pipeline.transport import refused, sqs_errors
+from pipeline.transport import certainly_not_sent, sqs_errors
 from pipeline.transport.sqs_errors import ABSENT, BROKEN, BUSY, DENIED, EXPIRED, MISTAKE, SKEWED, STALE
 
 
@@ -31,7 +31,7 @@ def test_a_code_has_one_meaning(code, status, meaning):
     exc = ClientError({"Error": {"Code": code}, "ResponseMetadata": metadata}, "SendMessage")
 
     assert sqs_errors.meaning_of(exc) is meaning
-    assert refused(exc) is (status < 500)
+    assert certainly_not_sent(exc) is (status < 500)
 
 
 @pytest.mark.parametrize(

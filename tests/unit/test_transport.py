@@ -4,7 +4,7 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from kombu.exceptions import EncodeError, OperationalError
 
-from pipeline.transport import refused
+from pipeline.transport import certainly_not_sent
 
 
 def answer(status, attempts=0):
@@ -21,7 +21,7 @@ def wrapped(cause):
 @pytest.mark.parametrize("error", [EncodeError("x"), answer(400), answer(403), wrapped(answer(400))])
 def test_a_refusal_is_certain(error):
     """Nothing was sent, or the first answer was that it is the caller's mistake."""
-    assert refused(error)
+    assert certainly_not_sent(error)
 
 
 @pytest.mark.parametrize(
@@ -37,4 +37,4 @@ def test_a_refusal_is_certain(error):
 )
 def test_everything_else_is_not(error):
     """After a timeout, a server error or a repetition the message may be on the queue."""
-    assert not refused(error)
+    assert not certainly_not_sent(error)

@@ -100,7 +100,7 @@ def test_a_new_sending_has_another_deduplication_id(change):
 )
 def test_only_lasting_queues_have_dead_letters(name, declaration, passing):
     """Queues of one process, and dead-letter queues themselves, get none."""
-    assert addressing.is_passing(name, declaration) is passing
+    assert addressing.is_temporary(name, declaration) is passing
 
 
 def test_a_fifo_queue_has_fifo_dead_letters():

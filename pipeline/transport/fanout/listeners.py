@@ -64,16 +64,16 @@ class Listener:
     name: str = ""
     url: str = ""
     """Empty until it is created."""
-    is_given: bool = False
+    is_predefined: bool = False
     """Whether an operator has created it: then it is never created, renewed or deleted here."""
     pid: int = field(default_factory=os.getpid)
     _arn: str = ""
     _subscription: str = ""
 
     @property
-    def forgets(self) -> bool:
+    def expires(self) -> bool:
         """Whether received messages expire without a delete."""
-        return not self.is_given
+        return not self.is_predefined
 
     def open(self) -> None:
         """Make the queue and subscribe it.
@@ -123,7 +123,7 @@ class Listener:
 
     def remove(self) -> None:
         """Unsubscribe and delete the queue. Never raises, and never takes long; the sweep gets what stays."""
-        if self.is_given or not self.url or self.pid != os.getpid():
+        if self.is_predefined or not self.url or self.pid != os.getpid():
             return
         url, self.url = self.url, ""
         try:
@@ -201,7 +201,7 @@ class Listeners:
     def _run(self) -> None:
         while not self._closed.wait(RENEW_SECONDS * random.uniform(0.9, 1.1)):  # noqa: S311 - no secret
             for listener in self:
-                if not listener.is_given:
+                if not listener.is_predefined:
                     self._renew(listener)
 
     def _renew(self, listener: Listener) -> None:

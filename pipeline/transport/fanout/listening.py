@@ -81,7 +81,7 @@ class Listening:
             listener = self._new_listener(queue, exchange, declaration)
             if mailbox.is_mailbox(queue):
                 self.listeners.add(listener)
-            if not listener.is_given:
+            if not listener.is_predefined:
                 listener.open()
                 sleep(NEW_QUEUE_SECONDS if mailbox.is_reply_queue(queue) else 0)
         except (*FAILURES, KombuError) as exc:
@@ -110,7 +110,7 @@ class Listening:
             listener.name = self.names.of(name)
             if listener.name in self._predefined:
                 listener.url = self._predefined[listener.name]["url"]
-                listener.sqs, listener.is_given = self.sqs(queue=listener.name), True
+                listener.sqs, listener.is_predefined = self.sqs(queue=listener.name), True
                 return listener
         raise UndefinedQueueException(f"{listener.queue} is not in predefined_queues, nor is {exchange}")
 
@@ -154,12 +154,12 @@ class Listening:
         if mailbox.is_mailbox(queue):
             Audience.expect()
         listener = self.listeners.get(queue)
-        return listener is not None and listener.forgets
+        return listener is not None and listener.expires
 
     def end(self, queue: str) -> bool:
         """Remove a listener, and return whether the queue was one. A predefined queue stays."""
         listener = self.listeners.get(queue)
-        if listener is None or listener.is_given:
+        if listener is None or listener.is_predefined:
             return listener is not None
         self.listeners.pop(queue)
         self.unbind(queue)

@@ -25,7 +25,7 @@ class Topic:
     def __init__(self, name: str, client: Any, arn: str = "") -> None:
         self.name = name
         self.client = client
-        self._is_given = bool(arn)
+        self._is_predefined = bool(arn)
         self._arn = arn
 
     @property
@@ -61,7 +61,7 @@ class Topic:
         try:
             return call(self.arn)
         except ClientError as exc:
-            if self._is_given or meaning_of(exc) is not ABSENT:
+            if self._is_predefined or meaning_of(exc) is not ABSENT:
                 raise
             self._arn = ""  # it was deleted: create it again, once
             return call(self.arn)

@@ -210,7 +210,7 @@ class Batch:
             entry.code = ""
         for entry, failure in failures.items():
             entry.fails(failure.code, is_certain=failure.is_certain)
-        return [entry for entry, failure in failures.items() if failure.is_passing]
+        return [entry for entry, failure in failures.items() if failure.is_transient]
 
     def _fail(self, entries: Iterable[Entry]) -> None:
         for entry in entries:

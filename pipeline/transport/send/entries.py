@@ -12,7 +12,7 @@ from botocore.exceptions import ParamValidationError
 
 from pipeline.aws.limits import SQS_FIFO_SUFFIX
 from pipeline.claimcheck.message_size import attributes_bytes
-from pipeline.transport.answers import refused
+from pipeline.transport.errors import certainly_not_sent
 from pipeline.transport.sqs_errors import FAILURES, TOO_LONG, code, meaning_of, meaning_of_code
 
 
@@ -55,7 +55,7 @@ class Parcel:
         try:
             yield
         except Exception as exc:
-            self.is_unclear |= not refused(exc)
+            self.is_unclear |= not certainly_not_sent(exc)
             raise
         self.is_sent = True
 
@@ -103,7 +103,7 @@ class Failure(NamedTuple):
     """SQS's, or the name of the error if there was no answer."""
     is_certain: bool
     """Whether it is certain that this attempt did not put it on the queue."""
-    is_passing: bool
+    is_transient: bool
     """Whether the next attempt may succeed."""
 
 
@@ -116,7 +116,9 @@ def send(entries: list[Entry]) -> dict[Entry, Failure]:
             return {}
         answer = client.send_message_batch(QueueUrl=url, Entries=_numbered(entries))
     except FAILURES as exc:
-        return dict.fromkeys(entries, Failure(code(exc), refused(exc), meaning_of(exc).is_transient))
+        return dict.fromkeys(
+            entries, Failure(code(exc), certainly_not_sent(exc), meaning_of(exc).is_transient)
+        )
     return _unconfirmed(entries, answer)
 
 
@@ -141,7 +143,7 @@ def _unconfirmed(entries: list[Entry], answer: dict[str, Any]) -> dict[Entry, Fa
 def _failure(failed_entry: dict[str, Any] | None, *, is_first: bool) -> Failure:
     """Judge one entry of an answer. Of one that the answer does not name nothing is known."""
     if failed_entry is None:
-        return Failure("no answer", is_certain=False, is_passing=True)
+        return Failure("no answer", is_certain=False, is_transient=True)
     why = str(failed_entry.get("Code", "an error"))
     is_ours = bool(failed_entry.get("SenderFault"))
     meaning = meaning_of_code(why, HTTPStatus.BAD_REQUEST if is_ours else HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -1,4 +1,4 @@
-"""What we raise when SQS does not do what it was asked for, and when that is certain."""
+"""Errors of the transport, and whether a failed publish can have reached its queue."""
 
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -21,12 +21,12 @@ class DeleteDeniedError(NotSettledError, AccessDeniedQueueException):
     """This process may not delete messages. It is Kombu's own error for that as well."""
 
 
-def refused(exc: BaseException) -> bool:
+def certainly_not_sent(exc: BaseException) -> bool:
     """Return whether a failed publish is certain not to have reached the queue.
 
-    That is so when nothing was sent, as when botocore itself rejects parameters, or when the broker answered
-    the first time of asking that it is the caller's mistake. After a timeout, a lost connection or a server
-    error the message may be there, and so it may when a refusal was the answer to a repetition.
+    It is if nothing was sent, as when botocore itself rejects parameters, or if the broker answered the first
+    request with an error of the caller. After a timeout, a lost connection or a server error the message may
+    have been sent. So it may if the error is the answer to a retry of botocore.
     """
     if isinstance(exc, (EncodeError, NotRoutedError)):
         return True
