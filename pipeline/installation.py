@@ -197,8 +197,6 @@ def _check_names(given: Iterable[str], known: Iterable[str]) -> None:
 
 
 def _check_formats(app: Any) -> None:
-    if app.conf.task_protocol != 2:  # noqa: PLR2004 - Celery's number
-        raise ValueError("task_protocol=1 has no place for a claim beside a task's options: use 2")
     if app.conf.result_extended and app.conf.result_serializer in PLAIN_SERIALIZERS:
         raise ValueError(
             f"result_serializer={app.conf.result_serializer!r} cannot write what result_extended adds: "

@@ -5,7 +5,6 @@ payload (``payload.py``). ``embed`` is plain: Celery reads it where an error wou
 Source: celery 5.7.0, ``worker/strategy.py``, ``worker/request.py``, ``app/trace.py``.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from pipeline.claimcheck.claim import Message
@@ -30,7 +29,7 @@ class DeferredArgs(LazyList):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Cross the pool's pipe as a claim, but carry the arguments themselves once they are here."""
-        return (list, (list(self),)) if self.deferred.loaded else (_args, (self.deferred.rebuild,))
+        return (list, (list(self),)) if self.deferred.loaded else (DeferredArgs, (self.deferred,))
 
     def __json__(self) -> list[Any]:
         """Be written to a result backend, with ``result_extended``. Kombu's JSON calls it."""
@@ -53,7 +52,7 @@ class DeferredKwargs(LazyDict):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Cross the pool's pipe as a claim, but carry the arguments themselves once they are here."""
-        return (dict, (dict(self),)) if self.deferred.loaded else (_kwargs, (self.deferred.rebuild,))
+        return (dict, (dict(self),)) if self.deferred.loaded else (DeferredKwargs, (self.deferred,))
 
     def __json__(self) -> dict[str, Any]:
         """Be written to a result backend, with ``result_extended``. Kombu's JSON calls it."""
@@ -63,8 +62,8 @@ class DeferredKwargs(LazyDict):
         return f"<kwargs: {self.deferred!r}>"
 
 
-Body = tuple[DeferredArgs, DeferredKwargs, dict[str, Any]]
-"""``(args, kwargs, embed)``."""
+Body = tuple[DeferredArgs, DeferredKwargs, dict[str, Any]] | dict[str, Any]
+"""``(args, kwargs, embed)``, or one map in protocol 1, as Celery's setting ``task_protocol`` chooses."""
 
 
 class Unreadable(tuple[Any, ...]):
@@ -88,21 +87,24 @@ def of_task(claimcheck: ClaimCheck, message: Message, rebuild: Rebuild) -> Body:
     embed = claimcheck.codec.decode_embed(message.embed)
     if not signatures.is_embed(embed):
         raise ClaimError("claim rejected: its embed is not that of a task")
-    return _body(Deferred(Received(claimcheck, message, embed), rebuild), embed)
+    deferred = Deferred(Received(claimcheck, message, embed), rebuild)
+    if signatures.is_protocol_1(embed):
+        return {**embed, "args": DeferredArgs(deferred), "kwargs": DeferredKwargs(deferred)}
+    return DeferredArgs(deferred), DeferredKwargs(deferred), embed
 
 
 def unreadable(error: PipelineError, rebuild: Rebuild) -> Unreadable:
     """Return the body of a message that cannot be read: using it raises ``error``."""
-    return Unreadable(_body(Deferred(error, rebuild), {}))
-
-
-def _body(deferred: Deferred, embed: dict[str, Any]) -> Body:
-    return DeferredArgs(deferred), DeferredKwargs(deferred), embed
+    deferred = Deferred(error, rebuild)
+    return Unreadable((DeferredArgs(deferred), DeferredKwargs(deferred), {}))
 
 
 def deferred_in(value: Any) -> Deferred | None:
     """Return the deferred payload behind a decoded body, or ``None`` if there is none."""
-    args = value[0] if isinstance(value, tuple) and value else None
+    if type(value) is dict:
+        args = value.get("args")
+    else:
+        args = value[0] if isinstance(value, tuple) and value else None
     return args.deferred if isinstance(args, DeferredArgs) else None
 
 
@@ -115,13 +117,3 @@ def retried(task_id: str, attempt: int) -> Deferred | None:
     if request is None or request.get(SHARED) or not isinstance(request.args, DeferredArgs):
         return None
     return request.args.deferred if request.args.deferred.loaded else None
-
-
-def _args(rebuild: tuple[Callable[..., Body], tuple[Any, ...]]) -> DeferredArgs:
-    function, arguments = rebuild
-    return function(*arguments)[0]
-
-
-def _kwargs(rebuild: tuple[Callable[..., Body], tuple[Any, ...]]) -> DeferredKwargs:
-    function, arguments = rebuild
-    return function(*arguments)[1]

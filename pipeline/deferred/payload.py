@@ -39,7 +39,7 @@ MAIN_LIMIT_BYTES = 32_768
 """Most that a main process expands and decodes of a payload in a message, to report on its task."""
 
 Rebuild = tuple[Callable[..., Any], tuple[Any, ...]]
-"""Makes the deferred body again in another process, from what is pickled: a function and its arguments."""
+"""Makes the deferred payload again in another process, from what is pickled: a function and its arguments."""
 
 
 class Received(NamedTuple):
@@ -60,7 +60,7 @@ class Deferred:
 
     Args:
         received: the message, or why it cannot be read.
-        rebuild: makes the body again in another process.
+        rebuild: makes it again in another process.
     """
 
     def __init__(self, received: Received | PipelineError, rebuild: Rebuild) -> None:
@@ -69,11 +69,15 @@ class Deferred:
         self._error: PipelineError | None = None
         self.seconds = 0.0
         """How long the read took."""
-        self.rebuild = rebuild
+        self._rebuild = rebuild
         self.payload = None if isinstance(received, PipelineError) else received.message.payload
         """What the message carries, or ``None`` if it cannot be read."""
         self.reused = False
         """Whether a retry has taken the payload over; a second one stores it anew."""
+
+    def __reduce__(self) -> Rebuild:
+        """Cross the pool's pipe as a claim: once, for positional and keyword arguments alike."""
+        return self._rebuild
 
     @property
     def loaded(self) -> bool:

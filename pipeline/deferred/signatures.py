@@ -6,18 +6,26 @@ and the bare signatures travel with a number for ``args`` and ``kwargs``: their 
 ones, and nothing that Celery could take for arguments. They are *attached* again when the payload is
 rehydrated.
 
-Source: celery 5.7.0, ``app/amqp.py`` (``as_task_v2``) and ``canvas.py`` (``Signature``).
+Source: celery 5.7.0, ``app/amqp.py`` (``as_task_v1``, ``as_task_v2``) and ``canvas.py`` (``Signature``).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+_EMBED = frozenset({"callbacks", "errbacks", "chain", "chord"})
+_PROTOCOL_1 = frozenset({"task", "id", "callbacks", "errbacks", "chord"})
 
 _COMPOSITES = {"chain": ("tasks",), "group": ("tasks",), "chord": ("header", "body")}
 """Where composite signatures keep others, among their ``kwargs``."""
 
 
 def detach(embed: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
-    """Return a copy of ``embed`` with bare signatures, and their ``[args, kwargs]`` in order."""
+    """Return a copy of ``embed`` with bare signatures, and their ``[args, kwargs]`` in order.
+
+    In protocol 1 none are detached: there Celery's worker copies the signatures before the payload is read.
+    """
+    if is_protocol_1(embed):
+        return embed, []
     bare = _copy(embed)
     links = []
     for signature in _leaves(bare):
@@ -44,12 +52,12 @@ def is_bare(embed: dict[str, Any]) -> bool:
 
 def is_embed(value: Any) -> bool:
     """Say whether a value is what a task carries for later."""
-    return isinstance(value, Mapping) and value.keys() == {
-        "callbacks",
-        "errbacks",
-        "chain",
-        "chord",
-    }
+    return isinstance(value, Mapping) and (value.keys() == _EMBED or is_protocol_1(value))
+
+
+def is_protocol_1(value: Mapping[str, Any]) -> bool:
+    """Say whether a value describes a task of Celery's message protocol 1, whose body is one map."""
+    return value.keys() >= _PROTOCOL_1
 
 
 def _is_bare(signature: dict[str, Any]) -> bool:

@@ -35,7 +35,7 @@ else:
 
 Sender = Callable[..., Any]
 
-_IDS = ("id", "uuid", "root_id", "parent_id", "group", "correlation_id")
+_IDS = ("id", "uuid", "root_id", "parent_id", "group", "taskset", "correlation_id")
 """Where a message has the ids of tasks and groups: in its headers, its properties and its event."""
 
 
@@ -52,15 +52,17 @@ class PublisherMixin(AMQP):
         Raises:
             TypeError: a callback is no signature, or an argument is of a type that Celery does not take.
         """
-        args = list(args) if isinstance(args, DeferredArgs) else args
-        kwargs = dict(kwargs) if isinstance(kwargs, DeferredKwargs) else kwargs
+        args, kwargs = _plain(args, kwargs)
         message = super().as_task_v2(task_id, name, args, kwargs, *rest, **options)
-        check_links(name, message.body[2])
-        _write_ids_out(message)
-        if message.sent_event:
-            # The event would carry the arguments' text, and whether they stay here is not known yet.
-            message.sent_event.update(args="", kwargs="")
-        return message
+        return _checked(name, message, message.body[2])
+
+    def as_task_v1(
+        self, task_id: str, name: str, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any
+    ) -> task_message:
+        """Make the message of a task in protocol 1, as :meth:`as_task_v2` does."""
+        args, kwargs = _plain(args, kwargs)
+        message = super().as_task_v1(task_id, name, args, kwargs, *rest, **options)
+        return _checked(name, message, message.body)
 
     def _create_task_sender(self) -> Sender:
         send: Sender = super()._create_task_sender()
@@ -72,18 +74,19 @@ class PublisherMixin(AMQP):
         def send_task_message(producer: Any, name: str, message: Any, **options: Any) -> Any:
             if scheme == "sqs":
                 check_labels(options)
+            about = _about(message)
             check_signed(name, options.get("serializer") or default, claimcheck.options)
-            options = _returned(message.headers, options)
+            options = _returned(about, options)
             publication = Publication(
                 task=name,
-                task_id=message.headers.get("id", ""),
+                task_id=about.get("id", ""),
                 queue=_queue_name(self.queues.values(), options),
                 envelope=self._envelope(message, options),
-                wait_seconds=remaining_seconds(message.headers),
+                wait_seconds=remaining_seconds(about),
             )
             options["headers"] = tracing.chosen(message.headers, options.get("headers"))
             _unshare(message.headers, options["headers"])
-            options = _announced(_group_of(message.headers) | options)
+            options = _announced(_group_of(about) | options)
             into = batch_of(claimcheck, producer, message)
             with publishing(publication), collecting(into, publication) as parcel:
                 try:
@@ -121,9 +124,31 @@ class PublisherMixin(AMQP):
     publisher_pool = producer_pool
 
 
+def _plain(args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """Return arguments that Celery takes: a running task may pass its own deferred ones on."""
+    return (
+        list(args) if isinstance(args, DeferredArgs) else args,
+        dict(kwargs) if isinstance(kwargs, DeferredKwargs) else kwargs,
+    )
+
+
+def _checked(name: str, message: task_message, embed: Mapping[str, Any]) -> task_message:
+    check_links(name, embed)
+    _write_ids_out(message)
+    if message.sent_event:
+        # The event would carry the arguments' text, and whether they stay here is not known yet.
+        message.sent_event.update(args="", kwargs="")
+    return message
+
+
+def _about(message: task_message) -> Mapping[str, Any]:
+    """Return what describes a task: its message's headers, or in protocol 1 its body."""
+    return message.body if isinstance(message.body, dict) else message.headers
+
+
 def _write_ids_out(message: task_message) -> None:
     """Make texts of ids: Celery takes UUIDs, numbers and bytes, and its result backends read texts."""
-    for fields in filter(None, (message.headers, message.properties, message.sent_event)):
+    for fields in filter(None, (_about(message), message.properties, message.sent_event)):
         found = {name: fields[name] for name in _IDS if fields.get(name) is not None}
         fields.update({name: id_text(value) for name, value in found.items()})
 

@@ -50,7 +50,7 @@ class Encoding:
         return encoded
 
     def _task(self, body: Any) -> Encoded:
-        args, kwargs, embed = body
+        args, kwargs, embed = _parts(body)
         plain, detached = self._embed(embed)
         message = self._message([args, kwargs, detached], plain)
         if self._fits(message.payload, self._size_bytes(message)):
@@ -189,5 +189,16 @@ class Encoding:
 
 
 def is_task(body: Any) -> bool:
-    """Say whether a body is what Celery sends for a task: its arguments and an ``embed``."""
+    """Say whether a body is what Celery sends for a task: its arguments and an ``embed``, or a map."""
+    if isinstance(body, dict):
+        return {"args", "kwargs"} <= body.keys() and signatures.is_protocol_1(body)
     return isinstance(body, (tuple, list)) and len(body) == 3 and signatures.is_embed(body[2])  # noqa: PLR2004
+
+
+def _parts(body: Any) -> tuple[Any, Any, Mapping[str, Any]]:
+    """Return a task's ``(args, kwargs, embed)``; in protocol 1 all that is not an argument is the embed."""
+    if not isinstance(body, dict):
+        args, kwargs, embed = body
+        return args, kwargs, embed
+    embed = {name: value for name, value in body.items() if name not in {"args", "kwargs"}}
+    return body["args"], body["kwargs"], embed

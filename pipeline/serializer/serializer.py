@@ -17,6 +17,7 @@ from pipeline.claimcheck.codec import TypedValues
 from pipeline.claimcheck.headers import NAME as NAME  # noqa: PLC0414 - the serializer's name, for others too
 from pipeline.claimcheck.headers import SEE_ARGS
 from pipeline.deferred import body as deferred
+from pipeline.deferred.payload import Deferred
 from pipeline.errors import ClaimError, FramesDropped, PipelineError
 from pipeline.serializer import encoding
 from pipeline.serializer.publication import current
@@ -91,11 +92,11 @@ def decode(body: bytes | memoryview | str) -> Any:
     """Decode a message body, in any process: no I/O, and no exception whatever the bytes.
 
     Returns:
-        ``(args, kwargs, embed)`` for a task, deferred; a stored result, read on first use; any other
-        value itself. What cannot be read raises on first use.
+        ``(args, kwargs, embed)`` for a task, deferred, or its map in protocol 1; a stored result, read on
+        first use; any other value itself. What cannot be read raises on first use.
     """
     data = _bytes(body)
-    rebuild = decode, (data,)
+    rebuild = _payload_of, (data,)
     try:
         with FramesDropped():
             claimcheck = installed()
@@ -107,6 +108,10 @@ def decode(body: bytes | memoryview | str) -> Any:
             return results.read(claimcheck, message)
     except PipelineError as exc:
         return deferred.unreadable(exc, rebuild)
+
+
+def _payload_of(body: bytes) -> Deferred | None:
+    return deferred.deferred_in(decode(body))
 
 
 def is_task(body: bytes | memoryview | str) -> bool:

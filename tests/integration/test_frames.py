@@ -113,7 +113,11 @@ def test_a_publisher_of_too_much():
 
 @pytest.mark.parametrize(
     ("options", "conf"),
-    [({"threshold_bytes": -1}, {}), ({"treshold_bytes": 1}, {}), ({}, {"task_protocol": 1})],
+    [
+        ({"threshold_bytes": -1}, {}),
+        ({"treshold_bytes": 1}, {}),
+        ({}, {"result_extended": True, "result_serializer": "yaml"}),
+    ],
 )
 def test_an_installation_that_fails(options, conf):
     """Where ``install`` raises, our frames do not show the key that it was given."""

@@ -74,7 +74,6 @@ def test_results_are_accepted_where_the_app_lists_them(app):
         ({}, {"nothing_like_it": 1}, "unknown option nothing_like_it: expected one of alias"),
         ({}, {"threshold_bytes": -1}, "threshold_bytes=-1"),
         ({}, {"codec": "yaml"}, "codec='yaml'"),
-        ({"task_protocol": 1}, {}, "task_protocol=1"),
         ({"result_extended": True, "result_serializer": "yaml"}, {}, "result_serializer='yaml' cannot write"),
         ({"task_time_limit": 10, "task_soft_time_limit": 10}, {}, "soft time limit 10 s is not below"),
         ({"task_time_limit": 43_200}, {}, "not below the 43200 s for which SQS can hide a message"),
