@@ -1,4 +1,4 @@
-"""SQS clients with 5 s timeouts and no retries, for the heartbeat.
+"""Clients of SQS and SNS, also with 5 s timeouts and no retries, for the heartbeat.
 
 One heartbeat thread extends every message of the process. botocore's default clients wait a minute for an
 answer, three times: longer than a message stays hidden.

@@ -1,1 +1,1 @@
-"""How messages come in: the HTTP side of the event loop, the receiver, and whose turn it is."""
+"""How messages are received: requests to SQS, pauses after failures, and registration on arrival."""

@@ -1,1 +1,1 @@
-"""How messages go out: queues that lose nothing, batches, and an answer for each message."""
+"""How messages are sent: delay and ids, batches, and an answer of SQS for each message."""
