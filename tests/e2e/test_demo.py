@@ -204,6 +204,4 @@ def test_results_that_nobody_keeps_are_not_awaited(shell):
         output, _ = demo.communicate(timeout=60)
 
     assert demo.returncode == 1
-    assert output == (
-        "Error: results cannot be awaited: set CELERY_RESULT_BACKEND, here and for the workers.\n"
-    )
+    assert output == ("Error: no result backend: set CELERY_RESULT_BACKEND, here and for the workers.\n")
