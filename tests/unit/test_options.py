@@ -1,9 +1,10 @@
 """Options are checked when they are set."""
 
-from typing import get_type_hints
+from typing import Unpack, get_type_hints
 
 import pytest
 
+import pipeline
 from pipeline.options import Options, OptionValues
 
 
@@ -59,6 +60,7 @@ def test_a_refused_key_is_not_shown():
 
 def test_type_checkers_know_every_option():
     """The types of ``install``'s keyword arguments are those of the options, name by name."""
+    assert get_type_hints(pipeline.install)["options"] == Unpack[OptionValues]
     assert get_type_hints(OptionValues) == get_type_hints(Options)
     assert OptionValues.__optional_keys__ == Options.__dataclass_fields__.keys()
 
