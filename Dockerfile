@@ -12,7 +12,7 @@ COPY pyproject.toml ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     mkdir pipeline && touch README.md pipeline/__init__.py && pip install ".[${EXTRAS}]"
 
-COPY README.md celery_claimcheck_entry_point.py ./
+COPY README.md celery_claimcheck_entry_point.py celery_claimcheck_pytest.py ./
 COPY pipeline pipeline
 RUN --mount=type=cache,target=/root/.cache/pip pip install --no-deps --force-reinstall .
 

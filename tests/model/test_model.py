@@ -1,4 +1,4 @@
-"""Rules 1 to 3 of DESIGN.md, section 3, in every order that threads and machines can take.
+"""The rules of docs/explanation/life.md ("modelled"), in every order that threads and machines can take.
 
 Two workers are made of the real classes; their threads take one step at a time, in the order that hypothesis
 chooses. Requests and answers get lost or come late, processes are killed, connections break, operators

@@ -270,6 +270,14 @@ def test_the_image_copies_what_exists():
     assert all((ROOT / source).exists() for source in sources)
 
 
+def test_the_image_has_all_of_the_wheel():
+    """Every module and package of the wheel is copied: an entry point without its module breaks pytest."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    sources = {source for words in instructions("COPY") if "--from" not in words[0] for source in words[:-1]}
+
+    assert set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) <= sources
+
+
 def test_the_image_installs_what_the_project_offers():
     """The extras that the image installs are in pyproject.toml."""
     extras = instructions("ARG")[0][0].removeprefix("EXTRAS=").split(",")

@@ -188,8 +188,20 @@ def _plain(value: Any) -> Any:
         return _ours("text", value.encode("utf-8", "surrogatepass"))
     kind = next(kind for kind in _PLAIN_KINDS if isinstance(value, kind))
     if issubclass(type(value), kind):
-        return _PLAIN[kind](value)
+        plain = _PLAIN[kind](value)
+        return _same(plain, value) if kind in _KEYS else plain
     return value[:] if kind is bytes else kind(value)  # a proxy, as that of a large result is
+
+
+def _same(plain: Any, value: Any) -> Any:
+    """Return a plain value, if it equals the one that it stands for: a subclass may compare as it likes.
+
+    Raises:
+        Unwritable: it does not, and is not NaN, which equals nothing.
+    """
+    if plain == value or value != value:  # noqa: PLR0124
+        return plain
+    raise unequal(value)
 
 
 def _is_native(value: Any) -> bool:
