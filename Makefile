@@ -10,6 +10,7 @@ PYTHON := .venv/bin/python
 READY := .venv/.ready
 MINISTACK_READY := .venv-ministack/.ready
 SUITES_READY := .local/.suites
+TESTS := PYTHONPATH=tests/support:tests/apps
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -27,11 +28,11 @@ coverage: COVERAGE := --cov --cov-branch --cov-report=term-missing:skip-covered
 coverage: test ## Run every test, with branch coverage, in a third more time
 
 chaos: $(READY) $(MINISTACK_READY) ## Run 5,000 tasks while processes die and calls fail, and 10,000 schedules of the model
-	$(PYTHON) tests/chaos.py
+	$(TESTS) $(PYTHON) tests/chaos.py
 	$(PYTHON) -m pytest tests/model -q --hypothesis-profile=chaos
 
 suites: $(READY) $(MINISTACK_READY) $(SUITES_READY) ## Compare Celery's own tests over SQS with Redis; takes half an hour
-	$(PYTHON) tests/compare_suites.py
+	$(TESTS) $(PYTHON) tests/compare_suites.py
 
 check: $(READY) ## Check format, rules, types, and the tests that need no server
 	$(PYTHON) -m ruff format --check

@@ -24,7 +24,7 @@ import pytest
 from celery.result import AsyncResult
 from click.testing import CliRunner
 from proxy import Proxy
-from shops import open_shops
+from sample_fixtures import open_samples
 from standins import AWS, Ministack, environment
 from workers import Worker
 
@@ -125,8 +125,8 @@ class Report:
 class Workers:
     """Two workers that are killed, and started again."""
 
-    def __init__(self, shop, tmp_path, dice):
-        self._shop, self._tmp_path, self._dice = shop, tmp_path, dice
+    def __init__(self, sample, tmp_path, dice):
+        self._sample, self._tmp_path, self._dice = sample, tmp_path, dice
         self.kills: Counter[str] = Counter()
         self.killed: set[int] = set()
         self._stopping = threading.Event()
@@ -135,7 +135,7 @@ class Workers:
 
     def _start(self):
         log = self._tmp_path / f"worker-{time.monotonic_ns()}.log"
-        return Worker(self._shop.environment, log)
+        return Worker(self._sample.environment, log)
 
     def wait(self):
         """Wait until both consume, and begin to kill."""
@@ -197,8 +197,8 @@ def break_calls(proxy, dice, share):
 class Producer:
     """Publishes tasks, and watches them end."""
 
-    def __init__(self, shop, tasks, dice, report):
-        self._shop, self._tasks, self._dice, self.report = shop, tasks, dice, report
+    def __init__(self, sample, tasks, dice, report):
+        self._sample, self._tasks, self._dice, self.report = sample, tasks, dice, report
         self._noise = dice.randbytes(LARGEST_BYTES + tasks)
         self._under_way: deque[tuple[AsyncResult, Expected]] = deque()
         self._last_end = time.monotonic()
@@ -227,7 +227,7 @@ class Producer:
 
     def _told(self, result, expected):
         """Return what is known of a task that has not ended: its state, and which attempts ran."""
-        began = [line.split()[2] for line in self._shop.notes() if line.split()[1] == str(expected.number)]
+        began = [line.split()[2] for line in self._sample.notes() if line.split()[1] == str(expected.number)]
         return f"{result.id} is {result.state}, was to {expected.end}; attempts that began: {began}"
 
     def _publish(self, number):
@@ -237,7 +237,7 @@ class Producer:
         expected = Expected(number, end, hashlib.sha256(content).hexdigest())
         while True:
             try:
-                result = self._shop.ordeal.delay(content, number, end)
+                result = self._sample.ordeal.delay(content, number, end)
             except Exception:  # noqa: BLE001 - whatever it is, the caller knows
                 self.report.refused += 1
                 continue
@@ -270,48 +270,48 @@ def run(aws, tmp_path, tasks, seed, progress=lambda _number: None):
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         for name, value in {**environment(proxy.url), "AWS_ENDPOINT_URL_DYNAMODB": aws.url}.items():
             patch.setenv(name, value)
-        shop = stack.enter_context(open_shops(tmp_path))(
+        sample = stack.enter_context(open_samples(tmp_path))(
             store=f"s3://{aws.bucket()}/claims",
             options={"threshold_bytes": 0},
             conf={"broker_transport_options": OPTIONS, "result_backend": f"dynamodb://eu-west-1/{TABLE}"},
         )
-        shop.app.backend.client
-        workers = Workers(shop, tmp_path, dice)
+        sample.app.backend.client
+        workers = Workers(sample, tmp_path, dice)
         stack.callback(workers.stop)
         workers.wait()
         rules = break_calls(proxy, random.Random(seed + 1), FAULTY)
-        producer = Producer(shop, tasks, dice, report)
+        producer = Producer(sample, tasks, dice, report)
         producer.run(progress)
         workers.calm()
         report.calls = len(proxy.requests)
         report.faults = Counter({name: rule.used for name, rule in rules.items()})
         proxy.heal()
         producer.finish()
-        _wait_until_settled(shop, aws, report)
+        _wait_until_settled(sample, aws, report)
         workers.stop()
         report.kills = workers.kills
-        _count_runs(shop, report, workers.killed)
+        _count_runs(sample, report, workers.killed)
         _read_logs(report, tmp_path)
-        _sweep(shop, report)
+        _sweep(sample, report)
     report.seconds = time.monotonic() - began
     return report
 
 
-def _wait_until_settled(shop, aws, report):
+def _wait_until_settled(sample, aws, report):
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         report.messages, report.dead_letters = (
-            sum(aws.depth(shop.queue + suffix)) for suffix in ("", "-dlq")
+            sum(aws.depth(sample.queue + suffix)) for suffix in ("", "-dlq")
         )
         if not report.messages:
             break
         time.sleep(0.5)
 
 
-def _count_runs(shop, report, killed):
+def _count_runs(sample, report, killed):
     """Count runs, and say why there were more than one of an attempt."""
     pids = {}
-    for line in shop.notes():
+    for line in sample.notes():
         _, number, attempt, pid = line.split()
         pids.setdefault((number, attempt), []).append(int(pid))
     report.runs = sum(map(len, pids.values()))
@@ -327,12 +327,12 @@ def _read_logs(report, tmp_path):
     report.missing = len(re.findall(r"task rejected: payload missing", text))
 
 
-def _sweep(shop, report):
-    report.before_sweep = len(shop.objects())
-    words = ["-A", "shop", "sweep", "--older-than", "0s", "--force-age", "--delete", "--json"]
+def _sweep(sample, report):
+    report.before_sweep = len(sample.objects())
+    words = ["-A", "sample_app", "sweep", "--older-than", "0s", "--force-age", "--delete", "--json"]
     swept = CliRunner().invoke(cli, words)
     assert swept.exit_code == 0, swept.output
-    report.after_sweep = len(shop.objects())
+    report.after_sweep = len(sample.objects())
 
 
 def main():

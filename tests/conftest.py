@@ -10,10 +10,10 @@ import signal
 
 import pytest
 from hypothesis import settings
+from idempotent_fixtures import idempotent_sample_of  # noqa: F401 - a fixture
 from proxy import Proxy
-from shops import entered, shop, shop_of  # noqa: F401 - fixtures among them
+from sample_fixtures import entered, sample, sample_of  # noqa: F401 - fixtures among them
 from standins import Ministack, Moto, Redis, running
-from tills import till_of  # noqa: F401 - a fixture
 
 from pipeline.local import ISOLATION
 

@@ -14,12 +14,12 @@ from base64 import b64encode
 from pathlib import Path
 
 import pytest
+from sample_fixtures import entered
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
-from shops import entered
 from standins import absent
-from workers import TESTS, eventually
+from workers import APPS, eventually
 
 from pipeline.local import free_port
 
@@ -51,14 +51,14 @@ def browser(tmp_path_factory):
 class Flower:
     """A running Flower, looked at in a browser."""
 
-    def __init__(self, shop, browser, log):
+    def __init__(self, sample, browser, log):
         self.port, self.browser, self.log = free_port(), browser, log
         self.url = f"http://127.0.0.1:{self.port}"
-        command = [sys.executable, "-m", "pipeline", "-A", "shop", "flower", f"--port={self.port}"]
-        environment = {**shop.environment, "FLOWER_BASIC_AUTH": USER}
+        command = [sys.executable, "-m", "pipeline", "-A", "sample_app", "flower", f"--port={self.port}"]
+        environment = {**sample.environment, "FLOWER_BASIC_AUTH": USER}
         with log.open("wb") as file:
             self.process = subprocess.Popen(
-                command, cwd=TESTS, env=environment, stdout=file, stderr=subprocess.STDOUT
+                command, cwd=APPS, env=environment, stdout=file, stderr=subprocess.STDOUT
             )
         eventually(self._answers, 60, "Flower did not start")
 
@@ -116,7 +116,7 @@ def _all_in(words, text):
 
 
 @pytest.fixture
-def flower(shop_of, ministack, monkeypatch, browser, tmp_path):
+def flower(sample_of, ministack, monkeypatch, browser, tmp_path):
     """Flower beside a worker that sends events, on a stand-in for SQS and SNS."""
     aws = entered(ministack, monkeypatch)
     conf = {
@@ -124,10 +124,10 @@ def flower(shop_of, ministack, monkeypatch, browser, tmp_path):
         "worker_send_task_events": True,
         "worker_prefetch_multiplier": 4,
     }
-    shop = shop_of(store=f"s3://{aws.bucket()}/claims", options={"threshold_bytes": 20_000}, conf=conf)
-    running = Flower(shop, browser, tmp_path / "flower.log")
-    running.shop, running.aws = shop, aws
-    running.worker = shop.worker(pool="prefork", options=("-E",))
+    sample = sample_of(store=f"s3://{aws.bucket()}/claims", options={"threshold_bytes": 20_000}, conf=conf)
+    running = Flower(sample, browser, tmp_path / "flower.log")
+    running.sample, running.aws = sample, aws
+    running.worker = sample.worker(pool="prefork", options=("-E",))
     yield running
     running.stop()
 
@@ -139,12 +139,12 @@ def test_nobody_gets_in_without_a_password(flower):
             flower.get("/workers", user)
 
 
-def test_a_password_is_made_up(shop_of, moto_aws):
+def test_a_password_is_made_up(sample_of, moto_aws):
     """Where none is given, or an empty one, Flower says which it has made up."""
-    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims")
-    command = [sys.executable, "-u", "-m", "pipeline", "-A", "shop", "flower", f"--port={free_port()}"]
-    environment = {**shop.environment, "FLOWER_BASIC_AUTH": ""}
-    with subprocess.Popen(command, cwd=TESTS, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims")
+    command = [sys.executable, "-u", "-m", "pipeline", "-A", "sample_app", "flower", f"--port={free_port()}"]
+    environment = {**sample.environment, "FLOWER_BASIC_AUTH": ""}
+    with subprocess.Popen(command, cwd=APPS, env=environment, stdout=subprocess.PIPE, text=True) as process:
         said = process.stdout.readline()
         process.terminate()
 
@@ -153,11 +153,11 @@ def test_a_password_is_made_up(shop_of, moto_aws):
 
 def test_flower_shows_workers_tasks_and_queues(flower):
     """A worker is online, tasks show size and place in place of arguments, and queues have lengths."""
-    shop = flower.shop
+    sample = flower.sample
     flower.shows("/workers", "celery@", "Online")  # so it hears events
-    big = shop.digest.delay(SECRET + os.urandom(50_000).hex())
-    small = shop.digest.delay(SECRET)
-    failed = shop.fail.delay(SECRET)
+    big = sample.digest.delay(SECRET + os.urandom(50_000).hex())
+    small = sample.digest.delay(SECRET)
+    failed = sample.fail.delay(SECRET)
     assert big.get(timeout=60)
     assert small.get(timeout=60)
 
@@ -166,12 +166,14 @@ def test_flower_shows_workers_tasks_and_queues(flower):
     offloaded = flower.shows(f"/task/{big.id}", "SUCCESS", "KiB in claims/v1/", "rehydrated in", "see args")
     assert SECRET not in offloaded + inline
     assert "rehydrated" not in inline
-    flower.shows("/tasks", "shop.digest")
-    queue = shop.queue
+    flower.shows("/tasks", "sample_app.digest")
+    queue = sample.queue
     flower.shows("/broker", queue)
     assert queue in flower.get("/api/queues/length")
     metrics = flower.get("/metrics")
-    assert re.search(r'flower_events_total\{task="shop.digest",type="task-succeeded",[^}]+\} 2.0', metrics)
+    assert re.search(
+        r'flower_events_total\{task="sample_app.digest",type="task-succeeded",[^}]+\} 2.0', metrics
+    )
     assert re.search(r"flower_worker_online\{[^}]+\} 1.0", metrics)
     assert SECRET not in flower.get("/api/tasks")
 
@@ -180,26 +182,26 @@ def test_arguments_of_waiting_tasks_are_not_shown(flower):
     """Workers tell the arguments of waiting tasks that travelled inline; Flower's page does not show them."""
     name = eventually(lambda: _worker_name(flower), 40, "no worker is known")
     for _ in range(4):
-        flower.shop.nap.delay(SECRET, 10)
+        flower.sample.nap.delay(SECRET, 10)
     page = eventually(lambda: _all_in(["&lt;not shown&gt;"], flower.get(f"/worker/{name}")), 20)
     everything = flower.get(f"/api/workers?refresh=true&workername={name}")
 
-    assert "shop.nap" in everything
+    assert "sample_app.nap" in everything
     assert SECRET not in page + everything
 
 
 def test_its_buttons_work(flower):
     """Growing a pool, limiting, terminating and shutting down in the browser do what they do over Redis."""
-    worker, shop = flower.worker, flower.shop
+    worker, sample = flower.worker, flower.sample
     page = f"/worker/{eventually(lambda: _worker_name(flower), 40, 'no worker is known')}"
     before = len(worker.children())
     flower.shows(page, "Pool")
     flower.press(page, "worker-pool-grow")
     eventually(lambda: len(worker.children()) == before + 1, 40)
-    flower.press(page, "task-rate-limit-shop.echo", tab="worker-tab-limits", value="7")
-    eventually(lambda: "New rate limit for tasks of type shop.echo: 7" in worker.text(), 40)
-    result = shop.nap.delay("x", 60)
-    eventually(shop.notes)
+    flower.press(page, "task-rate-limit-sample_app.echo", tab="worker-tab-limits", value="7")
+    eventually(lambda: "New rate limit for tasks of type sample_app.echo: 7" in worker.text(), 40)
+    result = sample.nap.delay("x", 60)
+    eventually(sample.notes)
     flower.shows(f"/task/{result.id}", "STARTED")
     flower.press(f"/task/{result.id}", "task-terminate")
     eventually(lambda: result.state == "REVOKED", 40)

@@ -18,7 +18,7 @@ BROKER = {
 
 
 class Backend:
-    """The shop's result backend: a directory, and so one that can go away."""
+    """The sample's result backend: a directory, and so one that can go away."""
 
     def __init__(self, path):
         self._path, self._aside = path, path.with_name("aside")
@@ -31,9 +31,9 @@ class Backend:
 
 
 @pytest.fixture
-def shop(shop_of, moto_aws):
-    """A shop that retries what its child was lost with, and soon sees again what it gave back."""
-    return shop_of(
+def sample(sample_of, moto_aws):
+    """A sample that retries what its child was lost with, and soon sees again what it gave back."""
+    return sample_of(
         store=f"s3://{moto_aws.bucket()}/claims",
         options={"threshold_bytes": 0},
         conf={"broker_transport_options": BROKER, "task_retry_on_worker_lost": True},
@@ -41,57 +41,57 @@ def shop(shop_of, moto_aws):
 
 
 @pytest.fixture
-def backend(shop, tmp_path):
-    """The shop's result backend."""
+def backend(sample, tmp_path):
+    """The sample's result backend."""
     return Backend(tmp_path / "results")
 
 
-def used(shop, **options):
+def used(sample, **options):
     """Start a worker with one process, whose result backend has been used."""
-    worker = shop.worker(concurrency=1, **options)
-    assert shop.echo.delay("x").get(timeout=60) == "x"
+    worker = sample.worker(concurrency=1, **options)
+    assert sample.echo.delay("x").get(timeout=60) == "x"
     return worker
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
-def test_a_refused_task_does_not_wait_for_it(shop, backend, moto_aws, pool):
+def test_a_refused_task_does_not_wait_for_it(sample, backend, moto_aws, pool):
     """A task whose refusal could not be recorded is refused again, and holds up no other."""
-    worker = used(shop, pool=pool)
-    refused = shop.digest_bytes.apply_async((b"x",), countdown=2)
-    serializer.installed().store.delete(shop.objects())
+    worker = used(sample, pool=pool)
+    refused = sample.digest_bytes.apply_async((b"x",), countdown=2)
+    serializer.installed().store.delete(sample.objects())
     backend.leave()
     eventually(lambda: "task is not recorded" in worker.text())
     backend.come_back()
 
-    assert shop.echo.delay("y").get(timeout=60) == "y"
+    assert sample.echo.delay("y").get(timeout=60) == "y"
     eventually(lambda: refused.state == "FAILURE", 60)
-    eventually(lambda: sum(moto_aws.depth(shop.queue)) == 0, 60)
-    assert sum(moto_aws.depth(f"{shop.queue}-dlq")) == 1
+    eventually(lambda: sum(moto_aws.depth(sample.queue)) == 0, 60)
+    assert sum(moto_aws.depth(f"{sample.queue}-dlq")) == 1
 
 
-def test_a_retry_of_a_lost_child_does_not_wait_for_it(shop, backend, moto_aws):
+def test_a_retry_of_a_lost_child_does_not_wait_for_it(sample, backend, moto_aws):
     """A retry that was sent and could not be recorded is one all the same: the first message goes."""
-    worker = used(shop, pool="prefork")
-    result = shop.suicide.delay(b"x")
-    eventually(lambda: shop.notes() == ["dying"])
+    worker = used(sample, pool="prefork")
+    result = sample.suicide.delay(b"x")
+    eventually(lambda: sample.notes() == ["dying"])
     backend.leave()
     eventually(lambda: "task is not recorded" in worker.text())
     backend.come_back()
 
     assert result.get(timeout=60) == 1
-    eventually(lambda: sum(moto_aws.depth(shop.queue)) == 0)
+    eventually(lambda: sum(moto_aws.depth(sample.queue)) == 0)
     assert worker.text().count(f"[{result.id}] received") == 2
-    shop.eventually_empty()
+    sample.eventually_empty()
 
 
 @pytest.mark.parametrize("pool", ["prefork", "gevent"])
-def test_a_hard_time_limit_is_recorded_later(shop, backend, pool):
+def test_a_hard_time_limit_is_recorded_later(sample, backend, pool):
     """A failure that cannot be recorded leaves the message there, and it comes again."""
-    worker = used(shop, pool=pool)
-    result = shop.overtime.delay(b"x")
+    worker = used(sample, pool=pool)
+    result = sample.overtime.delay(b"x")
     backend.leave()
     eventually(lambda: "end of the task not recorded" in worker.text())
     backend.come_back()
 
     eventually(lambda: result.state == "FAILURE", 60)
-    shop.eventually_empty()
+    sample.eventually_empty()

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 from kombu.exceptions import EncodeError
-from shops import cleared, standing_shop
-from workers import TESTS, eventually
+from sample_fixtures import cleared, standing_sample
+from workers import APPS, eventually
 
 from pipeline.claimcheck import claim as wire_form
 from pipeline.claimcheck.claim import Message
@@ -34,11 +34,11 @@ WRONG_REGION = (
 )
 
 
-def start(shop):
+def start(sample):
     """Start a worker that is expected to refuse, and return its status and what it says."""
-    command = [sys.executable, "-m", "celery", "-A", "shop", "worker", "-P", "solo", "-l", "ERROR"]
+    command = [sys.executable, "-m", "celery", "-A", "sample_app", "worker", "-P", "solo", "-l", "ERROR"]
     ended = subprocess.run(
-        command, cwd=TESTS, env=shop.environment, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=APPS, env=sample.environment, capture_output=True, text=True, timeout=60, check=False
     )
     return ended.returncode, ended.stderr
 
@@ -46,93 +46,93 @@ def start(shop):
 class TestPublisher:
     """What the caller of ``delay`` gets."""
 
-    def test_a_missing_bucket(self, shop_of, moto_aws):
+    def test_a_missing_bucket(self, sample_of, moto_aws):
         """A bucket that does not exist is one error that says so, and nothing is on the queue."""
-        shop = shop_of(store="s3://no-such-bucket/claims", options={"threshold_bytes": 0})
+        sample = sample_of(store="s3://no-such-bucket/claims", options={"threshold_bytes": 0})
 
         with pytest.raises(EncodeError, match=r"bucket=no-such-bucket.*does not exist"):
-            shop.digest.delay(1)
+            sample.digest.delay(1)
         assert moto_aws.client("sqs").list_queues().get("QueueUrls", []) == []
 
-    def test_no_credentials(self, shop, monkeypatch):
+    def test_no_credentials(self, sample, monkeypatch):
         """Without credentials the error says so, and what to set."""
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
 
         with pytest.raises(EncodeError, match="credentials"):
-            shop.digest.delay(1)
+            sample.digest.delay(1)
 
-    def test_a_wrong_region(self, shop_of, moto_aws, proxy):
+    def test_a_wrong_region(self, sample_of, moto_aws, proxy):
         """A bucket in another region is refused with the region that the client uses."""
         proxy.fail("PutObject", status=400, content=WRONG_REGION)
-        shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})
+        sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})
 
         with pytest.raises(EncodeError, match=r"region.*eu-west-1"):
-            shop.digest.delay(1)
+            sample.digest.delay(1)
 
-    def test_a_bucket_without_permission(self, shop_of, moto_aws, proxy):
+    def test_a_bucket_without_permission(self, sample_of, moto_aws, proxy):
         """A 403 is not retried, and names bucket, key and the likely permission."""
         refusal = proxy.fail("PutObject", status=403, content=DENIED)
-        shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})
+        sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})
 
         with pytest.raises(EncodeError, match=r"key=claims/v1/.*s3:PutObject") as caught:
-            shop.digest.delay(1)
+            sample.digest.delay(1)
         assert isinstance(caught.value.__cause__ or caught.value.args[0], StoreDeniedError)
         assert refusal.used == 1
 
-    def test_a_body_over_the_limit(self, shop_of, moto_aws):
+    def test_a_body_over_the_limit(self, sample_of, moto_aws):
         """A payload above the limit names its size, the limit and the setting."""
         bucket = moto_aws.bucket()
-        shop = shop_of(store=f"s3://{bucket}/claims", options={"payload_limit_bytes": 10_000})
+        sample = sample_of(store=f"s3://{bucket}/claims", options={"payload_limit_bytes": 10_000})
 
         with pytest.raises(EncodeError, match=r"500\d\d bytes, and payload_limit_bytes is 10000"):
-            shop.digest.delay(NOISE)
-        assert shop.objects() == []
+            sample.digest.delay(NOISE)
+        assert sample.objects() == []
 
 
 class TestStart:
     """A worker that could lose messages does not start, and says why in one sentence."""
 
-    def test_a_missing_bucket(self, shop_of, moto_aws):
+    def test_a_missing_bucket(self, sample_of, moto_aws):
         """The worker checks its store before it takes a message."""
-        status, said = start(shop_of(store="s3://no-such-bucket/claims"))
+        status, said = start(sample_of(store="s3://no-such-bucket/claims"))
 
         assert status != 0
         assert "claimcheck: " in said
         assert "does not exist" in said
         assert "Traceback" not in said
 
-    def test_a_bucket_without_permission(self, shop_of, moto_aws, proxy):
+    def test_a_bucket_without_permission(self, sample_of, moto_aws, proxy):
         """Each permission that a task needs is tried: here reading is denied."""
         proxy.fail("GetObject", status=403, content=DENIED)
-        status, said = start(shop_of(store=f"s3://{moto_aws.bucket()}/claims"))
+        status, said = start(sample_of(store=f"s3://{moto_aws.bucket()}/claims"))
 
         assert status != 0
         assert "s3:GetObject" in said
 
-    def test_a_broken_time_chain(self, shop_of, moto_aws):
+    def test_a_broken_time_chain(self, sample_of, moto_aws):
         """A task that may take longer than SQS can hide its message would run twice."""
-        shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims")
-        shop.environment["SHOP_CONF"] = '{"task_time_limit": 43200}'
-        status, said = start(shop)
+        sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims")
+        sample.environment["SHOP_CONF"] = '{"task_time_limit": 43200}'
+        status, said = start(sample)
 
         assert status != 0
         assert "time chain broken" in said
 
-    def test_a_task_that_outlives_what_sqs_can_do(self, shop_of, moto_aws):
+    def test_a_task_that_outlives_what_sqs_can_do(self, sample_of, moto_aws):
         """The limit of a single task is checked as well, and the task is named."""
-        shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims")
-        shop.environment["SHOP_CONF"] = '{"task_annotations": {"shop.nap": {"time_limit": 50000}}}'
-        status, said = start(shop)
+        sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims")
+        sample.environment["SHOP_CONF"] = '{"task_annotations": {"sample_app.nap": {"time_limit": 50000}}}'
+        status, said = start(sample)
 
         assert status != 0
-        assert "time chain broken for task shop.nap: time limit 50000 s" in said
+        assert "time chain broken for task sample_app.nap: time limit 50000 s" in said
 
-    def test_configuration_read_after_install(self, shop_of, moto_aws):
+    def test_configuration_read_after_install(self, sample_of, moto_aws):
         """Settings that undo what install set are noticed before a message is taken."""
-        shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims")
-        shop.environment["SHOP_LATE"] = "1"
-        status, said = start(shop)
+        sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims")
+        sample.environment["SHOP_LATE"] = "1"
+        status, said = start(sample)
 
         assert status != 0
         assert "call pipeline.install(app, …) after the app has read its configuration" in said
@@ -145,14 +145,17 @@ class TestWorker:
     @classmethod
     def running(cls, moto, tmp_path_factory):
         """One worker for all of these tests."""
-        with standing_shop(
-            moto, tmp_path_factory.mktemp("shop"), pool="prefork", options={"payload_limit_bytes": 1_000_000}
-        ) as shop:
-            yield shop
+        with standing_sample(
+            moto,
+            tmp_path_factory.mktemp("sample_app"),
+            pool="prefork",
+            options={"payload_limit_bytes": 1_000_000},
+        ) as sample:
+            yield sample
 
     @pytest.fixture
-    def shop(self, running, moto, monkeypatch):
-        """The shop of this class, without what earlier tests left."""
+    def sample(self, running, moto, monkeypatch):
+        """The sample of this class, without what earlier tests left."""
         return cleared(running, moto, monkeypatch)
 
     @staticmethod
@@ -169,17 +172,17 @@ class TestWorker:
         return Message(shape="task", payload=type(claim)(**fields), embed=embed)
 
     @staticmethod
-    def send(shop, body, content_type=serializer.CONTENT_TYPE):
+    def send(sample, body, content_type=serializer.CONTENT_TYPE):
         """Send a body as it is, as the message of a task."""
         task_id = f"forged-{random.randrange(10**9)}"
-        headers = shop.app.amqp.create_task_message(task_id, "shop.digest_bytes", (), {}).headers
-        with shop.app.producer_or_acquire() as producer:
+        headers = sample.app.amqp.create_task_message(task_id, "sample_app.digest_bytes", (), {}).headers
+        with sample.app.producer_or_acquire() as producer:
             producer.publish(
-                body, routing_key=shop.queue, exchange="", headers=headers,
+                body, routing_key=sample.queue, exchange="", headers=headers,
                 content_type=content_type, content_encoding="binary", correlation_id=task_id,
-                declare=[shop.app.amqp.queues[shop.queue]],
+                declare=[sample.app.amqp.queues[sample.queue]],
             )  # fmt: skip
-        return shop.app.AsyncResult(task_id)
+        return sample.app.AsyncResult(task_id)
 
     @pytest.mark.parametrize(
         ("changes", "error", "text"),
@@ -196,14 +199,14 @@ class TestWorker:
             ({"compression": lambda _: "brotli"}, ClaimError, "compression=brotli"),
         ],
     )
-    def test_a_forged_claim(self, shop, changes, error, text):
+    def test_a_forged_claim(self, sample, changes, error, text):
         """A claim that we would not have made is refused by name; what it points at is not touched."""
         message = self.offloaded(serializer.installed(), **changes)
-        result = self.send(shop, wire_form.write(message))
+        result = self.send(sample, wire_form.write(message))
 
         with pytest.raises(error, match=text):
             result.get(timeout=30)
-        assert len(shop.objects()) == 1
+        assert len(sample.objects()) == 1
 
     @pytest.mark.parametrize(
         ("damage", "text"),
@@ -214,16 +217,16 @@ class TestWorker:
         ],
         ids=["truncated", "extended", "flipped"],
     )
-    def test_a_damaged_object(self, shop, damage, text):
+    def test_a_damaged_object(self, sample, damage, text):
         """An object that is not what was put there never reaches a task, and is kept as evidence."""
         message = self.offloaded(serializer.installed(), data=damage)
-        result = self.send(shop, wire_form.write(message))
+        result = self.send(sample, wire_form.write(message))
 
         with pytest.raises(PayloadCorruptError, match=text):
             result.get(timeout=30)
-        assert len(shop.objects()) == 1
+        assert len(sample.objects()) == 1
 
-    def test_a_zip_bomb(self, shop):
+    def test_a_zip_bomb(self, sample):
         """A payload that expands beyond what its claim states is stopped; the worker stays small."""
         bomb = zstd.compress(b"\0" * 900_000_000, 1)
         message = self.offloaded(
@@ -234,39 +237,39 @@ class TestWorker:
             compression=lambda _: "zstd",
             expanded_bytes=lambda _: 900_000,
         )
-        result = self.send(shop, wire_form.write(message))
+        result = self.send(sample, wire_form.write(message))
 
         with pytest.raises(PayloadCorruptError, match="does not expand to the 900000 bytes"):
             result.get(timeout=30)
-        assert max(child.memory_info().rss for child in shop.running.children()) < 400_000_000
+        assert max(child.memory_info().rss for child in sample.running.children()) < 400_000_000
 
     @pytest.mark.parametrize("garbage", [b"garbage", b"\x93\x02\xc4\x00\xc4\x00", b"\x00" * 5_000])
-    def test_garbage(self, shop, garbage):
+    def test_garbage(self, sample, garbage):
         """A body that is no claim at all is a recorded failure, and the worker goes on."""
         with pytest.raises(ClaimError, match="claim rejected"):
-            self.send(shop, garbage).get(timeout=30)
-        assert shop.add.delay(1, 2).get(timeout=30) == 3
+            self.send(sample, garbage).get(timeout=30)
+        assert sample.add.delay(1, 2).get(timeout=30) == 3
 
 
 @pytest.mark.parametrize(
     ("accept", "expected"),
     [(["json"], "ContentDisallowed"), (["json", "claimcheck"], "claimcheck is not configured")],
 )
-def test_a_worker_without_the_serializer_configured(shop_of, moto_aws, accept, expected):
+def test_a_worker_without_the_serializer_configured(sample_of, moto_aws, accept, expected):
     """A worker where nobody called install runs nothing, says why, and keeps the payload."""
-    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})
-    result = shop.digest.delay(1)
-    del shop.environment["SHOP_STORE"]
-    shop.environment["SHOP_CONF"] = f'{{"accept_content": {accept}}}'.replace("'", '"')
-    worker = shop.worker(pool="solo")
+    sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})
+    result = sample.digest.delay(1)
+    del sample.environment["SHOP_STORE"]
+    sample.environment["SHOP_CONF"] = f'{{"accept_content": {accept}}}'.replace("'", '"')
+    worker = sample.worker(pool="solo")
 
     eventually(lambda: expected in worker.text())
-    assert len(shop.objects()) == 1
+    assert len(sample.objects()) == 1
     assert result.state in {"PENDING", "FAILURE"}
 
 
-def test_the_error_survives_its_way_to_the_caller(shop):
+def test_the_error_survives_its_way_to_the_caller(sample):
     """An argument that cannot be serialised is named by path and type, and nothing is sent."""
     with pytest.raises(EncodeError, match=r"path=\[0\]\[0\]\['rows'\]\[1\], type=_io.BytesIO"):
-        shop.digest.delay({"rows": [1, io.BytesIO()]})
-    assert shop.objects() == []
+        sample.digest.delay({"rows": [1, io.BytesIO()]})
+    assert sample.objects() == []

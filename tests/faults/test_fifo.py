@@ -6,7 +6,7 @@ from collections import defaultdict
 from itertools import pairwise
 
 import pytest
-from shops import entered
+from sample_fixtures import entered
 from workers import eventually
 
 import pipeline
@@ -24,12 +24,12 @@ OPTIONS = {
 
 
 @pytest.fixture
-def shop(shop_of, ministack, monkeypatch):
-    """A shop on a FIFO queue, whose workers take on more than they can run.
+def sample(sample_of, ministack, monkeypatch):
+    """A sample on a FIFO queue, whose workers take on more than they can run.
 
     moto keeps the order too, but a long poll of it sees the next message of a group a second late.
     """
-    return shop_of(
+    return sample_of(
         store=f"s3://{entered(ministack, monkeypatch).bucket()}/claims",
         conf={
             "broker_transport_options": OPTIONS,
@@ -39,18 +39,18 @@ def shop(shop_of, ministack, monkeypatch):
     )
 
 
-def runs(shop):
+def runs(sample):
     """Return what happened to each group, in order: (begun or ended, number)."""
     happened = defaultdict(list)
-    for line in shop.notes():
+    for line in sample.notes():
         what, group, number = line.split()
         happened[group].append((what, int(number)))
     return happened
 
 
-def ended(shop):
+def ended(sample):
     """Return which messages have ended."""
-    return {line for line in shop.notes() if line.startswith("ended")}
+    return {line for line in sample.notes() if line.startswith("ended")}
 
 
 def is_in_order(events, count):
@@ -66,31 +66,31 @@ def is_in_order(events, count):
     return begun == sorted(begun) and is_whole and follows
 
 
-def test_a_group_keeps_its_order_through_kills_and_redeliveries(shop):
+def test_a_group_keeps_its_order_through_kills_and_redeliveries(sample):
     """Three workers, a killed one and rejected messages: no message begins before the one before it ended."""
     with pipeline.batch():
         for number in range(COUNT):
             for group in GROUPS:
-                shop.ordered.apply_async((group, number), MessageGroupId=group)
-    workers = [shop.worker(pool="prefork", concurrency=2) for _ in range(2)]
-    workers.append(shop.worker(pool="threads", concurrency=4))
-    eventually(lambda: len(shop.notes()) > 60, 60)
+                sample.ordered.apply_async((group, number), MessageGroupId=group)
+    workers = [sample.worker(pool="prefork", concurrency=2) for _ in range(2)]
+    workers.append(sample.worker(pool="threads", concurrency=4))
+    eventually(lambda: len(sample.notes()) > 60, 60)
     for each in [*workers[0].children(), workers[0].process]:
         each.send_signal(signal.SIGKILL)
-    eventually(lambda: len(ended(shop)) == len(GROUPS) * COUNT, 120)
+    eventually(lambda: len(ended(sample)) == len(GROUPS) * COUNT, 120)
 
-    happened = runs(shop)
+    happened = runs(sample)
     assert [group for group in GROUPS if not is_in_order(happened[group], COUNT)] == []
 
 
 @pytest.mark.parametrize("pool", ["gevent", "eventlet", "solo"])
-def test_other_pools_keep_the_order_too(shop, pool):
+def test_other_pools_keep_the_order_too(sample, pool):
     """Without an event loop, and with tasks in the main process, a group's messages begin in their order."""
     for number in range(6):
         for group in "ab":
-            shop.ordered.apply_async((group, number), MessageGroupId=group)
-    shop.worker(pool=pool, concurrency=4)
-    eventually(lambda: len(ended(shop)) == 12, 60)
+            sample.ordered.apply_async((group, number), MessageGroupId=group)
+    sample.worker(pool=pool, concurrency=4)
+    eventually(lambda: len(ended(sample)) == 12, 60)
 
-    happened = runs(shop)
+    happened = runs(sample)
     assert [group for group in "ab" if not is_in_order(happened[group], 6)] == []

@@ -12,7 +12,7 @@ import zlib
 import msgspec
 import pytest
 from envelopes import DEAD_SOON, Queues, binary, headers, text
-from shops import entered
+from sample_fixtures import entered
 from workers import eventually
 
 from pipeline.claimcheck import claim as wire_form
@@ -66,7 +66,7 @@ def nested(depth):
 def hostile():
     """Return what is sent, by what is wrong with it: a list of changes to a sound message."""
     bare = msgspec.msgpack.encode(
-        LINKS | {"errbacks": [{"task": "shop.errback", "args": 1, "kwargs": 1, "options": {}}]}
+        LINKS | {"errbacks": [{"task": "sample_app.errback", "args": 1, "kwargs": 1, "options": {}}]}
     )
     spaces, lists = b" " * 200 * MEGABYTE, b"\x90" * MEGABYTE
     return {
@@ -117,34 +117,36 @@ REVOKED = 2
     ("pool", "stand_in"), [("prefork", "ministack"), ("threads", "moto"), ("solo", "moto")]
 )
 def test_hostile_messages_cost_the_main_process_nothing(
-    request, shop_of, monkeypatch, tmp_path, pool, stand_in
+    request, sample_of, monkeypatch, tmp_path, pool, stand_in
 ):
     """Main stops for less than a second, good messages run, and none is lost.
 
     With prefork main grows by less than 20 MB. With threads and solo tasks run in main, and add to its peak.
     """
     aws = entered(request.getfixturevalue(stand_in), monkeypatch)
-    shop = shop_of(
+    sample = sample_of(
         store=f"s3://{aws.bucket()}/claims",
         options={"payload_limit_bytes": LIMIT_BYTES, "threshold_bytes": 1_048_576},
         conf={"broker_transport_options": DEAD_SOON},
     )
-    queues = Queues(shop, aws)
-    sound = queues.message(shop, "digest", 1)
-    worker = shop.worker(pool=pool, app="probed")
-    assert [work(shop) for _ in range(3)] == [GOOD] * 3  # what messages of this size take, it has taken then
+    queues = Queues(sample, aws)
+    sound = queues.message(sample, "digest", 1)
+    worker = sample.worker(pool=pool, app="measured_app")
+    assert [work(sample) for _ in range(3)] == [
+        GOOD
+    ] * 3  # what messages of this size take, it has taken then
     before = probed(tmp_path)
     sent = hostile()
     if pool != "prefork":
         del sent[PIPED]  # a task like any other
     for number, changes in enumerate(sent.values()):
         queues.send_changed(sound, headers(id=f"hostile-{number}"), *changes)
-    assert work(shop) == GOOD
+    assert work(sample) == GOOD
     eventually(lambda: queues.depth("-dlq") == len(sent) - REVOKED, 60)
     eventually(lambda: queues.depth() == 0)
     after = probed(tmp_path)
 
-    assert work(shop) == GOOD
+    assert work(sample) == GOOD
     assert after["pause_seconds"] < 1
     if pool == "prefork":  # elsewhere tasks run in this process
         assert after["peak_bytes"] - before["peak_bytes"] < 20 * MEGABYTE
@@ -158,10 +160,10 @@ LARGE = random.Random(1).randbytes(750_000)
 GOOD = [*([[len(LARGE), hashlib.sha256(LARGE).hexdigest()]] * 4), *range(4)]
 
 
-def work(shop):
+def work(sample):
     """Have good tasks run, some as large as a message may be, and return their results."""
-    large = [shop.digest_bytes.delay(LARGE) for _ in range(4)]
-    return [each.get(timeout=120) for each in [*large, *map(shop.echo.delay, range(4))]]
+    large = [sample.digest_bytes.delay(LARGE) for _ in range(4)]
+    return [each.get(timeout=120) for each in [*large, *map(sample.echo.delay, range(4))]]
 
 
 def probed(path):

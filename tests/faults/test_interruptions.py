@@ -3,7 +3,7 @@
 from time import sleep
 
 import pytest
-from tills import POOLS, RESULT_KEPT, worker
+from idempotent_fixtures import POOLS, RESULT_KEPT, worker
 from workers import eventually
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
@@ -16,9 +16,9 @@ def store(moto_aws):
 
 
 @pytest.fixture
-def fragile(s3, till_of, store):
-    """A till that waits two seconds for its store and then gives the message back."""
-    return till_of(store=store, options={"store_retry_seconds": 2})
+def fragile(s3, idempotent_sample_of, store):
+    """An idempotent app that waits two seconds for its store and then gives the message back."""
+    return idempotent_sample_of(store=store, options={"store_retry_seconds": 2})
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -27,7 +27,7 @@ def test_an_outage_before_the_run_redelivers(fragile, s3, pool, operation):
     """Without its record no call runs: the message goes back, and runs when the store is there again."""
     running = worker(fragile, pool)
     s3.fail(operation, status=503)
-    result = fragile.till.charge.delay("order")
+    result = fragile.idempotent_app.charge.delay("order")
     eventually(lambda: "StoreUnavailableError" in running.text(), 60)
 
     assert fragile.notes() == []
@@ -41,7 +41,7 @@ def test_an_outage_before_the_run_redelivers(fragile, s3, pool, operation):
 def test_an_outage_after_the_run_does_not_fail_it(fragile, s3):
     """If the result cannot be kept, the task has run all the same, and has its result."""
     running = worker(fragile)
-    result = fragile.till.charge.delay("order", 2)
+    result = fragile.idempotent_app.charge.delay("order", 2)
     eventually(lambda: fragile.notes() == ["charged"])
     s3.fail("PutObject", status=503)
 
@@ -55,10 +55,10 @@ HARD = {"time_limit": 3}
 
 
 @pytest.fixture
-def limited(request, s3, till_of, store):
-    """A till whose calls have three seconds, less than its store is waited for."""
-    conf = {"task_annotations": {"till.charge": getattr(request, "param", SOFT)}}
-    return till_of(store=store, options={"store_retry_seconds": 20}, conf=conf)
+def limited(request, s3, idempotent_sample_of, store):
+    """An idempotent app whose calls have three seconds, less than its store is waited for."""
+    conf = {"task_annotations": {"idempotent_app.charge": getattr(request, "param", SOFT)}}
+    return idempotent_sample_of(store=store, options={"store_retry_seconds": 20}, conf=conf)
 
 
 @pytest.mark.parametrize(("limited", "kind"), [(SOFT, "soft"), (HARD, "hard")], indirect=["limited"])
@@ -66,7 +66,7 @@ def test_a_time_limit_before_the_run(limited, s3, kind):
     """What comes while the record is written is no failure: the message comes again, and the call runs."""
     running = worker(limited, "prefork")
     s3.fail("PutObject", status=503)
-    result = limited.till.charge.delay("order")
+    result = limited.idempotent_app.charge.delay("order")
     eventually(lambda: f"{kind} time limit came first" in running.text(), 60)
     s3.heal()
 
@@ -78,7 +78,7 @@ def test_a_soft_time_limit_while_s3_is_silent(limited, s3):
     """A limit that comes in the middle of a request is not taken for a failure of the network, and lost."""
     running = worker(limited, "prefork")
     s3.delay(600, "PutObject", times=1)
-    result = limited.till.charge.delay("order")
+    result = limited.idempotent_app.charge.delay("order")
     eventually(lambda: "soft time limit came first" in running.text(), 60)
 
     assert result.get(timeout=60)
@@ -88,14 +88,14 @@ def test_a_soft_time_limit_while_s3_is_silent(limited, s3):
 def test_a_soft_time_limit_after_the_run(limited, s3):
     """What comes while the result is written does not undo the call: it has run, and has its result."""
     running = worker(limited, "prefork")
-    result = limited.till.charge.delay("order", 1)
+    result = limited.idempotent_app.charge.delay("order", 1)
     eventually(limited.notes)
     s3.fail("PutObject", status=503)
     sleep(4)
     s3.heal()
 
     assert result.get(timeout=60)
-    limited.till.charge.apply_async(("order", 1), task_id=result.id)
+    limited.idempotent_app.charge.apply_async(("order", 1), task_id=result.id)
     eventually(lambda: RESULT_KEPT in running.text())
     assert limited.notes() == ["charged"]
 
@@ -105,7 +105,7 @@ def test_an_outage_after_a_failure_keeps_its_error(fragile, s3):
     running = worker(fragile)
     s3.fail("DeleteObject", status=503)
     with pytest.raises(ValueError, match="first attempt"):
-        fragile.till.fail_once.delay("order").get(timeout=60)
+        fragile.idempotent_app.fail_once.delay("order").get(timeout=60)
 
     assert "record not removed" in running.text()
 
@@ -114,7 +114,7 @@ def test_lost_answers_are_no_second_owners(fragile, s3):
     """An answer of the store that got lost does not make a delivery wait for itself."""
     running = worker(fragile)
     s3.lose("PutObject", times=1)
-    result = fragile.till.charge.delay("order", 2)
+    result = fragile.idempotent_app.charge.delay("order", 2)
     eventually(lambda: fragile.notes() == ["charged"])
     s3.lose("PutObject", times=1)
 

@@ -15,28 +15,28 @@ pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
 
 @pytest.fixture
-def shop(shop_of, moto_aws, monkeypatch):
-    """A shop whose messages are dead letters after two deliveries."""
+def sample(sample_of, moto_aws, monkeypatch):
+    """A sample whose messages are dead letters after two deliveries."""
     monkeypatch.setattr(received_messages, "WAIT_SECONDS", 0)
     store = f"s3://{moto_aws.bucket()}/claims"
     conf = {"broker_transport_options": DEAD_SOON}
-    return shop_of(store=store, options={"threshold_bytes": 0}, conf=conf)
+    return sample_of(store=store, options={"threshold_bytes": 0}, conf=conf)
 
 
-def test_a_task_that_kills_its_process_is_a_failure_in_the_end(shop, moto_aws):
+def test_a_task_that_kills_its_process_is_a_failure_in_the_end(sample, moto_aws):
     """The last delivery records FAILURE and calls errbacks; the payload stays, and dlq show says why."""
-    shop.worker(pool="prefork")
-    result = shop.exit_process.apply_async((1,), link_error=shop.errback.s())
+    sample.worker(pool="prefork")
+    result = sample.exit_process.apply_async((1,), link_error=sample.errback.s())
     with pytest.raises(
         WorkerLostError, match=r"delivered 2 times without an end .*probably kills its worker"
     ):
         result.get(timeout=60)
-    eventually(lambda: sum(moto_aws.depth(f"{shop.queue}-dlq")) == 1, 60)
-    said = CliRunner().invoke(main, ["-A", "shop", "dlq", "show", "--json"])
+    eventually(lambda: sum(moto_aws.depth(f"{sample.queue}-dlq")) == 1, 60)
+    said = CliRunner().invoke(main, ["-A", "sample_app", "dlq", "show", "--json"])
     [letter] = json.loads(said.stdout)["messages"]
 
-    assert shop.notes() == ["exiting", "exiting", f"errback {result.id} WorkerLostError"]
+    assert sample.notes() == ["exiting", "exiting", f"errback {result.id} WorkerLostError"]
     assert letter["error"].startswith("delivered 2 times without an end")
     assert (letter["result"], letter["payload_there"]) == ("FAILURE", True)
-    assert len(shop.objects()) == 1
-    assert shop.echo.delay("y").get(timeout=60) == "y"
+    assert len(sample.objects()) == 1
+    assert sample.echo.delay("y").get(timeout=60) == "y"

@@ -91,19 +91,19 @@ def test_an_event_loop_that_is_reset_waits_for_nothing(asked, hub, proxy):
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
-def test_warm_stops_log_no_error_and_hide_nothing(shop_of, moto_aws, pool):
+def test_warm_stops_log_no_error_and_hide_nothing(sample_of, moto_aws, pool):
     """A worker that is watched, and stopped as a message arrives, logs no ERROR and leaves it not hidden."""
     watched = {"worker_enable_remote_control": True, "worker_send_task_events": True}
-    shop = shop_of(
+    sample = sample_of(
         store=f"s3://{moto_aws.bucket()}/claims",
         conf={"broker_transport_options": OPTIONS | {"wait_time_seconds": 2}, **watched},
     )
-    stopping = shop.worker(pool=pool)
+    stopping = sample.worker(pool=pool)
     stopping.process.send_signal(signal.SIGTERM)
     eventually(lambda: "Warm shutdown" in stopping.text())
-    shop.nap.delay("x", 0)
-    assert shop.app.control.ping(timeout=0.5) == []
+    sample.nap.delay("x", 0)
+    assert sample.app.control.ping(timeout=0.5) == []
     stopping.process.wait(30)
 
-    assert shown_after(moto_aws, shop.queue) + len(shop.notes()) == 1
+    assert shown_after(moto_aws, sample.queue) + len(sample.notes()) == 1
     assert "ERROR" not in stopping.text()

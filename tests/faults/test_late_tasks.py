@@ -8,7 +8,7 @@ pytestmark = [pytest.mark.aws, pytest.mark.worker]
 LATE = """
 from celery.signals import task_received, worker_ready
 
-from shop import app, note
+from sample_app import app, note
 
 @worker_ready.connect
 def learn(sender, **_):
@@ -27,22 +27,22 @@ def learn(sender, **_):
 def lose():
     raise ConnectionResetError("the connection is lost")
 """
-"""A shop that learns a task when its worker is ready, and loses its connection when that task arrives."""
+"""A sample that learns a task when its worker is ready, and loses its connection when that task arrives."""
 
 
-def test_a_lost_connection_gives_back_tasks_that_came_late(shop_of, moto_aws, tmp_path):
+def test_a_lost_connection_gives_back_tasks_that_came_late(sample_of, moto_aws, tmp_path):
     """A request that is not ours is given back like the others, and the worker goes on."""
     (tmp_path / "learning.py").write_text(LATE)
-    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", conf={"worker_prefetch_multiplier": 4})
-    shop.environment["PYTHONPATH"] = str(tmp_path)
-    worker = shop.worker(pool="threads", concurrency=1, app="learning")
-    held = shop.hold.delay("x")
-    eventually(shop.notes)
-    shop.app.send_task("late")
+    sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", conf={"worker_prefetch_multiplier": 4})
+    sample.environment["PYTHONPATH"] = str(tmp_path)
+    worker = sample.worker(pool="threads", concurrency=1, app="learning")
+    held = sample.hold.delay("x")
+    eventually(sample.notes)
+    sample.app.send_task("late")
     eventually(lambda: worker.text().count("Connected to") == 2)
-    shop.note("go on")
+    sample.note("go on")
 
     assert held.get(timeout=30) == 1
-    eventually(lambda: "late" in shop.notes())
+    eventually(lambda: "late" in sample.notes())
     assert "ERROR" not in worker.text()
     assert worker.process.poll() is None

@@ -18,16 +18,16 @@ DENIED = b'{"__type":"AccessDenied","message":"no"}'
 
 
 @pytest.fixture
-def shop(shop_of, moto_aws, s3):
-    """A shop that waits two seconds for its store and then gives the message back."""
-    return shop_of(store=f"s3://{moto_aws.bucket()}/claims", options=OPTIONS)
+def sample(sample_of, moto_aws, s3):
+    """A sample that waits two seconds for its store and then gives the message back."""
+    return sample_of(store=f"s3://{moto_aws.bucket()}/claims", options=OPTIONS)
 
 
-def test_twenty_seconds_without_s3_lose_and_fail_nothing(shop, s3):
+def test_twenty_seconds_without_s3_lose_and_fail_nothing(sample, s3):
     """S3 answers 503 for ten seconds and refuses connections for ten more: every task ends in success."""
-    shop.worker(pool="prefork")
+    sample.worker(pool="prefork")
     payloads = [RANDOM.randbytes(20_000) for _ in range(40)]
-    results = [shop.digest_bytes.delay(payload) for payload in payloads]
+    results = [sample.digest_bytes.delay(payload) for payload in payloads]
     eventually(lambda: any(result.ready() for result in results))
 
     s3.fail(status=503)
@@ -39,15 +39,15 @@ def test_twenty_seconds_without_s3_lose_and_fail_nothing(shop, s3):
     for result in results:
         assert result.get(timeout=120)[0] == 20_000
     assert {result.state for result in results} == {"SUCCESS"}
-    shop.eventually_empty(60)
+    sample.eventually_empty(60)
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
-def test_an_outage_redelivers(shop, s3, pool):
+def test_an_outage_redelivers(sample, s3, pool):
     """A task whose payload cannot be read now goes back to the queue, and succeeds later."""
-    worker = shop.worker(pool=pool)
+    worker = sample.worker(pool=pool)
     outage = s3.fail("GetObject", status=503)
-    result = shop.digest_bytes.delay(b"x")
+    result = sample.digest_bytes.delay(b"x")
     eventually(lambda: "StoreUnavailableError" in worker.text(), 60)
 
     assert outage.used > 0
@@ -55,20 +55,20 @@ def test_an_outage_redelivers(shop, s3, pool):
 
     s3.heal()
     assert result.get(timeout=60)[0] == 1
-    shop.eventually_empty()
+    sample.eventually_empty()
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
-def test_an_outage_loses_no_early_acknowledged_task(shop, s3, pool):
+def test_an_outage_loses_no_early_acknowledged_task(sample, s3, pool):
     """With early acks the first message is gone, so the worker sends it again."""
-    worker = shop.worker(pool=pool)
+    worker = sample.worker(pool=pool)
     s3.fail("GetObject", status=503)
-    result = shop.early.delay("x" * 100)
+    result = sample.early.delay("x" * 100)
     eventually(lambda: "StoreUnavailableError" in worker.text(), 60)
     s3.heal()
 
     assert result.get(timeout=60) == 100
-    shop.eventually_empty()
+    sample.eventually_empty()
 
 
 @pytest.mark.parametrize(
@@ -81,85 +81,85 @@ def test_an_outage_loses_no_early_acknowledged_task(shop, s3, pool):
         ("gevent", "time_limit", "early"),
     ],
 )
-def test_a_time_limit_is_not_for_the_store(shop_of, moto_aws, s3, pool, limit, name):
+def test_a_time_limit_is_not_for_the_store(sample_of, moto_aws, s3, pool, limit, name):
     """A limit that comes while the payload is waited for ends no task: nothing of it has run."""
-    conf = {"task_annotations": {f"shop.{name}": {limit: 2}}}
-    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0}, conf=conf)
-    worker = shop.worker(pool=pool)
+    conf = {"task_annotations": {f"sample_app.{name}": {limit: 2}}}
+    sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0}, conf=conf)
+    worker = sample.worker(pool=pool)
     s3.fail("GetObject", status=503)
-    result = getattr(shop, name).delay(b"x")
+    result = getattr(sample, name).delay(b"x")
     eventually(lambda: "time limit came first" in worker.text(), 60)
 
     assert result.state == "PENDING"
     s3.heal()
     assert result.get(timeout=60) in (1, [1, sha256(b"x").hexdigest()])
-    shop.eventually_empty()
+    sample.eventually_empty()
 
 
 @pytest.mark.parametrize("size_bytes", [1, 9 * 1024**2], ids=["whole", "in ranges"])
-def test_a_soft_limit_is_heard_while_s3_is_silent(shop_of, moto_aws, s3, size_bytes):
+def test_a_soft_limit_is_heard_while_s3_is_silent(sample_of, moto_aws, s3, size_bytes):
     """A limit that comes in the middle of a request is not taken for a failure of the network, and lost."""
-    conf = {"task_annotations": {"shop.digest_bytes": {"soft_time_limit": 2}}}
-    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0}, conf=conf)
-    worker = shop.worker(pool="prefork")
+    conf = {"task_annotations": {"sample_app.digest_bytes": {"soft_time_limit": 2}}}
+    sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0}, conf=conf)
+    worker = sample.worker(pool="prefork")
     s3.delay(6, "GetObject", times=1)
-    result = shop.digest_bytes.delay(RANDOM.randbytes(size_bytes))
+    result = sample.digest_bytes.delay(RANDOM.randbytes(size_bytes))
     eventually(lambda: "soft time limit came first" in worker.text(), 60)
 
     assert result.get(timeout=60)[0] == size_bytes
-    shop.eventually_empty()
+    sample.eventually_empty()
 
 
-def test_what_cannot_be_sent_again_fails(shop_of, moto_aws, s3, proxy_to, monkeypatch):
+def test_what_cannot_be_sent_again_fails(sample_of, moto_aws, s3, proxy_to, monkeypatch):
     """If SQS refuses it too, a task that was acknowledged early fails for all to see."""
     sqs = proxy_to(moto_aws.url)
     monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", sqs.url)
-    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options=OPTIONS)
-    worker = shop.worker(pool="threads")
+    sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options=OPTIONS)
+    worker = sample.worker(pool="threads")
     s3.fail("GetObject", status=503)
-    result = shop.early.delay("x" * 100)
+    result = sample.early.delay("x" * 100)
     sqs.fail("SendMessage", status=403, content=DENIED)
 
     with pytest.raises(StoreUnavailableError):
         result.get(timeout=60)
     assert "message not published again" in worker.text()
-    shop.eventually_empty()
+    sample.eventually_empty()
 
 
-def test_a_producer_waits_for_its_store(shop, s3):
+def test_a_producer_waits_for_its_store(sample, s3):
     """A short outage costs the producer time and nothing else."""
     s3.refuse()
     healing = threading.Timer(1.0, s3.accept)
     healing.start()
-    shop.digest_bytes.delay(b"x")
+    sample.digest_bytes.delay(b"x")
     healing.join()
 
-    assert len(shop.objects()) == 1
+    assert len(sample.objects()) == 1
 
 
-def test_a_worker_starts_during_an_outage(shop, s3):
+def test_a_worker_starts_during_an_outage(sample, s3):
     """An unavailable store is no reason not to start: it may be back before the first task is."""
     s3.fail(status=503)
-    worker = shop.worker(pool="solo")
+    worker = sample.worker(pool="solo")
 
     assert "starting although the store is unavailable" in worker.text()
 
 
 @pytest.mark.parametrize("verb", ["reset", "truncate", "lose"])
-def test_broken_connections_are_mended(shop, s3, verb):
+def test_broken_connections_are_mended(sample, s3, verb):
     """A read or write of the store that breaks in the middle is repeated, and the task runs."""
-    shop.worker(pool="solo")
+    sample.worker(pool="solo")
     getattr(s3, verb)("PutObject", times=1)
     getattr(s3, verb)("GetObject", times=1)
 
-    assert shop.digest_bytes.delay(RANDOM.randbytes(300_000)).get(timeout=60)[0] == 300_000
-    shop.eventually_empty()
+    assert sample.digest_bytes.delay(RANDOM.randbytes(300_000)).get(timeout=60)[0] == 300_000
+    sample.eventually_empty()
 
 
-def test_a_flipped_bit_on_the_way_is_caught(shop, s3):
+def test_a_flipped_bit_on_the_way_is_caught(sample, s3):
     """A payload damaged on its way reaches no task."""
-    shop.worker(pool="solo")
+    sample.worker(pool="solo")
     s3.flip("GetObject")
 
     with pytest.raises(Exception, match=r"payload corrupt|unavailable|checksum"):
-        shop.digest_bytes.delay(RANDOM.randbytes(300_000)).get(timeout=20)
+        sample.digest_bytes.delay(RANDOM.randbytes(300_000)).get(timeout=20)

@@ -19,10 +19,10 @@ SECRET = "confidential"
 
 
 @pytest.fixture
-def shop(shop_of, moto_aws, monkeypatch):
-    """A shop whose messages are dead letters after two deliveries that came to nothing."""
+def sample(sample_of, moto_aws, monkeypatch):
+    """A sample whose messages are dead letters after two deliveries that came to nothing."""
     monkeypatch.setattr(received_messages, "WAIT_SECONDS", 0)
-    return shop_of(
+    return sample_of(
         store=f"s3://{moto_aws.bucket()}/claims",
         options={"threshold_bytes": 0},
         conf={"broker_transport_options": DEAD_SOON},
@@ -30,9 +30,9 @@ def shop(shop_of, moto_aws, monkeypatch):
 
 
 @pytest.fixture
-def queues(shop, moto_aws):
-    """The shop's queues."""
-    return Queues(shop, moto_aws)
+def queues(sample, moto_aws):
+    """The sample's queues."""
+    return Queues(sample, moto_aws)
 
 
 CHANGES = {
@@ -44,9 +44,9 @@ CHANGES = {
     "a routing key that is a list": with_(properties={"delivery_info": {"routing_key": [1]}}),
     "headers that are a list": with_(headers=[1]),
     "no headers": with_(headers={}),
-    "a task name that is a list": headers(task=["shop.digest"]),
+    "a task name that is a list": headers(task=["sample_app.digest"]),
     "no id": headers(id=None),
-    "no task that is known": headers(task="shop.nobody"),
+    "no task that is known": headers(task="sample_app.nobody"),
     "an ETA that is none": headers(eta="yesterday"),
     "a time limit that is none": headers(timelimit=5),
     "an expiry that is none": headers(expires=[]),
@@ -71,46 +71,46 @@ RAW = {
 }
 
 
-def test_no_message_stops_a_worker_or_is_lost(shop, queues):
+def test_no_message_stops_a_worker_or_is_lost(sample, queues):
     """Whatever is on the queue goes to the dead letters, while tasks before and after it run."""
-    sound = queues.message(shop, "digest", [SECRET])
+    sound = queues.message(sample, "digest", [SECRET])
     bodies = [b64encode(json.dumps(change(sound)).encode()).decode() for change in CHANGES.values()]
     for body in [*bodies, *RAW.values()]:
         queues.send(body)
-    worker = shop.worker(pool="threads")
-    result = shop.echo.delay("x")
+    worker = sample.worker(pool="threads")
+    result = sample.echo.delay("x")
 
     assert result.get(timeout=60) == "x"
     eventually(lambda: queues.depth("-dlq") == len(CHANGES) + len(RAW), 60)
     assert queues.depth() == 0
-    assert shop.echo.delay("y").get(timeout=60) == "y"
+    assert sample.echo.delay("y").get(timeout=60) == "y"
     assert worker.process.poll() is None
     assert SECRET not in worker.text()
-    assert shop.notes() == []
+    assert sample.notes() == []
 
 
 @pytest.mark.parametrize("pool", ["prefork", "solo"])
 @pytest.mark.parametrize("poison", ["a number for a body", "a word", "no id", "an ETA that is none"])
-def test_no_pool_minds(shop, queues, pool, poison):
+def test_no_pool_minds(sample, queues, pool, poison):
     """The same holds on other pools."""
     if poison in RAW:
         queues.send(RAW[poison])
     else:
-        queues.send(json.dumps(CHANGES[poison](queues.message(shop, "digest", [SECRET]))))
-    shop.worker(pool=pool)
-    result = shop.echo.delay("x")
+        queues.send(json.dumps(CHANGES[poison](queues.message(sample, "digest", [SECRET]))))
+    sample.worker(pool=pool)
+    result = sample.echo.delay("x")
 
     assert result.get(timeout=60) == "x"
     eventually(lambda: queues.depth("-dlq") == 1, 60)
 
 
 @pytest.fixture
-def ignorant(shop_of, moto_aws, monkeypatch):
-    """Make a shop that stores no results, and whose errbacks need no store; options are its broker's."""
+def ignorant(sample_of, moto_aws, monkeypatch):
+    """Make a sample that stores no results, and whose errbacks need no store; options are its broker's."""
     monkeypatch.setattr(received_messages, "WAIT_SECONDS", 0)
 
     def make(*, ignores=True, **broker):
-        return shop_of(
+        return sample_of(
             store=f"s3://{moto_aws.bucket()}/claims",
             options={"threshold_bytes": 10_000, "store_retry_seconds": 1},
             conf={"broker_transport_options": DEAD_SOON | broker, "task_ignore_result": ignores},
@@ -119,62 +119,62 @@ def ignorant(shop_of, moto_aws, monkeypatch):
     return make
 
 
-def refused(shop, name="digest_bytes"):
+def refused(sample, name="digest_bytes"):
     """Publish a task whose payload is missing, and return what its errback notes."""
-    result = getattr(shop, name).apply_async((os.urandom(20_000),), link_error=shop.errback.s())
-    serializer.installed().store.delete(shop.objects())
+    result = getattr(sample, name).apply_async((os.urandom(20_000),), link_error=sample.errback.s())
+    serializer.installed().store.delete(sample.objects())
     return f"errback {result.id} PayloadMissingError"
 
 
 @pytest.mark.parametrize("ignores", [True, False])
 def test_errbacks_are_called_once(ignorant, moto_aws, ignores):
     """A task that is refused at each delivery calls its errbacks at one of them, stored or not."""
-    shop = ignorant(ignores=ignores)
-    noted = refused(shop)
-    worker = shop.worker(pool="threads")
+    sample = ignorant(ignores=ignores)
+    noted = refused(sample)
+    worker = sample.worker(pool="threads")
 
-    eventually(lambda: Queues(shop, moto_aws).depth("-dlq") == 1, 60)
+    eventually(lambda: Queues(sample, moto_aws).depth("-dlq") == 1, 60)
     assert worker.text().count("task rejected") == 2
-    assert shop.notes() == [noted]
+    assert sample.notes() == [noted]
 
 
 def test_errbacks_are_called_though_the_message_was_given_back(ignorant, moto_aws, s3):
     """A delivery that came to nothing does not count as one that has called the errbacks."""
-    shop = ignorant(max_receive_count=5)
-    queues = Queues(shop, moto_aws)
+    sample = ignorant(max_receive_count=5)
+    queues = Queues(sample, moto_aws)
     s3.fail("GetObject", status=503)
-    result = shop.digest_bytes.apply_async((os.urandom(20_000),), link_error=shop.errback.s())
-    worker = shop.worker(pool="threads")
+    result = sample.digest_bytes.apply_async((os.urandom(20_000),), link_error=sample.errback.s())
+    worker = sample.worker(pool="threads")
     eventually(lambda: "StoreUnavailableError" in worker.text())
-    serializer.installed().store.delete(shop.objects())
+    serializer.installed().store.delete(sample.objects())
     s3.heal()
 
     eventually(lambda: queues.depth("-dlq") == 1, 60)
-    assert shop.notes() == [f"errback {result.id} PayloadMissingError"]
+    assert sample.notes() == [f"errback {result.id} PayloadMissingError"]
 
 
 @pytest.mark.parametrize(("name", "broker"), [("early", {}), ("digest_bytes", {"dead_letter_queues": False})])
 def test_errbacks_are_called_when_no_delivery_follows(ignorant, moto_aws, name, broker):
     """The first delivery is the last if its message is gone already, or is deleted as nobody redrives it."""
-    shop = ignorant(**broker)
-    noted = refused(shop, name)
-    shop.worker(pool="threads")
+    sample = ignorant(**broker)
+    noted = refused(sample, name)
+    sample.worker(pool="threads")
 
-    eventually(lambda: shop.notes() == [noted])
-    eventually(lambda: Queues(shop, moto_aws).depth() == 0)
+    eventually(lambda: sample.notes() == [noted])
+    eventually(lambda: Queues(sample, moto_aws).depth() == 0)
 
 
-def test_without_dead_letters_nothing_is_deleted(shop_of, moto_aws):
+def test_without_dead_letters_nothing_is_deleted(sample_of, moto_aws):
     """A queue without a redrive policy keeps what no task can be made of, and shows it ever more rarely."""
     options = {**DEAD_SOON, "dead_letter_queues": False, "redelivery_limit_seconds": 1}
-    shop = shop_of(
+    sample = sample_of(
         store=f"s3://{moto_aws.bucket()}/claims", conf={"broker_transport_options": options}
     )  # fmt: skip
-    queues = Queues(shop, moto_aws)
-    unknown = CHANGES["no task that is known"](queues.message(shop, "digest", [SECRET]))
+    queues = Queues(sample, moto_aws)
+    unknown = CHANGES["no task that is known"](queues.message(sample, "digest", [SECRET]))
     queues.send("hello")
     queues.send(json.dumps(unknown))
-    worker = shop.worker(pool="solo")
+    worker = sample.worker(pool="solo")
     eventually(
         lambda: worker.text().count("message is not valid") + worker.text().count("Received unreg") > 4
     )
@@ -184,19 +184,19 @@ def test_without_dead_letters_nothing_is_deleted(shop_of, moto_aws):
 
 def dlq(*words):
     """Run a command about dead letters, and return what it says."""
-    result = CliRunner().invoke(main, ["-A", "shop", "dlq", *words, "--json"])
+    result = CliRunner().invoke(main, ["-A", "sample_app", "dlq", *words, "--json"])
     return json.loads(result.stdout)
 
 
-def test_what_is_mended_runs(shop, queues):
+def test_what_is_mended_runs(sample, queues):
     """A missing object and an unknown task are explained; put right and redriven, both run."""
     store = serializer.installed().store
-    missing = shop.digest.delay([SECRET])
+    missing = sample.digest.delay([SECRET])
     [stored] = store.list()
     key, payload = stored.key, store.get(stored.key, stored.size_bytes)
     store.delete([key])
-    unknown = shop.app.send_task("shop.mended", ([SECRET],))
-    worker = shop.worker(pool="solo")
+    unknown = sample.app.send_task("sample_app.mended", ([SECRET],))
+    worker = sample.worker(pool="solo")
     eventually(lambda: queues.depth("-dlq") == 2, 60)
     shown = {each["task_id"]: each for each in dlq("show")["messages"]}
     worker.stop()
@@ -204,13 +204,13 @@ def test_what_is_mended_runs(shop, queues):
     assert "missing" in str(shown[missing.id])
     assert shown[unknown.id]["payload_there"]
     assert SECRET not in str(shown)
-    assert len(shop.objects()) == 1
+    assert len(sample.objects()) == 1
 
     store.put(key, payload, {})
-    shop.environment["SHOP_MENDED"] = "1"
-    shop.worker(pool="solo")
+    sample.environment["SHOP_MENDED"] = "1"
+    sample.worker(pool="solo")
     dlq("redrive")
-    eventually(lambda: "mended" in shop.notes(), 60)
-    shop.eventually_empty(60)
+    eventually(lambda: "mended" in sample.notes(), 60)
+    sample.eventually_empty(60)
     assert (queues.depth(), queues.depth("-dlq")) == (0, 0)
-    assert missing.get(timeout=10) == shop.digest([SECRET])
+    assert missing.get(timeout=10) == sample.digest([SECRET])

@@ -16,7 +16,7 @@ OPTIONS = {"visibility_timeout": 30, "wait_time_seconds": 1, "polling_interval":
 STUMBLES = """
 from celery.signals import worker_ready
 
-from shop import app
+from sample_app import app
 
 @worker_ready.connect
 def stumble(sender, **_):  # Celery sends it once in a worker's life
@@ -25,13 +25,13 @@ def stumble(sender, **_):  # Celery sends it once in a worker's life
 
     sender.hub.call_later(0.5, lose)
 """
-"""A shop in whose event loop a connection error comes up, once."""
+"""A sample in whose event loop a connection error comes up, once."""
 
 
 @pytest.fixture
-def shop(shop_of, moto_aws, proxy):
-    """A shop behind a proxy whose workers receive without breaks."""
-    return shop_of(
+def sample(sample_of, moto_aws, proxy):
+    """A sample behind a proxy whose workers receive without breaks."""
+    return sample_of(
         store=f"s3://{moto_aws.bucket()}/claims",
         options={"threshold_bytes": 0},
         conf={"broker_transport_options": OPTIONS},
@@ -39,28 +39,28 @@ def shop(shop_of, moto_aws, proxy):
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
-def test_a_worker_that_connects_anew_receives(shop, proxy, tmp_path, pool):
+def test_a_worker_that_connects_anew_receives(sample, proxy, tmp_path, pool):
     """After a connection error in the event loop, tasks that come later run."""
     (tmp_path / "stumbling.py").write_text(STUMBLES)
-    shop.environment["PYTHONPATH"] = str(tmp_path)
-    worker = shop.worker(pool=pool, app="stumbling")
+    sample.environment["PYTHONPATH"] = str(tmp_path)
+    worker = sample.worker(pool=pool, app="stumbling")
     eventually(lambda: "the connection is lost" in worker.text())
     asked = proxy.operations["ReceiveMessage"]
     # The call that was under way may still take a message along, which then is hidden for a while.
     eventually(lambda: proxy.operations["ReceiveMessage"] > asked + 2)
 
-    assert shop.echo.delay("x").get(timeout=30) == "x"
-    shop.eventually_empty()
+    assert sample.echo.delay("x").get(timeout=30) == "x"
+    sample.eventually_empty()
 
 
-def test_an_answer_that_never_comes_is_given_up(shop, proxy):
+def test_an_answer_that_never_comes_is_given_up(sample, proxy):
     """A connection that was forgotten on the way stops its queue for some seconds, not for good."""
-    worker = shop.worker(pool="threads")
+    worker = sample.worker(pool="threads")
     forgotten = proxy.delay(600, "ReceiveMessage", times=1)
     eventually(lambda: forgotten.used)
 
-    assert shop.echo.delay("x").get(timeout=30) == "x"
-    shop.eventually_empty()
+    assert sample.echo.delay("x").get(timeout=30) == "x"
+    sample.eventually_empty()
     assert "nothing received: SQS answered 599" in worker.text()
 
 
@@ -89,15 +89,15 @@ def vault(moto_aws, tmp_path, monkeypatch):
     return vault
 
 
-def test_credentials_that_cannot_be_refreshed_cost_pauses(vault, shop):
+def test_credentials_that_cannot_be_refreshed_cost_pauses(vault, sample):
     """A request that cannot be signed is one that was not answered; the connection stays."""
-    worker = shop.worker(pool="threads")
+    worker = sample.worker(pool="threads")
     vault.unlink()
     eventually(lambda: "nothing received: CredentialRetrievalError, attempt 3" in worker.text())
     vault.touch()
 
-    assert shop.echo.delay("x").get(timeout=30) == "x"
-    shop.eventually_empty()
+    assert sample.echo.delay("x").get(timeout=30) == "x"
+    sample.eventually_empty()
     assert "Connection to broker lost" not in worker.text()
 
 
@@ -106,16 +106,16 @@ def refusal(code):
 
 
 @pytest.mark.parametrize("pool", ["gevent", "eventlet"])
-def test_a_worker_without_an_event_loop_outlives_refusals(shop, proxy, pool):
+def test_a_worker_without_an_event_loop_outlives_refusals(sample, proxy, pool):
     """With greenlets, a busy SQS is asked again after a pause, and the worker goes on."""
-    shop.environment["AWS_MAX_ATTEMPTS"] = "1"
-    worker = shop.worker(pool=pool)
+    sample.environment["AWS_MAX_ATTEMPTS"] = "1"
+    worker = sample.worker(pool=pool)
     proxy.fail("ReceiveMessage", 503, times=2)
     proxy.fail("ReceiveMessage", 400, times=2, content=refusal("RequestThrottled"))
     eventually(lambda: "nothing received: SQS answered RequestThrottled, attempt 4" in worker.text())
 
-    assert shop.echo.delay("x").get(timeout=30) == "x"
-    shop.eventually_empty()
+    assert sample.echo.delay("x").get(timeout=30) == "x"
+    sample.eventually_empty()
     assert worker.process.poll() is None
     assert "Unrecoverable" not in worker.text()
 

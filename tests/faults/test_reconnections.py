@@ -13,7 +13,7 @@ import time
 from celery.exceptions import Reject
 from celery.signals import worker_ready
 
-from shop import NOTES, app, note, task
+from sample_app import NOTES, app, note, task
 
 
 def has(word):
@@ -43,13 +43,13 @@ def end(value, how):
         os.kill(os.getpid(), signal.SIGKILL)
     raise Reject("not now", requeue=how == "requeue")
 """
-"""A shop in whose event loop a connection error comes up, once, while a task runs."""
+"""A sample in whose event loop a connection error comes up, once, while a task runs."""
 
 
 @pytest.mark.parametrize(
     ("pool", "how"), [("prefork", "kill"), ("threads", "requeue"), ("prefork", "reject")]
 )
-def test_a_rejection_after_a_lost_connection(shop_of, moto_aws, tmp_path, pool, how):
+def test_a_rejection_after_a_lost_connection(sample_of, moto_aws, tmp_path, pool, how):
     """The message goes back by a channel that is closed already, and the worker lives."""
     options = {
         "visibility_timeout": 30,
@@ -57,20 +57,20 @@ def test_a_rejection_after_a_lost_connection(shop_of, moto_aws, tmp_path, pool, 
         "polling_interval": 0,
         "redelivery_step_seconds": 1,
     }
-    shop = shop_of(
+    sample = sample_of(
         store=f"s3://{moto_aws.bucket()}/claims",
         options={"threshold_bytes": 0},
         conf={"broker_transport_options": options},
     )
     (tmp_path / "lossy.py").write_text(LOSSY)
-    shop.environment["PYTHONPATH"] = str(tmp_path)
-    worker = shop.worker(pool=pool, app="lossy")
-    result = shop.app.send_task("lossy.end", (b"x", how))
-    eventually(lambda: "lost" in shop.notes())
+    sample.environment["PYTHONPATH"] = str(tmp_path)
+    worker = sample.worker(pool=pool, app="lossy")
+    result = sample.app.send_task("lossy.end", (b"x", how))
+    eventually(lambda: "lost" in sample.notes())
     eventually(lambda: worker.text().count("Connected to") > 1)
-    shop.note("go on")
+    sample.note("go on")
 
     assert how == "reject" or result.get(timeout=20) == "run again"
-    eventually(lambda: not sum(moto_aws.depth(shop.queue)))
+    eventually(lambda: not sum(moto_aws.depth(sample.queue)))
     assert worker.process.poll() is None
     assert "Unrecoverable" not in worker.text()

@@ -68,19 +68,19 @@ def test_a_role_whose_sessions_were_revoked_is_assumed_again(moto_aws, proxy, tm
 
 @pytest.mark.worker
 @pytest.mark.parametrize("pool", ["threads", "gevent", "eventlet"])
-def test_a_worker_outlives_a_rotation(shop_of, rotated, moto_aws, tmp_path, pool):
+def test_a_worker_outlives_a_rotation(sample_of, rotated, moto_aws, tmp_path, pool):
     """It receives, extends and deletes with the new credentials, with an event loop and without one."""
     options = {"visibility_timeout": 6, "wait_time_seconds": 1, "polling_interval": 0}
-    shop = shop_of(store=f"file://{tmp_path}/payloads", conf={"broker_transport_options": options})
-    shop.worker(pool=pool)
-    held = shop.hold.delay("x")
-    eventually(shop.notes)
+    sample = sample_of(store=f"file://{tmp_path}/payloads", conf={"broker_transport_options": options})
+    sample.worker(pool=pool)
+    held = sample.hold.delay("x")
+    eventually(sample.notes)
     rotated()
-    shop.note("go on")
+    sample.note("go on")
 
     assert held.get(timeout=30) == 1
-    assert shop.echo.delay("y").get(timeout=30) == "y"
-    eventually(lambda: not any(moto_aws.depth(shop.queue)))
+    assert sample.echo.delay("y").get(timeout=30) == "y"
+    eventually(lambda: not any(moto_aws.depth(sample.queue)))
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,15 @@ DENIED_BY_SQS = b'{"__type":"AccessDenied","message":"no"}'
 
 
 @pytest.fixture
-def shop(shop_of, moto_aws, proxy):
-    """A shop whose store is asked for a second at most."""
+def sample(sample_of, moto_aws, proxy):
+    """A sample whose store is asked for a second at most."""
     options = {"threshold_bytes": 0, "store_retry_seconds": 1}
-    return shop_of(store=f"s3://{moto_aws.bucket()}/claims", options=options)
+    return sample_of(store=f"s3://{moto_aws.bucket()}/claims", options=options)
 
 
-def messages(shop, aws):
-    """Return how many messages the shop's queue has; none where it was never made."""
-    urls = aws.client("sqs").list_queues(QueueNamePrefix=shop.queue).get("QueueUrls", [])
+def messages(sample, aws):
+    """Return how many messages the sample's queue has; none where it was never made."""
+    urls = aws.client("sqs").list_queues(QueueNamePrefix=sample.queue).get("QueueUrls", [])
     return sum(sum(aws.depth(url)) for url in urls)
 
 
@@ -37,29 +37,29 @@ def messages(shop, aws):
         (500, b"", StoreUnavailableError),
     ],
 )
-def test_the_publisher_hears_of_it(shop, proxy, moto_aws, status, content, error):
+def test_the_publisher_hears_of_it(sample, proxy, moto_aws, status, content, error):
     """Denied, throttled or broken: the error says which key and what to do, and nothing was sent."""
     proxy.fail("PutObject", status=status, content=content)
 
-    for call in (lambda: shop.digest.delay("x"), lambda: shop.echo.chunks([("x",)] * 2, 1).apply_async()):
+    for call in (lambda: sample.digest.delay("x"), lambda: sample.echo.chunks([("x",)] * 2, 1).apply_async()):
         with pytest.raises(EncodeError, match="key=claims/") as refused:
             call()
         assert isinstance(refused.value.args[0], error)
-    assert messages(shop, moto_aws) == 0
-    assert shop.objects() == []
+    assert messages(sample, moto_aws) == 0
+    assert sample.objects() == []
     assert proxy.operations["SendMessage"] == proxy.operations["SendMessageBatch"] == 0
 
 
-def test_a_refusal_after_a_lost_answer_is_no_proof(shop, proxy, moto_aws, monkeypatch):
+def test_a_refusal_after_a_lost_answer_is_no_proof(sample, proxy, moto_aws, monkeypatch):
     """SQS has taken the message, and refuses the repetition: what the first one names is left alone."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     proxy.lose("SendMessage", times=1)
     proxy.fail("SendMessage", status=403, content=DENIED_BY_SQS, times=1)
 
     with pytest.raises(Exception, match="AccessDenied"):
-        shop.digest.delay("x")
+        sample.digest.delay("x")
     assert proxy.operations["SendMessage"] == 2
-    assert messages(shop, moto_aws) == len(shop.objects()) == 1
+    assert messages(sample, moto_aws) == len(sample.objects()) == 1
 
 
 @pytest.fixture
@@ -75,29 +75,29 @@ def full_disk():
     mend()
 
 
-def test_a_full_disk(shop_of, moto_aws, tmp_path, full_disk):
+def test_a_full_disk(sample_of, moto_aws, tmp_path, full_disk):
     """A store in a directory that takes no more says so, leaves no half of a file, and works afterwards."""
     options = {"threshold_bytes": 0, "store_retry_seconds": 1}
-    shop = shop_of(store=f"file://{tmp_path}/store", options=options)
+    sample = sample_of(store=f"file://{tmp_path}/store", options=options)
     noise = os.urandom(50_000)
 
     with pytest.raises(EncodeError, match="key=") as refused:
-        shop.digest.delay(noise)
+        sample.digest.delay(noise)
     assert isinstance(refused.value.args[0], StoreUnavailableError)
-    assert messages(shop, moto_aws) == 0
+    assert messages(sample, moto_aws) == 0
     assert [path for path in (tmp_path / "store").rglob("*") if path.is_file()] == []
     full_disk()
-    shop.digest.delay(noise)
-    assert messages(shop, moto_aws) == len(shop.objects()) == 1
+    sample.digest.delay(noise)
+    assert messages(sample, moto_aws) == len(sample.objects()) == 1
 
 
-def test_a_batch_goes_on_after_one(shop, proxy, moto_aws):
+def test_a_batch_goes_on_after_one(sample, proxy, moto_aws):
     """In a block, the task whose upload fails is the caller's to catch; the others are sent."""
     proxy.fail("PutObject", status=403, content=DENIED, times=1)
     with pipeline.batch():
         with pytest.raises(EncodeError):
-            shop.digest.delay("x")
-        shop.digest.delay("y")
+            sample.digest.delay("x")
+        sample.digest.delay("y")
 
-    assert messages(shop, moto_aws) == 1
-    assert len(shop.objects()) == 1
+    assert messages(sample, moto_aws) == 1
+    assert len(sample.objects()) == 1

@@ -48,7 +48,7 @@ def gate(moto_aws, proxy_to, monkeypatch):
     return gate
 
 
-def shop_as_role(shop_of, aws, *names, seconds):
+def sample_as_role(sample_of, aws, *names, seconds):
     queues = {name: {"url": aws.queue(name, VisibilityTimeout=seconds)} for name in names}
     options = {
         "predefined_queues": queues,
@@ -62,39 +62,42 @@ def shop_as_role(shop_of, aws, *names, seconds):
         "task_default_queue": names[0],
         "worker_prefetch_multiplier": 1,
     }
-    return shop_of(store=f"s3://{aws.bucket()}/claims", options={"threshold_bytes": 0}, conf=conf)
+    return sample_of(store=f"s3://{aws.bucket()}/claims", options={"threshold_bytes": 0}, conf=conf)
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
-def test_a_long_task_keeps_its_message(shop_of, moto_aws, gate, pool):
+def test_a_long_task_keeps_its_message(sample_of, moto_aws, gate, pool):
     """While one task runs nothing is received, and the heartbeat renews the credentials that it needs."""
     first, second = (f"{pool}-{uuid4().hex[:12]}" for _ in range(2))
-    shop = shop_as_role(shop_of, moto_aws, first, second, seconds=6)
-    worker = shop.worker(pool=pool, concurrency=1, options=("-Q", f"{first},{second}"))
-    results = [shop.nap.apply_async((b"x", 20), queue=first), shop.nap.apply_async((b"x", 0), queue=second)]
+    sample = sample_as_role(sample_of, moto_aws, first, second, seconds=6)
+    worker = sample.worker(pool=pool, concurrency=1, options=("-Q", f"{first},{second}"))
+    results = [
+        sample.nap.apply_async((b"x", 20), queue=first),
+        sample.nap.apply_async((b"x", 0), queue=second),
+    ]
 
     assert [result.get(timeout=90) for result in results]
-    eventually(lambda: shop.notes() == ["napping"] * 2)
-    shop.eventually_empty()
+    eventually(lambda: sample.notes() == ["napping"] * 2)
+    sample.eventually_empty()
     assert gate.keys > 4
     assert gate.refused == 0, worker.text()
 
 
-def test_a_task_ends_while_sts_refuses(shop_of, moto_aws, proxy_to, gate, monkeypatch):
+def test_a_task_ends_while_sts_refuses(sample_of, moto_aws, proxy_to, gate, monkeypatch):
     """Its message is deleted as soon as there are credentials again, and the worker lives."""
     sts, queue = proxy_to(moto_aws.url), f"sts-{uuid4().hex[:12]}"
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
-    shop = shop_as_role(shop_of, moto_aws, queue, seconds=60)
-    shop.environment["AWS_MAX_ATTEMPTS"] = "1"
-    worker = shop.worker(pool="threads", concurrency=1)
-    result = shop.nap.delay(b"x", 8)
-    eventually(shop.notes)
+    sample = sample_as_role(sample_of, moto_aws, queue, seconds=60)
+    sample.environment["AWS_MAX_ATTEMPTS"] = "1"
+    worker = sample.worker(pool="threads", concurrency=1)
+    result = sample.nap.delay(b"x", 8)
+    eventually(sample.notes)
     refused = sts.fail(status=400, content=THROTTLED)
 
     assert result.get(timeout=60) == 1
     asked = refused.used
     eventually(lambda: refused.used > asked + 2)
     sts.heal()
-    shop.eventually_empty()
-    assert shop.notes() == ["napping"]
+    sample.eventually_empty()
+    assert sample.notes() == ["napping"]
     assert worker.process.poll() is None

@@ -5,7 +5,7 @@ import random
 import threading
 
 import pytest
-from shops import entered
+from sample_fixtures import entered
 
 from tasks.samples import sample_report
 
@@ -41,22 +41,22 @@ class Memory:
 
 
 @pytest.fixture
-def shop(shop_of, ministack, monkeypatch):
-    """A shop on the faster stand-in, with the default threshold and room for large visits."""
+def sample(sample_of, ministack, monkeypatch):
+    """A sample on the faster stand-in, with the default threshold and room for large visits."""
     bucket = entered(ministack, monkeypatch).bucket()
     conf = {
         "broker_transport_options": {"visibility_timeout": 600, "wait_time_seconds": 1, "polling_interval": 0}
     }
-    return shop_of(store=f"s3://{bucket}/claims", conf=conf)
+    return sample_of(store=f"s3://{bucket}/claims", conf=conf)
 
 
 @pytest.fixture(params=["prefork", "threads"])
-def worker(request, shop):
+def worker(request, sample):
     """A worker that has run a few tasks, so that what it imports and opens once is there."""
-    started = shop.worker(pool=request.param, concurrency=4)
+    started = sample.worker(pool=request.param, concurrency=4)
     started.pool = request.param
     for _ in range(4):
-        shop.digest_bytes.delay(b"x" * MEGABYTE).get(timeout=60)
+        sample.digest_bytes.delay(b"x" * MEGABYTE).get(timeout=60)
     return started
 
 
@@ -68,31 +68,31 @@ def mixed(count, seed):
         yield dice.randbytes(size) if number % 2 else dice.randbytes(100) * (size // 100)
 
 
-def test_a_thousand_mixed_tasks(shop, worker):
+def test_a_thousand_mixed_tasks(sample, worker):
     """Payloads of 1 KB to 5 MB all arrive, none is left, and main does not grow with them."""
     with Memory(worker) as memory:
         started = [
-            (shop.digest_bytes.delay(payload), shop.digest_bytes.run(payload))
+            (sample.digest_bytes.delay(payload), sample.digest_bytes.run(payload))
             for payload in mixed(TASKS, seed=17)
         ]
         for result, expected in started:
             assert result.get(timeout=300) == expected
-        shop.eventually_empty(60)
+        sample.eventually_empty(60)
 
     if worker.pool == "prefork":
         assert memory.growth_bytes < 20 * MEGABYTE
 
 
 @pytest.mark.parametrize("worker", ["prefork"], indirect=True)
-def test_huge_payloads(shop, worker):
+def test_huge_payloads(sample, worker):
     """100 MB of nested records and 200 MB of bytes arrive equal, and main does not see them."""
     report = sample_report(340_000)
     noise = random.Random(19).randbytes(200 * MEGABYTE)
     with Memory(worker) as memory:
-        records, content = shop.digest.delay(report), shop.digest_bytes.delay(noise)
+        records, content = sample.digest.delay(report), sample.digest_bytes.delay(noise)
 
-        assert records.get(timeout=300) == shop.fingerprint([[report], {}])
-        assert content.get(timeout=300) == shop.digest_bytes.run(noise)
-        shop.eventually_empty(60)
+        assert records.get(timeout=300) == sample.fingerprint([[report], {}])
+        assert content.get(timeout=300) == sample.digest_bytes.run(noise)
+        sample.eventually_empty(60)
 
     assert memory.growth_bytes < 20 * MEGABYTE

@@ -18,21 +18,21 @@ NOISE = random.Random(13).randbytes(400_000)
 ROWS = [{"id": i} for i in range(100)]
 
 
-def prove(shop):
+def prove(sample):
     """Inline and offloaded tasks, canvas, retries and failures, and an empty store in the end."""
-    small, large = shop.digest.delay(ROWS, a=1), shop.digest_bytes.delay(NOISE)
-    canvas = chain(shop.add.s(1, 2), shop.add.s(3))()
-    together = chord([shop.add.s(i, 1) for i in range(3)], shop.total.s())()
-    retried, failed = shop.retry_twice.delay("x" * 500), shop.fail.delay(NOISE)
+    small, large = sample.digest.delay(ROWS, a=1), sample.digest_bytes.delay(NOISE)
+    canvas = chain(sample.add.s(1, 2), sample.add.s(3))()
+    together = chord([sample.add.s(i, 1) for i in range(3)], sample.total.s())()
+    retried, failed = sample.retry_twice.delay("x" * 500), sample.fail.delay(NOISE)
 
-    assert small.get(timeout=60) == shop.fingerprint([[ROWS], {"a": 1}])
+    assert small.get(timeout=60) == sample.fingerprint([[ROWS], {"a": 1}])
     assert large.get(timeout=60)[0] == len(NOISE)
     assert canvas.get(timeout=60) == 6
     assert together.get(timeout=60) == 6
     assert retried.get(timeout=60) == 500
     with pytest.raises(ValueError, match="always fails"):
         failed.get(timeout=60)
-    shop.eventually_empty()
+    sample.eventually_empty()
 
 
 @pytest.fixture(params=[0, 262_144], ids="threshold={}".format)
@@ -41,46 +41,46 @@ def options(request):
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
-def test_redis(shop_of, redis_server, tmp_path, pool, options):
+def test_redis(sample_of, redis_server, tmp_path, pool, options):
     """On Redis everything works, with payloads in files."""
     redis_server.reset()
-    shop = shop_of(
+    sample = sample_of(
         broker=redis_server.url, store=f"file://{tmp_path}/store", options=options,
         conf={"broker_transport_options": {"visibility_timeout": 60}},
     )  # fmt: skip
-    shop.worker(pool=pool)
+    sample.worker(pool=pool)
 
-    prove(shop)
+    prove(sample)
 
 
-def test_inspecting_a_worker(shop_of, redis_server, tmp_path):
+def test_inspecting_a_worker(sample_of, redis_server, tmp_path):
     """Remote control works where the broker has it, and shows where arguments are, not what they say."""
     redis_server.reset()
-    shop = shop_of(
+    sample = sample_of(
         broker=redis_server.url, store=f"file://{tmp_path}/store", options={"threshold_bytes": 0},
         conf={"worker_enable_remote_control": True, "broker_transport_options": {"visibility_timeout": 60}},
     )  # fmt: skip
-    shop.worker(pool="prefork")
-    result = shop.nap.delay("top secret", 8)
-    eventually(lambda: shop.notes() == ["napping"])
-    inspect = shop.app.control.inspect(timeout=20, limit=1)
+    sample.worker(pool="prefork")
+    result = sample.nap.delay("top secret", 8)
+    eventually(lambda: sample.notes() == ["napping"])
+    inspect = sample.app.control.inspect(timeout=20, limit=1)
 
     ((task,),) = inspect.active().values()
-    assert (task["id"], task["name"]) == (result.id, "shop.nap")
+    assert (task["id"], task["name"]) == (result.id, "sample_app.nap")
     assert "bytes in v1/" in task["args"]
     assert "secret" not in repr(task)
     assert inspect.query_task(result.id)
     assert list(inspect.ping().values()) == [{"ok": "pong"}]
     assert list(inspect.stats())
-    shop.app.control.revoke(result.id, terminate=True)
-    shop.eventually_empty()
+    sample.app.control.revoke(result.id, terminate=True)
+    sample.eventually_empty()
 
 
 @pytest.fixture
-def watched(shop_of, redis_server, tmp_path):
-    """A shop on Redis, whose workers answer, and where only what is big goes through the store."""
+def watched(sample_of, redis_server, tmp_path):
+    """A sample on Redis, whose workers answer, and where only what is big goes through the store."""
     redis_server.reset()
-    return shop_of(
+    return sample_of(
         broker=redis_server.url, store=f"file://{tmp_path}/store",
         conf={"worker_enable_remote_control": True, "broker_transport_options": {"visibility_timeout": 60}},
     )  # fmt: skip
@@ -111,7 +111,7 @@ def test_big_arguments_are_not_shown_because_they_travel_inline(watched):
     assert "inline" in repr(task["args"])
 
 
-def test_filesystem(shop_of, tmp_path, options):
+def test_filesystem(sample_of, tmp_path, options):
     """On Kombu's filesystem transport everything works."""
     for folder in ("in", "control"):
         (tmp_path / folder).mkdir()
@@ -120,52 +120,52 @@ def test_filesystem(shop_of, tmp_path, options):
         "data_folder_out": f"{tmp_path}/in",
         "control_folder": f"{tmp_path}/control",
     }
-    shop = shop_of(
+    sample = sample_of(
         broker="filesystem://", store=f"file://{tmp_path}/store", options=options,
         conf={"broker_transport_options": folders},
     )  # fmt: skip
-    shop.worker(pool="prefork")
+    sample.worker(pool="prefork")
 
-    prove(shop)
+    prove(sample)
 
 
-def test_memory(shop_of, options):
+def test_memory(sample_of, options):
     """On Kombu's memory transport, with worker and producer in one process, everything works."""
-    shop = shop_of(broker="memory://", store="memory://shop", options=options)
-    with start_worker(shop.app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
-        prove(shop)
+    sample = sample_of(broker="memory://", store="memory://shop", options=options)
+    with start_worker(sample.app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
+        prove(sample)
 
 
 @pytest.fixture
-def memory_shop(shop_of):
-    """A shop whose workers are threads of this process, where every argument goes through the store."""
-    return shop_of(broker="memory://", store="memory://shop", options={"threshold_bytes": 0})
+def memory_sample(sample_of):
+    """A sample whose workers are threads of this process, where every argument goes through the store."""
+    return sample_of(broker="memory://", store="memory://shop", options={"threshold_bytes": 0})
 
 
 def releasers():
     return [thread for thread in threading.enumerate() if thread.name == "claimcheck-releaser"]
 
 
-def test_workers_one_after_the_other(memory_shop):
+def test_workers_one_after_the_other(memory_sample):
     """A process may start worker after worker, as test suites do, and each releases what it ran."""
     for _ in range(3):
-        with start_worker(memory_shop.app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
-            assert memory_shop.digest_bytes.delay(NOISE).get(timeout=30)
+        with start_worker(memory_sample.app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
+            assert memory_sample.digest_bytes.delay(NOISE).get(timeout=30)
 
-    memory_shop.eventually_empty()
+    memory_sample.eventually_empty()
     eventually(lambda: not releasers())
 
 
-def test_each_worker_that_is_stopped_has_released_its_payloads(memory_shop):
+def test_each_worker_that_is_stopped_has_released_its_payloads(memory_sample):
     """A warm shutdown waits for the releaser of that worker, whichever worker of the process it is."""
     for _ in range(2):
-        with start_worker(memory_shop.app, pool="solo", perform_ping_check=False) as worker:
-            assert memory_shop.digest_bytes.delay(NOISE).get(timeout=30)
+        with start_worker(memory_sample.app, pool="solo", perform_ping_check=False) as worker:
+            assert memory_sample.digest_bytes.delay(NOISE).get(timeout=30)
             state.should_stop = 0
             assert worker.blueprint.shutdown_complete.wait(30)
         state.should_stop = None
 
-        assert memory_shop.objects() == []
+        assert memory_sample.objects() == []
 
 
 class GaveUpError(Exception):
@@ -181,60 +181,60 @@ class Persistent(Task):
     MaxRetriesExceededError = GaveUpError
 
 
-def test_a_task_keeps_its_own_error_for_too_many_retries(memory_shop):
+def test_a_task_keeps_its_own_error_for_too_many_retries(memory_sample):
     """A base class that chooses ``MaxRetriesExceededError`` catches what it chose."""
 
-    @memory_shop.task(base=Persistent, bind=True, max_retries=0)
+    @memory_sample.task(base=Persistent, bind=True, max_retries=0)
     def give_up(self, value):
         try:
             self.retry()
         except GaveUpError:
             return "caught"
 
-    with start_worker(memory_shop.app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
+    with start_worker(memory_sample.app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
         assert give_up.delay(1).get(timeout=30) == "caught"
 
 
-def test_a_worker_names_tasks_that_offload_nothing(memory_shop, capfd):
+def test_a_worker_names_tasks_that_offload_nothing(memory_sample, capfd):
     """A task that inherits what its base class got before the claim check is named; one that chose is not."""
 
     class Early(Task):
         """A base class that is bound before its tasks are made."""
 
-    memory_shop.app.conf.task_serializer = "json"
-    Early.bind(memory_shop.app)
-    memory_shop.app.conf.task_serializer = "claimcheck"
-    memory_shop.task(memory_shop.add.run, base=Early, name="inherits")
-    memory_shop.task(memory_shop.add.run, serializer="json", name="chosen")
-    with start_worker(memory_shop.app, pool="solo", perform_ping_check=False, loglevel="WARNING"):
+    memory_sample.app.conf.task_serializer = "json"
+    Early.bind(memory_sample.app)
+    memory_sample.app.conf.task_serializer = "claimcheck"
+    memory_sample.task(memory_sample.add.run, base=Early, name="inherits")
+    memory_sample.task(memory_sample.add.run, serializer="json", name="chosen")
+    with start_worker(memory_sample.app, pool="solo", perform_ping_check=False, loglevel="WARNING"):
         pass
 
     assert "nothing is offloaded for inherits: a class of theirs" in capfd.readouterr().err
 
 
-def test_workers_side_by_side(memory_shop):
+def test_workers_side_by_side(memory_sample):
     """The end of one worker ends no other's releaser."""
-    with start_worker(memory_shop.app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
+    with start_worker(memory_sample.app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
         signals.worker_shutdown.send(sender=None)
-        assert memory_shop.digest_bytes.delay(NOISE).get(timeout=30)
+        assert memory_sample.digest_bytes.delay(NOISE).get(timeout=30)
 
-        memory_shop.eventually_empty()
+        memory_sample.eventually_empty()
 
 
 @pytest.mark.aws
-def test_gevent_over_sqs(shop_of, moto_aws, options):
+def test_gevent_over_sqs(sample_of, moto_aws, options):
     """On the gevent pool everything works too."""
-    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options=options)
-    shop.worker(pool="gevent", concurrency=10)
+    sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options=options)
+    sample.worker(pool="gevent", concurrency=10)
 
-    prove(shop)
+    prove(sample)
 
 
 @pytest.mark.aws
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
-def test_every_stand_in(shop_of, aws, pool):
+def test_every_stand_in(sample_of, aws, pool):
     """What works on one stand-in for AWS works on the other, which is strict where the first is not."""
-    shop = shop_of(store=f"s3://{aws.bucket()}/claims", options={"threshold_bytes": 0})
-    shop.worker(pool=pool)
+    sample = sample_of(store=f"s3://{aws.bucket()}/claims", options={"threshold_bytes": 0})
+    sample.worker(pool=pool)
 
-    prove(shop)
+    prove(sample)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from click.testing import CliRunner
-from workers import TESTS, eventually
+from workers import APPS, eventually
 
 from pipeline.cli.main import main
 from pipeline.local import free_port
@@ -16,15 +16,15 @@ from pipeline.local import free_port
 pytestmark = pytest.mark.aws
 
 
-def started(shop, *words, **environment):
+def started(sample, *words, **environment):
     """Run a command as a process of its own."""
-    command, pipe = [sys.executable, "-m", "pipeline", "-A", "shop", *words], subprocess.PIPE
-    env = {**shop.environment, **environment}
-    return subprocess.Popen(command, cwd=TESTS, env=env, stdout=pipe, stderr=pipe, text=True)
+    command, pipe = [sys.executable, "-m", "pipeline", "-A", "sample_app", *words], subprocess.PIPE
+    env = {**sample.environment, **environment}
+    return subprocess.Popen(command, cwd=APPS, env=env, stdout=pipe, stderr=pipe, text=True)
 
 
 BROKEN = """
-from shop import app
+from sample_app import app
 
 class Task(app.Task):
     @property
@@ -37,17 +37,17 @@ def broken(): pass
 
 
 @pytest.fixture
-def broken(shop, monkeypatch, tmp_path):
+def broken(sample, monkeypatch, tmp_path):
     """An app whose queues cannot be asked for, with a text that is nobody's business."""
-    (tmp_path / "broken_shop.py").write_text(BROKEN)
+    (tmp_path / "broken_app.py").write_text(BROKEN)
     monkeypatch.syspath_prepend(tmp_path)
     yield
-    sys.modules.pop("broken_shop", None)
+    sys.modules.pop("broken_app", None)
 
 
 def test_what_nobody_expected_is_an_error(broken):
     """An error of any kind ends with 2, and not with the 1 of findings; JSON does not repeat its text."""
-    result = CliRunner().invoke(main, ["-A", "broken_shop", "dlq", "list", "--json"])
+    result = CliRunner().invoke(main, ["-A", "broken_app", "dlq", "list", "--json"])
 
     assert result.exit_code == 2
     assert json.loads(result.stdout)["error"].startswith("unexpected LookupError: report")
@@ -56,11 +56,11 @@ def test_what_nobody_expected_is_an_error(broken):
 
 def test_what_nobody_expected_has_a_traceback(broken):
     """People get the traceback, which says where it happened, on stderr."""
-    result = CliRunner().invoke(main, ["-A", "broken_shop", "dlq", "list"])
+    result = CliRunner().invoke(main, ["-A", "broken_app", "dlq", "list"])
 
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Traceback" in result.stderr
-    assert "broken_shop.py" in result.stderr
+    assert "broken_app.py" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -69,21 +69,21 @@ def test_what_nobody_expected_has_a_traceback(broken):
         ("raise LookupError('no such shop')", "LookupError: no such shop", True),
         ("import sys; sys.exit(1)", "SystemExit: 1", True),
         ("import sys; sys.exit('no shop')", "SystemExit: no shop", True),
-        ("raise ValueError('no such shop')", "ValueError: Couldn't import 'no_shop': no such shop", False),
+        ("raise ValueError('no such shop')", "ValueError: Couldn't import 'no_app': no such shop", False),
         ("import nowhere", "ModuleNotFoundError: No module named 'nowhere'", False),
     ],
 )
 def test_an_app_that_cannot_be_loaded_is_an_error(monkeypatch, tmp_path, text, said, is_traced):
     """Whatever the app's module does, the command says so in one sentence, and with 2; JSON has it alone."""
-    (tmp_path / "no_shop.py").write_text(f"{text}\n")
+    (tmp_path / "no_app.py").write_text(f"{text}\n")
     monkeypatch.syspath_prepend(tmp_path)
-    words = ["-A", "no_shop", "dlq", "list"]
+    words = ["-A", "no_app", "dlq", "list"]
     shown, asked = (CliRunner().invoke(main, [*words, *more]) for more in ((), ("--json",)))
-    error = f"app 'no_shop' cannot be loaded: {said}"
+    error = f"app 'no_app' cannot be loaded: {said}"
 
     assert shown.exit_code == asked.exit_code == 2
     assert shown.stderr.splitlines()[-1] == f"Error: {error}"
-    assert ("no_shop.py" in shown.stderr) is is_traced
+    assert ("no_app.py" in shown.stderr) is is_traced
     assert json.loads(asked.stdout) == {"error": error}
     assert "Traceback" not in asked.stderr
 
@@ -105,9 +105,9 @@ def test_flower_says_what_is_wrong_too():
         (["--address=192.0.2.1"], "Error: Flower cannot listen on 192.0.2.1:5555: Cannot assign"),
     ],
 )
-def test_flower_that_cannot_start_is_one_sentence(shop, words, said):
+def test_flower_that_cannot_start_is_one_sentence(sample, words, said):
     """Options that Flower cannot read or work with are an error and no traceback."""
-    with started(shop, "flower", *words) as process:
+    with started(sample, "flower", *words) as process:
         errors = process.communicate(timeout=30)[1]
 
     assert process.returncode == 2
@@ -116,11 +116,11 @@ def test_flower_that_cannot_start_is_one_sentence(shop, words, said):
 
 
 @pytest.mark.worker
-def test_a_port_that_is_taken_is_one_sentence(shop):
+def test_a_port_that_is_taken_is_one_sentence(sample):
     """Where somebody else listens, the sentence says where, and what to do."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with started(shop, "flower", f"--port={port}") as process:
+        with started(sample, "flower", f"--port={port}") as process:
             errors = process.communicate(timeout=30)[1]
 
     assert process.returncode == 2
@@ -135,11 +135,11 @@ PORT = "choose another --port"
     ("words", "host", "is_open"),
     [([], "127.0.0.1", False), (["--address=0.0.0.0"], "0.0.0.0", True)],
 )
-def test_flower_listens_where_it_says(shop, words, host, is_open):
+def test_flower_listens_where_it_says(sample, words, host, is_open):
     """It listens on this machine alone, unless it is told otherwise, and prints where."""
     port = free_port()
     env = {"FLOWER_BASIC_AUTH": "user:password", "PYTHONUNBUFFERED": "1"}
-    with started(shop, "flower", f"--port={port}", *words, **env) as process:
+    with started(sample, "flower", f"--port={port}", *words, **env) as process:
         said = process.stdout.readline()
         other = socket.socket()
         answers = other.connect_ex(("127.0.0.2", port)) == 0  # another address of this machine
@@ -165,7 +165,7 @@ main()
     [
         (["--help"], 0, "  flower     Run Flower, with SQS queue lengths"),
         (
-            ["-A", "shop", "flower"],
+            ["-A", "sample_app", "flower"],
             2,
             "Error: flower is not installed: pip install 'celery-claimcheck-pipeline[flower]'",
         ),
@@ -174,17 +174,17 @@ main()
 def test_extras_are_asked_for_when_they_are_needed(words, code, said):
     """Without extras the help names all commands, and one that needs an extra says which."""
     command = [sys.executable, "-c", WITHOUT_FLOWER, *words]
-    done = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=APPS, capture_output=True, text=True, check=False)
 
     assert (done.returncode, "Traceback" in done.stderr) == (code, False)
     assert said in done.stdout + done.stderr
 
 
 @pytest.mark.worker
-def test_output_that_nobody_reads_is_an_error(shop, moto_aws):
+def test_output_that_nobody_reads_is_an_error(sample, moto_aws):
     """A reader that goes away early does not make findings of what was not said."""
-    moto_aws.queue(shop.queue)
-    with started(shop, "top", "--json", "--interval", "1") as process:
+    moto_aws.queue(sample.queue)
+    with started(sample, "top", "--json", "--interval", "1") as process:
         process.stdout.readline()
         process.stdout.close()
         errors = process.stderr.read()
@@ -194,10 +194,10 @@ def test_output_that_nobody_reads_is_an_error(shop, moto_aws):
 
 
 @pytest.mark.worker
-def test_ctrl_c_is_an_error(shop, proxy):
+def test_ctrl_c_is_an_error(sample, proxy):
     """A command that is broken off has not found anything: it ends with 2, and says so in JSON."""
     proxy.delay(20, "ListQueues")
-    with started(shop, "dlq", "list", "--json", AWS_ENDPOINT_URL=proxy.url) as process:
+    with started(sample, "dlq", "list", "--json", AWS_ENDPOINT_URL=proxy.url) as process:
         eventually(lambda: proxy.operations["ListQueues"], 20, "SQS was not asked")
         process.send_signal(signal.SIGINT)
         said, errors = process.communicate(timeout=10)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from click.testing import CliRunner
 from kombu import Exchange, Queue
-from shops import entered
+from sample_fixtures import entered
 
 from pipeline.admin import received_messages
 from pipeline.cli.main import main
@@ -30,7 +30,7 @@ ROWS = [1, 2, 3]
 
 def run(*words, **options):
     """Run the command in this process, and return its exit code and its one JSON object."""
-    result = CliRunner().invoke(main, ["-A", "shop", "dlq", *words, "--json"], **options)
+    result = CliRunner().invoke(main, ["-A", "sample_app", "dlq", *words, "--json"], **options)
     return result.exit_code, json.loads(result.stdout or "{}")
 
 
@@ -41,11 +41,11 @@ def outcome(*words, **options):
 
 
 class Letters:
-    """A shop's queue with its dead-letter queue, and hands to move messages between them."""
+    """A sample's queue with its dead-letter queue, and hands to move messages between them."""
 
-    def __init__(self, shop, aws, suffix=""):
+    def __init__(self, sample, aws, suffix=""):
         self.aws, self.sqs = aws, aws.client("sqs")
-        self.name = shop.queue
+        self.name = sample.queue
         self.dead_name = f"{self.name.removesuffix(suffix)}-dlq{suffix}"
         fifo = {"FifoQueue": "true"} if suffix else {}
         self.dead_url = aws.queue(self.dead_name, **fifo)
@@ -68,15 +68,15 @@ class Letters:
 
 
 @pytest.fixture
-def letters(shop, moto_aws):
-    """The shop's queues."""
-    return Letters(shop, moto_aws)
+def letters(sample, moto_aws):
+    """The sample's queues."""
+    return Letters(sample, moto_aws)
 
 
-def test_list_counts(shop, letters):
+def test_list_counts(sample, letters):
     """An empty dead-letter queue is well; one that holds messages is a finding, with depth and age."""
     empty = outcome("list")
-    shop.digest.delay(ROWS)
+    sample.digest.delay(ROWS)
     letters.bury()
     code, said = outcome("list")
 
@@ -85,49 +85,53 @@ def test_list_counts(shop, letters):
     assert datetime.now(UTC).timestamp() - datetime.fromisoformat(said["oldest"]).timestamp() < 60
 
 
-def test_show_explains_a_message(shop, letters):
+def test_show_explains_a_message(sample, letters):
     """A message is shown with its task, its claim and its payload, and never with its arguments."""
-    task = shop.digest.delay(["confidential"])
+    task = sample.digest.delay(["confidential"])
     letters.bury()
     code, said = run("show", letters.name)
     [shown] = said["messages"]
 
     assert code == 0
-    assert (shown["task"], shown["task_id"], shown["queue"]) == ("shop.digest", task.id, letters.dead_name)
-    assert (shown["store"], shown["key"]) == ("default", shop.objects()[0])
+    assert (shown["task"], shown["task_id"], shown["queue"]) == (
+        "sample_app.digest",
+        task.id,
+        letters.dead_name,
+    )
+    assert (shown["store"], shown["key"]) == ("default", sample.objects()[0])
     assert shown["payload_there"]
     assert shown["receive_count"] >= 1
     assert (shown["result"], shown["error"]) == ("PENDING", None)
     assert "confidential" not in json.dumps(said)
 
 
-def test_show_prints_arguments_on_request(shop, letters):
+def test_show_prints_arguments_on_request(sample, letters):
     """With --arguments the payload is read and printed."""
-    shop.digest.delay(["confidential"], size=3)
+    sample.digest.delay(["confidential"], size=3)
     letters.bury()
     [shown] = run("show", "--arguments")[1]["messages"]
 
     assert (shown["args"], shown["kwargs"]) == ([["confidential"]], {"size": 3})
 
 
-def test_arguments_that_json_has_not_are_printed(shop_of, moto_aws):
+def test_arguments_that_json_has_not_are_printed(sample_of, moto_aws):
     """Keys that are no texts, and numbers that are none, are printed as text: the output is strict JSON."""
-    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})
-    letters = Letters(shop, moto_aws)
-    shop.digest.delay({b"key": [math.nan, -math.inf, 1.5]}, (1, 2))
+    sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})
+    letters = Letters(sample, moto_aws)
+    sample.digest.delay({b"key": [math.nan, -math.inf, 1.5]}, (1, 2))
     letters.bury()
-    result = CliRunner().invoke(main, ["-A", "shop", "dlq", "show", "--arguments", "--json"])
+    result = CliRunner().invoke(main, ["-A", "sample_app", "dlq", "show", "--arguments", "--json"])
     said = json.loads(result.stdout, parse_constant=pytest.fail)
 
     assert said["messages"][0]["args"] == [{"b'key'": ["nan", "-inf", 1.5]}, [1, 2]]
 
 
-def test_show_does_without_results(shop_of, moto_aws):
+def test_show_does_without_results(sample_of, moto_aws):
     """Where no result backend answers, the result is unknown."""
     conf = {"result_backend": "disabled://"}
-    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", conf=conf)
-    letters = Letters(shop, moto_aws)
-    shop.digest.delay(ROWS)
+    sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", conf=conf)
+    letters = Letters(sample, moto_aws)
+    sample.digest.delay(ROWS)
     letters.bury()
     [shown] = run("show")[1]["messages"]
 
@@ -135,7 +139,7 @@ def test_show_does_without_results(shop_of, moto_aws):
 
 
 def unknown(message):
-    message["headers"]["task"] = "shop.nobody"
+    message["headers"]["task"] = "sample_app.nobody"
     return message
 
 
@@ -170,7 +174,7 @@ NO_CALLS = (
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        (unknown, "task unknown to this app: shop.nobody"),
+        (unknown, "task unknown to this app: sample_app.nobody"),
         (
             other_type,
             "not decoded [content_type='application/x-python-serialize']: this app does not accept it",
@@ -182,9 +186,9 @@ NO_CALLS = (
         *((json_body(body), "not a task: the body is not [args, kwargs, embed]") for body in NO_CALLS),
     ],
 )
-def test_show_says_what_a_worker_would(shop, letters, change, error):
+def test_show_says_what_a_worker_would(sample, letters, change, error):
     """Each kind of message that cannot be run is explained by the error that a worker would meet."""
-    shop.digest.delay(ROWS)
+    sample.digest.delay(ROWS)
     message = json.loads(letters.receive(letters.url)["Body"])
     letters.sqs.purge_queue(QueueUrl=letters.url)
     letters.sqs.send_message(QueueUrl=letters.dead_url, MessageBody=json.dumps(change(message)))
@@ -194,14 +198,14 @@ def test_show_says_what_a_worker_would(shop, letters, change, error):
     assert said["messages"][0]["error"].startswith(error)
 
 
-def test_show_escapes_what_is_not_printable(shop, letters):
+def test_show_escapes_what_is_not_printable(sample, letters):
     """What anybody may have written into a header neither paints the terminal nor ends the command."""
-    shop.digest.delay(ROWS)
+    sample.digest.delay(ROWS)
     message = json.loads(letters.receive(letters.url)["Body"])
     letters.sqs.purge_queue(QueueUrl=letters.url)
     message["headers"] |= {"task": "\x1b[31mred\nqueue  evil", "id": "lone \ud800"}
     letters.sqs.send_message(QueueUrl=letters.dead_url, MessageBody=json.dumps(message))
-    shown = CliRunner().invoke(main, ["-A", "shop", "dlq", "show"])
+    shown = CliRunner().invoke(main, ["-A", "sample_app", "dlq", "show"])
 
     assert shown.exit_code == 0
     assert "\\x1b[31mred\\nqueue  evil" in shown.stdout
@@ -209,9 +213,9 @@ def test_show_escapes_what_is_not_printable(shop, letters):
     assert "\x1b" not in shown.stdout
 
 
-def test_show_goes_on_after_a_message_that_cannot_be_read(shop, letters):
+def test_show_goes_on_after_a_message_that_cannot_be_read(sample, letters):
     """What one message holds does not keep the others from being shown."""
-    shop.digest.delay(ROWS)
+    sample.digest.delay(ROWS)
     message = json.loads(letters.receive(letters.url)["Body"])
     letters.bury()
     for body in (b"[1, 2]", b'[["well"], {"and": "good"}, {}]', b"[[], {}, null]", b'{"args": [1]}'):
@@ -225,13 +229,13 @@ def test_show_goes_on_after_a_message_that_cannot_be_read(shop, letters):
     assert sorted(shown, key=str) == sorted(expected, key=str)
 
 
-def test_show_misses_payloads(shop, letters):
+def test_show_misses_payloads(sample, letters):
     """A claim whose payload is gone, or another's, is explained without a read, and with one."""
     for _ in range(2):
-        shop.digest.delay(ROWS)
+        sample.digest.delay(ROWS)
     letters.bury()
     store = serializer.installed().store
-    gone, changed = shop.objects()
+    gone, changed = sample.objects()
     store.delete([gone, changed])
     store.put(changed, b"another", {})
     errors = {shown["key"]: shown["error"] for shown in run("show")[1]["messages"]}
@@ -241,9 +245,9 @@ def test_show_misses_payloads(shop, letters):
     assert all(shown["args"] is None for shown in run("show", "--arguments")[1]["messages"])
 
 
-def test_show_narrows_down(shop, letters):
+def test_show_narrows_down(sample, letters):
     """--task-id and --limit choose messages, and the others are left as they are."""
-    tasks = [shop.digest.delay(ROWS) for _ in range(3)]
+    tasks = [sample.digest.delay(ROWS) for _ in range(3)]
     letters.bury()
 
     assert len(run("show", "--limit", "2")[1]["messages"]) == 2
@@ -252,9 +256,11 @@ def test_show_narrows_down(shop, letters):
     assert letters.depth(letters.dead_url) == 3
 
 
-def test_redrive_sends_messages_back_unchanged(shop, letters):
+def test_redrive_sends_messages_back_unchanged(sample, letters):
     """Body and attributes of a redriven message are the same to the byte, and its payload stays."""
-    shop.digest.apply_async((ROWS,), message_attributes={"team": {"DataType": "String", "StringValue": "x"}})
+    sample.digest.apply_async(
+        (ROWS,), message_attributes={"team": {"DataType": "String", "StringValue": "x"}}
+    )
     letters.bury()
     before = letters.receive(letters.dead_url)
     code, said = outcome("redrive")
@@ -264,13 +270,13 @@ def test_redrive_sends_messages_back_unchanged(shop, letters):
     assert after["Body"] == before["Body"]
     assert after["MessageAttributes"] == before["MessageAttributes"]
     assert letters.depth(letters.dead_url) == 0
-    assert len(shop.objects()) == 1
+    assert len(sample.objects()) == 1
     assert outcome("redrive")[1]["moved"] == 0
 
 
-def test_a_redrive_that_cannot_send_loses_nothing(shop, letters, proxy):
+def test_a_redrive_that_cannot_send_loses_nothing(sample, letters, proxy):
     """While SQS refuses the send, the message stays in its dead-letter queue."""
-    shop.digest.delay(ROWS)
+    sample.digest.delay(ROWS)
     letters.bury()
     proxy.fail("SendMessage", status=403)
     code, said = run("redrive")
@@ -280,9 +286,9 @@ def test_a_redrive_that_cannot_send_loses_nothing(shop, letters, proxy):
     assert letters.depth(letters.dead_url) == 1
 
 
-def test_a_copy_is_kept_back(shop, letters):
+def test_a_copy_is_kept_back(sample, letters):
     """What is sent back and fails at once is not sent in circles: a copy waits for the next redrive."""
-    shop.digest.delay(ROWS)
+    sample.digest.delay(ROWS)
     letters.bury()
     letters.sqs.send_message(QueueUrl=letters.dead_url, MessageBody=letters.receive(letters.dead_url)["Body"])
     code, said = outcome("redrive")
@@ -291,13 +297,15 @@ def test_a_copy_is_kept_back(shop, letters):
     assert letters.depth(letters.dead_url) == 1
 
 
-def test_fifo_messages_wait_out_their_deduplication(shop_of, moto_aws, monkeypatch):
+def test_fifo_messages_wait_out_their_deduplication(sample_of, moto_aws, monkeypatch):
     """A FIFO message is sent back under its own ids, but not while SQS would take it for a duplicate."""
     from pipeline.admin import dead_letter_queues
 
     store = f"s3://{moto_aws.bucket()}/claims"
-    shop = shop_of(store=store, options={"threshold_bytes": 0}, conf={"task_default_queue": "orders.fifo"})
-    letters = Letters(shop, moto_aws, ".fifo")
+    sample = sample_of(
+        store=store, options={"threshold_bytes": 0}, conf={"task_default_queue": "orders.fifo"}
+    )
+    letters = Letters(sample, moto_aws, ".fifo")
     letters.sqs.send_message(
         QueueUrl=letters.dead_url, MessageBody="x", MessageGroupId="g", MessageDeduplicationId="d"
     )
@@ -312,23 +320,23 @@ def test_fifo_messages_wait_out_their_deduplication(shop_of, moto_aws, monkeypat
 
 
 @pytest.mark.worker
-def test_a_mended_message_runs(shop, letters):
+def test_a_mended_message_runs(sample, letters):
     """After a redrive, a worker runs the task with its payload, and releases it."""
-    task = shop.digest.delay(ROWS)
+    task = sample.digest.delay(ROWS)
     letters.bury()
     outcome("redrive")
     letters.sqs.set_queue_attributes(QueueUrl=letters.url, Attributes={"VisibilityTimeout": "30"})
-    shop.worker(pool="solo")
+    sample.worker(pool="solo")
 
-    assert task.get(timeout=30) == shop.fingerprint([[ROWS], {}])
-    shop.eventually_empty()
+    assert task.get(timeout=30) == sample.fingerprint([[ROWS], {}])
+    sample.eventually_empty()
 
 
-def test_purge_asks_first(shop, letters):
+def test_purge_asks_first(sample, letters):
     """Without --yes, purge says how many it would delete; no is no, and so is nobody who could answer."""
-    tasks = [shop.digest.delay(ROWS) for _ in range(2)]
+    tasks = [sample.digest.delay(ROWS) for _ in range(2)]
     letters.bury()
-    words = ["-A", "shop", "dlq", "purge"]
+    words = ["-A", "sample_app", "dlq", "purge"]
     every = CliRunner().invoke(main, words, input="n\n")
     one = CliRunner().invoke(main, [*words, "--task-id", tasks[0].id], input="n\n")
     code, said = run("purge", input="")
@@ -342,9 +350,9 @@ def test_purge_asks_first(shop, letters):
 
 
 @pytest.mark.parametrize("words", [("show",), ("redrive",), ("purge", "--yes"), ("purge",)])
-def test_a_task_that_is_not_there_is_an_error(shop, letters, words):
+def test_a_task_that_is_not_there_is_an_error(sample, letters, words):
     """An id of which no message is there is an error with the queues that were looked at."""
-    shop.digest.delay(ROWS)
+    sample.digest.delay(ROWS)
     letters.bury()
     code, said = run(*words, "--task-id", "of-nobody", input="y\n")
 
@@ -353,47 +361,47 @@ def test_a_task_that_is_not_there_is_an_error(shop, letters, words):
     assert letters.depth(letters.dead_url) == 1
 
 
-def test_redrive_only_what_can_run(shop, letters):
+def test_redrive_only_what_can_run(sample, letters):
     """With --only-runnable a message whose task no worker could run stays, and the reason is printed."""
-    shop.digest.delay(ROWS)
-    bad = shop.app.send_task("shop.of_tomorrow", [ROWS])
+    sample.digest.delay(ROWS)
+    bad = sample.app.send_task("sample_app.of_tomorrow", [ROWS])
     letters.bury()
     code, said = outcome("redrive", "--only-runnable")
 
     assert (code, said["moved"]) == (1, 1)
-    assert said["kept"] == {"its task cannot run: task unknown to this app: shop.of_tomorrow": 1}
+    assert said["kept"] == {"its task cannot run: task unknown to this app: sample_app.of_tomorrow": 1}
     assert [shown["task_id"] for shown in run("show")[1]["messages"]] == [bad.id]
     assert letters.depth(letters.url) == 1
 
 
-def test_people_read_sizes_with_units(shop, letters):
+def test_people_read_sizes_with_units(sample, letters):
     """Without --json, sizes have units; with it they are numbers of bytes."""
-    shop.digest.delay("x" * 2_000_000)
+    sample.digest.delay("x" * 2_000_000)
     letters.bury()
-    shown = CliRunner().invoke(main, ["-A", "shop", "dlq", "show"]).stdout
+    shown = CliRunner().invoke(main, ["-A", "sample_app", "dlq", "show"]).stdout
     [told] = run("show")[1]["messages"]
 
     assert re.search(r"^payload_bytes +1\.9 MiB$", shown, re.MULTILINE)
     assert 2_000_000 < told["payload_bytes"] < 2_000_100
 
 
-def test_purge_deletes_and_then_releases(shop, letters):
+def test_purge_deletes_and_then_releases(sample, letters):
     """A purged message and its payload are gone, and nothing else is; twice is safe."""
-    kept, given_up = shop.digest.delay(ROWS), shop.digest.delay(ROWS)
+    kept, given_up = sample.digest.delay(ROWS), sample.digest.delay(ROWS)
     letters.bury()
     code, said = outcome("purge", "--yes", "--task-id", given_up.id)
 
     assert (code, said["deleted"], said["released"]) == (0, 1, 1)
     assert [shown["task_id"] for shown in run("show")[1]["messages"]] == [kept.id]
-    assert len(shop.objects()) == 1
+    assert len(sample.objects()) == 1
     assert outcome("purge", "--yes")[1]["deleted"] == 1
     assert outcome("purge", "--yes") == (0, {**said, "deleted": 0, "released": 0, "released_bytes": 0})
-    assert shop.objects() == []
+    assert sample.objects() == []
 
 
-def test_purge_keeps_a_payload_that_is_named_twice(shop, letters):
+def test_purge_keeps_a_payload_that_is_named_twice(sample, letters):
     """A payload that another dead letter names stays with it."""
-    shop.digest.delay(ROWS)
+    sample.digest.delay(ROWS)
     letters.bury()
     letters.sqs.send_message(QueueUrl=letters.dead_url, MessageBody=letters.receive(letters.dead_url)["Body"])
     code, said = outcome("purge", "--yes", "--limit", "1")
@@ -403,59 +411,59 @@ def test_purge_keeps_a_payload_that_is_named_twice(shop, letters):
     assert outcome("purge", "--yes")[1]["released"] == 1
 
 
-def test_purge_keeps_a_payload_that_other_queues_name(shop, letters):
+def test_purge_keeps_a_payload_that_other_queues_name(sample, letters):
     """A message that went to several queues does not take along what its copies there need."""
-    media = Exchange(f"{shop.queue}-media", type="topic")
-    queues = [Queue(name, media, routing_key="#") for name in (shop.queue, f"{shop.queue}-other")]
-    shop.digest.apply_async((ROWS,), exchange=media.name, routing_key="x", declare=queues)
+    media = Exchange(f"{sample.queue}-media", type="topic")
+    queues = [Queue(name, media, routing_key="#") for name in (sample.queue, f"{sample.queue}-other")]
+    sample.digest.apply_async((ROWS,), exchange=media.name, routing_key="x", declare=queues)
     letters.bury()
     code, said = outcome("purge", "--yes")
 
     assert (code, said["deleted"], said["released"]) == (1, 1, 0)
     assert said["kept"] == {"payload named by another message": 1}
-    assert len(shop.objects()) == 1
+    assert len(sample.objects()) == 1
 
 
-def test_purge_keeps_the_payload_of_a_claim_that_cannot_be_read(shop, letters):
+def test_purge_keeps_the_payload_of_a_claim_that_cannot_be_read(sample, letters):
     """A claim signed with another key goes with its message, and its payload stays and is counted."""
     options = serializer.installed().options
     object.__setattr__(options, "signing_key", b"the other side's key")
-    shop.digest.delay(ROWS)
+    sample.digest.delay(ROWS)
     object.__setattr__(options, "signing_key", b"the key of this side")
     letters.bury()
     [shown] = run("show")[1]["messages"]
     code, said = outcome("purge", "--yes")
 
-    assert shown["key"] == shop.objects()[0]
+    assert shown["key"] == sample.objects()[0]
     assert "a wrong signature" in shown["error"]
     assert (code, said["deleted"], said["released"]) == (1, 1, 0)
     assert said["kept"] == {"payload kept: its claim cannot be read": 1}
-    assert len(shop.objects()) == 1
+    assert len(sample.objects()) == 1
 
 
-def test_purge_keeps_payloads_on_request(shop, letters):
+def test_purge_keeps_payloads_on_request(sample, letters):
     """With --keep-payloads, messages go and the sweep is left to find what they named."""
-    shop.digest.delay(ROWS)
+    sample.digest.delay(ROWS)
     letters.bury()
 
     assert outcome("purge", "--yes", "--keep-payloads")[1]["deleted"] == 1
-    assert len(shop.objects()) == 1
+    assert len(sample.objects()) == 1
 
 
-def test_a_message_that_is_not_deleted_keeps_its_payload(shop, letters, proxy):
+def test_a_message_that_is_not_deleted_keeps_its_payload(sample, letters, proxy):
     """While SQS refuses the delete, purge releases nothing."""
-    shop.digest.delay(ROWS)
+    sample.digest.delay(ROWS)
     letters.bury()
     proxy.fail("DeleteMessageBatch", status=403)
 
     assert run("purge", "--yes")[0] == 2
-    assert len(shop.objects()) == 1
+    assert len(sample.objects()) == 1
     assert letters.depth(letters.dead_url) == 1
 
 
-def test_a_payload_that_is_not_released_is_told(shop, letters, proxy):
+def test_a_payload_that_is_not_released_is_told(sample, letters, proxy):
     """When the store refuses the delete, the message is gone, and the payload is left to the sweep."""
-    shop.digest.delay(ROWS)
+    sample.digest.delay(ROWS)
     letters.bury()
     proxy.fail("DeleteObjects", status=403)
     code, said = outcome("purge", "--yes")
@@ -472,28 +480,28 @@ def test_an_unknown_queue_is_refused(letters):
     assert letters.dead_name in said["error"]
 
 
-def test_people_get_tables(shop, letters):
+def test_people_get_tables(sample, letters):
     """Without --json, list and show print text, and show says so when there is nothing."""
-    shop.digest.delay(ROWS)
-    empty = CliRunner().invoke(main, ["-A", "shop", "dlq", "show"])
+    sample.digest.delay(ROWS)
+    empty = CliRunner().invoke(main, ["-A", "sample_app", "dlq", "show"])
     letters.bury()
-    listed = CliRunner().invoke(main, ["-A", "shop", "dlq", "list"])
-    moved = CliRunner().invoke(main, ["-A", "shop", "dlq", "redrive"])
+    listed = CliRunner().invoke(main, ["-A", "sample_app", "dlq", "list"])
+    moved = CliRunner().invoke(main, ["-A", "sample_app", "dlq", "redrive"])
 
     assert "no messages" in empty.stdout
     assert listed.stdout.splitlines()[0].split() == ["queue", "messages", "oldest", "sources"]
     assert moved.stdout.splitlines()[1].split() == [letters.dead_name, "1", "0", "0", "0", "bytes", "0"]
 
 
-def test_a_shared_dead_letter_queue_gives_back_to_the_right_queue(shop_of, moto_aws):
+def test_a_shared_dead_letter_queue_gives_back_to_the_right_queue(sample_of, moto_aws):
     """Where two queues share one, a message goes to the one that it was published to; others stay."""
     store = f"s3://{moto_aws.bucket()}/claims"
-    shop = shop_of(store=store, conf={"task_routes": {"shop.add": {"queue": "other"}}})
-    letters = Letters(shop, moto_aws)
-    shop.app.amqp.queues.select_add("other")
+    sample = sample_of(store=store, conf={"task_routes": {"sample_app.add": {"queue": "other"}}})
+    letters = Letters(sample, moto_aws)
+    sample.app.amqp.queues.select_add("other")
     other = moto_aws.queue("other", VisibilityTimeout=0, RedrivePolicy=letters.policy)
-    shop.add.delay(1, 2)
-    shop.digest.delay(ROWS)
+    sample.add.delay(1, 2)
+    sample.digest.delay(ROWS)
     for url in (letters.url, other):
         letters.url = url
         letters.bury()
@@ -505,25 +513,25 @@ def test_a_shared_dead_letter_queue_gives_back_to_the_right_queue(shop_of, moto_
     assert letters.depth(letters.dead_url) == 1
 
 
-def test_predefined_queues_have_dead_letters_too(shop_of, moto_aws):
+def test_predefined_queues_have_dead_letters_too(sample_of, moto_aws):
     """Queues that the app names by URL are asked with their own client, and so are their dead letters."""
     url = moto_aws.queue("there-dlq")
     policy = json.dumps({"deadLetterTargetArn": f"{ARN}there-dlq", "maxReceiveCount": 1})
     options = {"predefined_queues": {"there": {"url": moto_aws.queue("there", RedrivePolicy=policy)}}}
     conf = {"task_default_queue": "there", "broker_transport_options": options}
-    shop_of(store=f"s3://{moto_aws.bucket()}/claims", conf=conf)
+    sample_of(store=f"s3://{moto_aws.bucket()}/claims", conf=conf)
     moto_aws.client("sqs").send_message(QueueUrl=url, MessageBody="garbage")
 
     assert outcome("list")[1]["messages"] == 1
     assert outcome("redrive")[1]["moved"] == 1
 
 
-def test_purge_leaves_what_is_not_ours(shop_of, moto_aws):
+def test_purge_leaves_what_is_not_ours(sample_of, moto_aws):
     """The payload of a claim that this app refuses is not its to release."""
     store = f"s3://{moto_aws.bucket()}/claims"
-    shop = shop_of(store=store, options={"threshold_bytes": 0})
-    letters = Letters(shop, moto_aws)
-    shop.digest.delay(ROWS)
+    sample = sample_of(store=store, options={"threshold_bytes": 0})
+    letters = Letters(sample, moto_aws)
+    sample.digest.delay(ROWS)
     letters.bury()
     object.__setattr__(serializer.installed().options, "alias", "elsewhere")
     shown = run("show")[1]["messages"][0]
@@ -531,16 +539,16 @@ def test_purge_leaves_what_is_not_ours(shop_of, moto_aws):
 
     assert shown["error"].startswith("claim rejected [store=default]")
     assert (code, said["deleted"], said["released"]) == (0, 1, 0)
-    assert len(shop.objects()) == 1
+    assert len(sample.objects()) == 1
 
 
-def test_purge_leaves_other_apps_messages(shop_of, ministack, monkeypatch):
+def test_purge_leaves_other_apps_messages(sample_of, ministack, monkeypatch):
     """In a shared dead-letter queue, what came from another app's queue stays, and its payload with it."""
     aws = entered(ministack, monkeypatch)  # moto does not say where a message came from
-    shop = shop_of(store=f"s3://{aws.bucket()}/claims", options={"threshold_bytes": 0})
-    letters = Letters(shop, aws)
+    sample = sample_of(store=f"s3://{aws.bucket()}/claims", options={"threshold_bytes": 0})
+    letters = Letters(sample, aws)
     other = aws.queue("another-app", VisibilityTimeout=0, RedrivePolicy=letters.policy)
-    shop.digest.delay(ROWS)
+    sample.digest.delay(ROWS)
     letters.sqs.send_message(QueueUrl=other, MessageBody=letters.receive(letters.url)["Body"])
     for url in (letters.url, other):
         letters.url = url
@@ -550,14 +558,14 @@ def test_purge_leaves_other_apps_messages(shop_of, ministack, monkeypatch):
     assert (code, said["deleted"], said["released"]) == (1, 1, 0)
     reasons = ["its source queue does not belong to this app", "payload named by another message"]
     assert said["kept"] == dict.fromkeys(reasons, 1)
-    assert letters.depth(letters.dead_url) == len(shop.objects()) == 1
+    assert letters.depth(letters.dead_url) == len(sample.objects()) == 1
 
 
 @pytest.mark.parametrize(("words", "done"), [(("redrive",), "moved"), (("purge", "--yes"), "deleted")])
-def test_what_somebody_else_holds_is_told(shop, letters, words, done):
+def test_what_somebody_else_holds_is_told(sample, letters, words, done):
     """A message that SQS did not show is counted as kept."""
     for _ in range(2):
-        shop.digest.delay(ROWS)
+        sample.digest.delay(ROWS)
     letters.bury()
     letters.sqs.receive_message(QueueUrl=letters.dead_url, VisibilityTimeout=600)
     code, said = outcome(*words)
@@ -576,9 +584,9 @@ def test_sqs_that_does_not_answer_is_one_sentence(letters, monkeypatch):
     assert said["error"].startswith("SQS did not answer ListQueues")
 
 
-def test_messages_that_cannot_be_given_back_come_by_themselves(shop, letters, proxy):
+def test_messages_that_cannot_be_given_back_come_by_themselves(sample, letters, proxy):
     """Without permission to give messages back, looking at them works all the same."""
-    shop.digest.delay(ROWS)
+    sample.digest.delay(ROWS)
     letters.bury()
     proxy.fail("ChangeMessageVisibilityBatch", status=403)
 

@@ -10,22 +10,22 @@ pytestmark = [pytest.mark.aws, pytest.mark.worker]
 ASKED = """
 import logging
 
-from shop import app
+from sample_app import app
 
 logging.getLogger("botocore").setLevel(logging.DEBUG)
 """
-"""A shop that asks for botocore's own lines."""
+"""A sample that asks for botocore's own lines."""
 
 
 @pytest.mark.parametrize("is_asked", [False, True], ids=["by itself", "asked"])
-def test_debug_prints_neither_arguments_nor_tokens(shop_of, moto_aws, monkeypatch, tmp_path, is_asked):
+def test_debug_prints_neither_arguments_nor_tokens(sample_of, moto_aws, monkeypatch, tmp_path, is_asked):
     """The libraries of AWS log from INFO on, unless the application has chosen a level for them."""
     (tmp_path / "curious.py").write_text(ASKED)
     monkeypatch.setenv("AWS_SESSION_TOKEN", "the-session-token")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims")
-    worker = shop.worker(app="curious" if is_asked else "shop", options=("-l", "DEBUG"))
-    assert shop.pass_on.delay("the-argument").get(timeout=30)
+    sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims")
+    worker = sample.worker(app="curious" if is_asked else "sample_app", options=("-l", "DEBUG"))
+    assert sample.pass_on.delay("the-argument").get(timeout=30)
     worker.stop()
     text = worker.text()
 

@@ -22,7 +22,7 @@ RESULTS = {**RULE, "ID": "results", "Filter": {"Prefix": "claims/results/"}, "Ex
 
 def examine():
     """Run the command in this process, and return its exit code and its checks by name."""
-    result = CliRunner().invoke(main, ["-A", "shop", "doctor", "--json"])
+    result = CliRunner().invoke(main, ["-A", "sample_app", "doctor", "--json"])
     return result.exit_code, {check["name"]: check for check in json.loads(result.stdout)["checks"]}
 
 
@@ -37,12 +37,12 @@ def ill(checks):
 
 
 class House:
-    """Everything that the shop needs, as it should be."""
+    """Everything that the sample needs, as it should be."""
 
-    def __init__(self, shop, aws):
-        self.shop, self.aws = shop, aws
+    def __init__(self, sample, aws):
+        self.sample, self.aws = sample, aws
         self.sqs, self.s3 = aws.client("sqs"), aws.client("s3")
-        self.queue = shop.queue
+        self.queue = sample.queue
         self.bucket = serializer.installed().store.bucket
         self.dead_url = aws.queue(f"{self.queue}-dlq", MessageRetentionPeriod=14 * 86_400)
         policy = json.dumps({"deadLetterTargetArn": f"{ARN}{self.queue}-dlq", "maxReceiveCount": 5})
@@ -59,9 +59,9 @@ class House:
 
 
 @pytest.fixture
-def house(shop, moto_aws):
-    """A healthy shop."""
-    return House(shop, moto_aws)
+def house(sample, moto_aws):
+    """A healthy sample."""
+    return House(sample, moto_aws)
 
 
 def test_a_healthy_house(house):
@@ -70,7 +70,7 @@ def test_a_healthy_house(house):
 
     assert (code, ill(checks)) == (0, [])
     assert all(check["ok"] and not check["fix"] for check in checks.values())
-    assert house.shop.objects() == []
+    assert house.sample.objects() == []
 
 
 @pytest.mark.parametrize(
@@ -101,9 +101,11 @@ def test_wrong_credentials_are_one_finding(house, proxy):
     assert ill(checks) == ["credentials"]
 
 
-def test_missing_credentials_are_one_finding(shop_of, moto_aws, monkeypatch):
+def test_missing_credentials_are_one_finding(sample_of, moto_aws, monkeypatch):
     """A process without credentials has them to find, and neither network nor permissions."""
-    shop_of(store=f"s3://{moto_aws.bucket()}/claims", broker="memory://", options={"store_retry_seconds": 1})
+    sample_of(
+        store=f"s3://{moto_aws.bucket()}/claims", broker="memory://", options={"store_retry_seconds": 1}
+    )
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     code, checks = examine()
@@ -113,15 +115,15 @@ def test_missing_credentials_are_one_finding(shop_of, moto_aws, monkeypatch):
     assert not {"store", "bucket", "s3:PutObject"} & checks.keys()
 
 
-def test_a_store_that_does_not_answer_is_one_finding(shop_of, moto_aws, monkeypatch):
+def test_a_store_that_does_not_answer_is_one_finding(sample_of, moto_aws, monkeypatch):
     """Where nobody answers, nothing is known of credentials, bucket and permissions, and nothing is said."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    shop = shop_of(store="s3://somewhere/claims")
-    moto_aws.queue(shop.queue)
+    sample = sample_of(store="s3://somewhere/claims")
+    moto_aws.queue(sample.queue)
     code, checks = examine()
 
-    assert (code, ill(checks)) == (1, [f"dead letters of {shop.queue}", "store"])
+    assert (code, ill(checks)) == (1, [f"dead letters of {sample.queue}", "store"])
     assert checks["store"]["fix"].startswith("the store did not answer: check network, proxy, region")
     assert not {"credentials", "bucket", "s3:PutObject"} & checks.keys()
 
@@ -153,7 +155,7 @@ def test_a_store_that_stops_answering_is_one_finding(house, proxy):
     checks = examine()[1]
 
     assert ill(checks) == ["store"]
-    assert house.shop.objects() == []
+    assert house.sample.objects() == []
 
 
 @pytest.mark.parametrize(
@@ -170,16 +172,16 @@ def test_each_permission_of_a_queue_is_checked(house, proxy, call):
     assert checks[name]["fix"] == f"allow sqs:{call} as in deploy/iam-worker.json"
 
 
-def test_permissions_are_tried_without_doing_anything(shop_of, aws):
+def test_permissions_are_tried_without_doing_anything(sample_of, aws):
     """What is tried does nothing to a queue and its messages, of either kind and on either stand-in."""
-    shop = shop_of(store=f"s3://{aws.bucket()}/claims", conf={"task_routes": {"x": "orders.fifo"}})
-    urls = [aws.queue(shop.queue), aws.queue("orders.fifo", FifoQueue="true")]
+    sample = sample_of(store=f"s3://{aws.bucket()}/claims", conf={"task_routes": {"x": "orders.fifo"}})
+    urls = [aws.queue(sample.queue), aws.queue("orders.fifo", FifoQueue="true")]
     groups = ({}, {"MessageGroupId": "g", "MessageDeduplicationId": "d"})
     for url, group in zip(urls, groups, strict=True):
         aws.client("sqs").send_message(QueueUrl=url, MessageBody="x", **group)
     checks = examine()[1]
 
-    assert all(checks[f"permissions of {name}"]["ok"] for name in (shop.queue, "orders.fifo"))
+    assert all(checks[f"permissions of {name}"]["ok"] for name in (sample.queue, "orders.fifo"))
     assert [aws.depth(url) for url in urls] == [(1, 0, 0), (1, 0, 0)]
     for url in urls:
         [message] = aws.client("sqs").receive_message(QueueUrl=url, AttributeNames=["All"])["Messages"]
@@ -193,14 +195,14 @@ def test_an_sqs_that_cannot_answer_is_no_permission(house, proxy):
     assert ill(examine()[1]) == ["queues"]
 
 
-def test_a_bucket_that_is_not_there(shop_of, moto_aws):
+def test_a_bucket_that_is_not_there(sample_of, moto_aws):
     """A missing bucket is one finding, and what depends on it is unknown until there is one."""
-    shop_of(store="s3://nobody-has-this-bucket/claims")
+    sample_of(store="s3://nobody-has-this-bucket/claims")
     code, checks = examine()
 
     assert code == 1
     assert ill(checks)[0] == "bucket"
-    assert checks["bucket"]["command"] == "pipeline -A shop provision"
+    assert checks["bucket"]["command"] == "pipeline -A sample_app provision"
     for name in ("lifecycle rule", "clock"):
         assert (checks[name]["ok"], checks[name]["fix"]) == (None, "fix the store first")
 
@@ -243,7 +245,7 @@ def test_the_lifecycle_rule_must_cover_and_wait(house, rules, ok):
 )
 def test_results_expire_as_celery_says(house, rules, expires, ok):
     """Large results are not to go before ``result_expires``, nor to stay for days after it."""
-    house.shop.app.conf.update(result_serializer="claimcheck", result_expires=expires)
+    house.sample.app.conf.update(result_serializer="claimcheck", result_expires=expires)
     house.rules(*rules)
 
     assert examine()[1]["lifecycle of results"]["ok"] is ok
@@ -280,11 +282,11 @@ def test_a_wrong_clock_is_found(house, monkeypatch):
     assert checks["clock"]["detail"].startswith(("+300", "+299", "+301"))
 
 
-def test_a_queue_that_is_not_there(shop):
+def test_a_queue_that_is_not_there(sample):
     """A missing queue is a finding, and nothing more is asked of it."""
     checks = examine()[1]
 
-    assert f"queue {shop.queue}" in ill(checks)
+    assert f"queue {sample.queue}" in ill(checks)
 
 
 def test_a_queue_needs_dead_letters(house):
@@ -316,12 +318,12 @@ def test_a_queue_that_keeps_as_long_as_sqs_can_is_to_keep_less(house):
     assert '{"MessageRetentionPeriod": "345600"}' in check["command"]
 
 
-def test_fifo_dead_letters_start_anew(shop_of, moto_aws):
+def test_fifo_dead_letters_start_anew(sample_of, moto_aws):
     """The days of a FIFO queue's dead letters count from when they died, so none are compared."""
-    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", conf={"task_default_queue": "orders.fifo"})
+    sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", conf={"task_default_queue": "orders.fifo"})
     moto_aws.queue("orders-dlq.fifo", FifoQueue="true")
     policy = json.dumps({"deadLetterTargetArn": f"{ARN}orders-dlq.fifo", "maxReceiveCount": 5})
-    moto_aws.queue(shop.queue, FifoQueue="true", RedrivePolicy=policy)
+    moto_aws.queue(sample.queue, FifoQueue="true", RedrivePolicy=policy)
     checks = examine()[1]
 
     assert checks["dead letters of orders.fifo"]["ok"]
@@ -339,21 +341,21 @@ def test_times_are_those_of_the_real_queue(house):
     assert "payload_ttl_seconds" in after[f"times of {house.queue}"]["detail"]
 
 
-def test_times_of_fifo_queues_count_twice(shop_of, moto_aws):
+def test_times_of_fifo_queues_count_twice(sample_of, moto_aws):
     """A TTL that is enough for a standard queue of the app may be too short for its FIFO queue."""
     conf = {"task_routes": {"x": {"queue": "orders.fifo"}}}
-    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", conf=conf)
-    moto_aws.queue(shop.queue, MessageRetentionPeriod=14 * 86_400)
+    sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", conf=conf)
+    moto_aws.queue(sample.queue, MessageRetentionPeriod=14 * 86_400)
     moto_aws.queue("orders.fifo", FifoQueue="true", MessageRetentionPeriod=10 * 86_400)
     checks = examine()[1]
 
-    assert checks[f"times of {shop.queue}"]["ok"]
+    assert checks[f"times of {sample.queue}"]["ok"]
     assert "twice for FIFO" in checks["times of orders.fifo"]["detail"]
 
 
 def test_settings_that_were_overwritten(house):
     """A serializer that was set after install is a finding."""
-    house.shop.app.conf.task_serializer = "json"
+    house.sample.app.conf.task_serializer = "json"
 
     assert ill(examine()[1]) == ["task_serializer"]
 
@@ -406,14 +408,14 @@ def test_what_keeps_us_from_asking_has_its_own_fix(house, monkeypatch, name, val
 
 def test_a_setting_that_botocore_refuses_is_to_be_fixed(house):
     """Where a setting led nowhere, to try again would be of no use."""
-    house.shop.app.conf.broker_transport_options["region"] = "no region"
+    house.sample.app.conf.broker_transport_options["region"] = "no region"
 
     assert examine()[1]["queues"]["fix"].startswith("fix the setting that it names")
 
 
-def test_other_brokers_and_stores_are_checked_as_far_as_they_can_be(shop_of):
+def test_other_brokers_and_stores_are_checked_as_far_as_they_can_be(sample_of):
     """With another broker and store, what can be asked is, and the rest is unknown."""
-    shop_of(broker="memory://", store="memory://doctor")
+    sample_of(broker="memory://", store="memory://doctor")
     code, checks = examine()
 
     assert (code, checks["queues"]["ok"]) == (0, None)
@@ -426,7 +428,7 @@ def test_other_brokers_and_stores_are_checked_as_far_as_they_can_be(shop_of):
 def test_people_get_marks_and_fixes(house):
     """Without --json each check has a mark, and each finding its fix below the table."""
     house.s3.delete_bucket_lifecycle(Bucket=house.bucket)
-    result = CliRunner().invoke(main, ["-A", "shop", "doctor"])
+    result = CliRunner().invoke(main, ["-A", "sample_app", "doctor"])
 
     assert result.exit_code == 1
     assert "✓  credentials" in result.stdout
@@ -493,9 +495,9 @@ def test_the_commands_for_a_queue_can_be_pasted(house, moto_aws):
     assert (retention["ok"], retention["detail"]) == (True, "4 days, then 14")
 
 
-def test_a_fifo_queue_gets_fifo_dead_letters(shop_of, moto_aws):
+def test_a_fifo_queue_gets_fifo_dead_letters(sample_of, moto_aws):
     """The command for a FIFO queue makes a dead-letter queue that SQS takes for it."""
-    shop_of(store=f"s3://{moto_aws.bucket()}/claims", conf={"task_default_queue": "orders.fifo"})
+    sample_of(store=f"s3://{moto_aws.bucket()}/claims", conf={"task_default_queue": "orders.fifo"})
     moto_aws.queue("orders.fifo", FifoQueue="true")
 
     assert fix(examine()[1], "dead letters of orders.fifo", moto_aws)["detail"].startswith("orders-dlq.fifo ")
@@ -512,21 +514,21 @@ class TestRemoteControl:
     """The doctor asks the workers, as monitors do."""
 
     @pytest.fixture
-    def watched(self, shop_of, moto_aws, proxy):
-        """A healthy shop whose workers hear commands."""
+    def watched(self, sample_of, moto_aws, proxy):
+        """A healthy sample whose workers hear commands."""
         store = f"s3://{moto_aws.bucket()}/claims"
         options = {"wait_time_seconds": 1, "polling_interval": 0.1}
-        shop = shop_of(
+        sample = sample_of(
             store=store, conf={"worker_enable_remote_control": True, "broker_transport_options": options}
         )
-        return House(shop, moto_aws)
+        return House(sample, moto_aws)
 
     def test_workers_are_counted(self, watched):
         """Without a worker nobody knows; with one it is fine, and no queue for answers is left."""
         _, alone = examine()
-        watched.shop.worker(pool="threads")
+        watched.sample.worker(pool="threads")
         _, answered = examine()
-        watched.shop.app.pool.force_close_all()
+        watched.sample.app.pool.force_close_all()
 
         assert alone["remote control"]["ok"] is None
         assert answered["remote control"]["detail"] == "workers that answered: 1"
@@ -555,7 +557,7 @@ class TestRemoteControl:
 
 def test_a_misnamed_setting_is_found(house):
     """A setting that nothing reads is a finding, which names the one that is read."""
-    house.shop.app.conf.transport_options = {"visibility_timeout": 1_800}
+    house.sample.app.conf.transport_options = {"visibility_timeout": 1_800}
     code, checks = examine()
 
     assert (code, ill(checks)) == (1, ["setting transport_options"])

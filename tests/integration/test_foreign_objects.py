@@ -37,7 +37,7 @@ def store(request, tmp_path, monkeypatch):
         return MemoryStore("claims")
     if request.param == "file":
         return FileStore(tmp_path, "claims")
-    from shops import entered
+    from sample_fixtures import entered
 
     return S3Store(entered(request.getfixturevalue(request.param), monkeypatch).bucket(), "claims")
 

@@ -47,7 +47,7 @@ def broken():
 @contextmanager
 def opened(store, **options):
     """Open an app with a key, and a task that tells what hooks see."""
-    app = Celery("shop", broker="memory://", backend="cache+memory://", set_as_current=False)
+    app = Celery("sample_app", broker="memory://", backend="cache+memory://", set_as_current=False)
     app.conf.update(task_acks_late=True, result_serializer="claimcheck")
     options = {"threshold_bytes": 0, "store_retry_seconds": 0.1, "signing_key": KEY, **options}
     pipeline.install(app, store, metrics=NullSink(), **options)
@@ -121,7 +121,7 @@ def test_a_publisher_of_too_much():
 )
 def test_an_installation_that_fails(options, conf):
     """Where ``install`` raises, our frames do not show the key that it was given."""
-    app = Celery("shop", broker="memory://", set_as_current=False)
+    app = Celery("sample_app", broker="memory://", set_as_current=False)
     app.conf.update(conf)
     with pytest.raises(ValueError, match=r"result_extended|threshold_bytes") as caught:
         pipeline.install(app, "memory://shop", signing_key=KEY, **options)

@@ -68,19 +68,19 @@ def recorder(sink):
 
 
 @pytest.fixture
-def queued(shop_of, moto_aws, proxy):
-    """A shop whose queue has a prefix and a dead-letter queue, with three messages and two dead ones."""
-    shop = shop_of(
+def queued(sample_of, moto_aws, proxy):
+    """A sample whose queue has a prefix and a dead-letter queue, with three messages and two dead ones."""
+    sample = sample_of(
         store=f"s3://{moto_aws.bucket()}/claims",
         conf={"broker_transport_options": {"queue_name_prefix": "test-"}},
     )
     for _ in range(3):
-        shop.echo.delay("x")
-    shop.sqs = moto_aws.client("sqs")
-    shop.dead_url = moto_aws.url_of(f"test-{shop.queue}-dlq")
+        sample.echo.delay("x")
+    sample.sqs = moto_aws.client("sqs")
+    sample.dead_url = moto_aws.url_of(f"test-{sample.queue}-dlq")
     for _ in range(2):
-        shop.sqs.send_message(QueueUrl=shop.dead_url, MessageBody="dead")
-    return shop
+        sample.sqs.send_message(QueueUrl=sample.dead_url, MessageBody="dead")
+    return sample
 
 
 @pytest.fixture
@@ -207,9 +207,9 @@ class TestHealth:
 
         assert health._thread is None
 
-    def test_other_brokers_are_not_asked(self, shop_of, recorder, tmp_path):
+    def test_other_brokers_are_not_asked(self, sample_of, recorder, tmp_path):
         """What Redis, RabbitMQ or memory have to say is theirs to say."""
-        health = health_of(worker_of(shop_of(broker="memory://", store="memory://claims").app), recorder)
+        health = health_of(worker_of(sample_of(broker="memory://", store="memory://claims").app), recorder)
         health.start()
 
         assert health._thread is None
@@ -230,35 +230,35 @@ def test_a_heartbeat_goes_on_when_nobody_can_count(caplog):
 
 
 @pytest.fixture
-def watched(shop_of, moto_aws, proxy):
-    """A shop that offloads what is big, with short times, whose every call is written down."""
+def watched(sample_of, moto_aws, proxy):
+    """A sample that offloads what is big, with short times, whose every call is written down."""
     options = {"visibility_timeout": VISIBILITY_SECONDS, "wait_time_seconds": 1, "health_seconds": 1}
-    shop = shop_of(
+    sample = sample_of(
         store=f"s3://{moto_aws.bucket()}/claims",
         options={"threshold_bytes": 5_500, "reserve_bytes": 0},
         conf={"broker_transport_options": {**options, "polling_interval": 0.1}},
         metrics=True,
     )
-    shop.sqs, shop.s3 = moto_aws.client("sqs"), moto_aws.client("s3")
-    shop.bucket = serializer.installed().store.bucket
-    return shop
+    sample.sqs, sample.s3 = moto_aws.client("sqs"), moto_aws.client("s3")
+    sample.bucket = serializer.installed().store.bucket
+    return sample
 
 
-def one_message(shop):
+def one_message(sample):
     """Return the queue's URL, and the body of the only message in it, which is there again at once."""
-    url = shop.sqs.get_queue_url(QueueName=shop.queue)["QueueUrl"]
-    [message] = shop.sqs.receive_message(QueueUrl=url)["Messages"]
-    shop.sqs.change_message_visibility(
+    url = sample.sqs.get_queue_url(QueueName=sample.queue)["QueueUrl"]
+    [message] = sample.sqs.receive_message(QueueUrl=url)["Messages"]
+    sample.sqs.change_message_visibility(
         QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
     )
     return url, message["Body"]
 
 
-def spoil(shop, publish):
+def spoil(sample, publish):
     """Publish a task, and return its result and the key of its payload."""
-    before = set(shop.objects())
+    before = set(sample.objects())
     result = publish()
-    (key,) = set(shop.objects()) - before
+    (key,) = set(sample.objects()) - before
     return result, key
 
 
@@ -282,45 +282,47 @@ def read(cloudwatch):
 @pytest.mark.slow
 def test_a_real_run_emits_every_metric(watched, proxy, moto_aws, monkeypatch):
     """All that the table promises arrives in CloudWatch, from one producer, one worker and one sweep."""
-    shop, recorder = watched, serializer.installed().recorder
+    sample, recorder = watched, serializer.installed().recorder
     monkeypatch.setattr(received_messages, "WAIT_SECONDS", 0)
 
     # A second delivery of a task that has ended; a payload that is gone, and one that somebody wrote over.
-    twice = shop.digest.delay(BIG, "twice")
-    url, body = one_message(shop)
-    missing, key = spoil(shop, lambda: shop.digest.delay(BIG, "missing"))
-    shop.s3.delete_object(Bucket=shop.bucket, Key=key)
-    corrupt, key = spoil(shop, lambda: shop.digest.delay(BIG, "corrupt"))
-    size_bytes = shop.s3.head_object(Bucket=shop.bucket, Key=key)["ContentLength"]
-    shop.s3.put_object(Bucket=shop.bucket, Key=key, Body=b"?" * size_bytes)
-    worker = shop.worker(concurrency=2)
+    twice = sample.digest.delay(BIG, "twice")
+    url, body = one_message(sample)
+    missing, key = spoil(sample, lambda: sample.digest.delay(BIG, "missing"))
+    sample.s3.delete_object(Bucket=sample.bucket, Key=key)
+    corrupt, key = spoil(sample, lambda: sample.digest.delay(BIG, "corrupt"))
+    size_bytes = sample.s3.head_object(Bucket=sample.bucket, Key=key)["ContentLength"]
+    sample.s3.put_object(Bucket=sample.bucket, Key=key, Body=b"?" * size_bytes)
+    worker = sample.worker(concurrency=2)
 
     # Success, failure and retry, inline and offloaded.
-    assert shop.echo.delay("small").get(timeout=30) == "small"
+    assert sample.echo.delay("small").get(timeout=30) == "small"
     assert twice.get(timeout=30)
-    for result in (missing, corrupt, shop.fail.delay("x")):
+    for result in (missing, corrupt, sample.fail.delay("x")):
         result.get(timeout=60, propagate=False)
-    assert shop.retry_twice.delay(BIG).get(timeout=30) == len(BIG)
-    eventually(lambda: len(shop.objects()) == 1)  # the corrupt one's, which lies in front of the dead letters
-    shop.sqs.send_message(QueueUrl=url, MessageBody=body)
-    shop.sqs.send_message(QueueUrl=url, MessageBody="no task")
+    assert sample.retry_twice.delay(BIG).get(timeout=30) == len(BIG)
+    eventually(
+        lambda: len(sample.objects()) == 1
+    )  # the corrupt one's, which lies in front of the dead letters
+    sample.sqs.send_message(QueueUrl=url, MessageBody=body)
+    sample.sqs.send_message(QueueUrl=url, MessageBody="no task")
     eventually(lambda: "message is not valid" in worker.text())
 
     # SQS does not extend, and then does not delete; S3 does not delete.
     failures = proxy.fail("ChangeMessageVisibilityBatch", status=400, times=2, content=FORBIDDEN)
-    assert shop.nap.delay("x", VISIBILITY_SECONDS).get(timeout=30) == 1
+    assert sample.nap.delay("x", VISIBILITY_SECONDS).get(timeout=30) == 1
     assert failures.used == 2
     proxy.fail("DeleteMessageBatch", status=400, times=1, content=EXPIRED)
     unsettled = proxy.fail("DeleteMessage", status=400, times=1, content=EXPIRED)
-    shop.echo.delay("unsettled").get(timeout=30)
+    sample.echo.delay("unsettled").get(timeout=30)
     eventually(lambda: unsettled.used)
     denied = proxy.fail("DeleteObjects", status=403, times=1, content=DENIED)
-    shop.digest.delay(BIG, "orphan").get(timeout=30)
+    sample.digest.delay(BIG, "orphan").get(timeout=30)
     eventually(lambda: denied.used)
     worker.stop()
 
     # A sweep, and a CloudWatch that refuses once.
-    words = ["-A", "shop", "sweep", "--json", "--older-than", "0s", "--force-age"]
+    words = ["-A", "sample_app", "sweep", "--json", "--older-than", "0s", "--force-age"]
     swept = json.loads(CliRunner().invoke(main, words).stdout)
     recorder.flush()
     proxy.fail("PutMetricData", status=400, times=1)

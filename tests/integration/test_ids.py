@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from celery.result import AsyncResult
-from shops import entered, standing_shop
+from sample_fixtures import entered, standing_sample
 from workers import eventually
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
@@ -19,14 +19,14 @@ CONF = {
 
 @pytest.fixture(scope="module")
 def standing(moto, tmp_path_factory):
-    """A shop with the default threshold, and a worker that takes commands."""
-    with standing_shop(moto, tmp_path_factory.mktemp("ids"), "threads", conf=CONF) as shop:
-        yield shop
+    """A sample with the default threshold, and a worker that takes commands."""
+    with standing_sample(moto, tmp_path_factory.mktemp("ids"), "threads", conf=CONF) as sample:
+        yield sample
 
 
 @pytest.fixture
-def shop(standing, moto, monkeypatch):
-    """The shop without what earlier tests left."""
+def sample(standing, moto, monkeypatch):
+    """The sample without what earlier tests left."""
     entered(moto, monkeypatch, empty=False)
     standing.clear()
     return standing
@@ -38,36 +38,36 @@ def shop(standing, moto, monkeypatch):
     [(UUID, str), (lambda text: text.encode(), bytes.decode), (lambda text: int(text, 16), str)],
     ids=["uuid", "bytes", "int"],
 )
-def test_an_id_of_another_type_is_its_text(shop, content, make, text_of):
+def test_an_id_of_another_type_is_its_text(sample, content, make, text_of):
     """A UUID, bytes or a number names a task as its text does, small or large, for result backends too."""
     task_id = make(uuid4().hex)
-    shop.digest_bytes.apply_async((content,), task_id=task_id)
+    sample.digest_bytes.apply_async((content,), task_id=task_id)
 
-    assert AsyncResult(text_of(task_id), app=shop.app).get(timeout=60)[0] == len(content)
-    shop.eventually_empty()
+    assert AsyncResult(text_of(task_id), app=sample.app).get(timeout=60)[0] == len(content)
+    sample.eventually_empty()
 
 
-def test_the_caller_s_result_is_found_by_a_uuid(shop):
+def test_the_caller_s_result_is_found_by_a_uuid(sample):
     """``apply_async(task_id=uuid4())`` returns a result that can be waited for, with links and in a chain."""
-    result = shop.add.apply_async((1, 1), task_id=UUID(int=7), link=shop.double.s())
+    result = sample.add.apply_async((1, 1), task_id=UUID(int=7), link=sample.double.s())
 
     assert result.get(timeout=60) == 2
 
 
-def test_bytes_that_are_no_text_are_rejected_at_once(shop):
+def test_bytes_that_are_no_text_are_rejected_at_once(sample):
     """No result backend could name such a task: the publisher gets an error, and nothing is stored."""
     with pytest.raises(ValueError, match="not UTF-8"):
-        shop.digest_bytes.apply_async((NOISE,), task_id=b"\xff\xfe")
+        sample.digest_bytes.apply_async((NOISE,), task_id=b"\xff\xfe")
 
-    assert not shop.objects()
+    assert not sample.objects()
 
 
-def test_a_task_is_revoked_by_its_uuid(shop):
+def test_a_task_is_revoked_by_its_uuid(sample):
     """Commands name a task as its message does."""
     task_id = UUID(int=8)
-    shop.app.control.revoke(task_id)
-    eventually(lambda: str(task_id) in shop.running.text())
-    shop.digest_bytes.apply_async((NOISE,), task_id=task_id)
+    sample.app.control.revoke(task_id)
+    eventually(lambda: str(task_id) in sample.running.text())
+    sample.digest_bytes.apply_async((NOISE,), task_id=task_id)
 
-    shop.eventually_empty()
-    assert AsyncResult(str(task_id), app=shop.app).status == "REVOKED"
+    sample.eventually_empty()
+    assert AsyncResult(str(task_id), app=sample.app).status == "REVOKED"

@@ -5,7 +5,7 @@ import random
 import pytest
 from celery import chain, chord, group
 from celery.exceptions import MaxRetriesExceededError
-from shops import cleared, standing_shop
+from sample_fixtures import cleared, standing_sample
 from workers import eventually
 
 from pipeline.results import forget
@@ -24,27 +24,27 @@ class Life:
     @pytest.fixture(scope="class")
     @classmethod
     def running(cls, moto, tmp_path_factory):
-        """A shop where everything goes through the store, with a worker of this pool."""
-        with standing_shop(
-            moto, tmp_path_factory.mktemp("shop"), pool=cls.pool, options=OPTIONS, conf=CONF
-        ) as shop:
-            yield shop
+        """A sample where everything goes through the store, with a worker of this pool."""
+        with standing_sample(
+            moto, tmp_path_factory.mktemp("sample_app"), pool=cls.pool, options=OPTIONS, conf=CONF
+        ) as sample:
+            yield sample
 
     @pytest.fixture
-    def shop(self, running, moto, monkeypatch):
-        """The shop of this class, without what earlier tests left."""
+    def sample(self, running, moto, monkeypatch):
+        """The sample of this class, without what earlier tests left."""
         return cleared(running, moto, monkeypatch)
 
-    def test_arguments_arrive_and_payloads_go(self, shop):
+    def test_arguments_arrive_and_payloads_go(self, sample):
         """On every pool a task gets the arguments it was called with, and its payload is gone afterwards."""
-        result = shop.digest.delay(ROWS, b"\xff" * 1000, name="x")
+        result = sample.digest.delay(ROWS, b"\xff" * 1000, name="x")
 
-        assert result.get(timeout=30) == shop.fingerprint([[ROWS, b"\xff" * 1000], {"name": "x"}])
-        shop.eventually_empty()
+        assert result.get(timeout=30) == sample.fingerprint([[ROWS, b"\xff" * 1000], {"name": "x"}])
+        sample.eventually_empty()
 
-    def test_canvas_works_unchanged(self, shop):
+    def test_canvas_works_unchanged(self, sample):
         """Chains, groups, chords, maps, chunks and starmaps work with every argument in the store."""
-        add, total, double = shop.add, shop.total, shop.double
+        add, total, double = sample.add, sample.total, sample.double
         calls = {
             "chain": (chain(add.s(1, 2), add.s(3), add.si(10, 20), add.s(5)), 35),
             "group": (group(add.s(i, i) for i in range(4)), [0, 2, 4, 6]),
@@ -59,104 +59,106 @@ class Life:
         assert {name: result.get(timeout=60) for name, result in started.items()} == {
             name: expected for name, (_, expected) in calls.items()
         }
-        shop.eventually_empty()
+        sample.eventually_empty()
 
-    def test_links_and_errbacks_get_their_arguments(self, shop):
+    def test_links_and_errbacks_get_their_arguments(self, sample):
         """Callbacks and errbacks whose arguments were too big to travel are called with them."""
-        linked = shop.add.apply_async((1, 2), link=shop.add.s(10))
-        failed = shop.fail.apply_async((ROWS,), link_error=[shop.errback.s(), shop.old_errback.s("x" * 700)])
+        linked = sample.add.apply_async((1, 2), link=sample.add.s(10))
+        failed = sample.fail.apply_async(
+            (ROWS,), link_error=[sample.errback.s(), sample.old_errback.s("x" * 700)]
+        )
 
         with pytest.raises(ValueError, match="always fails"):
             failed.get(timeout=30)
 
         assert linked.get(timeout=30) == 3
         assert eventually(lambda: linked.children and linked.children[0].get(timeout=30)) == 13
-        eventually(lambda: len(shop.notes()) == 2)
-        assert f"errback {failed.id} ValueError" in shop.notes()
-        assert f"errback 700 {failed.id}" in shop.notes()
-        shop.eventually_empty()
+        eventually(lambda: len(sample.notes()) == 2)
+        assert f"errback {failed.id} ValueError" in sample.notes()
+        assert f"errback 700 {failed.id}" in sample.notes()
+        sample.eventually_empty()
 
-    def test_retries_carry_their_arguments(self, shop):
+    def test_retries_carry_their_arguments(self, sample):
         """Each retry is called with the same arguments, and no payload is left of any attempt."""
-        assert shop.retry_twice.delay("x" * 1000, a=1).get(timeout=30) == 1000
-        assert shop.notes() == ["attempt 0 1000", "attempt 1 1000", "attempt 2 1000"]
-        shop.eventually_empty()
+        assert sample.retry_twice.delay("x" * 1000, a=1).get(timeout=30) == 1000
+        assert sample.notes() == ["attempt 0 1000", "attempt 1 1000", "attempt 2 1000"]
+        sample.eventually_empty()
 
-    def test_a_task_out_of_retries_shows_no_arguments(self, shop):
+    def test_a_task_out_of_retries_shows_no_arguments(self, sample):
         """The error of a task that has retried often enough does not hold its arguments' text."""
         with pytest.raises(MaxRetriesExceededError) as caught:
-            shop.retry_forever.delay("top secret text").get(timeout=30)
+            sample.retry_forever.delay("top secret text").get(timeout=30)
 
         assert "secret" not in str(caught.value)
-        assert "secret" not in shop.running.text()
-        shop.eventually_empty()
+        assert "secret" not in sample.running.text()
+        sample.eventually_empty()
 
-    def test_a_task_may_replace_itself(self, shop):
+    def test_a_task_may_replace_itself(self, sample):
         """``self.replace`` with a chord works, and leaves nothing behind."""
-        assert shop.replaced.delay(5).get(timeout=30) == 13
-        shop.eventually_empty()
+        assert sample.replaced.delay(5).get(timeout=30) == 13
+        sample.eventually_empty()
 
-    def test_an_own_base_class_works_unchanged(self, shop):
+    def test_an_own_base_class_works_unchanged(self, sample):
         """A base class that reads arguments in its hooks sees them."""
-        assert shop.strict.delay(1, 2, a=3).get(timeout=30) == [2, ["a"]]
-        assert shop.notes() == ["before_start 2 ['a']", "call 2", "on_success 2"]
-        shop.eventually_empty()
+        assert sample.strict.delay(1, 2, a=3).get(timeout=30) == [2, ["a"]]
+        assert sample.notes() == ["before_start 2 ['a']", "call 2", "on_success 2"]
+        sample.eventually_empty()
 
-    def test_an_own_base_class_may_change_arguments(self, shop):
+    def test_an_own_base_class_may_change_arguments(self, sample):
         """What ``before_start`` takes out of a task's arguments or puts in counts for the task."""
-        assert shop.tidied.delay(ROWS, a=1, _trace=7).get(timeout=30) == {"a": 1, "tidy": True}
-        eventually(lambda: shop.notes() == ["trace 7", "SUCCESS 1 {'a': 1, 'tidy': True}"])
-        shop.eventually_empty()
+        assert sample.tidied.delay(ROWS, a=1, _trace=7).get(timeout=30) == {"a": 1, "tidy": True}
+        eventually(lambda: sample.notes() == ["trace 7", "SUCCESS 1 {'a': 1, 'tidy': True}"])
+        sample.eventually_empty()
 
-    def test_a_task_may_pass_its_own_arguments_on(self, shop):
+    def test_a_task_may_pass_its_own_arguments_on(self, sample):
         """``self.request.args`` can be given to another task as it is."""
-        inner = shop.app.AsyncResult(shop.pass_on.delay("value").get(timeout=30))
+        inner = sample.app.AsyncResult(sample.pass_on.delay("value").get(timeout=30))
 
-        assert inner.get(timeout=30) == shop.fingerprint([["value"], {}])
-        shop.eventually_empty()
+        assert inner.get(timeout=30) == sample.fingerprint([["value"], {}])
+        sample.eventually_empty()
 
     @pytest.mark.parametrize("name", ["fail", "ignored"])
-    def test_ends_without_success_release_too(self, shop, name):
+    def test_ends_without_success_release_too(self, sample, name):
         """A recorded failure and an ignored task are ends: the payload goes."""
-        result = getattr(shop, name).delay(ROWS)
+        result = getattr(sample, name).delay(ROWS)
         if name == "fail":
             with pytest.raises(ValueError, match="always fails"):
                 result.get(timeout=30)
 
-        shop.eventually_empty()
+        sample.eventually_empty()
 
-    def test_revoked_and_expired_tasks_release(self, shop):
+    def test_revoked_and_expired_tasks_release(self, sample):
         """A task that expired before it started never runs, and its payload goes."""
-        result = shop.add.apply_async((1, 2), expires=0.001)
+        result = sample.add.apply_async((1, 2), expires=0.001)
 
         eventually(lambda: result.state == "REVOKED")
-        shop.eventually_empty()
+        sample.eventually_empty()
 
-    def test_early_acknowledgement_releases_after_the_run(self, shop):
+    def test_early_acknowledgement_releases_after_the_run(self, sample):
         """With early acks the message goes before the task runs, and the payload after."""
-        assert shop.early.delay("x" * 100).get(timeout=30) == 100
-        shop.eventually_empty()
+        assert sample.early.delay("x" * 100).get(timeout=30) == 100
+        sample.eventually_empty()
 
-    def test_a_rejected_task_keeps_its_payload(self, shop):
+    def test_a_rejected_task_keeps_its_payload(self, sample):
         """A task that rejects its message towards a dead-letter queue keeps its payload."""
-        result = shop.rejected.delay(ROWS)
+        result = sample.rejected.delay(ROWS)
 
         eventually(lambda: result.state == "FAILURE")
-        assert len(shop.objects()) == 1
+        assert len(sample.objects()) == 1
 
-    def test_large_results_come_back(self, shop):
+    def test_large_results_come_back(self, sample):
         """With ``result_serializer`` set, a large result goes through the store, and goes when forgotten."""
-        small, large = shop.echo.delay("small"), shop.echo.delay(NOISE)
+        small, large = sample.echo.delay("small"), sample.echo.delay(NOISE)
 
         assert small.get(timeout=30) == "small"
         assert large.get(timeout=30) == NOISE
-        eventually(lambda: len(shop.objects()) == 1)
+        eventually(lambda: len(sample.objects()) == 1)
 
         forget(large)
         forget(large)
         forget(small)
-        assert shop.objects() == []
-        assert shop.app.AsyncResult(large.id).state == "PENDING"
+        assert sample.objects() == []
+        assert sample.app.AsyncResult(large.id).state == "PENDING"
 
 
 class TestPrefork(Life):

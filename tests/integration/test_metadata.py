@@ -25,12 +25,12 @@ NAMES = ["newline", "header", "nul", "separator", "accent", "astral", "long", "s
 
 
 @pytest.mark.parametrize("text", ODD, ids=NAMES)
-def test_any_id_and_name_can_be_offloaded(shop_of, aws, text):
+def test_any_id_and_name_can_be_offloaded(sample_of, aws, text):
     """Control characters, astral ones and long texts in an id or a name keep no payload from its store."""
     bucket = aws.bucket()
-    shop = shop_of(store=f"s3://{bucket}/claims", options={"store_retry_seconds": 5})
-    shop.app.send_task(f"import {text}", (NOISE,), task_id=f"id {text}")
-    (key,) = shop.objects()
+    sample = sample_of(store=f"s3://{bucket}/claims", options={"store_retry_seconds": 5})
+    sample.app.send_task(f"import {text}", (NOISE,), task_id=f"id {text}")
+    (key,) = sample.objects()
     metadata = aws.client("s3").head_object(Bucket=bucket, Key=key)["Metadata"]
 
     assert metadata["task"].isascii()
@@ -40,14 +40,14 @@ def test_any_id_and_name_can_be_offloaded(shop_of, aws, text):
 
 @pytest.mark.parametrize("text", ODD, ids=NAMES)
 @pytest.mark.parametrize("store", ["file", "memory"])
-def test_other_stores_take_any_id_and_name(shop_of, tmp_path, store, text):
+def test_other_stores_take_any_id_and_name(sample_of, tmp_path, store, text):
     """A store without metadata has no trouble with them either."""
     urls = {"file": f"file://{tmp_path}/claims", "memory": "memory://odd"}
-    shop = shop_of(broker="memory://", store=urls[store])
-    shop.app.send_task(f"import {text}", (NOISE,), task_id=f"id {text}")
+    sample = sample_of(broker="memory://", store=urls[store])
+    sample.app.send_task(f"import {text}", (NOISE,), task_id=f"id {text}")
 
-    assert len(shop.objects()) == 1
-    shop.clear()
+    assert len(sample.objects()) == 1
+    sample.clear()
 
 
 @pytest.mark.parametrize("text", ["import\n42", "\u00e9", "\U0001f600"])

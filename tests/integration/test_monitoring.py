@@ -7,8 +7,8 @@ from time import sleep
 
 import pytest
 from celery.utils.nodenames import default_nodename
-from shops import entered
-from workers import TESTS, eventually
+from sample_fixtures import entered
+from workers import APPS, eventually
 
 from pipeline.transport.fanout.events import GATHER_SECONDS
 
@@ -26,49 +26,50 @@ DENIED = b"<ErrorResponse><Error><Type>Sender</Type><Code>AuthorizationError</Co
 
 
 @pytest.fixture
-def shop(shop_of, ministack, monkeypatch, proxy_to):
-    """A shop with remote control and events, whose every call is written down."""
+def sample(sample_of, ministack, monkeypatch, proxy_to):
+    """A sample with remote control and events, whose every call is written down."""
     aws = entered(ministack, monkeypatch)
     proxy = proxy_to(aws.url)
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
-    made = shop_of(store=f"s3://{aws.bucket()}/claims", options={"threshold_bytes": 0}, conf=CONF)
+    made = sample_of(store=f"s3://{aws.bucket()}/claims", options={"threshold_bytes": 0}, conf=CONF)
     made.aws, made.proxy = aws, proxy
     return made
 
 
-def celery(shop, *words):
+def celery(sample, *words):
     """Run one of Celery's commands, and return what it says."""
-    command = [sys.executable, "-m", "celery", "-A", "shop", *words]
+    command = [sys.executable, "-m", "celery", "-A", "sample_app", *words]
     ran = subprocess.run(
-        command, cwd=TESTS, env=shop.environment, capture_output=True, text=True, check=False
+        command, cwd=APPS, env=sample.environment, capture_output=True, text=True, check=False
     )
     return ran.stdout + ran.stderr
 
 
-def listen(shop, log):
+def listen(sample, log):
     """Start a listener that writes down every event."""
     with log.open("wb") as file:
         return subprocess.Popen(
-            [sys.executable, "-u", "-m", "celery", "-A", "shop", "events", "--dump"],
-            cwd=TESTS, env=shop.environment, stdout=file, stderr=file,
+            [sys.executable, "-u", "-m", "celery", "-A", "sample_app", "events", "--dump"],
+            cwd=APPS, env=sample.environment, stdout=file, stderr=file,
         )  # fmt: skip
 
 
-def listeners(shop):
+def listeners(sample):
     """Return the names of the listeners' queues."""
-    urls = shop.aws.client("sqs").list_queues(QueueNamePrefix="claimcheck-listener").get("QueueUrls", [])
+    urls = sample.aws.client("sqs").list_queues(QueueNamePrefix="claimcheck-listener").get("QueueUrls", [])
     return [url.rpartition("/")[2] for url in urls]
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
-def test_workers_answer(shop, pool):
+def test_workers_answer(sample, pool):
     """Each question of ``inspect`` is answered, without arguments, and ``status`` knows who is there."""
-    worker = shop.worker(pool=pool)
-    running = shop.nap.delay(SECRET, 100)
-    eventually(shop.notes)
-    inspect = shop.app.control.inspect(timeout=20, limit=1)
+    worker = sample.worker(pool=pool)
+    running = sample.nap.delay(SECRET, 100)
+    eventually(sample.notes)
+    inspect = sample.app.control.inspect(timeout=20, limit=1)
     for question, answer in {
-        "active": "bytes in claims/v1/", "registered": "shop.digest", "stats": "total", "conf": "celery",
+        "active": "bytes in claims/v1/", "registered": "sample_app.digest", "stats": "total",
+        "conf": "celery",
         "active_queues": "shop-", "reserved": "[]", "scheduled": "[]", "revoked": "[]", "report": "kombu",
         "clock": "clock", "ping": "pong",
     }.items():  # fmt: skip
@@ -76,98 +77,98 @@ def test_workers_answer(shop, pool):
         assert answer in said, (question, said)
         assert SECRET not in said
     assert "active" in repr(inspect.query_task(running.id))
-    assert "1 node online" in celery(shop, "status", *ASKED)
+    assert "1 node online" in celery(sample, "status", *ASKED)
     worker.process.kill()  # its task would go on
 
 
-def test_workers_obey(shop):
+def test_workers_obey(sample):
     """Commands of ``control`` do what they do over Redis."""
-    worker = shop.worker(pool="prefork")
+    worker = sample.worker(pool="prefork")
     before = len(worker.children())
-    shop.app.control.pool_grow(1)
+    sample.app.control.pool_grow(1)
     eventually(lambda: len(worker.children()) == before + 1)
-    shop.app.control.pool_shrink(1)
+    sample.app.control.pool_shrink(1)
     eventually(lambda: len(worker.children()) == before)
-    assert "new rate limit set" in celery(shop, "control", *ASKED, "rate_limit", "shop.echo", "100/s")
-    assert "time limits set" in celery(shop, "control", *ASKED, "time_limit", "shop.nap", "60", "90")
-    assert "add consumer" in celery(shop, "control", *ASKED, "add_consumer", "more")
-    assert shop.echo.apply_async(("x",), queue="more").get(timeout=30) == "x"
-    assert "no longer consuming" in celery(shop, "control", *ASKED, "cancel_consumer", "more")
-    running = shop.nap.delay("x", 60)
-    eventually(shop.notes)
+    assert "new rate limit set" in celery(sample, "control", *ASKED, "rate_limit", "sample_app.echo", "100/s")
+    assert "time limits set" in celery(sample, "control", *ASKED, "time_limit", "sample_app.nap", "60", "90")
+    assert "add consumer" in celery(sample, "control", *ASKED, "add_consumer", "more")
+    assert sample.echo.apply_async(("x",), queue="more").get(timeout=30) == "x"
+    assert "no longer consuming" in celery(sample, "control", *ASKED, "cancel_consumer", "more")
+    running = sample.nap.delay("x", 60)
+    eventually(sample.notes)
     running.revoke(terminate=True, signal="SIGKILL")
     eventually(lambda: running.state == "REVOKED")
-    shop.app.control.shutdown()
+    sample.app.control.shutdown()
     eventually(lambda: worker.process.poll() is not None)
 
 
-def test_events_are_heard_and_the_listener_leaves_nothing(shop, tmp_path):
+def test_events_are_heard_and_the_listener_leaves_nothing(sample, tmp_path):
     """A listener hears of each task and of no argument's or result's text, for few calls; it leaves none."""
-    worker = shop.worker(pool="prefork")
-    before = set(listeners(shop))
+    worker = sample.worker(pool="prefork")
+    before = set(listeners(sample))
     log = tmp_path / "events"
-    listener = listen(shop, log)
-    eventually(lambda: set(listeners(shop)) - before)
+    listener = listen(sample, log)
+    eventually(lambda: set(listeners(sample)) - before)
     eventually(lambda: "heartbeat" in log.read_text())
-    published = shop.proxy.operations["Publish"]
-    results = [shop.echo.delay(SECRET) for _ in range(100)]
+    published = sample.proxy.operations["Publish"]
+    results = [sample.echo.delay(SECRET) for _ in range(100)]
     assert {result.get(timeout=60) for result in results} == {SECRET}
     eventually(lambda: log.read_text().count("task succeeded") == 100, message=log.read_text()[-2000:])
     assert SECRET not in log.read_text()
     assert log.read_text().count("<not shown>") >= 100
     assert SECRET not in worker.text()
     assert worker.text().count("s: <not shown>") == 100
-    assert shop.proxy.operations["Publish"] - published < 40
+    assert sample.proxy.operations["Publish"] - published < 40
     listener.send_signal(signal.SIGINT)
     listener.wait(20)
-    eventually(lambda: set(listeners(shop)) == before)
+    eventually(lambda: set(listeners(sample)) == before)
 
 
-def test_a_listener_that_is_killed_harms_nobody(shop, tmp_path):
+def test_a_listener_that_is_killed_harms_nobody(sample, tmp_path):
     """Tasks go on, and what its queue piles up is what one minute brings."""
-    shop.worker(pool="threads")
-    before = set(listeners(shop))
-    listener = listen(shop, tmp_path / "events")
-    left = eventually(lambda: set(listeners(shop)) - before)
+    sample.worker(pool="threads")
+    before = set(listeners(sample))
+    listener = listen(sample, tmp_path / "events")
+    left = eventually(lambda: set(listeners(sample)) - before)
     listener.kill()
     listener.wait()
 
-    assert [shop.echo.delay(number).get(timeout=60) for number in range(5)] == list(range(5))
-    shop.eventually_empty()
-    assert shop.aws.attributes(left.pop())["MessageRetentionPeriod"] == "60"
+    assert [sample.echo.delay(number).get(timeout=60) for number in range(5)] == list(range(5))
+    sample.eventually_empty()
+    assert sample.aws.attributes(left.pop())["MessageRetentionPeriod"] == "60"
 
 
-def test_without_permission_tasks_go_on(shop):
+def test_without_permission_tasks_go_on(sample):
     """Where SNS refuses, each worker warns once, and its tasks run."""
     for name in ("CreateTopic", "Publish", "Subscribe"):
-        shop.proxy.fail(name, status=403, content=DENIED)
-    worker = shop.worker(pool="prefork")
+        sample.proxy.fail(name, status=403, content=DENIED)
+    worker = sample.worker(pool="prefork")
 
-    assert [shop.echo.delay(number).get(timeout=60) for number in range(5)] == list(range(5))
-    shop.eventually_empty()
+    assert [sample.echo.delay(number).get(timeout=60) for number in range(5)] == list(range(5))
+    sample.eventually_empty()
     assert worker.text().count("remote control does not work") == 1
     assert "Traceback" not in worker.text()
 
 
-def test_a_topic_that_is_deleted_is_made_again(shop):
+def test_a_topic_that_is_deleted_is_made_again(sample):
     """Tasks do not notice, and events find their way again."""
-    shop.worker(pool="threads")
-    sns = shop.aws.client("sns")
+    sample.worker(pool="threads")
+    sns = sample.aws.client("sns")
     for topic in sns.list_topics()["Topics"]:
         sns.delete_topic(TopicArn=topic["TopicArn"])
 
-    assert shop.echo.delay("x").get(timeout=60) == "x"
-    shop.eventually_empty()
+    assert sample.echo.delay("x").get(timeout=60) == "x"
+    sample.eventually_empty()
 
 
-def test_without_events_nothing_is_published(shop_of, ministack, monkeypatch, proxy_to):
+def test_without_events_nothing_is_published(sample_of, ministack, monkeypatch, proxy_to):
     """A worker with events and remote control off calls SNS not once."""
     aws = entered(ministack, monkeypatch)
     proxy = proxy_to(aws.url)
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
-    shop = shop_of(store=f"s3://{aws.bucket()}/claims")
-    shop.worker(pool="threads", options=("--without-heartbeat",))
+    sample = sample_of(store=f"s3://{aws.bucket()}/claims")
+    sample.worker(pool="threads", options=("--without-heartbeat",))
 
-    assert shop.echo.delay("x").get(timeout=60) == "x"
+    assert sample.echo.delay("x").get(timeout=60) == "x"
     sleep(GATHER_SECONDS + 1)
     assert not {"Publish", "CreateTopic", "Subscribe", "GetTopicAttributes"} & set(proxy.operations)

@@ -7,9 +7,9 @@ import sys
 import pytest
 from celery import uuid
 from celery.utils.nodenames import default_nodename
-from shops import standing_shop
+from sample_fixtures import standing_sample
 from standins import AWS
-from workers import TESTS, eventually
+from workers import APPS, eventually
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
@@ -22,15 +22,15 @@ LISTENER = "claimcheck-listener-"
 
 @pytest.fixture(scope="module")
 def standing(moto, tmp_path_factory):
-    """A shop with a worker, for all tests of this page; every argument goes through the store."""
+    """A sample with a worker, for all tests of this page; every argument goes through the store."""
     folder = tmp_path_factory.mktemp("control")
-    with standing_shop(moto, folder, "prefork", conf=CONF, options={"threshold_bytes": 0}) as shop:
-        yield shop
+    with standing_sample(moto, folder, "prefork", conf=CONF, options={"threshold_bytes": 0}) as sample:
+        yield sample
 
 
 @pytest.fixture
-def shop(standing, monkeypatch):
-    """The standing shop, with the environment that it was made in."""
+def sample(standing, monkeypatch):
+    """The standing sample, with the environment that it was made in."""
     for name, value in standing.environment.items():
         if name.startswith("AWS_"):
             monkeypatch.setenv(name, value)
@@ -39,8 +39,8 @@ def shop(standing, monkeypatch):
 
 
 @pytest.fixture
-def inspect(shop):
-    return shop.app.control.inspect(timeout=20, limit=1)
+def inspect(sample):
+    return sample.app.control.inspect(timeout=20, limit=1)
 
 
 def only(replies):
@@ -50,9 +50,9 @@ def only(replies):
     return reply
 
 
-def control(shop, command, **options):
+def control(sample, command, **options):
     """Send a command, and return the one worker's reply."""
-    [reply] = getattr(shop.app.control, command)(**options, reply=True, timeout=20, limit=1)
+    [reply] = getattr(sample.app.control, command)(**options, reply=True, timeout=20, limit=1)
     return only(reply)
 
 
@@ -85,80 +85,80 @@ def test_every_question_is_answered(inspect, command):
     assert only(getattr(inspect, command)()) is not None
 
 
-def test_a_running_task_is_shown(shop, inspect):
+def test_a_running_task_is_shown(sample, inspect):
     """``active`` and ``query_task`` show a task that runs, and ``revoked`` nothing of it."""
-    result = shop.hold.delay("x")
-    eventually(shop.notes)
+    result = sample.hold.delay("x")
+    eventually(sample.notes)
 
     assert [task["id"] for task in only(inspect.active())] == [result.id]
     assert only(inspect.query_task(result.id))[result.id][0] == "active"
     assert result.id not in only(inspect.revoked())
-    shop.note("go on")
+    sample.note("go on")
     assert result.get(timeout=30) == 1
 
 
-def test_limits_change(shop):
+def test_limits_change(sample):
     """Rate and time limits of a task are set by command."""
-    limited = control(shop, "rate_limit", task_name="shop.echo", rate_limit="100/s")
-    timed = control(shop, "time_limit", task_name="shop.echo", hard=20, soft=10)
+    limited = control(sample, "rate_limit", task_name="sample_app.echo", rate_limit="100/s")
+    timed = control(sample, "time_limit", task_name="sample_app.echo", hard=20, soft=10)
 
     assert limited == {"ok": "new rate limit set successfully"}
     assert timed == {"ok": "time limits set successfully"}
 
 
-def test_the_pool_grows_and_shrinks(shop, inspect):
+def test_the_pool_grows_and_shrinks(sample, inspect):
     """The number of child processes follows the command."""
 
     def count():
         return len(only(inspect.stats())["pool"]["processes"])
 
     before = count()
-    control(shop, "pool_grow", n=1)
+    control(sample, "pool_grow", n=1)
     eventually(lambda: count() == before + 1)
-    control(shop, "pool_shrink", n=1)
+    control(sample, "pool_shrink", n=1)
 
     eventually(lambda: count() == before)
 
 
-def test_consumers_come_and_go(shop, inspect):
+def test_consumers_come_and_go(sample, inspect):
     """A queue that is added is consumed, and one that is cancelled is not."""
-    control(shop, "add_consumer", queue="second")
+    control(sample, "add_consumer", queue="second")
     eventually(lambda: "second" in [queue["name"] for queue in only(inspect.active_queues())])
-    assert shop.echo.apply_async(("x",), queue="second").get(timeout=30) == "x"
-    control(shop, "cancel_consumer", queue="second")
+    assert sample.echo.apply_async(("x",), queue="second").get(timeout=30) == "x"
+    control(sample, "cancel_consumer", queue="second")
 
     eventually(lambda: "second" not in [queue["name"] for queue in only(inspect.active_queues())])
 
 
-def test_a_revoked_task_does_not_run(shop, inspect):
+def test_a_revoked_task_does_not_run(sample, inspect):
     """A task that is revoked before it comes ends as revoked, and its payload is released."""
     task_id = uuid()
-    shop.app.control.revoke(task_id)
+    sample.app.control.revoke(task_id)
     eventually(lambda: task_id in only(inspect.revoked()))
-    result = shop.nap.apply_async(("x", 1), task_id=task_id)
+    result = sample.nap.apply_async(("x", 1), task_id=task_id)
 
     eventually(lambda: result.state == "REVOKED")
-    shop.eventually_empty()
-    assert shop.notes() == []
+    sample.eventually_empty()
+    assert sample.notes() == []
 
 
-def test_a_running_task_is_terminated(shop):
+def test_a_running_task_is_terminated(sample):
     """A revoked task that runs is ended with its process, and its payload is released."""
-    result = shop.nap.delay("x", 60)
-    eventually(shop.notes)
+    result = sample.nap.delay("x", 60)
+    eventually(sample.notes)
     result.revoke(terminate=True, signal="SIGKILL")
 
     eventually(lambda: result.state == "REVOKED")
-    shop.eventually_empty()
+    sample.eventually_empty()
 
 
-def test_commands_do_not_go_through_the_store(shop, moto, inspect):
+def test_commands_do_not_go_through_the_store(sample, moto, inspect):
     """With a threshold of 0 a task's body is offloaded, and a command and its reply still are plain JSON."""
-    before = shop.objects()
+    before = sample.objects()
 
-    assert shop.app.control.mailbox.serializer == "json"
+    assert sample.app.control.mailbox.serializer == "json"
     assert len(only(inspect.registered())) > 20
-    assert shop.objects() == before
+    assert sample.objects() == before
 
 
 def test_one_reply_queue_serves_many_questions(inspect, moto):
@@ -171,13 +171,13 @@ def test_one_reply_queue_serves_many_questions(inspect, moto):
     assert urls(moto) == before
 
 
-def test_the_command_line_works(shop, moto):
+def test_the_command_line_works(sample, moto):
     """``celery status`` finds the worker, and leaves no queue behind."""
     before = urls(moto)
     asked = ["--destination", default_nodename(None), "--timeout", "30"]
-    command = [sys.executable, "-m", "celery", "-A", "shop", "status", "--json", *asked]
+    command = [sys.executable, "-m", "celery", "-A", "sample_app", "status", "--json", *asked]
     ran = subprocess.run(
-        command, cwd=TESTS, env=shop.environment, capture_output=True, text=True, check=True, timeout=60
+        command, cwd=APPS, env=sample.environment, capture_output=True, text=True, check=True, timeout=60
     )
 
     assert list(json.loads(ran.stdout.splitlines()[0]).values()) == [{"ok": "pong"}]

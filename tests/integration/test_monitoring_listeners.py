@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from kombu import Connection, Consumer, Exchange, Producer, Queue
 from kombu.exceptions import OperationalError
-from shops import entered
+from sample_fixtures import entered
 from workers import eventually
 
 from pipeline.cli.main import main
@@ -370,10 +370,10 @@ def tags(aws, url):
 
 class TestSweep:
     def run(self, *words):
-        result = CliRunner().invoke(main, ["-A", "shop", "sweep", "--json", *words])
+        result = CliRunner().invoke(main, ["-A", "sample_app", "sweep", "--json", *words])
         return result.exit_code, json.loads(result.stdout)
 
-    def test_dead_listeners_are_swept(self, shop, moto_aws):
+    def test_dead_listeners_are_swept(self, sample, moto_aws):
         """A queue that nobody renews is a finding, and goes with its subscription; one that lives stays."""
         with opened() as connection:
             listen(connection, "celeryev.dead")
@@ -393,7 +393,7 @@ class TestSweep:
             assert len(queues(moto_aws)) == len(subscriptions(moto_aws)) == 1
             assert "alive" in queues(moto_aws)[0]
 
-    def test_subscriptions_of_lost_queues_are_swept(self, shop, moto_aws):
+    def test_subscriptions_of_lost_queues_are_swept(self, sample, moto_aws):
         """A subscription whose queue somebody has deleted goes too."""
         with opened() as connection:
             listen(connection, "celeryev.lost")
@@ -405,7 +405,7 @@ class TestSweep:
             assert (code, said["stale_listeners"], said["removed_listeners"]) == (0, 1, 1)
             assert len(subscriptions(moto_aws)) == 1
 
-    def test_a_sweep_that_may_not_look_sweeps_payloads(self, shop, moto_aws, proxy):
+    def test_a_sweep_that_may_not_look_sweeps_payloads(self, sample, moto_aws, proxy):
         """Without permission for listeners, their sweep says so, and the rest is done."""
         refusal = b'{"__type":"com.amazonaws.sqs#AccessDenied","message":"no"}'
         proxy.fail("ListQueueTags", status=403, content=refusal)

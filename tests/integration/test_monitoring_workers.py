@@ -23,9 +23,9 @@ LISTENER = "claimcheck-listener-"
 
 
 @pytest.fixture
-def opened(shop_of, moto_aws):
-    """Return a function that opens a shop which is watched; options are Celery's settings."""
-    return lambda **conf: shop_of(store=f"s3://{moto_aws.bucket()}/claims", conf={**WATCHED, **conf})
+def opened(sample_of, moto_aws):
+    """Return a function that opens a sample which is watched; options are Celery's settings."""
+    return lambda **conf: sample_of(store=f"s3://{moto_aws.bucket()}/claims", conf={**WATCHED, **conf})
 
 
 def listening(aws):
@@ -66,24 +66,24 @@ class Monitor:
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "gevent", "eventlet"])
 def test_every_pool_hears(opened, moto_aws, pool):
     """Commands reach workers of every pool, and one that shuts down leaves no queue and no subscription."""
-    shop = opened()
-    worker = shop.worker(pool=pool)
-    [pong] = shop.app.control.inspect(timeout=20, limit=1).ping().values()
+    sample = opened()
+    worker = sample.worker(pool=pool)
+    [pong] = sample.app.control.inspect(timeout=20, limit=1).ping().values()
     assert pong == {"ok": "pong"}
-    shop.app.control.shutdown()
+    sample.app.control.shutdown()
     worker.process.wait(30)
-    shop.app.pool.force_close_all()
+    sample.app.pool.force_close_all()
 
     assert listening(moto_aws) == ([], [])
 
 
 def test_events_arrive_and_are_cheap(opened, moto_aws, proxy):
     """A monitor sees each event of each task; together they cost both sides less than a fifth of a call."""
-    shop = opened()
-    shop.worker(pool="threads", concurrency=4)
-    with Monitor(shop.app) as monitor:
+    sample = opened()
+    sample.worker(pool="threads", concurrency=4)
+    with Monitor(sample.app) as monitor:
         before = proxy.operations
-        results = [shop.add.delay(number, 1) for number in range(100)]
+        results = [sample.add.delay(number, 1) for number in range(100)]
         assert [result.get(timeout=60) for result in results] == list(range(1, 101))
         eventually(lambda: monitor.kinds()["task-succeeded"] == 100)
         spent = proxy.operations - before
@@ -105,9 +105,9 @@ def test_events_arrive_and_are_cheap(opened, moto_aws, proxy):
 
 def test_nobody_listens(opened, proxy):
     """Without a monitor nothing is published; SNS is asked once whether there is one."""
-    shop = opened()
-    shop.worker(pool="threads")
-    results = [shop.add.delay(number, 1) for number in range(20)]
+    sample = opened()
+    sample.worker(pool="threads")
+    results = [sample.add.delay(number, 1) for number in range(20)]
     assert [result.get(timeout=60) for result in results] == list(range(1, 21))
     eventually(lambda: proxy.operations["ListSubscriptionsByTopic"])
 
@@ -117,10 +117,10 @@ def test_nobody_listens(opened, proxy):
 
 def test_events_may_be_off(opened):
     """A worker without events is seen alive, and none of its tasks is."""
-    shop = opened(worker_send_task_events=False)
-    shop.worker(pool="threads")
-    with Monitor(shop.app) as monitor:
-        assert shop.add.delay(1, 1).get(timeout=30) == 2
+    sample = opened(worker_send_task_events=False)
+    sample.worker(pool="threads")
+    with Monitor(sample.app) as monitor:
+        assert sample.add.delay(1, 1).get(timeout=30) == 2
         eventually(lambda: monitor.kinds()["worker-heartbeat"])
 
     assert not [kind for kind in monitor.kinds() if kind.startswith("task-")]
@@ -129,20 +129,20 @@ def test_events_may_be_off(opened):
 
 def test_all_may_be_off(opened, moto_aws, proxy):
     """With remote control, events and heartbeats off, SNS is not called and no queue is made."""
-    shop = opened(worker_send_task_events=False, worker_enable_remote_control=False)
-    shop.worker(pool="threads", options=["--without-heartbeat"])
+    sample = opened(worker_send_task_events=False, worker_enable_remote_control=False)
+    sample.worker(pool="threads", options=["--without-heartbeat"])
 
-    assert shop.add.delay(1, 1).get(timeout=30) == 2
+    assert sample.add.delay(1, 1).get(timeout=30) == 2
     assert not [name for name in SNS if proxy.operations[name]]
     assert listening(moto_aws) == ([], [])
 
 
 def test_a_denied_topic_stops_no_task(opened, proxy):
     """Where SNS refuses everything, tasks run, each use of it is warned about once, and it is left alone."""
-    shop = opened()
+    sample = opened()
     rules = [proxy.fail(name, status=403, content=DENIED) for name in SNS]
-    worker = shop.worker(pool="prefork")
-    results = [shop.add.delay(number, 1) for number in range(20)]
+    worker = sample.worker(pool="prefork")
+    results = [sample.add.delay(number, 1) for number in range(20)]
     assert [result.get(timeout=60) for result in results] == list(range(1, 21))
     eventually(lambda: "events not published: AuthorizationError" in worker.text())
 

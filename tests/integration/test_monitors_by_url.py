@@ -19,9 +19,9 @@ EXPORTER = (sys.executable, "-m", "celery_prometheus_exporter", f"--broker={URL}
 
 
 @pytest.fixture
-def watched(shop_of, moto_aws):
-    """A shop whose worker sends events and hears commands."""
-    return shop_of(
+def watched(sample_of, moto_aws):
+    """A sample whose worker sends events and hears commands."""
+    return sample_of(
         store=f"s3://{moto_aws.bucket()}/claims",
         conf={"worker_enable_remote_control": True, "worker_send_task_events": True},
     )
@@ -100,7 +100,7 @@ def test_an_exporter_counts_by_url_alone(watched, started):
 
     def ran_and_counted():  # again and again: events are for those who have subscribed
         assert watched.echo.delay("x").get(timeout=30) == "x"
-        return counted('celery_tasks_runtime_seconds_count{name="shop.echo"}')
+        return counted('celery_tasks_runtime_seconds_count{name="sample_app.echo"}')
 
     eventually(lambda: counted("celery_workers 1.0"), 60)
     eventually(ran_and_counted, 90)

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 def run(*words):
     """Run the command in this process, and return its exit code and its one JSON object."""
-    result = CliRunner().invoke(main, ["-A", "shop", *words, "--json"])
+    result = CliRunner().invoke(main, ["-A", "sample_app", *words, "--json"])
     return result.exit_code, json.loads(result.stdout)
 
 
@@ -30,11 +30,11 @@ def created(said):
 
 
 @pytest.fixture
-def empty(shop_of, moto_aws):
-    """A shop in an account where nothing is."""
-    shop = shop_of(store="s3://shop-claims/claims", options={"threshold_bytes": 0})
-    shop.sqs, shop.s3 = moto_aws.client("sqs"), moto_aws.client("s3")
-    return shop
+def empty(sample_of, moto_aws):
+    """A sample in an account where nothing is."""
+    sample = sample_of(store="s3://shop-claims/claims", options={"threshold_bytes": 0})
+    sample.sqs, sample.s3 = moto_aws.client("sqs"), moto_aws.client("s3")
+    return sample
 
 
 def test_what_is_missing_is_made(empty):
@@ -132,20 +132,20 @@ def test_the_rules_are_the_template_s(empty):
     assert [as_template(rule) for rule in rules] == shipped
 
 
-def test_fifo_queues_have_fifo_dead_letters(shop_of, moto_aws):
+def test_fifo_queues_have_fifo_dead_letters(sample_of, moto_aws):
     """The dead-letter queue of a FIFO queue is one as well, and both are made as such."""
-    shop_of(store="s3://shop-claims/claims", conf={"task_default_queue": "orders.fifo"})
+    sample_of(store="s3://shop-claims/claims", conf={"task_default_queue": "orders.fifo"})
     said = run("provision")[1]
 
     assert [made["name"] for made in said["made"]] == ["shop-claims", "orders-dlq.fifo", "orders.fifo"]
 
 
-def test_predefined_queues_are_not_ours_to_make(shop_of, moto_aws):
+def test_predefined_queues_are_not_ours_to_make(sample_of, moto_aws):
     """A predefined queue that does not exist is an error; one that does is left alone."""
     there = moto_aws.queue("there")
     options = {"predefined_queues": {"there": {"url": there}, "gone": {"url": f"{there}-not"}}}
     conf = {"task_default_queue": "there", "broker_transport_options": options}
-    shop_of(store="s3://shop-claims/claims", conf=conf)
+    sample_of(store="s3://shop-claims/claims", conf=conf)
     code, said = run("provision")
 
     assert code == 2

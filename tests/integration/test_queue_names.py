@@ -16,31 +16,31 @@ def counted(aws, metric):
 
 
 @pytest.fixture
-def shop(shop_of, moto_aws, monkeypatch):
-    """A shop with queues on a topic exchange and a broadcast."""
+def sample(sample_of, moto_aws, monkeypatch):
+    """A sample with queues on a topic exchange and a broadcast."""
     monkeypatch.setenv("SHOP_EXCHANGES", "yes")
     store = f"s3://{moto_aws.bucket()}/claims"
-    return shop_of(store=store, options={"threshold_bytes": 0}, metrics=True)
+    return sample_of(store=store, options={"threshold_bytes": 0}, metrics=True)
 
 
-def test_both_sides_count_for_the_same_queue(shop, moto_aws):
+def test_both_sides_count_for_the_same_queue(sample, moto_aws):
     """A topic exchange's queue, one named by the routing key alone, and a broadcast have one name each."""
-    left = shop.app.amqp.queues[f"{shop.queue}-left"]
-    worker = shop.worker(pool="threads", options=("-Q", f"{left.name},{shop.queue},everybody"))
+    left = sample.app.amqp.queues[f"{sample.queue}-left"]
+    worker = sample.worker(pool="threads", options=("-Q", f"{left.name},{sample.queue},everybody"))
     by_topic = {"exchange": "media", "routing_key": "media.x", "declare": [left]}
-    shop.echo.apply_async(("x",), **by_topic).get(timeout=30)
-    shop.retry_twice.apply_async(("x",), **by_topic).get(timeout=30)
-    shop.double.apply_async((1,), exchange="", routing_key=shop.queue).get(timeout=30)
-    shop.nap.apply_async(("x", 0), queue="everybody")
-    eventually(lambda: "napping" in shop.notes())
+    sample.echo.apply_async(("x",), **by_topic).get(timeout=30)
+    sample.retry_twice.apply_async(("x",), **by_topic).get(timeout=30)
+    sample.double.apply_async((1,), exchange="", routing_key=sample.queue).get(timeout=30)
+    sample.nap.apply_async(("x", 0), queue="everybody")
+    eventually(lambda: "napping" in sample.notes())
     worker.stop()
     serializer.installed().recorder.close()
 
     expected = {
-        (left.name, "shop.echo"),
-        (left.name, "shop.retry_twice"),
-        (shop.queue, "shop.double"),
-        ("everybody", "shop.nap"),
+        (left.name, "sample_app.echo"),
+        (left.name, "sample_app.retry_twice"),
+        (sample.queue, "sample_app.double"),
+        ("everybody", "sample_app.nap"),
     }
     assert counted(moto_aws, "TasksSucceeded") == expected
     assert counted(moto_aws, "PayloadsOffloaded") == expected

@@ -13,14 +13,14 @@ from pipeline.transport.queues import Queues
 pytestmark = pytest.mark.aws
 
 
-def named(shop):
+def named(sample):
     """Return the queues that the command looks at, but for the default one."""
-    with Queues(shop.app) as queues:
-        return [name for name in queues.names() if name != shop.queue]
+    with Queues(sample.app) as queues:
+        return [name for name in queues.names() if name != sample.queue]
 
 
 @pytest.mark.parametrize("prefix", ["", "prod-"])
-def test_predefined_queues_that_somebody_listens_on_are_left_out(shop_of, moto_aws, prefix):
+def test_predefined_queues_that_somebody_listens_on_are_left_out(sample_of, moto_aws, prefix):
     """Mailboxes, replies and events that an operator has predefined hold no tasks, and are not looked at."""
     listeners = ["celery-pidbox", "reply-celery-pidbox", "w1_host-celery-pidbox", "celeryev", "celeryev-mine"]
     names = [prefix + name for name in (*listeners, "mail")]
@@ -28,12 +28,12 @@ def test_predefined_queues_that_somebody_listens_on_are_left_out(shop_of, moto_a
         "predefined_queues": {name: {"url": moto_aws.queue(name)} for name in names},
         "queue_name_prefix": prefix,
     }
-    shop = shop_of(store="memory://queues", conf={"broker_transport_options": options})
+    sample = sample_of(store="memory://queues", conf={"broker_transport_options": options})
 
-    assert [name for name in named(shop) if not name.startswith(f"{prefix}shop-")] == [f"{prefix}mail"]
+    assert [name for name in named(sample) if not name.startswith(f"{prefix}shop-")] == [f"{prefix}mail"]
 
 
-def test_listeners_are_known_by_the_names_that_the_app_gives_them(shop_of, moto_aws):
+def test_listeners_are_known_by_the_names_that_the_app_gives_them(sample_of, moto_aws):
     """Where control and events have other exchanges, their queues are known by those."""
     names = ["mine-pidbox", "news", "news-of-mine", "celeryev", "mail"]
     conf = {
@@ -45,61 +45,61 @@ def test_listeners_are_known_by_the_names_that_the_app_gives_them(shop_of, moto_
         "event_queue_prefix": "news",
     }
 
-    assert named(shop_of(store="memory://queues", conf=conf)) == ["celeryev", "mail"]
+    assert named(sample_of(store="memory://queues", conf=conf)) == ["celeryev", "mail"]
 
 
-def test_broadcasts_are_left_out(shop, moto_aws):
+def test_broadcasts_are_left_out(sample, moto_aws):
     """A queue of one consumer's own ends with it; one that stays is looked at, however it is filled."""
     told = Broadcast("told")
     stays = Queue("stays", exchange=Exchange("everybody", type="fanout"))
     options = {"predefined_queues": {name: {"url": moto_aws.queue(name)} for name in ("told", "stays")}}
-    shop.app.conf.update(
-        task_queues=[Queue(shop.queue), told, stays],
-        task_routes={"shop.add": {"queue": "told"}},
+    sample.app.conf.update(
+        task_queues=[Queue(sample.queue), told, stays],
+        task_routes={"sample_app.add": {"queue": "told"}},
         broker_transport_options=options,
     )
 
-    assert named(shop) == ["stays"]
+    assert named(sample) == ["stays"]
 
 
 @pytest.mark.parametrize(
     "routes",
     [
-        {"shop.add": {"queue": "routed"}},
-        {"shop.*": {"queue": "routed"}},
-        {"shop.add": "routed"},
-        {"shop.add": {"queue": Queue("routed")}},
-        ([("shop.*", {"queue": "routed"})], lambda *_, **__: None),
+        {"sample_app.add": {"queue": "routed"}},
+        {"sample_app.*": {"queue": "routed"}},
+        {"sample_app.add": "routed"},
+        {"sample_app.add": {"queue": Queue("routed")}},
+        ([("sample_app.*", {"queue": "routed"})], lambda *_, **__: None),
     ],
 )
-def test_routes_name_queues(shop, routes):
+def test_routes_name_queues(sample, routes):
     """A queue that only a route leads to is the app's, whatever form the route has."""
-    shop.app.conf.task_routes = routes
+    sample.app.conf.task_routes = routes
 
-    assert named(shop) == ["routed"]
+    assert named(sample) == ["routed"]
 
 
-def test_a_route_without_a_queue_names_none(shop):
+def test_a_route_without_a_queue_names_none(sample):
     """A route may choose a key alone."""
-    shop.app.conf.task_routes = {"shop.add": {"routing_key": "a.b"}}
+    sample.app.conf.task_routes = {"sample_app.add": {"routing_key": "a.b"}}
 
-    assert named(shop) == []
+    assert named(sample) == []
 
 
 @pytest.mark.filterwarnings("ignore::celery.exceptions.CDeprecationWarning")
-def test_tasks_name_queues(shop):
+def test_tasks_name_queues(sample):
     """A queue that a task has as its own is the app's."""
 
-    @shop.task(queue="own")
+    @sample.task(queue="own")
     def owned():
         """Do nothing."""
 
-    assert named(shop) == ["own"]
+    assert named(sample) == ["own"]
 
 
-def test_more_queues_are_named_with_an_option(shop):
+def test_more_queues_are_named_with_an_option(sample):
     """What is chosen when a task is called, or for a worker, is named for the command as for a worker."""
-    words = ["-A", "shop", "-Q", f"late, {shop.queue},later", "provision", "--json"]
+    words = ["-A", "sample_app", "-Q", f"late, {sample.queue},later", "provision", "--json"]
     made = json.loads(CliRunner().invoke(main, words).stdout)["made"]
 
-    assert sorted(each["name"] for each in made if each["kind"] == "queue") == ["late", "later", shop.queue]
+    assert sorted(each["name"] for each in made if each["kind"] == "queue") == ["late", "later", sample.queue]

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from celery import chord, group
 from celery.contrib.testing.worker import start_worker
-from shops import entered, open_shops
+from sample_fixtures import entered, open_samples
 from workers import eventually
 
 from pipeline.errors import PayloadMissingError
@@ -60,18 +60,18 @@ def dynamodb(aws):
 
 @pytest.fixture(scope="module", params=BACKENDS)
 def running(request, tmp_path_factory):
-    """A shop with one result backend, and a worker in this process."""
+    """A sample with one result backend, and a worker in this process."""
     path = tmp_path_factory.mktemp("results")
-    with pytest.MonkeyPatch.context() as environment, open_shops(path) as shop_of:
+    with pytest.MonkeyPatch.context() as environment, open_samples(path) as sample_of:
         conf = CONF | BACKENDS[request.param](request, environment, path)
-        shop = shop_of(broker="memory://", store=f"memory://{uuid4().hex}", options=OPTIONS, conf=conf)
-        with start_worker(shop.app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
-            yield shop
+        sample = sample_of(broker="memory://", store=f"memory://{uuid4().hex}", options=OPTIONS, conf=conf)
+        with start_worker(sample.app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
+            yield sample
 
 
 @pytest.fixture
-def shop(running, monkeypatch):
-    """The shop, without what earlier tests left."""
+def sample(running, monkeypatch):
+    """The sample, without what earlier tests left."""
     for name, value in running.environment.items():
         monkeypatch.setenv(name, value)
     running.clear()
@@ -82,84 +82,85 @@ def joining(test):
     return pytest.mark.parametrize("running", JOINING, indirect=True)(test)
 
 
-def test_a_large_result_is_one_object_until_it_is_forgotten(shop):
+def test_a_large_result_is_one_object_until_it_is_forgotten(sample):
     """A result above the threshold lies in the store once, under its own prefix; ``forget`` releases it."""
-    small, large = shop.echo.delay("small"), shop.echo.delay(NOISE)
+    small, large = sample.echo.delay("small"), sample.echo.delay(NOISE)
 
     assert (small.get(timeout=30), large.get(timeout=30)) == ("small", NOISE)
     assert type(large.get()) is bytes
-    assert [key.split("v1/")[0] for key in shop.objects()] == ["results/"]
+    assert [key.split("v1/")[0] for key in sample.objects()] == ["results/"]
 
     for result in (large, large, small):
         forget(result)
-    assert shop.objects() == []
-    assert shop.app.AsyncResult(large.id).state == "PENDING"
+    assert sample.objects() == []
+    assert sample.app.AsyncResult(large.id).state == "PENDING"
 
 
 @joining
-def test_a_chord_stores_each_result_once(shop):
+def test_a_chord_stores_each_result_once(sample):
     """A chord's header results are one object each; forgetting the chord releases those and the body's."""
-    result = chord([shop.echo.s(NOISE + bytes([i])) for i in range(3)])(shop.echo.s())
+    result = chord([sample.echo.s(NOISE + bytes([i])) for i in range(3)])(sample.echo.s())
 
     assert result.get(timeout=30) == [NOISE + bytes([i]) for i in range(3)]
-    eventually(lambda: len(shop.objects()) == 4)
+    eventually(lambda: len(sample.objects()) == 4)
     result.forget()
-    assert shop.objects() == []
+    assert sample.objects() == []
 
 
 @joining
-def test_a_forgotten_group_leaves_nothing(shop):
+def test_a_forgotten_group_leaves_nothing(sample):
     """Forgetting a group releases the results of all its members, and of those in groups of groups."""
-    members = group(shop.echo.s(NOISE), shop.echo.s("small"), shop.fail.s(1))
-    result = group(members, shop.echo.s(NOISE))()
+    members = group(sample.echo.s(NOISE), sample.echo.s("small"), sample.fail.s(1))
+    result = group(members, sample.echo.s(NOISE))()
     eventually(result.ready)
-    assert len(shop.objects()) == 2
+    assert len(sample.objects()) == 2
 
     forget(result)
-    assert shop.objects() == []
+    assert sample.objects() == []
 
 
 @pytest.mark.parametrize("running", ["redis"], indirect=True)
 @pytest.mark.parametrize("body", ["echo", "fail"])
-def test_parts_of_ignored_results_go_with_the_body(shop, body):
+def test_parts_of_ignored_results_go_with_the_body(sample, body):
     """Where a header's results are ignored, their only copies are released once the body has taken them."""
-    header = [shop.echo.s(NOISE + bytes([i])).set(ignore_result=True) for i in range(3)]
-    result = chord(header)(shop.module.app.tasks[f"shop.{body}"].s())
+    header = [sample.echo.s(NOISE + bytes([i])).set(ignore_result=True) for i in range(3)]
+    result = chord(header)(sample.module.app.tasks[f"sample_app.{body}"].s())
 
     eventually(result.ready)
-    eventually(lambda: len(shop.objects()) == (body == "echo"))
+    eventually(lambda: len(sample.objects()) == (body == "echo"))
     result.forget()
-    assert shop.objects() == []
+    assert sample.objects() == []
 
 
 @pytest.mark.parametrize("running", ["redis"], indirect=True)
-def test_parts_of_a_failed_chord_go(shop):
+def test_parts_of_a_failed_chord_go(sample):
     """Where one of the header's tasks fails, the other parts are released."""
     header = [
-        task.set(ignore_result=True) for task in (shop.echo.s(NOISE), shop.fail.s(1), shop.echo.s(NOISE))
+        task.set(ignore_result=True)
+        for task in (sample.echo.s(NOISE), sample.fail.s(1), sample.echo.s(NOISE))
     ]
-    result = chord(header)(shop.echo.s())
+    result = chord(header)(sample.echo.s())
 
     eventually(lambda: result.state == "FAILURE")
-    eventually(lambda: shop.objects() == [])
+    eventually(lambda: sample.objects() == [])
 
 
 @joining
-def test_a_failed_chord_can_be_forgotten(shop):
+def test_a_failed_chord_can_be_forgotten(sample):
     """The results of a header of which one has failed are released with the chord."""
-    result = chord([shop.echo.s(NOISE), shop.fail.s(1)])(shop.echo.s())
+    result = chord([sample.echo.s(NOISE), sample.fail.s(1)])(sample.echo.s())
 
     eventually(lambda: result.state == "FAILURE")
-    eventually(lambda: len(shop.objects()) == 1)
+    eventually(lambda: len(sample.objects()) == 1)
     result.forget()
-    assert shop.objects() == []
+    assert sample.objects() == []
 
 
-def test_a_task_whose_payload_is_gone_has_ended_all_the_same(shop):
+def test_a_task_whose_payload_is_gone_has_ended_all_the_same(sample):
     """The state stays known when the payload has expired; only who asks for the result gets an error."""
-    result = shop.echo.delay(NOISE)
+    result = sample.echo.delay(NOISE)
     eventually(result.ready)
-    serializer.installed().store.delete(shop.objects())
+    serializer.installed().store.delete(sample.objects())
 
     assert result.state == "SUCCESS"
     with pytest.raises(PayloadMissingError):
@@ -167,14 +168,14 @@ def test_a_task_whose_payload_is_gone_has_ended_all_the_same(shop):
 
 
 @joining
-def test_a_failure_whose_payload_is_gone_concerns_nobody_else(shop):
+def test_a_failure_whose_payload_is_gone_concerns_nobody_else(sample):
     """Its state stays known, and a client that waits for it and for another result gets the other one."""
-    backend, gone = shop.app.backend, shop.app.AsyncResult(uuid4().hex)
-    other = shop.app.AsyncResult(uuid4().hex)
+    backend, gone = sample.app.backend, sample.app.AsyncResult(uuid4().hex)
+    other = sample.app.AsyncResult(uuid4().hex)
     for each in (gone, other):
         getattr(backend, "add_pending_result", bool)(each)  # those that push results to a client
     backend.mark_as_failure(gone.id, ValueError(NOISE))
-    serializer.installed().store.delete(shop.objects())
+    serializer.installed().store.delete(sample.objects())
     backend.mark_as_done(other.id, 42)
 
     assert gone.state == "FAILURE"

@@ -9,13 +9,13 @@ from workers import eventually
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
 
-def records(shop):
-    return [key for key in shop.objects() if "revoked/v1/" in key]
+def records(sample):
+    return [key for key in sample.objects() if "revoked/v1/" in key]
 
 
-def wait_over(shop, aws, result):
+def wait_over(sample, aws, result):
     """Deliver the message of a task as if it had waited in SQS until now."""
-    sqs, url = aws.client("sqs"), aws.url_of(shop.queue)
+    sqs, url = aws.client("sqs"), aws.url_of(sample.queue)
     [sent] = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1)["Messages"]
     sqs.delete_message(QueueUrl=url, ReceiptHandle=sent["ReceiptHandle"])
     message = json.loads(sent["Body"])
@@ -27,42 +27,42 @@ def wait_over(shop, aws, result):
 
 @pytest.mark.parametrize("threshold_bytes", [0, 262_144])
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
-def test_a_revoked_task_does_not_run_in_a_later_worker(shop_of, moto_aws, pool, threshold_bytes):
+def test_a_revoked_task_does_not_run_in_a_later_worker(sample_of, moto_aws, pool, threshold_bytes):
     """A worker that never heard of the revocation ends the task as REVOKED, and releases its payload."""
-    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": threshold_bytes})
-    revoked, early = shop.nap.delay("x", 0), shop.nap.delay("y", 0)
+    sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": threshold_bytes})
+    revoked, early = sample.nap.delay("x", 0), sample.nap.delay("y", 0)
     early.forget()
     revoked.revoke()
-    wait_over(shop, moto_aws, revoked)
-    shop.worker(pool=pool)
+    wait_over(sample, moto_aws, revoked)
+    sample.worker(pool=pool)
 
     eventually(lambda: revoked.state == "REVOKED")
     assert early.get(timeout=30) == 1
-    assert shop.notes() == ["napping"]
-    shop.eventually_empty()
-    eventually(lambda: moto_aws.depth(shop.queue) == (0, 0, 0))
-    assert len(records(shop)) == 1
+    assert sample.notes() == ["napping"]
+    sample.eventually_empty()
+    eventually(lambda: moto_aws.depth(sample.queue) == (0, 0, 0))
+    assert len(records(sample)) == 1
 
 
-def test_a_task_that_waited_and_was_not_revoked_runs(shop, moto_aws):
+def test_a_task_that_waited_and_was_not_revoked_runs(sample, moto_aws):
     """The records of other tasks stop none, and leave nothing of it behind."""
-    result = shop.nap.delay("x", 0)
-    shop.app.control.revoke(["some", f"{result.id}x"])
-    wait_over(shop, moto_aws, result)
-    shop.worker(pool="solo")
+    result = sample.nap.delay("x", 0)
+    sample.app.control.revoke(["some", f"{result.id}x"])
+    wait_over(sample, moto_aws, result)
+    sample.worker(pool="solo")
 
     assert result.get(timeout=30) == 1
-    shop.eventually_empty()
-    assert len(records(shop)) == 2
+    sample.eventually_empty()
+    assert len(records(sample)) == 2
 
 
-def test_a_silent_store_holds_no_small_task_up(shop_of, moto_aws, s3):
+def test_a_silent_store_holds_no_small_task_up(sample_of, moto_aws, s3):
     """A task that needs nothing of the store asks once whether it was revoked, and runs without an answer."""
-    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims")
-    result = shop.nap.delay("x", 0)
-    wait_over(shop, moto_aws, result)
+    sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims")
+    result = sample.nap.delay("x", 0)
+    wait_over(sample, moto_aws, result)
     s3.delay(600, lambda request: "/revoked/" in request.path)
-    worker = shop.worker(pool="solo")
+    worker = sample.worker(pool="solo")
 
     assert result.get(timeout=20) == 1
     assert len(s3.seen(lambda request: "/revoked/" in request.path)) == 1

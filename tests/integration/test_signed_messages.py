@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from shops import cleared, entered, standing_shop
+from sample_fixtures import cleared, entered, standing_sample
 from workers import eventually
 
 from pipeline.claimcheck import claim as wire_form
@@ -13,7 +13,7 @@ from pipeline.serializer import serializer
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
-KEY = "the key of this shop, and of nobody else"
+KEY = "the key of this sample, and of nobody else"
 CONF = {
     "broker_transport_options": {
         "visibility_timeout": 30,
@@ -30,11 +30,11 @@ CONF = {
 NO_LINKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
-def dead(shop):
-    return sum(shop.aws.depth(f"{shop.queue}-dlq"))
+def dead(sample):
+    return sum(sample.aws.depth(f"{sample.queue}-dlq"))
 
 
-def send(shop, key):
+def send(sample, key):
     """Publish a task as somebody does who has another key, or none, and return its result."""
     claimcheck = serializer.installed()
     codec, embed = claimcheck.codec.encode(NO_LINKS)
@@ -42,13 +42,13 @@ def send(shop, key):
         shape="task", payload=claimcheck.seal([["x", 0], {}, []]), embed=embed, embed_codec=codec
     )
     task_id = f"forged-{key}"
-    headers = shop.app.amqp.create_task_message(task_id, "shop.nap", (), {}).headers
-    with shop.app.producer_or_acquire() as producer:
+    headers = sample.app.amqp.create_task_message(task_id, "sample_app.nap", (), {}).headers
+    with sample.app.producer_or_acquire() as producer:
         producer.publish(
-            wire_form.write(message, key), routing_key=shop.queue, exchange="", headers=headers,
+            wire_form.write(message, key), routing_key=sample.queue, exchange="", headers=headers,
             content_type=serializer.CONTENT_TYPE, content_encoding="binary",
         )  # fmt: skip
-    return shop.app.AsyncResult(task_id)
+    return sample.app.AsyncResult(task_id)
 
 
 class TestWorker:
@@ -57,84 +57,84 @@ class TestWorker:
     @pytest.fixture(scope="class")
     @classmethod
     def running(cls, moto, tmp_path_factory):
-        """A shop with a key, and a worker for all tests here that refuse."""
+        """A sample with a key, and a worker for all tests here that refuse."""
         key = ("SHOP_SIGNING_KEY", KEY)
-        with standing_shop(
-            moto, tmp_path_factory.mktemp("shop"), pool="threads", variables=[key], conf=CONF
-        ) as shop:
-            yield shop
+        with standing_sample(
+            moto, tmp_path_factory.mktemp("sample_app"), pool="threads", variables=[key], conf=CONF
+        ) as sample:
+            yield sample
 
     @pytest.fixture
-    def shop(self, running, moto, monkeypatch):
+    def sample(self, running, moto, monkeypatch):
         return cleared(running, moto, monkeypatch)
 
     @pytest.mark.parametrize("payload", ["x", b"\0\1" * 200_000])
-    def test_what_is_signed_runs(self, shop, payload):
+    def test_what_is_signed_runs(self, sample, payload):
         """A signed task runs, inline or offloaded, and its signed result comes back."""
-        assert shop.echo.delay(payload).get(timeout=30) == payload
+        assert sample.echo.delay(payload).get(timeout=30) == payload
 
     @pytest.mark.parametrize("content", ["json", "yaml"])
-    def test_what_has_another_content_type_does_not(self, shop, content):
+    def test_what_has_another_content_type_does_not(self, sample, content):
         """Plain JSON, as anybody can write it, runs nothing, is not deleted, and ends in the DLQ."""
-        before = dead(shop)
-        headers = shop.app.amqp.create_task_message("plain", "shop.nap", (), {}).headers
-        with shop.app.producer_or_acquire() as producer:
+        before = dead(sample)
+        headers = sample.app.amqp.create_task_message("plain", "sample_app.nap", (), {}).headers
+        with sample.app.producer_or_acquire() as producer:
             producer.publish(
                 [["x", 0], {}, NO_LINKS],
-                routing_key=shop.queue,
+                routing_key=sample.queue,
                 exchange="",
                 headers=headers,
                 serializer=content,
             )
 
-        eventually(lambda: dead(shop) == before + 1, 60)
-        assert shop.notes() == []
-        assert "task not run, its message is not valid" in shop.running.text()
-        assert "this app does not accept it" in shop.running.text()
+        eventually(lambda: dead(sample) == before + 1, 60)
+        assert sample.notes() == []
+        assert "task not run, its message is not valid" in sample.running.text()
+        assert "this app does not accept it" in sample.running.text()
 
     @pytest.mark.parametrize("key", [None, b"the key of somebody else"])
-    def test_what_is_not_signed_by_us_does_not(self, shop, key):
+    def test_what_is_not_signed_by_us_does_not(self, sample, key):
         """A claim without our signature runs nothing, is a recorded FAILURE, and ends in the DLQ."""
-        before = dead(shop)
+        before = dead(sample)
         with pytest.raises(ClaimError, match="claim rejected: it carries"):
-            send(shop, key).get(timeout=30)
+            send(sample, key).get(timeout=30)
 
-        eventually(lambda: dead(shop) == before + 1, 60)
-        assert shop.notes() == []
+        eventually(lambda: dead(sample) == before + 1, 60)
+        assert sample.notes() == []
 
-    def test_commands_are_answered(self, shop):
+    def test_commands_are_answered(self, sample):
         """Remote control is JSON of its own, and goes on with a key."""
-        inspect = shop.app.control.inspect(timeout=20, limit=1)
+        inspect = sample.app.control.inspect(timeout=20, limit=1)
 
         assert "pong" in repr(inspect.ping())
-        assert "shop.echo" in repr(inspect.registered())
+        assert "sample_app.echo" in repr(inspect.registered())
 
-    def test_events_are_heard(self, shop):
+    def test_events_are_heard(self, sample):
         """So are events: a monitor hears of a signed task."""
         heard = []
-        with shop.app.connection_for_read() as connection:
-            receiver = shop.app.events.Receiver(connection, handlers={"*": heard.append})
+        with sample.app.connection_for_read() as connection:
+            receiver = sample.app.events.Receiver(connection, handlers={"*": heard.append})
             listening = threading.Thread(
                 target=receiver.capture, kwargs={"limit": None, "timeout": 30}, daemon=True
             )
             listening.start()
             eventually(lambda: heard, 30)
-            result = shop.echo.delay("x")
+            result = sample.echo.delay("x")
             eventually(lambda: [event for event in heard if event.get("uuid") == result.id], 30)
             receiver.should_stop = True
             listening.join(30)
 
 
-def test_the_grace_mode_runs_everything(shop_of, moto, monkeypatch):
+def test_the_grace_mode_runs_everything(sample_of, moto, monkeypatch):
     """While a key is rolled out, a worker that has it runs plain JSON, unsigned claims and signed ones."""
     aws = entered(moto, monkeypatch, empty=False)
     monkeypatch.setenv("SHOP_SIGNING_KEY", KEY)
     options = {"accept_unsigned": True}
-    shop = shop_of(store=f"s3://{aws.bucket()}/claims", options=options, conf=CONF)
-    shop.worker(pool="threads")
+    sample = sample_of(store=f"s3://{aws.bucket()}/claims", options=options, conf=CONF)
+    sample.worker(pool="threads")
 
-    assert shop.nap.apply_async(("x", 0), serializer="json").get(timeout=30) == 1
-    assert send(shop, None).get(timeout=30) == 1
-    assert shop.nap.delay("x", 0).get(timeout=30) == 1
+    assert sample.nap.apply_async(("x", 0), serializer="json").get(timeout=30) == 1
+    assert send(sample, None).get(timeout=30) == 1
+    assert sample.nap.delay("x", 0).get(timeout=30) == 1
     with pytest.raises(ClaimError, match="a wrong signature"):
-        send(shop, b"the key of somebody else").get(timeout=30)
+        send(sample, b"the key of somebody else").get(timeout=30)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 from click.testing import CliRunner
-from workers import TESTS
+from workers import APPS
 
 from pipeline.admin import received_messages, stale_listeners, sweep
 from pipeline.admin.dead_letter_queues import DeadLetterQueues
@@ -40,28 +40,28 @@ NOW = ("--older-than", "0s", "--force-age")
 
 def run(*words):
     """Run the command in this process, and return its exit code and its one JSON object."""
-    result = CliRunner().invoke(main, ["-A", "shop", "sweep", "--json", *words])
+    result = CliRunner().invoke(main, ["-A", "sample_app", "sweep", "--json", *words])
     return result.exit_code, json.loads(result.stdout)
 
 
 @pytest.fixture
-def queued(shop, moto_aws):
-    """The shop with a queue that keeps messages for 4 days, and a dead-letter queue that does for 14."""
-    name = shop.queue
-    shop.dead_url = moto_aws.queue(f"{name}-dlq", MessageRetentionPeriod=14 * 86_400)
+def queued(sample, moto_aws):
+    """The sample with a queue that keeps messages for 4 days, and a dead-letter queue that does for 14."""
+    name = sample.queue
+    sample.dead_url = moto_aws.queue(f"{name}-dlq", MessageRetentionPeriod=14 * 86_400)
     arn = f"arn:aws:sqs:eu-west-1:123456789012:{name}-dlq"
     policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 5})
-    shop.url = moto_aws.queue(name, MessageRetentionPeriod=4 * 86_400, RedrivePolicy=policy)
-    shop.sqs = moto_aws.client("sqs")
-    return shop
+    sample.url = moto_aws.queue(name, MessageRetentionPeriod=4 * 86_400, RedrivePolicy=policy)
+    sample.sqs = moto_aws.client("sqs")
+    return sample
 
 
-def dead_letter(shop, task):
+def dead_letter(sample, task):
     """Publish a task, and move its message to the dead-letter queue as SQS does."""
     task.delay([1, 2, 3])
-    [message] = shop.sqs.receive_message(QueueUrl=shop.url)["Messages"]
-    shop.sqs.send_message(QueueUrl=shop.dead_url, MessageBody=message["Body"])
-    shop.sqs.delete_message(QueueUrl=shop.url, ReceiptHandle=message["ReceiptHandle"])
+    [message] = sample.sqs.receive_message(QueueUrl=sample.url)["Messages"]
+    sample.sqs.send_message(QueueUrl=sample.dead_url, MessageBody=message["Body"])
+    sample.sqs.delete_message(QueueUrl=sample.url, ReceiptHandle=message["ReceiptHandle"])
 
 
 def aged(days):
@@ -149,12 +149,12 @@ def test_results_have_an_age_of_their_own():
     assert [each.key for each in sweep.orphans(store, Ages(2 * DAY, 19 * DAY), set(), Swept())] == [payload]
 
 
-def test_a_queue_that_is_not_there_counts_as_the_longest(shop):
+def test_a_queue_that_is_not_there_counts_as_the_longest(sample):
     """Of a queue that does not exist today nothing is known, so SQS's own limits count."""
-    with Queues(shop.app) as queues:
+    with Queues(sample.app) as queues:
         assert sweep.minimum_age(queues) == 29 * DAY
 
-        shop.app.amqp.queues.select_add("orders.fifo")
+        sample.app.amqp.queues.select_add("orders.fifo")
         assert sweep.minimum_age(queues) == 43 * DAY
 
 
@@ -202,17 +202,17 @@ def test_delete_spares_what_a_dead_letter_names(queued):
     assert run(*NOW, "--delete")[1]["deleted"] == 0
 
 
-def renewed(shop, **header):
+def renewed(sample, **header):
     """Bury a message whose claim is of a version that nobody here can read, and return its payload's key."""
-    shop.digest.delay([1, 2, 3])
-    [message] = shop.sqs.receive_message(QueueUrl=shop.url)["Messages"]
+    sample.digest.delay([1, 2, 3])
+    [message] = sample.sqs.receive_message(QueueUrl=sample.url)["Messages"]
     sent = json.loads(message["Body"])
     sent["headers"]["claimcheck"] |= header
     wire = msgspec.msgpack.decode(b64decode(sent["body"]))
     sent["body"] = b64encode(msgspec.msgpack.encode([2, *wire[1:]])).decode()
-    shop.sqs.send_message(QueueUrl=shop.dead_url, MessageBody=json.dumps(sent))
-    shop.sqs.delete_message(QueueUrl=shop.url, ReceiptHandle=message["ReceiptHandle"])
-    return shop.objects()[0]
+    sample.sqs.send_message(QueueUrl=sample.dead_url, MessageBody=json.dumps(sent))
+    sample.sqs.delete_message(QueueUrl=sample.url, ReceiptHandle=message["ReceiptHandle"])
+    return sample.objects()[0]
 
 
 def test_delete_spares_what_an_unreadable_claim_names(queued):
@@ -274,7 +274,7 @@ def test_a_queue_that_cannot_be_read_whole_stops_every_delete(queued):
     queued.sqs.receive_message(QueueUrl=queued.dead_url, VisibilityTimeout=600)
     name = f"{queued.queue}-dlq"
     code, said = run("--delete")
-    shown = CliRunner().invoke(main, ["-A", "shop", "sweep"])
+    shown = CliRunner().invoke(main, ["-A", "sample_app", "sweep"])
 
     assert code == 2
     assert f"not all messages could be read of {name}" in said["error"]
@@ -287,9 +287,9 @@ def test_a_queue_that_cannot_be_read_whole_stops_every_delete(queued):
 def test_the_table_and_the_real_command(queued):
     """As a process of its own, the command prints a table, its progress nowhere, and exits with 1."""
     queued.digest.delay([1])
-    words = [sys.executable, "-m", "pipeline", "-A", "shop", "sweep", *NOW]
+    words = [sys.executable, "-m", "pipeline", "-A", "sample_app", "sweep", *NOW]
     done = subprocess.run(
-        words, cwd=TESTS, env=queued.environment, capture_output=True, text=True, check=False
+        words, cwd=APPS, env=queued.environment, capture_output=True, text=True, check=False
     )
 
     assert done.returncode == 1, done.stderr
@@ -302,9 +302,9 @@ def test_the_table_and_the_real_command(queued):
     [
         (["sweep"], "no app"),
         (["-A", "no.such.app", "sweep"], "cannot be loaded"),
-        (["-A", "shop", "sweep", "--older-than", "soon"], "is not an age"),
-        (["-A", "shop", "sweep", "--older-than", "999999d"], "at most 36500d"),
-        (["-A", "shop", "top", "--interval", "nan"], "'nan' is not a number"),
+        (["-A", "sample_app", "sweep", "--older-than", "soon"], "is not an age"),
+        (["-A", "sample_app", "sweep", "--older-than", "999999d"], "at most 36500d"),
+        (["-A", "sample_app", "top", "--interval", "nan"], "'nan' is not a number"),
     ],
 )
 def test_wrong_calls_are_errors(queued, words, message):
@@ -315,9 +315,9 @@ def test_wrong_calls_are_errors(queued, words, message):
     assert message in result.output
 
 
-def test_other_brokers_are_refused(shop_of):
+def test_other_brokers_are_refused(sample_of):
     """Queues of another broker cannot be asked, so the command says so."""
-    shop_of(broker="memory://", store="memory://sweep")
+    sample_of(broker="memory://", store="memory://sweep")
     code, said = run()
 
     assert code == 2

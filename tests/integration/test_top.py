@@ -14,7 +14,7 @@ from fcntl import ioctl
 
 import pytest
 from click.testing import CliRunner
-from workers import TESTS, eventually
+from workers import APPS, eventually
 
 from pipeline.admin.top import readers
 from pipeline.admin.top.monitor import Monitor
@@ -28,9 +28,9 @@ ARN = "arn:aws:sqs:eu-west-1:123456789012:"
 
 
 @pytest.fixture
-def queue(shop, moto_aws):
-    """The shop's queue with a dead-letter queue: its name."""
-    name = shop.queue
+def queue(sample, moto_aws):
+    """The sample's queue with a dead-letter queue: its name."""
+    name = sample.queue
     moto_aws.queue(f"{name}-dlq")
     policy = json.dumps({"deadLetterTargetArn": f"{ARN}{name}-dlq", "maxReceiveCount": 1})
     moto_aws.queue(name, RedrivePolicy=policy)
@@ -39,7 +39,7 @@ def queue(shop, moto_aws):
 
 def run(*words):
     """Run the command in this process."""
-    return CliRunner().invoke(main, ["-A", "shop", "top", *words])
+    return CliRunner().invoke(main, ["-A", "sample_app", "top", *words])
 
 
 def once():
@@ -50,11 +50,11 @@ def once():
 
 
 @contextmanager
-def started(shop, *words, term="xterm", **options):
+def started(sample, *words, term="xterm", **options):
     """Run the command as a process of its own."""
-    command = [sys.executable, "-m", "pipeline", "-A", "shop", "top", *words]
+    command = [sys.executable, "-m", "pipeline", "-A", "sample_app", "top", *words]
     process = subprocess.Popen(
-        command, cwd=TESTS, env={**shop.environment, **os.environ, "TERM": term}, **options
+        command, cwd=APPS, env={**sample.environment, **os.environ, "TERM": term}, **options
     )
     try:
         yield process
@@ -64,12 +64,12 @@ def started(shop, *words, term="xterm", **options):
         process.wait()
 
 
-def test_counts(shop, queue, moto_aws):
+def test_counts(sample, queue, moto_aws):
     """Waiting, in flight, delayed and dead dead_letters are SQS's own numbers; payloads are the store's."""
     sqs = moto_aws.client("sqs")
     for _ in range(3):
-        shop.digest.delay([1, 2, 3])
-    shop.digest.apply_async(([1],), countdown=600)
+        sample.digest.delay([1, 2, 3])
+    sample.digest.apply_async(([1],), countdown=600)
     url = moto_aws.url_of(queue)
     sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=1)
     dead = moto_aws.url_of(f"{queue}-dlq")
@@ -81,7 +81,7 @@ def test_counts(shop, queue, moto_aws):
     assert (said["totals"]["waiting"], said["totals"]["dead"]) == (2, 1)
     assert (said["store"]["objects"], said["store"]["is_all"]) == (4, True)
     assert said["store"]["size_bytes"] > 0
-    assert said["workers"] is None  # the shop has no remote control
+    assert said["workers"] is None  # the sample has no remote control
     assert {name: look["error"] for name, look in said["polls"].items()} == {
         "queues": None,
         "workers": None,
@@ -89,12 +89,12 @@ def test_counts(shop, queue, moto_aws):
     }
 
 
-def test_a_picture_is_readable_in_80_columns(shop_of, moto_aws):
+def test_a_picture_is_readable_in_80_columns(sample_of, moto_aws):
     """Without a terminal a picture is 80 columns wide, and holds the longest name that SQS allows, whole."""
     long = "production-eu-west-1-orders-" + "x" * 47 + "-high"
-    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", conf={"task_default_queue": long})
+    sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", conf={"task_default_queue": long})
     moto_aws.queue(long)
-    shop.digest.delay(1)
+    sample.digest.delay(1)
     printed = run("--once").stdout
 
     assert len(long) == 80
@@ -102,7 +102,7 @@ def test_a_picture_is_readable_in_80_columns(shop_of, moto_aws):
     assert long in "".join(line.split()[0] if line.split() else "" for line in printed.splitlines())
 
 
-def test_a_queue_that_is_not_there_is_told(shop, moto_aws):
+def test_a_queue_that_is_not_there_is_told(sample, moto_aws):
     """A queue that nobody has made yet is absent, and no error."""
     said = once()
 
@@ -110,13 +110,13 @@ def test_a_queue_that_is_not_there_is_told(shop, moto_aws):
     assert " absent" in run("--once").stdout
 
 
-def test_a_shared_dead_letter_queue_is_read_and_counted_once(shop, queue, moto_aws):
+def test_a_shared_dead_letter_queue_is_read_and_counted_once(sample, queue, moto_aws):
     """Two queues with the same dead letters: one request, and one count in the total."""
     policy = json.dumps({"deadLetterTargetArn": f"{ARN}{queue}-dlq", "maxReceiveCount": 1})
     moto_aws.queue("other", RedrivePolicy=policy)
-    shop.app.amqp.queues.select_add("other")
+    sample.app.amqp.queues.select_add("other")
     moto_aws.client("sqs").send_message(QueueUrl=moto_aws.queue(f"{queue}-dlq"), MessageBody="garbage")
-    look = QueueReader(shop.app)
+    look = QueueReader(sample.app)
     first = look()
     calls = look.calls
     second = look()
@@ -127,14 +127,14 @@ def test_a_shared_dead_letter_queue_is_read_and_counted_once(shop, queue, moto_a
     assert look.calls - calls == 3
 
 
-def test_what_comes_and_goes_is_counted(shop, queue):
+def test_what_comes_and_goes_is_counted(sample, queue):
     """A growing backlog counts as messages that came, a shrinking one as messages that went."""
-    look = QueueReader(shop.app)
+    look = QueueReader(sample.app)
     look()
     for _ in range(3):
-        shop.digest.delay(1)
+        sample.digest.delay(1)
     [grown] = look()
-    shop.app.control.purge()
+    sample.app.control.purge()
     [shrunk] = look()
     look.close()
 
@@ -143,10 +143,10 @@ def test_what_comes_and_goes_is_counted(shop, queue):
     assert (shrunk.backlog, shrunk.change_per_second) == (0, 0)
 
 
-def test_a_queue_that_goes_and_comes_is_found_again(shop, queue, moto_aws):
+def test_a_queue_that_goes_and_comes_is_found_again(sample, queue, moto_aws):
     """A queue that is deleted while one looks is absent, and shown again when it is back."""
     sqs = moto_aws.client("sqs")
-    look = QueueReader(shop.app)
+    look = QueueReader(sample.app)
     there = look()
     sqs.delete_queue(QueueUrl=moto_aws.url_of(queue))
     gone = look()
@@ -169,7 +169,7 @@ def test_a_listing_is_bounded(monkeypatch):
     assert (found.objects, found.size_bytes, found.is_all) == (5, 10, False)
 
 
-def test_an_sqs_that_does_not_answer_is_one_sentence(shop, monkeypatch):
+def test_an_sqs_that_does_not_answer_is_one_sentence(sample, monkeypatch):
     """Once, without an answer of SQS: exit code 2, and one sentence."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
@@ -179,26 +179,26 @@ def test_an_sqs_that_does_not_answer_is_one_sentence(shop, monkeypatch):
     assert json.loads(result.stdout)["error"].startswith("SQS did not answer ListQueues")
 
 
-def test_other_brokers_are_refused(shop_of):
+def test_other_brokers_are_refused(sample_of):
     """An app whose broker is not SQS has no depths to show."""
-    shop_of(broker="memory://", store="memory://claims")
+    sample_of(broker="memory://", store="memory://claims")
     result = run("--once", "--json")
 
     assert result.exit_code == 2
     assert "needs queues of SQS" in json.loads(result.stdout)["error"]
 
 
-def test_an_outage_is_shown_and_outlived(shop, queue, proxy, monkeypatch):
+def test_an_outage_is_shown_and_outlived(sample, queue, proxy, monkeypatch):
     """While SQS fails, the last numbers stay with the error; when it is back, so are new ones."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    shop.digest.delay(1)
-    watched = Monitor(shop.app, MemoryStore("claims"), 0.1)
+    sample.digest.delay(1)
+    watched = Monitor(sample.app, MemoryStore("claims"), 0.1)
     watched.start()
     watched.wait_for_first()
     proxy.fail("GetQueueAttributes", status=403)
     broken = eventually(lambda: (seen := watched.snapshot()).polls["queues"].error and seen)
     proxy.heal()
-    shop.digest.delay(1)
+    sample.digest.delay(1)
     mended = eventually(lambda: (seen := watched.snapshot()).queues[0].waiting == 2 and seen)
     watched.stop()
 
@@ -207,7 +207,7 @@ def test_an_outage_is_shown_and_outlived(shop, queue, proxy, monkeypatch):
     assert mended.polls["queues"].error is None
 
 
-def test_a_store_that_fails_leaves_the_queues(shop, queue, proxy):
+def test_a_store_that_fails_leaves_the_queues(sample, queue, proxy):
     """A listing that is denied is told beside the queues' numbers, which are there."""
     proxy.fail("ListObjectsV2", status=403)
     said = once()
@@ -218,18 +218,18 @@ def test_a_store_that_fails_leaves_the_queues(shop, queue, proxy):
 
 
 @pytest.mark.worker
-def test_workers_are_counted_where_the_broker_carries_questions(shop_of, redis_server, tmp_path):
+def test_workers_are_counted_where_the_broker_carries_questions(sample_of, redis_server, tmp_path):
     """Remote control answers with workers, what they can run at once, and how many tasks they have begun."""
     redis_server.reset()
-    shop = shop_of(
+    sample = sample_of(
         broker=redis_server.url,
         store=f"file://{tmp_path}/claims",
         conf={"worker_enable_remote_control": True},
     )
-    shop.worker(pool="threads", concurrency=3)
-    look = WorkerReader(shop.app)
+    sample.worker(pool="threads", concurrency=3)
+    look = WorkerReader(sample.app)
     first = eventually(lambda: (answer := look()).count and answer)
-    results = [shop.add.delay(1, 2) for _ in range(5)]
+    results = [sample.add.delay(1, 2) for _ in range(5)]
     assert [result.get(timeout=30) for result in results] == [3] * 5
     second = eventually(lambda: (answer := look()).started > first.started and answer)
 
@@ -239,12 +239,12 @@ def test_workers_are_counted_where_the_broker_carries_questions(shop_of, redis_s
 
 
 @pytest.mark.worker
-def test_workers_are_counted_over_sqs(shop_of, moto_aws):
+def test_workers_are_counted_over_sqs(sample_of, moto_aws):
     """Over SQS workers answer too, to one reply queue however often they are asked."""
     conf = {"worker_enable_remote_control": True}
-    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", conf=conf)
-    shop.worker(pool="threads", concurrency=3)
-    look = WorkerReader(shop.app)
+    sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", conf=conf)
+    sample.worker(pool="threads", concurrency=3)
+    look = WorkerReader(sample.app)
     found = eventually(lambda: (answer := look()).count and answer)
     queues = moto_aws.client("sqs").list_queues()["QueueUrls"]
     look.close()
@@ -253,19 +253,19 @@ def test_workers_are_counted_over_sqs(shop_of, moto_aws):
     assert sum("reply" in url for url in queues) == 1
 
 
-def test_nobody_is_asked_where_remote_control_is_off(shop, queue, moto_aws):
+def test_nobody_is_asked_where_remote_control_is_off(sample, queue, moto_aws):
     """Without remote control no reply queue is made, and workers are unknown."""
     before = moto_aws.client("sqs").list_queues()["QueueUrls"]
 
-    assert WorkerReader(shop.app)() is None
+    assert WorkerReader(sample.app)() is None
     assert moto_aws.client("sqs").list_queues()["QueueUrls"] == before
 
 
 @pytest.mark.worker
-def test_it_goes_on_until_ctrl_c(shop, queue):
+def test_it_goes_on_until_ctrl_c(sample, queue):
     """An object a line at each interval, in order of time; Ctrl-C ends it quietly, with 0."""
     with started(
-        shop, "--json", "--interval", "1", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        sample, "--json", "--interval", "1", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         said = [json.loads(process.stdout.readline()) for _ in range(3)]
         process.send_signal(signal.SIGINT)
@@ -278,11 +278,11 @@ def test_it_goes_on_until_ctrl_c(shop, queue):
 
 
 @pytest.mark.worker
-def test_an_sqs_that_never_answers_does_not_hold_the_view(shop, queue, proxy):
+def test_an_sqs_that_never_answers_does_not_hold_the_view(sample, queue, proxy):
     """A request that hangs is waited for on another thread: the picture says so, and Ctrl-C is heard."""
     proxy.delay(20, "ListQueues")
     with started(
-        shop, "--interval", "1", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        sample, "--interval", "1", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         shown = [process.stdout.readline() for _ in range(8)]
         process.send_signal(signal.SIGINT)
@@ -293,12 +293,12 @@ def test_an_sqs_that_never_answers_does_not_hold_the_view(shop, queue, proxy):
 
 
 @pytest.mark.worker
-def test_a_terminal_is_drawn_in_place(shop, queue):
+def test_a_terminal_is_drawn_in_place(sample, queue):
     """On a terminal of 80 columns the picture is drawn over itself, and the screen is given back."""
-    shop.digest.delay(1)
+    sample.digest.delay(1)
     terminal, end = pty.openpty()
     ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    shown = _watched(shop, terminal, end, 3)
+    shown = _watched(sample, terminal, end, 3)
 
     assert queue in shown
     assert shown.index("\x1b[?1049h") < shown.index("throughput") < shown.index("\x1b[?1049l")
@@ -306,18 +306,18 @@ def test_a_terminal_is_drawn_in_place(shop, queue):
 
 
 @pytest.mark.worker
-def test_a_terminal_that_cannot_be_drawn_on_is_printed_to(shop, queue):
+def test_a_terminal_that_cannot_be_drawn_on_is_printed_to(sample, queue):
     """With TERM=dumb a picture is printed at each interval, as without a terminal."""
     terminal, end = pty.openpty()
-    shown = _watched(shop, terminal, end, 2, term="dumb")
+    shown = _watched(sample, terminal, end, 2, term="dumb")
 
     assert queue in shown
     assert "\x1b" not in shown
 
 
-def _watched(shop, terminal, end, pictures, **options):
+def _watched(sample, terminal, end, pictures, **options):
     """Return what a terminal is shown until so many pictures are there and Ctrl-C has ended it well."""
-    with started(shop, "--interval", "1", stdin=end, stdout=end, stderr=end, **options) as process:
+    with started(sample, "--interval", "1", stdin=end, stdout=end, stderr=end, **options) as process:
         os.close(end)
         shown = _read_until(terminal, lambda text: text.count("throughput") >= pictures)
         process.send_signal(signal.SIGINT)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from workers import TESTS, eventually
+from workers import APPS, eventually
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
@@ -23,28 +23,28 @@ FIELDS = {
 
 
 class Traced:
-    """A shop whose workers and producers are traced, each in a process of its own."""
+    """A sample whose workers and producers are traced, each in a process of its own."""
 
-    def __init__(self, shop, tmp_path, bucket):
-        self.shop = shop
+    def __init__(self, sample, tmp_path, bucket):
+        self.sample = sample
         self.bucket = bucket
         self._spans = tmp_path / "spans"
         self.said = []
-        shop.environment["TRACED_SPANS"] = str(self._spans)
+        sample.environment["TRACED_SPANS"] = str(self._spans)
 
     def modes(self, *modes):
-        self.shop.environment["TRACED"] = " ".join(modes)
+        self.sample.environment["TRACED"] = " ".join(modes)
 
     def worker(self, **options):
-        return self.shop.worker(app="traced", **options)
+        return self.sample.worker(app="traced_app", **options)
 
     def call(self, name, *args, span="checkout", **options):
         """Call a task in a fresh process, and return its id."""
-        what = json.dumps([f"shop.{name}", args, options, span])
+        what = json.dumps([f"sample_app.{name}", args, options, span])
         done = subprocess.run(
-            [sys.executable, "-m", "traced", what],
-            cwd=TESTS,
-            env=self.shop.environment,
+            [sys.executable, "-m", "traced_app", what],
+            cwd=APPS,
+            env=self.sample.environment,
             capture_output=True,
             text=True,
             check=True,
@@ -54,7 +54,7 @@ class Traced:
         return done.stdout.split()[-1]
 
     def result(self, task_id):
-        return self.shop.app.AsyncResult(task_id)
+        return self.sample.app.AsyncResult(task_id)
 
     def text(self):
         return self._spans.read_text() if self._spans.exists() else ""
@@ -72,10 +72,10 @@ class Traced:
 
 
 @pytest.fixture
-def traced(shop_of, moto_aws, tmp_path):
-    """A traced shop on SQS and S3 where every argument goes through the store."""
+def traced(sample_of, moto_aws, tmp_path):
+    """A traced sample on SQS and S3 where every argument goes through the store."""
     bucket = moto_aws.bucket()
-    return Traced(shop_of(store=f"s3://{bucket}/claims", options={"threshold_bytes": 0}), tmp_path, bucket)
+    return Traced(sample_of(store=f"s3://{bucket}/claims", options={"threshold_bytes": 0}), tmp_path, bucket)
 
 
 def records(text):
@@ -100,12 +100,12 @@ def ids(span):
 def test_a_task_is_one_trace(traced, moto_aws, pool):
     """Offload, run and release lie below the caller's span, rehydrate below run; S3 names the trace."""
     task_id = traced.call("digest", ROWS)
-    [key] = traced.shop.objects()
+    [key] = traced.sample.objects()
     metadata = moto_aws.client("s3").head_object(Bucket=traced.bucket, Key=key)["Metadata"]
     traced.worker(pool=pool)
     traced.result(task_id).get(timeout=30)
     release, caller = traced.span("claimcheck release"), traced.span("checkout")
-    offload, run = traced.span("claimcheck offload"), traced.span("run shop.digest")
+    offload, run = traced.span("claimcheck offload"), traced.span("run sample_app.digest")
     rehydrate = traced.span("claimcheck rehydrate")
     trace_id = caller["context"]["trace_id"].removeprefix("0x")
 
@@ -121,17 +121,17 @@ def test_a_task_is_one_trace(traced, moto_aws, pool):
 def test_attributes_follow_the_conventions(traced):
     """Spans name system, queue, message, sizes and object as OpenTelemetry does."""
     task_id = traced.call("digest", ROWS)
-    [key] = traced.shop.objects()
+    [key] = traced.sample.objects()
     traced.worker(pool="threads")
     traced.span("claimcheck release")
     about = {
         "messaging.system": "aws_sqs",
-        "messaging.destination.name": traced.shop.queue,
+        "messaging.destination.name": traced.sample.queue,
         "messaging.message.id": task_id,
-        "celery.task_name": "shop.digest",
+        "celery.task_name": "sample_app.digest",
     }
     where = {"aws.s3.bucket": traced.bucket, "aws.s3.key": key, "claimcheck.key": key}
-    run = traced.span("run shop.digest")
+    run = traced.span("run sample_app.digest")
 
     for name in ("offload", "rehydrate", "release"):
         attributes = traced.span(f"claimcheck {name}")["attributes"]
@@ -147,7 +147,7 @@ def test_without_a_callers_span_the_upload_begins_the_trace(traced):
     traced.call("digest", ROWS, span=None)
     traced.worker(pool="threads")
     offload, release = traced.span("claimcheck offload"), traced.span("claimcheck release")
-    run = traced.span("run shop.digest")
+    run = traced.span("run sample_app.digest")
 
     assert offload["parent_id"] is None
     assert {run["parent_id"], release["parent_id"]} == {ids(offload)[1]}
@@ -158,7 +158,7 @@ def test_a_context_that_the_caller_gives_stays(traced):
     given = f"00-{'ab' * 16}-{'cd' * 8}-01"
     traced.call("digest", ROWS, headers={"traceparent": given})
     traced.worker(pool="threads")
-    run = traced.span("run shop.digest")
+    run = traced.span("run sample_app.digest")
 
     assert (run["context"]["trace_id"], run["parent_id"]) == (f"0x{'ab' * 16}", f"0x{'cd' * 8}")
 
@@ -179,15 +179,15 @@ def test_celerys_own_instrumentation_is_joined(traced, pool):
     assert names == sorted(
         [
             "checkout",
-            *["apply_async/shop.digest", "run/shop.digest"] * 2,
+            *["apply_async/sample_app.digest", "run/sample_app.digest"] * 2,
             *["claimcheck offload", "claimcheck rehydrate", "claimcheck release"] * 2,
         ]
     )
     assert len({span["context"]["trace_id"] for span in traced.spans()}) == 2
     assert parents == {
-        ("claimcheck offload", "apply_async/shop.digest"),
-        ("claimcheck rehydrate", "run/shop.digest"),
-        ("claimcheck release", "apply_async/shop.digest"),
+        ("claimcheck offload", "apply_async/sample_app.digest"),
+        ("claimcheck rehydrate", "run/sample_app.digest"),
+        ("claimcheck release", "apply_async/sample_app.digest"),
     }
 
 
@@ -196,7 +196,7 @@ def test_a_retry_lies_below_the_attempt_that_sent_it(traced):
     traced.call("retry_twice", ROWS)
     traced.worker(pool="prefork")
     traced.span("claimcheck release")
-    runs = [span for span in traced.spans() if span["name"] == "run shop.retry_twice"]
+    runs = [span for span in traced.spans() if span["name"] == "run sample_app.retry_twice"]
 
     assert [span["attributes"]["celery.retries"] for span in runs] == [0, 1, 2]
     assert [span["attributes"]["celery.state"] for span in runs] == ["RETRY", "RETRY", "SUCCESS"]
@@ -208,7 +208,7 @@ def test_a_failure_is_told_by_its_class_alone(traced):
     """The span of a task that fails has the exception's class, and neither its text nor its traceback."""
     traced.call("fail", ROWS)
     traced.worker(pool="prefork")
-    run = traced.span("run shop.fail")
+    run = traced.span("run sample_app.fail")
 
     assert run["status"] == {"status_code": "ERROR"}
     assert run["attributes"]["error.type"] == "ValueError"
@@ -221,10 +221,10 @@ def test_the_last_spans_of_a_child_are_exported(traced):
     task_id = traced.call("digest", ROWS)
     worker = traced.worker(pool="prefork", concurrency=1)
     traced.result(task_id).get(timeout=30)
-    traced.shop.eventually_empty()
+    traced.sample.eventually_empty()
     worker.stop()
 
-    assert {"run shop.digest", "claimcheck rehydrate", "claimcheck release"} <= {
+    assert {"run sample_app.digest", "claimcheck rehydrate", "claimcheck release"} <= {
         span["name"] for span in traced.spans()
     }
 
@@ -237,7 +237,7 @@ def test_broken_tracing_breaks_no_task(traced, pool):
     results = [traced.call("digest", ROWS, span=None) for _ in range(2)]
     for task_id in results:
         traced.result(task_id).get(timeout=30)
-    traced.shop.eventually_empty()
+    traced.sample.eventually_empty()
     told = [each for each in records(worker.text()) if each["name"] == "pipeline.telemetry.tracing"]
 
     assert 1 <= len(told) <= 2  # in the child, and in main
@@ -264,7 +264,7 @@ def test_lines_carry_the_same_fields(traced):
     assert {each["task_id"] for each in ours} == {task_id}
     assert {each["trace_id"] for each in ours} == {trace_id}
     assert len({each["claim_key"] for each in ours}) == 1
-    assert {each["queue"] for each in ours} == {traced.shop.queue}
+    assert {each["queue"] for each in ours} == {traced.sample.queue}
     assert all(each["payload_bytes"] > 0 and each["stored_bytes"] > 0 for each in ours)
     assert "confidential" not in json.dumps(lines)
 
@@ -275,12 +275,12 @@ def test_lines_of_a_refused_task_carry_the_same_fields(traced):
     No line says that the task ran.
     """
     task_id = traced.call("digest", ROWS)
-    [key] = traced.shop.objects()
-    traced.shop.clear()
+    [key] = traced.sample.objects()
+    traced.sample.clear()
     worker = traced.worker(pool="prefork")
     refused, unread = said(worker, "task rejected: "), said(worker, "payload not rehydrated: ")
     not_run = said(worker, "task not run")
-    rehydrate, run = traced.span("claimcheck rehydrate"), traced.span("run shop.digest")
+    rehydrate, run = traced.span("claimcheck rehydrate"), traced.span("run sample_app.digest")
 
     assert "run_seconds" not in not_run
     assert "task ran" not in worker.text()
@@ -290,10 +290,10 @@ def test_lines_of_a_refused_task_carry_the_same_fields(traced):
     assert rehydrate["attributes"]["error.type"] == run["attributes"]["error.type"] == "PayloadMissingError"
 
 
-def test_celerys_own_lines_show_no_arguments(shop_of, moto_aws, tmp_path):
+def test_celerys_own_lines_show_no_arguments(sample_of, moto_aws, tmp_path):
     """Printed as JSON, Celery's lines leave out what they carry of an inline task's arguments and result."""
     bucket = moto_aws.bucket()
-    traced = Traced(shop_of(store=f"s3://{bucket}/claims"), tmp_path, bucket)
+    traced = Traced(sample_of(store=f"s3://{bucket}/claims"), tmp_path, bucket)
     task_id = traced.call("echo", "confidential")
     worker = traced.worker(pool="threads")
     traced.result(task_id).get(timeout=30)

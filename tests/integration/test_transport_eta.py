@@ -16,26 +16,26 @@ pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
 
 @pytest.fixture
-def shop(shop_of, moto_aws, proxy):
-    """A shop whose every call is written down."""
-    return shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})
+def sample(sample_of, moto_aws, proxy):
+    """A sample whose every call is written down."""
+    return sample_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})
 
 
 class Queue:
-    """The shop's queue as SQS sees it."""
+    """The sample's queue as SQS sees it."""
 
-    def __init__(self, shop, aws):
+    def __init__(self, sample, aws):
         self.aws, self.sqs = aws, aws.client("sqs")
-        with shop.app.connection_for_write() as connection:
-            self.url = connection.default_channel._new_queue(shop.queue)
+        with sample.app.connection_for_write() as connection:
+            self.url = connection.default_channel._new_queue(sample.queue)
 
     def counts(self):
         """Return how many messages are visible, hidden and delayed."""
         return self.aws.depth(self.url)
 
-    def postpone(self, shop, deliveries=0, **delta):
+    def postpone(self, sample, deliveries=0, **delta):
         """Publish a task, and put its message back with an ETA, as if its delay were over."""
-        result = shop.digest.delay("x")
+        result = sample.digest.delay("x")
         [sent] = self.sqs.receive_message(QueueUrl=self.url, WaitTimeSeconds=1)["Messages"]
         self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=sent["ReceiptHandle"])
         message = json.loads(sent["Body"])
@@ -47,73 +47,73 @@ class Queue:
 
 
 @pytest.fixture
-def queue(shop, moto_aws):
-    """The shop's queue."""
-    return Queue(shop, moto_aws)
+def queue(sample, moto_aws):
+    """The sample's queue."""
+    return Queue(sample, moto_aws)
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
-def test_a_countdown_travels_with_the_message(shop, queue, pool):
+def test_a_countdown_travels_with_the_message(sample, queue, pool):
     """The queue keeps the message until its time, and then it runs, once."""
-    result = shop.echo.apply_async(("x",), countdown=10)
+    result = sample.echo.apply_async(("x",), countdown=10)
     assert queue.counts() == (0, 0, 1)
-    worker = shop.worker(pool=pool)
+    worker = sample.worker(pool=pool)
 
     assert result.get(timeout=30) == "x"
-    shop.eventually_empty()
+    sample.eventually_empty()
     assert worker.text().count("received") == 1
 
 
-def test_a_long_countdown_is_delayed_as_long_as_sqs_can(shop, queue):
+def test_a_long_countdown_is_delayed_as_long_as_sqs_can(sample, queue):
     """The longest delay is not exceeded, and a time that is past is none."""
-    shop.echo.apply_async(("x",), countdown=86_400)
-    shop.echo.apply_async(("x",), eta=datetime.now(UTC) - timedelta(hours=1))
+    sample.echo.apply_async(("x",), countdown=86_400)
+    sample.echo.apply_async(("x",), eta=datetime.now(UTC) - timedelta(hours=1))
 
     assert queue.counts() == (1, 0, 1)
 
 
-def test_an_eta_is_waited_for_in_sqs(shop, queue, proxy):
+def test_an_eta_is_waited_for_in_sqs(sample, queue, proxy):
     """A message that comes before its time is hidden until then; no worker keeps or extends it."""
-    result = queue.postpone(shop, seconds=45)
-    worker = shop.worker(pool="solo")
+    result = queue.postpone(sample, seconds=45)
+    worker = sample.worker(pool="solo")
     eventually(lambda: proxy.operations["ChangeMessageVisibility"] == 1)
     worker.stop()
 
     assert queue.counts() == (0, 1, 0)
     assert "received" not in worker.text()
-    shop.worker(pool="solo")
+    sample.worker(pool="solo")
     assert result.get(timeout=90)
-    shop.eventually_empty()
+    sample.eventually_empty()
     assert queue.counts() == (0, 0, 0)
     assert proxy.operations["ChangeMessageVisibilityBatch"] == 0
 
 
 @pytest.mark.parametrize(("delivered", "delta"), [(0, {"days": 2}), (1, {"hours": 1})])
-def test_a_far_eta_hops(shop, queue, delivered, delta):
+def test_a_far_eta_hops(sample, queue, delivered, delta):
     """What SQS cannot hide for so long, or has delivered before, is sent again; its payload stays."""
-    result = queue.postpone(shop, delivered, **delta)
-    worker = shop.worker(pool="solo")
+    result = queue.postpone(sample, delivered, **delta)
+    worker = sample.worker(pool="solo")
     eventually(lambda: queue.counts() == (0, 0, 1))
     worker.stop()
 
     assert "received" not in worker.text()
     assert result.state == "PENDING"
-    assert len(shop.objects()) == 1
+    assert len(sample.objects()) == 1
 
 
-def test_a_queue_that_shows_a_message_once(shop, queue):
+def test_a_queue_that_shows_a_message_once(sample, queue):
     """With maxReceiveCount 1, who hides a message loses it: such a worker keeps it until its time."""
     dead = queue.aws.attributes(queue.aws.queue())["QueueArn"]
     policy = json.dumps({"deadLetterTargetArn": dead, "maxReceiveCount": 1})
     queue.sqs.set_queue_attributes(QueueUrl=queue.url, Attributes={"RedrivePolicy": policy})
-    result = queue.postpone(shop, seconds=14)
-    shop.worker(pool="threads")
+    result = queue.postpone(sample, seconds=14)
+    sample.worker(pool="threads")
 
     assert result.get(timeout=30)
-    shop.eventually_empty()
+    sample.eventually_empty()
 
 
-def test_a_hop_needs_no_exchange(shop_of, moto_aws):
+def test_a_hop_needs_no_exchange(sample_of, moto_aws):
     """A message that came through an exchange goes back to its queue: a connection need not know the way."""
     way = {"exchange": "media", "exchange_type": "topic", "routing_key": "media.#"}
     conf = {
@@ -121,39 +121,39 @@ def test_a_hop_needs_no_exchange(shop_of, moto_aws):
         "task_default_queue": "video",
         "task_default_routing_key": "media.x",
     }
-    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0}, conf=conf)
-    queue = Queue(shop, moto_aws)
-    queue.postpone(shop, days=2)
-    shop.worker(pool="solo")
+    sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0}, conf=conf)
+    queue = Queue(sample, moto_aws)
+    queue.postpone(sample, days=2)
+    sample.worker(pool="solo")
 
     eventually(lambda: queue.counts() == (0, 0, 1))
 
 
-def test_a_message_that_cannot_hop_stays(shop, queue, proxy):
+def test_a_message_that_cannot_hop_stays(sample, queue, proxy):
     """If SQS does not take it a second time, the worker keeps the one it has, and gives it back later."""
-    queue.postpone(shop, days=2)
+    queue.postpone(sample, days=2)
     proxy.fail("SendMessage", status=400, content=b'{"__type":"InvalidParameterValue","message":"no"}')
-    worker = shop.worker(pool="solo")
+    worker = sample.worker(pool="solo")
     eventually(lambda: "message not postponed" in worker.text())
     worker.stop()
 
     assert queue.counts() == (1, 0, 0)
-    assert len(shop.objects()) == 1
+    assert len(sample.objects()) == 1
 
 
-def test_an_eta_beyond_the_payloads_life_is_refused(shop):
+def test_an_eta_beyond_the_payloads_life_is_refused(sample):
     """A payload that would be gone before its task may run is not stored, and nothing is sent."""
     with pytest.raises(EncodeError, match="leaves 16; raise it") as refused:
-        shop.digest.apply_async(("x",), countdown=17 * 86_400)
+        sample.digest.apply_async(("x",), countdown=17 * 86_400)
 
     assert isinstance(refused.value.args[0], PayloadExpiresError)
-    assert shop.objects() == []
+    assert sample.objects() == []
 
 
-def test_a_payload_lies_under_the_day_it_is_due(shop):
+def test_a_payload_lies_under_the_day_it_is_due(sample):
     """Its key has the day of the ETA, from which the sweep counts its age."""
-    shop.digest.apply_async(("x",), countdown=15 * 86_400)
-    [key] = shop.objects()
+    sample.digest.apply_async(("x",), countdown=15 * 86_400)
+    [key] = sample.objects()
     due = datetime.now(UTC) + timedelta(days=15)
     aged = Swept()
 

@@ -13,9 +13,9 @@ OPTIONS = {"visibility_timeout": 30, "wait_time_seconds": 1, "polling_interval":
 
 
 @pytest.fixture
-def shop(shop_of, moto_aws, proxy):
-    """A shop whose workers take on more than they can run."""
-    return shop_of(
+def sample(sample_of, moto_aws, proxy):
+    """A sample whose workers take on more than they can run."""
+    return sample_of(
         store=f"s3://{moto_aws.bucket()}/claims",
         options={"threshold_bytes": 0},
         conf={"broker_transport_options": OPTIONS, "worker_prefetch_multiplier": 10},
@@ -23,28 +23,28 @@ def shop(shop_of, moto_aws, proxy):
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
-def test_a_warm_shutdown_gives_back_what_waits(shop, pool):
+def test_a_warm_shutdown_gives_back_what_waits(sample, pool):
     """Another worker runs the tasks that waited while the first still runs its last one; each runs once."""
-    first = shop.hold.delay("x")
-    stopping = shop.worker(pool=pool, concurrency=1)
-    eventually(shop.notes)
-    waiting = [shop.nap.delay("x", 0) for _ in range(8)]
+    first = sample.hold.delay("x")
+    stopping = sample.worker(pool=pool, concurrency=1)
+    eventually(sample.notes)
+    waiting = [sample.nap.delay("x", 0) for _ in range(8)]
     eventually(lambda: stopping.text().count("received") == 9)
     stopping.process.send_signal(signal.SIGTERM)
     eventually(lambda: "Warm shutdown" in stopping.text())
-    shop.worker(pool="threads")
+    sample.worker(pool="threads")
 
     assert [result.get(timeout=60) for result in waiting] == [1] * 8
     assert stopping.process.poll() is None
-    shop.note("go on")
+    sample.note("go on")
     assert first.get(timeout=30) == 1
-    shop.eventually_empty()
-    assert Counter(shop.notes()) == {"holding": 1, "napping": 8, "go on": 1}
+    sample.eventually_empty()
+    assert Counter(sample.notes()) == {"holding": 1, "napping": 8, "go on": 1}
 
 
-def test_what_waits_goes_back_in_one_call(shop_of, moto_aws, proxy):
+def test_what_waits_goes_back_in_one_call(sample_of, moto_aws, proxy):
     """Ten messages are one batch, so that a worker with many of them stops in time."""
-    shop = shop_of(
+    sample = sample_of(
         store=f"s3://{moto_aws.bucket()}/claims",
         options={"threshold_bytes": 0},
         conf={
@@ -52,57 +52,57 @@ def test_what_waits_goes_back_in_one_call(shop_of, moto_aws, proxy):
             "worker_prefetch_multiplier": 11,
         },
     )
-    first = shop.hold.delay("x")
-    stopping = shop.worker(pool="threads", concurrency=1)
-    eventually(shop.notes)
+    first = sample.hold.delay("x")
+    stopping = sample.worker(pool="threads", concurrency=1)
+    eventually(sample.notes)
     for _ in range(10):
-        shop.nap.delay("x", 0)
+        sample.nap.delay("x", 0)
     eventually(lambda: stopping.text().count("received") == 11)
     stopping.process.send_signal(signal.SIGTERM)
-    eventually(lambda: moto_aws.depth(shop.queue).waiting == 10)
+    eventually(lambda: moto_aws.depth(sample.queue).waiting == 10)
 
     assert proxy.operations["ChangeMessageVisibilityBatch"] == 1
-    shop.note("go on")
+    sample.note("go on")
     assert first.get(timeout=30) == 1
 
 
-def test_a_cold_shutdown_loses_nothing(shop, proxy):
+def test_a_cold_shutdown_loses_nothing(sample, proxy):
     """What has ended settles, though the worker was told to end at once; what ran is run by another."""
-    stopping = shop.worker(pool="prefork", concurrency=4)
-    running = shop.hold.delay("x")
-    eventually(shop.notes)
+    stopping = sample.worker(pool="prefork", concurrency=4)
+    running = sample.hold.delay("x")
+    eventually(sample.notes)
     unsettled = proxy.fail("DeleteMessageBatch", status=503)
-    ended = shop.nap.delay("x", 0)
+    ended = sample.nap.delay("x", 0)
     eventually(lambda: unsettled.used)
     stopping.process.send_signal(signal.SIGQUIT)
     proxy.heal()
     stopping.process.wait(20)
-    shop.worker(pool="threads")
-    shop.note("go on")
+    sample.worker(pool="threads")
+    sample.note("go on")
 
     assert ended.get(timeout=20) == running.get(timeout=60) == 1
-    shop.eventually_empty()
-    assert Counter(shop.notes()) == {"holding": 2, "napping": 1, "go on": 1}
+    sample.eventually_empty()
+    assert Counter(sample.notes()) == {"holding": 2, "napping": 1, "go on": 1}
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
-def test_a_lost_connection_ends_no_task(shop, proxy, moto_aws, pool):
+def test_a_lost_connection_ends_no_task(sample, proxy, moto_aws, pool):
     """A task that runs while SQS is out of reach settles when it is back, and does not run twice."""
-    result = shop.hold.delay("x")
-    worker = shop.worker(pool=pool, concurrency=2)
-    eventually(shop.notes)
+    result = sample.hold.delay("x")
+    worker = sample.worker(pool=pool, concurrency=2)
+    eventually(sample.notes)
     proxy.refuse()
     sleep(4)
     proxy.accept()
-    shop.note("go on")
+    sample.note("go on")
 
     assert result.get(timeout=60) == 1
-    shop.eventually_empty(60)
-    assert shop.echo.delay("y").get(timeout=60) == "y"
-    shop.eventually_empty()
-    assert shop.notes().count("holding") == 1
+    sample.eventually_empty(60)
+    assert sample.echo.delay("y").get(timeout=60) == "y"
+    sample.eventually_empty()
+    assert sample.notes().count("holding") == 1
     assert worker.process.poll() is None
-    eventually(lambda: not any(moto_aws.depth(shop.queue)))
+    eventually(lambda: not any(moto_aws.depth(sample.queue)))
     assert "nothing received" in worker.text()
     assert "Unrecoverable" not in worker.text()
 
@@ -115,23 +115,23 @@ def sqs(proxy_to, moto_aws, monkeypatch):
     return proxy
 
 
-def test_a_minute_without_sqs_loses_no_acknowledgement(sqs, shop_of, moto_aws):
+def test_a_minute_without_sqs_loses_no_acknowledgement(sqs, sample_of, moto_aws):
     """Tasks that end while SQS is out of reach settle when it is back: nothing runs twice, nothing stays."""
-    shop = shop_of(
+    sample = sample_of(
         store=f"s3://{moto_aws.bucket()}/claims",
         options={"threshold_bytes": 0},
         conf={"broker_transport_options": OPTIONS | {"visibility_timeout": 150}},
     )
-    results = [shop.nap.delay("x", 5) for _ in range(10)]
-    worker = shop.worker(pool="threads", concurrency=10)
-    eventually(lambda: shop.notes().count("napping") == 10)
+    results = [sample.nap.delay("x", 5) for _ in range(10)]
+    worker = sample.worker(pool="threads", concurrency=10)
+    eventually(lambda: sample.notes().count("napping") == 10)
     sqs.refuse()
 
     assert [result.get(timeout=60) for result in results] == [1] * 10
     sleep(60)
-    assert len(shop.objects()) == 10
+    assert len(sample.objects()) == 10
     sqs.accept()
-    shop.eventually_empty(60)
+    sample.eventually_empty(60)
     worker.stop()
-    assert shop.notes().count("napping") == 10
+    assert sample.notes().count("napping") == 10
     assert "Unrecoverable" not in worker.text()

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 from kombu.exceptions import EncodeError
-from shops import imported
+from sample_fixtures import imported
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
@@ -20,12 +20,12 @@ CONF = {"result_serializer": "claimcheck"}
 
 
 @pytest.mark.parametrize("threshold_bytes", [0, 262_144], ids=["offloaded", "inline"])
-def test_a_value_comes_back_equal(shop_of, moto_aws, threshold_bytes):
+def test_a_value_comes_back_equal(sample_of, moto_aws, threshold_bytes):
     """A task gets what it was sent, by position and by name, and its result is what it returned."""
     options = {"threshold_bytes": threshold_bytes}
-    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options=options, conf=CONF)
-    shop.worker(pool="threads")
-    results = [shop.echo.delay(VALUE), shop.echo.delay(value=VALUE)]
+    sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options=options, conf=CONF)
+    sample.worker(pool="threads")
+    results = [sample.echo.delay(VALUE), sample.echo.delay(value=VALUE)]
 
     for back in (result.get(timeout=30) for result in results):
         assert back == VALUE
@@ -33,15 +33,15 @@ def test_a_value_comes_back_equal(shop_of, moto_aws, threshold_bytes):
 
 
 @pytest.fixture
-def models(shop):
-    """The shop's tasks that take pydantic models."""
-    with imported("models") as module:
+def models(sample):
+    """The sample's tasks that take pydantic models."""
+    with imported("pydantic_app") as module:
         yield module
 
 
-def test_models_arrive_as_models(shop, models):
+def test_models_arrive_as_models(sample, models):
     """Celery's pydantic=True works, small and large: the task gets a model, and the payload is released."""
-    shop.worker(app="models", pool="threads")
+    sample.worker(app="pydantic_app", pool="threads")
     orders = [
         models.Order(due=date(2026, 1, 2), lines=[models.Line(name=f"{i}", price=Decimal("1.10"))] * count)
         for i, count in enumerate((1, 30_000))
@@ -52,24 +52,24 @@ def test_models_arrive_as_models(shop, models):
         back = models.Order.model_validate(result.get(timeout=30))
         assert back.due == order.due
         assert [line.price for line in back.lines] == [Decimal("1.21")] * len(order.lines)
-    assert shop.notes() == ["Order", "Order"]
-    shop.eventually_empty()
+    assert sample.notes() == ["Order", "Order"]
+    sample.eventually_empty()
 
 
-def test_a_model_of_another_task_names_celery_s_way(shop, models):
+def test_a_model_of_another_task_names_celery_s_way(sample, models):
     """A model for a task that was not declared with pydantic=True is refused, and nothing is stored."""
-    with pytest.raises(EncodeError, match=r"path=\[0\]\[0\], type=models\.Order.*pydantic=True"):
-        shop.echo.delay(models.Order(due=date(2026, 1, 2), lines=[]))
+    with pytest.raises(EncodeError, match=r"path=\[0\]\[0\], type=pydantic_app\.Order.*pydantic=True"):
+        sample.echo.delay(models.Order(due=date(2026, 1, 2), lines=[]))
 
-    assert shop.objects() == []
+    assert sample.objects() == []
 
 
-def test_result_extended_describes_what_json_lacks(shop_of, moto_aws):
+def test_result_extended_describes_what_json_lacks(sample_of, moto_aws):
     """A backend that writes JSON keeps arguments as JSON has them, and no result is lost."""
     conf = {"result_extended": True}
-    shop = shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0}, conf=conf)
-    shop.worker(pool="threads")
-    result = shop.weighed.delay({(1, 2): {3}, 4: timedelta(1), "m": VALUE["text"][1]}, value={"a"})
+    sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0}, conf=conf)
+    sample.worker(pool="threads")
+    result = sample.weighed.delay({(1, 2): {3}, 4: timedelta(1), "m": VALUE["text"][1]}, value={"a"})
 
     assert result.get(timeout=30) == 2
     assert result.args == [{"(1, 2)": [3], "4": "1 day, 0:00:00", "m": str(VALUE["text"][1])}]

@@ -10,8 +10,8 @@ import pytest
 from celery import beat, chain, chord, group
 from celery.schedules import schedule
 from proxy import Proxy
-from shops import entered, standing_shop
-from workers import TESTS, eventually
+from sample_fixtures import entered, standing_sample
+from workers import APPS, eventually
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
@@ -30,78 +30,92 @@ def calls(moto):
 
 @pytest.fixture(scope="module")
 def standing(calls, tmp_path_factory):
-    """A shop where every message has a payload in the store, with a worker."""
+    """A sample where every message has a payload in the store, with a worker."""
     server = SimpleNamespace(name=calls.name, url=calls.url, reset=calls.reset_server)
     options = {"threshold_bytes": 0}
-    with standing_shop(server, tmp_path_factory.mktemp("ways"), "threads", options=options) as shop:
-        shop.server = server
-        yield shop
+    with standing_sample(server, tmp_path_factory.mktemp("ways"), "threads", options=options) as sample:
+        sample.server = server
+        yield sample
 
 
 @pytest.fixture
-def shop(standing, monkeypatch):
-    """The shop without what earlier tests left."""
+def sample(standing, monkeypatch):
+    """The sample without what earlier tests left."""
     entered(standing.server, monkeypatch, empty=False)
     standing.clear()
     return standing
 
 
-def by_command(shop, *options):
-    command = [sys.executable, "-m", "celery", "-A", "shop", "call", "shop.add", "--args=[1, 2]", *options]
+def by_command(sample, *options):
+    command = [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        "sample_app",
+        "call",
+        "sample_app.add",
+        "--args=[1, 2]",
+        *options,
+    ]
     done = subprocess.run(
-        command, cwd=TESTS, env=shop.environment, capture_output=True, text=True, check=True
+        command, cwd=APPS, env=sample.environment, capture_output=True, text=True, check=True
     )
-    return shop.app.AsyncResult(done.stdout.split()[-1])
+    return sample.app.AsyncResult(done.stdout.split()[-1])
 
 
-def by_beat(shop):
+def by_beat(sample):
     entry = beat.ScheduleEntry(
-        "each", "shop.add", args=(1, 2), schedule=schedule(60, app=shop.app), app=shop.app
+        "each", "sample_app.add", args=(1, 2), schedule=schedule(60, app=sample.app), app=sample.app
     )
-    return beat.Scheduler(shop.app, lazy=True).apply_async(entry, advance=False)
+    return beat.Scheduler(sample.app, lazy=True).apply_async(entry, advance=False)
 
 
-def with_link(shop):
-    result = shop.add.apply_async((1, 1), link=shop.double.s())
+def with_link(sample):
+    result = sample.add.apply_async((1, 1), link=sample.double.s())
     eventually(lambda: result.children)
     return result.children[0]
 
 
-def with_old_errback(shop):
-    shop.fail.apply_async((1,), link_error=shop.old_errback.s("padding"))
-    eventually(lambda: any("errback 7" in line for line in shop.notes()))
+def with_old_errback(sample):
+    sample.fail.apply_async((1,), link_error=sample.old_errback.s("padding"))
+    eventually(lambda: any("errback 7" in line for line in sample.notes()))
 
 
-def with_errback(shop):
-    shop.fail.apply_async((1,), link_error=shop.errback.s())
-    eventually(lambda: any("ValueError" in line for line in shop.notes()))
+def with_errback(sample):
+    sample.fail.apply_async((1,), link_error=sample.errback.s())
+    eventually(lambda: any("ValueError" in line for line in sample.notes()))
 
 
-def with_chord_errback(shop):
-    failing = group(shop.fail.s(1), shop.add.s(1, 1))
-    chord(failing, shop.total.s().on_error(shop.errback.s())).apply_async()
-    eventually(lambda: any("ChordError" in line for line in shop.notes()))
+def with_chord_errback(sample):
+    failing = group(sample.fail.s(1), sample.add.s(1, 1))
+    chord(failing, sample.total.s().on_error(sample.errback.s())).apply_async()
+    eventually(lambda: any("ChordError" in line for line in sample.notes()))
 
 
 WAYS = {
-    "`delay`, `apply_async`": lambda shop: shop.add.delay(1, 2),
-    "`app.send_task`": lambda shop: shop.app.send_task("shop.add", (1, 2)),
-    "`celery call --serializer claimcheck`": lambda shop: by_command(shop, "--serializer", "claimcheck"),
+    "`delay`, `apply_async`": lambda sample: sample.add.delay(1, 2),
+    "`app.send_task`": lambda sample: sample.app.send_task("sample_app.add", (1, 2)),
+    "`celery call --serializer claimcheck`": lambda sample: by_command(sample, "--serializer", "claimcheck"),
     "`celery call`": by_command,
     "`celery beat`, each time": by_beat,
-    "`compression=` by hand": lambda shop: shop.add.apply_async((1, 2), compression="gzip"),
-    "`countdown`, `eta`": lambda shop: shop.add.apply_async((1, 2), countdown=1),
-    "`map`, `starmap`": lambda shop: shop.add.starmap([(1, 2), (3, 4)]).apply_async(),
-    "`chunks` of 4 in twos": lambda shop: shop.add.chunks([(1, 2)] * 4, 2).apply_async(),
-    "`group` of 3": lambda shop: group(shop.add.s(number, 1) for number in range(3)).apply_async(),
-    "`chain` of 3": lambda shop: chain(shop.add.s(1, 1), shop.double.s(), shop.double.s()).apply_async(),
+    "`compression=` by hand": lambda sample: sample.add.apply_async((1, 2), compression="gzip"),
+    "`countdown`, `eta`": lambda sample: sample.add.apply_async((1, 2), countdown=1),
+    "`map`, `starmap`": lambda sample: sample.add.starmap([(1, 2), (3, 4)]).apply_async(),
+    "`chunks` of 4 in twos": lambda sample: sample.add.chunks([(1, 2)] * 4, 2).apply_async(),
+    "`group` of 3": lambda sample: group(sample.add.s(number, 1) for number in range(3)).apply_async(),
+    "`chain` of 3": lambda sample: chain(
+        sample.add.s(1, 1), sample.double.s(), sample.double.s()
+    ).apply_async(),
     "`link`": with_link,
     "`link_error` that takes `(request, exc, traceback)`": with_errback,
     "`link_error` that takes an id": with_old_errback,
-    "`chord` of 2 and its body": lambda shop: chord([shop.add.s(1, 1), shop.add.s(2, 2)], shop.total.s())(),
+    "`chord` of 2 and its body": lambda sample: chord(
+        [sample.add.s(1, 1), sample.add.s(2, 2)], sample.total.s()
+    )(),
     "`chord` of 2 that fails, with an errback": with_chord_errback,
-    "`self.retry()` twice": lambda shop: shop.retry_twice.delay("rows"),
-    "`self.replace` by a chord of 2": lambda shop: shop.replaced.delay(1),
+    "`self.retry()` twice": lambda sample: sample.retry_twice.delay("rows"),
+    "`self.replace` by a chord of 2": lambda sample: sample.replaced.delay(1),
 }
 
 
@@ -111,17 +125,17 @@ def test_the_page_has_every_way():
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_each_payload_is_put_once_and_deleted_once(shop, calls, way):
+def test_each_payload_is_put_once_and_deleted_once(sample, calls, way):
     """Whatever publishes a task: one PUT for each payload, one DELETE, and nothing is left."""
     calls.requests.clear()
-    before = shop.running.text().count("payload released")
-    result = WAYS[way](shop)
+    before = sample.running.text().count("payload released")
+    result = WAYS[way](sample)
     if result is not None:
         result.get(timeout=60)
     count = int(ROWS[way])
 
-    eventually(lambda: shop.running.text().count("payload released") - before == count)
+    eventually(lambda: sample.running.text().count("payload released") - before == count)
     puts = [request.path for request in calls.seen("PutObject")]
     assert len(puts) == len(set(puts)) == count
     assert calls.operations["DeleteObjects"] <= count
-    assert not shop.objects()
+    assert not sample.objects()

@@ -33,7 +33,7 @@ OPTIONS = {
 
 @pytest.fixture
 def app():
-    yield Celery("shop", broker="sqs://", set_as_current=False)
+    yield Celery("sample_app", broker="sqs://", set_as_current=False)
     pipeline.uninstall()
 
 
@@ -57,7 +57,7 @@ def test_every_option_is_a_setting(app, namespace):
 
 def test_the_other_arguments_are_settings_too(app):
     """Store and sink may be objects, and what belongs to S3 reaches the store."""
-    store, sink = MemoryStore("shop"), NullSink()
+    store, sink = MemoryStore("sample_app"), NullSink()
     app.conf.update(claimcheck_store=store, claimcheck_metrics=sink)
     made = pipeline.install(app)
 

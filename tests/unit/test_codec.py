@@ -14,7 +14,7 @@ import ormsgpack
 import pytest
 from celery.local import PromiseProxy
 from celery.utils.functional import regen
-from declared import Invoice, Item, Order
+from declared_classes import Invoice, Item, Order
 from kombu.utils import json
 
 from pipeline.claimcheck.codec import NESTING, Codec

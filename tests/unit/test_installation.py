@@ -19,7 +19,7 @@ from pipeline.transport import Transport
 
 @pytest.fixture
 def app():
-    yield Celery("shop", broker="sqs://", set_as_current=False)
+    yield Celery("sample_app", broker="sqs://", set_as_current=False)
     uninstall()
 
 
@@ -39,7 +39,7 @@ def test_install_sets_what_an_app_needs(app):
 
 def test_other_brokers_keep_their_transport():
     """On a broker other than SQS nothing but the serializer changes."""
-    app = Celery("shop", broker="redis://", set_as_current=False)
+    app = Celery("sample_app", broker="redis://", set_as_current=False)
     try:
         made = pipeline.install(app, "memory://shop")
 
@@ -149,7 +149,7 @@ def test_a_store_that_cannot_work_is_an_error(app, store, options, expected):
         ({"metrics": "x"}, "metrics is of type str: expected a sink such as CloudWatchSink"),
         ({"metrics": NullSink}, "metrics is the class NullSink: expected a sink"),
         ({"metrics": False}, "metrics is of type bool: expected a sink"),
-        ({"app": "shop"}, "app is of type str: expected the Celery app"),
+        ({"app": "sample_app"}, "app is of type str: expected the Celery app"),
         ({"app": Celery}, "app is the class Celery: expected the Celery app"),
         ({"store": MemoryStore}, "store is the class MemoryStore: expected a URL such as s3://"),
         (
@@ -215,7 +215,7 @@ def test_a_store_may_be_an_object(app, store):
 @pytest.mark.parametrize("args", ["abc", {"a": 1}, {1, 2}, range(3)])
 def test_what_is_no_list_of_arguments_is_refused(args):
     """``apply_async`` takes a list or a tuple, as Celery does, and not whatever can be made one."""
-    app = Celery("shop", broker="memory://", set_as_current=False)
+    app = Celery("sample_app", broker="memory://", set_as_current=False)
     try:
         pipeline.install(app, "memory://shop")
 
@@ -275,7 +275,7 @@ def test_what_was_installed_can_be_undone(app, bound, broker, options):
 
 def test_a_worker_can_be_undone():
     """After a worker has run in this process, ``uninstall`` restores tasks, signals and filters as well."""
-    app = Celery("shop", broker="memory://", set_as_current=False)
+    app = Celery("sample_app", broker="memory://", set_as_current=False)
     assert all([app.tasks, app.amqp, app.control])
     before = state(app)
     pipeline.install(app, "memory://shop")

@@ -23,7 +23,7 @@ LARGE = list(range(300_000))
 
 @pytest.fixture
 def celery_app():
-    app = Celery("shop", broker="sqs://", backend="redis://", set_as_current=False)
+    app = Celery("sample_app", broker="sqs://", backend="redis://", set_as_current=False)
 
     @app.task(name="total", shared=False)
     def total(orders, scale=1):
@@ -166,7 +166,7 @@ class Configuration:
 
 def test_an_app_may_be_configured_by_an_object():
     """Settings are read when an app is opened, those for S3 and metrics aside, and are there afterwards."""
-    app = Celery("shop", set_as_current=False)
+    app = Celery("sample_app", set_as_current=False)
     app.config_from_object(Configuration, namespace="CELERY")
     with in_memory(app) as inside:
         app.send_task("total", [[1]])

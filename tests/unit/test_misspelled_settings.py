@@ -7,7 +7,7 @@ from pipeline.admin.doctor.misspelled_settings import misspelled_settings
 
 
 def app_of(config, **options):
-    app = Celery("shop", broker="sqs://", set_as_current=False)
+    app = Celery("sample_app", broker="sqs://", set_as_current=False)
     app.config_from_object(config, **options)
     return app
 

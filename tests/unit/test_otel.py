@@ -200,7 +200,7 @@ from os import getpid
 from socket import gethostname
 from celery import Celery
 import pipeline
-app = Celery("shop", broker="memory://")
+app = Celery("sample_app", broker="memory://")
 """
 
 

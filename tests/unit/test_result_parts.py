@@ -49,7 +49,7 @@ def test_what_is_read_of_a_result_can_be_pickled(claimcheck, noise):
 
 def test_a_result_is_offloaded_once(claimcheck, store, noise):
     """What Celery writes a second time, as a part of a chord, names the payload that is there."""
-    outgoing = Outgoing(noise, "shop.echo", "id")
+    outgoing = Outgoing(noise, "sample_app.echo", "id")
     meta, part = through({**META, "result": outgoing}), through([1, "id", "SUCCESS", outgoing])
 
     assert meta.stored.claim == part.stored.claim

@@ -22,7 +22,7 @@ KEY = b"a key of the tests, for all"
 
 @pytest.fixture
 def app():
-    yield Celery("shop", broker="sqs://", set_as_current=False)
+    yield Celery("sample_app", broker="sqs://", set_as_current=False)
     uninstall()
 
 

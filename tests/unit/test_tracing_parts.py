@@ -15,7 +15,7 @@ import sys
 from celery import Celery
 import pipeline
 from pipeline.telemetry import tracing
-app = Celery("shop", broker="memory://")
+app = Celery("sample_app", broker="memory://")
 pipeline.install(app, store="memory://claims", threshold_bytes=0)
 @app.task
 def echo(value):

@@ -9,7 +9,7 @@ from pipeline.installation import uninstall
 
 @pytest.fixture
 def app():
-    yield Celery("shop", broker="sqs://", set_as_current=False)
+    yield Celery("sample_app", broker="sqs://", set_as_current=False)
     uninstall()
 
 

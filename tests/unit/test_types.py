@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 import pytest
-from declared import Invoice, Item, Order
+from declared_classes import Invoice, Item, Order
 from kombu.utils import json
 
 from pipeline.claimcheck.codec import Codec

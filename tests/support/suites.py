@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from standins import absent, environment
-from workers import TESTS
+from standins import ROOT, absent, environment
+from workers import SUPPORT
 
 CELERY_ALONE = ["celery.contrib.pytest", "no:randomly", "no:cacheprovider"]
 WITH_CLAIM_CHECK = ["celery.contrib.pytest", "celery_suite", "no:randomly", "no:cacheprovider"]
@@ -36,11 +36,11 @@ class Ran:
 
 def run(name, tests, plugins, *options, **settings):
     """Run tests of a distribution with plugins of ours and others, and return what pytest reported."""
-    source = TESTS.parent / ".local" / f"{name}-{importlib.metadata.version(name)}"
+    source = ROOT / ".local" / f"{name}-{importlib.metadata.version(name)}"
     if not source.exists():
         absent(f"{source} is not there: make test fetches it")
     words = [word for plugin in plugins for word in ("-p", plugin)]
-    path = os.pathsep.join(map(str, (TESTS, TESTS.parent)))
+    path = os.pathsep.join(map(str, (SUPPORT, ROOT)))
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.xml")
         command = [sys.executable, "-m", "pytest", tests, "-q", "--tb=line", f"--junitxml={report}"]

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psutil
 
-TESTS = Path(__file__).parent
+SUPPORT = Path(__file__).parent
+APPS = SUPPORT.parent / "apps"
 
 
 def eventually(condition, seconds=30, message=""):
@@ -26,13 +27,13 @@ def eventually(condition, seconds=30, message=""):
 class Worker:
     """One ``celery worker`` process and its children."""
 
-    def __init__(self, environment, log, pool="prefork", concurrency=2, app="shop", options=()):
+    def __init__(self, environment, log, pool="prefork", concurrency=2, app="sample_app", options=()):
         self.log = log
-        command = [sys.executable, str(TESTS / "bare_worker.py"), app, "-P", pool, "-c", str(concurrency)]
+        command = [sys.executable, str(SUPPORT / "bare_worker.py"), app, "-P", pool, "-c", str(concurrency)]
         with log.open("ab") as file:  # the process has it from now on
             self.process = subprocess.Popen(
                 [*command, "-l", "INFO", "--without-gossip", "--without-mingle", *options],
-                cwd=TESTS,
+                cwd=APPS,
                 env=environment,
                 stdout=file,
                 stderr=subprocess.STDOUT,

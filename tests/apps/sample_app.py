@@ -19,13 +19,13 @@ from kombu.utils.json import dumps
 import pipeline
 from pipeline.metrics import NullSink
 
-app = Celery("shop", broker=os.environ["SHOP_BROKER"], backend=os.environ["SHOP_BACKEND"])
+app = Celery("sample_app", broker=os.environ["SHOP_BROKER"], backend=os.environ["SHOP_BACKEND"])
 app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_transport_options={"visibility_timeout": 30, "wait_time_seconds": 1, "polling_interval": 0.1},
     task_acks_late=True,
     task_reject_on_worker_lost=True,
-    task_default_queue=os.environ.get("SHOP_QUEUE", "shop"),
+    task_default_queue=os.environ.get("SHOP_QUEUE", "sample_app"),
     worker_enable_remote_control=False,
     worker_prefetch_multiplier=1,
     worker_send_task_events=False,

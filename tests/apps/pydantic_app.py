@@ -1,10 +1,10 @@
-"""The shop's app and tasks whose arguments are pydantic models, for Celery to send and to make again."""
+"""The sample's app and tasks whose arguments are pydantic models, for Celery to send and to make again."""
 
 from datetime import date
 from decimal import Decimal
 
 from pydantic import BaseModel
-from shop import app, note
+from sample_app import app, note
 
 
 class Line(BaseModel):

@@ -1,4 +1,4 @@
-"""The shop's app as a producer in this process, and in real workers beside it; fixtures for all tests."""
+"""The sample's app as a producer in this process, and in real workers beside it; fixtures for all tests."""
 
 import gc
 import importlib
@@ -18,8 +18,8 @@ from pipeline import uninstall
 from pipeline.serializer import serializer
 
 
-class Shop:
-    """The shop's app as a producer in this process, with the environment that its workers get."""
+class Sample:
+    """The sample's app as a producer in this process, with the environment that its workers get."""
 
     def __init__(self, module, environment, tmp_path, stack):
         self.module = module
@@ -63,8 +63,8 @@ class Shop:
 
 
 @contextmanager
-def open_shops(tmp_path):
-    """Make shops one after another: each is forgotten with the ``with`` block."""
+def open_samples(tmp_path):
+    """Make samples one after another: each is forgotten with the ``with`` block."""
     with ExitStack() as stack, pytest.MonkeyPatch.context() as environment:
 
         def make(broker="sqs://", store=None, options=None, conf=None, *, metrics=False):
@@ -80,10 +80,10 @@ def open_shops(tmp_path):
                 environment.setenv("SHOP_STORE", store)
             if metrics:
                 environment.setenv("SHOP_METRICS", "cloudwatch")
-            sys.modules.pop("shop", None)
-            module = importlib.import_module("shop")
+            sys.modules.pop("sample_app", None)
+            module = importlib.import_module("sample_app")
             stack.callback(_forget, module)
-            return Shop(module, os.environ.copy(), tmp_path, stack)
+            return Sample(module, os.environ.copy(), tmp_path, stack)
 
         yield make
 
@@ -97,23 +97,23 @@ def imported(name):
 
 
 @contextmanager
-def standing_shop(server, tmp_path, pool, variables=(), **options):
-    """Open a shop on a stand-in for AWS, with a worker, for many tests; variables are the environment's."""
-    with pytest.MonkeyPatch.context() as patch, open_shops(tmp_path) as make:
+def standing_sample(server, tmp_path, pool, variables=(), **options):
+    """Open a sample on a stand-in for AWS, with a worker, for many tests; variables are the environment's."""
+    with pytest.MonkeyPatch.context() as patch, open_samples(tmp_path) as make:
         aws = entered(server, patch)
         for name, value in variables:
             patch.setenv(name, value)
-        shop = make(store=f"s3://{aws.bucket()}/claims", **options)
-        shop.aws = aws
-        shop.running = shop.worker(pool=pool)
-        yield shop
+        sample = make(store=f"s3://{aws.bucket()}/claims", **options)
+        sample.aws = aws
+        sample.running = sample.worker(pool=pool)
+        yield sample
 
 
-def cleared(shop, server, monkeypatch):
-    """Return a shop that stands for many tests, without what earlier tests left."""
+def cleared(sample, server, monkeypatch):
+    """Return a sample that stands for many tests, without what earlier tests left."""
     entered(server, monkeypatch, empty=False)
-    shop.clear()
-    return shop
+    sample.clear()
+    return sample
 
 
 def entered(server, monkeypatch, *, empty=True):
@@ -126,9 +126,9 @@ def entered(server, monkeypatch, *, empty=True):
 
 
 @pytest.fixture
-def shop_of(tmp_path):
-    """Make a shop: ``shop_of(broker=…, store=…, options={…}, conf={…}, metrics=…)``."""
-    with open_shops(tmp_path) as make:
+def sample_of(tmp_path):
+    """Make a sample: ``sample_of(broker=…, store=…, options={…}, conf={…}, metrics=…)``."""
+    with open_samples(tmp_path) as make:
         yield make
 
 
@@ -139,11 +139,11 @@ def _forget(module):
     module.app.close()
     pools.reset()  # Kombu shares them between apps with the same broker
     _set_current_app(None)
-    sys.modules.pop("shop", None)
+    sys.modules.pop("sample_app", None)
     gc.collect()
 
 
 @pytest.fixture
-def shop(shop_of, moto_aws):
-    """A shop on SQS and S3 where every argument goes through the store."""
-    return shop_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})
+def sample(sample_of, moto_aws):
+    """A sample on SQS and S3 where every argument goes through the store."""
+    return sample_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})

@@ -1,9 +1,9 @@
-"""Tasks that slowly end by their hard time limit: ``celery -A overtime`` runs them beside the shop's own."""
+"""Tasks that slowly end by their hard time limit: ``celery -A overtime_app`` runs them."""
 
 import time
 
 from celery import Task
-from shop import app, note, task
+from sample_app import app, note, task
 
 __all__ = ["app"]
 

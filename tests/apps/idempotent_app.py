@@ -1,4 +1,4 @@
-"""The shop's tasks that must not run twice: ``celery -A till`` runs them beside the shop's own."""
+"""Tasks that must not run twice: ``celery -A idempotent_app`` runs them beside those of the sample app."""
 
 import os
 import random
@@ -6,7 +6,7 @@ import time
 from uuid import uuid4
 
 from celery import Task
-from shop import NOTES, app, note, task
+from sample_app import NOTES, app, note, task
 
 from pipeline import idempotent
 
@@ -77,7 +77,7 @@ def refund(amount, order_id="none"):
 
 
 @task(bind=True)
-@idempotent(key=lambda order, **_: [order["shop"], order["id"]])
+@idempotent(key=lambda order, **_: [order["sample_app"], order["id"]])
 def ship(self, order, speed=1):
     note(f"shipped by {self.name} at {speed}")
     return uuid4().hex

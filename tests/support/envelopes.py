@@ -15,12 +15,12 @@ DEAD_SOON = {
 
 
 class Queues:
-    """The shop's queue and its dead letters, as SQS sees them."""
+    """The sample's queue and its dead letters, as SQS sees them."""
 
-    def __init__(self, shop, aws):
+    def __init__(self, sample, aws):
         self.aws, self.sqs = aws, aws.client("sqs")
-        self.name = shop.queue
-        with shop.app.connection_for_write() as connection:
+        self.name = sample.queue
+        with sample.app.connection_for_write() as connection:
             connection.default_channel._new_queue(self.name)
 
     def url(self, suffix=""):
@@ -38,9 +38,9 @@ class Queues:
             message = change(message)
         self.send(json.dumps(message))
 
-    def message(self, shop, task="digest", *args):
+    def message(self, sample, task="digest", *args):
         """Publish a task, take its message off the queue, and return it as Kombu wrote it."""
-        getattr(shop, task).delay(*args)
+        getattr(sample, task).delay(*args)
         [sent] = self.sqs.receive_message(QueueUrl=self.url(), WaitTimeSeconds=1)["Messages"]
         self.sqs.delete_message(QueueUrl=self.url(), ReceiptHandle=sent["ReceiptHandle"])
         return json.loads(sent["Body"])

@@ -20,7 +20,7 @@ from pipeline.local import HOST, REGION, EmbeddedAWS, Server, environment
 
 __all__ = ["AWS", "Depth", "Ministack", "Moto", "Redis", "absent", "environment", "running"]
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 class Moto(EmbeddedAWS):

@@ -1,4 +1,4 @@
-"""The shop's app in a worker that measures its main process: its memory, and its event loop's pauses.
+"""The sample's app in a worker that measures its main process: its memory, and its event loop's pauses.
 
 What it writes is the largest value so far. A pause is counted in CPU time of the main thread, as a wait for a
 busy machine is none of it.
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 from celery.signals import worker_ready
-from shop import app
+from sample_app import app
 
 __all__ = ["app"]
 

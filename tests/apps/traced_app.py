@@ -1,4 +1,4 @@
-"""The shop, traced: spans go to a file as lines of JSON, log lines are JSON as in docs/operate/tracing.md.
+"""The sample, traced: spans go to a file as lines of JSON, log lines are JSON as in docs/operate/tracing.md.
 
 Run as a program, it is a producer: it calls one task, inside a span if it is told one, and prints its id.
 """
@@ -31,7 +31,7 @@ class Broken(Sampler):
 MODES = os.environ.get("TRACED", "").split()
 """``batch``: export by and by; ``broken``: fail at every span; ``celery``: with Celery's instrumentation."""
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 _spans = open(os.environ["TRACED_SPANS"], "a", buffering=1)  # noqa: SIM115, PTH123 - as long as the process
 _exporter = ConsoleSpanExporter(out=_spans, formatter=lambda span: span.to_json(indent=None) + "\n")
 provider = TracerProvider(sampler=Broken() if "broken" in MODES else ALWAYS_ON)
@@ -49,7 +49,7 @@ _page = (ROOT / "docs/operate/tracing.md").read_text()
 [_recipe] = re.findall(r"```python\n(.*?)```", _page, re.DOTALL)
 exec(_recipe)  # our own page, so that what it says is what works
 
-from shop import app  # noqa: E402 - after the provider, as an application's own would be
+from sample_app import app  # noqa: E402 - after the provider, as an application's own would be
 
 __all__ = ["app"]
 
