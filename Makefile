@@ -1,7 +1,7 @@
 # Everything that this repository can do. It needs GNU make and Python 3.11 or later, and PyPI once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test coverage chaos suites check docs bench clean
+.PHONY: help demo up test coverage chaos suites check lint docs bench clean
 
 # Tests start hundreds of processes: each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -34,10 +34,12 @@ chaos: $(READY) $(MINISTACK_READY) ## Run 5,000 tasks while processes die and ca
 suites: $(READY) $(MINISTACK_READY) $(SUITES_READY) ## Compare Celery's own tests over SQS with Redis; takes half an hour
 	$(TESTS) $(PYTHON) tests/compare_suites.py
 
-check: $(READY) ## Check format, rules, types, and the tests that need no server
+lint: $(READY) ## Check format, rules and types
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m mypy
+
+check: lint ## Check format, rules, types, and the tests that need no server
 	$(PYTHON) -m pytest tests/unit tests/property -q -n 4 --dist loadfile
 
 docs: $(READY) ## Build the site of docs/ into .local/site; a warning ends it
