@@ -25,6 +25,8 @@ from pipeline.telemetry import log_fields, log_lines
 if TYPE_CHECKING:
     from celery.result import AsyncResult, ResultSet
 
+__all__ = ["forget"]
+
 logger = log_lines.logger(__name__)
 
 RESULT = "result"

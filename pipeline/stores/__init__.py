@@ -20,7 +20,7 @@ from pipeline.stores.memory import MemoryStore
 from pipeline.stores.protocol import Store, StoredObject
 from pipeline.stores.records import RecordKeeper, Records
 
-__all__ = ["RecordKeeper", "Records", "Store", "StoredObject", "store_from_url"]
+__all__ = ["RecordKeeper", "Records", "Store", "StoredObject"]
 
 _BUCKET = re.compile(r"(?!\d+\.\d+\.\d+\.\d+\Z)[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]\Z", re.ASCII)
 """Source: Amazon S3 user guide, "General purpose bucket naming rules"."""
