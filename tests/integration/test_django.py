@@ -24,7 +24,7 @@ COMMANDS = [
     block.splitlines() for block in re.findall(r"^```console\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 ]
 QUICK = """
-from sample_app.settings import *
+from shop.settings import *
 CELERY_BEAT_SCHEDULE["tidy"]["schedule"] = 0.2
 CELERY_BROKER_TRANSPORT_OPTIONS = {"wait_time_seconds": 1}
 """
@@ -95,7 +95,7 @@ class Project:
         done = subprocess.run(
             [sys.executable, "-c", source],
             cwd=self.folder,
-            env={**self.environment, "DJANGO_SETTINGS_MODULE": "sample_app.settings"},
+            env={**self.environment, "DJANGO_SETTINGS_MODULE": "shop.settings"},
             input=json.dumps(body) if body else "",
             capture_output=True,
             text=True,
@@ -143,10 +143,10 @@ def test_the_page_is_a_project_that_runs(project):
     """Large arguments and results go through the store, beat's task runs, and nothing is left."""
     _, _, (worker, beat, publish), _ = COMMANDS
     (project.folder / "rows.json").write_text(json.dumps(ROWS))
-    (project.folder / "sample_app" / "quick.py").write_text(QUICK)
+    (project.folder / "shop" / "quick.py").write_text(QUICK)
     project.run(publish)
     stored, depth, before = project.payloads(), project.aws.depth("celery"), project.totals()
-    quick = {"DJANGO_SETTINGS_MODULE": "sample_app.quick"}
+    quick = {"DJANGO_SETTINGS_MODULE": "shop.quick"}
     with project.running(worker, "-l", "INFO", "-c", "1", **quick) as log:
         succeeded(log, "total")
         after = project.totals()
@@ -174,14 +174,14 @@ def test_the_tests_of_the_page_pass(project):
 @pytest.mark.parametrize(
     ("module", "sentence"),
     [
-        ("sample_app.misspelled", r"unknown setting CELERY_CLAIMCHECK_STOER \(did you mean store\?\)"),
+        ("shop.misspelled", r"unknown setting CELERY_CLAIMCHECK_STOER \(did you mean store\?\)"),
         ("outside", "outside is still being imported, and settings further down are not known yet"),
     ],
 )
 def test_wrong_settings_end_manage_py(project, module, sentence):
     """A command ends with the sentence that names a misspelled setting, or half-imported settings."""
     wrong = project.folder / f"{module.replace('.', '/')}.py"
-    wrong.write_text("from sample_app.settings import *\nCELERY_CLAIMCHECK_STOER = 1\n")
+    wrong.write_text("from shop.settings import *\nCELERY_CLAIMCHECK_STOER = 1\n")
 
     with pytest.raises(AssertionError, match=f"ValueError: {sentence}"):
         project.run(f"python manage.py check --settings={module}")
