@@ -117,19 +117,15 @@ class Project:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, moto):
-    """The project of the page, migrated, with its bucket."""
+    """The project of the page, migrated, with its bucket, its queue and its file of orders."""
     with pytest.MonkeyPatch.context() as patch:
         made = Project(tmp_path_factory.mktemp("django"), entered(moto, patch))
-        made.aws.client("s3").create_bucket(
-            Bucket="my-bucket",
-            CreateBucketConfiguration={"LocationConstraint": made.aws.client("s3").meta.region_name},
-        )
         made.environment.update(os.environ)
-        create, migrate, *_ = COMMANDS
+        _, create, migrate, prepare, *_ = COMMANDS
         for line in create:
             made.run(line)
         made.write()
-        for line in migrate:
+        for line in [*migrate, *prepare]:
             made.run(line)
         yield made
 
@@ -141,8 +137,8 @@ def succeeded(log, task):
 
 def test_the_page_is_a_project_that_runs(project):
     """Large arguments and results go through the store, beat's task runs, and nothing is left."""
-    _, _, (worker, beat, publish), _ = COMMANDS
-    (project.folder / "rows.json").write_text(json.dumps(ROWS))
+    *_, (worker, beat, publish), _ = COMMANDS
+    rows = json.loads((project.folder / "rows.json").read_text())
     (project.folder / "shop" / "quick.py").write_text(QUICK)
     project.run(publish)
     stored, depth, before = project.payloads(), project.aws.depth("celery"), project.totals()
@@ -160,7 +156,7 @@ def test_the_page_is_a_project_that_runs(project):
     assert len(stored) == 1
     assert stored[0].startswith("claims/")
     assert depth.waiting == 1
-    assert (before, after) == ([None], [sum(row["amount"] for row in ROWS)])
+    assert (before, after) == ([None], [sum(row["amount"] for row in rows)])
     assert (status, read) == (202, (200, {"rows": ROWS[::-1]}))
 
 
