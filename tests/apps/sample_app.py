@@ -238,6 +238,15 @@ def ordered(self, group, number):
     note(f"ended {group} {number}")
 
 
+@task(bind=True, max_retries=1)
+def retried_in_order(self, group, number):
+    """Note begin and end; the second one is retried once."""
+    note(f"begun {group} {number}")
+    if number == 1 and not self.request.retries:
+        raise self.retry(countdown=0)
+    note(f"ended {group} {number}")
+
+
 @task()
 def hold(value):
     """Run until the test notes that it may go on."""

@@ -94,3 +94,17 @@ def test_other_pools_keep_the_order_too(sample, pool):
 
     happened = runs(sample)
     assert [group for group in "ab" if not is_in_order(happened[group], 6)] == []
+
+
+def test_a_retry_goes_to_the_end_of_its_group(sample):
+    """A retry keeps its group, runs after what was sent before it, and never beside another of its group."""
+    for number in range(6):
+        for group in "ab":
+            sample.retried_in_order.apply_async((group, number), MessageGroupId=group)
+    for _ in range(2):
+        sample.worker(pool="prefork", concurrency=2)
+    eventually(lambda: len(ended(sample)) == 12, 60)
+
+    retried = [("begun", 0), ("ended", 0), ("begun", 1)]
+    retried += [(what, number) for number in (2, 3, 4, 5, 1) for what in ("begun", "ended")]
+    assert runs(sample) == {"a": retried, "b": retried}

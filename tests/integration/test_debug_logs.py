@@ -2,8 +2,12 @@
 
 import base64
 import json
+import os
+import subprocess
+import sys
 
 import pytest
+from workers import APPS
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
@@ -34,3 +38,29 @@ def test_debug_prints_neither_arguments_nor_tokens(sample_of, moto_aws, monkeypa
     assert "the-argument" not in text
     assert (body.decode()[4:16] in text) is is_asked
     assert "DEBUG" in text
+
+
+LOUD = """
+import logging
+
+logging.basicConfig(level=logging.DEBUG)
+
+from sample_app import app
+"""
+"""A sample that logs all that it can, as some applications do."""
+
+
+def test_commands_print_no_tokens(sample_of, moto_aws, monkeypatch, tmp_path):
+    """The same holds for the commands of an application that logs at DEBUG."""
+    (tmp_path / "loud.py").write_text(LOUD)
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "the-session-token")
+    sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims")
+    path = os.pathsep.join([str(tmp_path), sample.environment.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "pipeline", "-A", "loud", "doctor"]
+    done = subprocess.run(
+        command, cwd=APPS, env={**sample.environment, "PYTHONPATH": path},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert "DEBUG" in done.stderr
+    assert "the-session-token" not in done.stdout + done.stderr

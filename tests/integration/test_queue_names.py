@@ -1,4 +1,7 @@
-"""What metrics call a task's queue: its name, on both sides, whatever exchange and routing key."""
+"""What metrics and logs call a task's queue: its name, on both sides, whatever exchange and routing key."""
+
+import logging
+import re
 
 import pytest
 from workers import eventually
@@ -15,6 +18,14 @@ def counted(aws, metric):
     return {(each["Queue"], each["Task"]) for each in named if len(each) == 2}
 
 
+def logged(line, text):
+    """Return the queues and tasks that the lines of a kind name."""
+    lines = [each for each in text.splitlines() if line in each]
+    return {
+        tuple(re.search(rf"{name}=([^],]+)", each)[1] for name in ("queue", "task_name")) for each in lines
+    }
+
+
 @pytest.fixture
 def sample(sample_of, moto_aws, monkeypatch):
     """A sample with queues on a topic exchange and a broadcast."""
@@ -23,10 +34,11 @@ def sample(sample_of, moto_aws, monkeypatch):
     return sample_of(store=store, options={"threshold_bytes": 0}, metrics=True)
 
 
-def test_both_sides_count_for_the_same_queue(sample, moto_aws):
+def test_both_sides_count_for_the_same_queue(sample, moto_aws, caplog):
     """A topic exchange's queue, one named by the routing key alone, and a broadcast have one name each."""
     left = sample.app.amqp.queues[f"{sample.queue}-left"]
     worker = sample.worker(pool="threads", options=("-Q", f"{left.name},{sample.queue},everybody"))
+    caplog.set_level(logging.INFO, "pipeline")
     by_topic = {"exchange": "media", "routing_key": "media.x", "declare": [left]}
     sample.echo.apply_async(("x",), **by_topic).get(timeout=30)
     sample.retry_twice.apply_async(("x",), **by_topic).get(timeout=30)
@@ -44,3 +56,5 @@ def test_both_sides_count_for_the_same_queue(sample, moto_aws):
     }
     assert counted(moto_aws, "TasksSucceeded") == expected
     assert counted(moto_aws, "PayloadsOffloaded") == expected
+    assert logged("payload offloaded", caplog.text) == expected
+    assert logged("task ran", worker.text()) == expected
