@@ -43,6 +43,13 @@ class FrozenLike(datetime):
     pass
 
 
+class Incomparable(OrderedDict):
+    def __eq__(self, other):
+        raise RuntimeError("secret")
+
+    __hash__ = None
+
+
 class Described:
     def __json__(self):
         return {"described": True}
@@ -117,7 +124,6 @@ class Ratio(float):
         OrderedDict(a=1),
         Described(),
         Text("this"),
-        Hollow(),
         Ratio(0.5),
         HTTPStatus.OK,
         [regen(i for i in range(3))],
@@ -417,6 +423,16 @@ def test_an_encoder_that_raises_is_named(value):
     finally:
         json._encoders.pop(Broken)
         json._decoders.pop("broken")
+
+
+@pytest.mark.parametrize("value", [Hollow(), Incomparable(b=1)])
+def test_a_subclass_that_does_not_equal_its_contents_is_named(value):
+    """A list or dict that does not equal what it yields is an error that names path and type."""
+    named = rf"path=\['a'\]\[0\], type=\S+{type(value).__name__}\]: it would not come back equal"
+    with pytest.raises(PayloadEncodeError, match=named) as caught:
+        codec.encode({"a": [value]})
+
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", [set, timedelta])

@@ -1,6 +1,7 @@
 """The tables of reference/types.md and howto/upgrade.md in docs/ are the specification: each row is sent."""
 
 import enum
+from array import array
 from collections import OrderedDict, defaultdict, deque, namedtuple
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
@@ -14,6 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from declared_classes import Invoice, Item, Order
+from django.utils.datastructures import MultiValueDict
+from django.utils.functional import lazystr
+from django.utils.safestring import mark_safe
 from kombu.utils import json
 
 from pipeline.claimcheck.codec import Codec
@@ -69,6 +73,37 @@ class Loner(str):
     __hash__ = object.__hash__
 
 
+class Nothing(str):
+    __slots__ = ()
+
+    def __eq__(self, other):
+        return False
+
+    def __ne__(self, other):
+        return True
+
+    __hash__ = str.__hash__
+
+
+class Registry(dict):
+    def __eq__(self, other):
+        return self is other
+
+    __hash__ = None
+
+
+class Moment(datetime):
+    def __eq__(self, other):
+        return self is other
+
+    __hash__ = datetime.__hash__
+
+
+@dataclass
+class Tally(dict):
+    count: int
+
+
 class Oslo(tzinfo):
     def utcoffset(self, when):
         return timedelta(hours=1)
@@ -94,7 +129,8 @@ NAMES = {
     for each in (
         *(OrderedDict, defaultdict, deque, date, datetime, time, timedelta, timezone, Decimal, HTTPStatus),
         *(Path, UUID, ZoneInfo, Point, Money, Currency, Shade, Colour, Mood, Text, Number, Ratio, Loner),
-        *(Oslo, OrderlySet, Described, Order, Item, Invoice),
+        *(Oslo, OrderlySet, Described, Order, Item, Invoice, Nothing, Registry, Moment, Tally),
+        *(array, MultiValueDict, lazystr, mark_safe),
     )
 } | {"UTC": UTC, "np": np, "pd": pd}
 

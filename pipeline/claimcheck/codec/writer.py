@@ -167,7 +167,7 @@ class Writer:
         if kind is timedelta:
             return _ours("timedelta", [value.days, value.seconds, value.microseconds])
         if kind in {bytearray, memoryview}:
-            return bytes(value)
+            return bytes(value)  # ormsgpack writes a memoryview so too, before the hook
         raise unknown(value)
 
     def _typed(self, value: Any, marker: str, content: Any, depth: int) -> Ext:
@@ -189,17 +189,24 @@ def _plain(value: Any) -> Any:
     kind = next(kind for kind in _PLAIN_KINDS if isinstance(value, kind))
     if issubclass(type(value), kind):
         plain = _PLAIN[kind](value)
-        return _same(plain, value) if kind in _KEYS else plain
-    return value[:] if kind is bytes else kind(value)  # a proxy, as that of a large result is
+    else:  # a proxy, as that of a large result is
+        plain = value[:] if kind is bytes else kind(value)
+    return plain if kind is tuple else _same(plain, value)
 
 
 def _same(plain: Any, value: Any) -> Any:
     """Return a plain value, if it equals the one that it stands for: a subclass may compare as it likes.
 
+    Of a list or dict, Python finds the contents identical and compares them no further.
+
     Raises:
         Unwritable: it does not, and is not NaN, which equals nothing.
     """
-    if plain == value or value != value:  # noqa: PLR0124
+    try:
+        is_same = plain == value or plain != plain  # noqa: PLR0124
+    except Exception as exc:  # __eq__ is the application's code: it may raise anything
+        raise unequal(value) from exc
+    if is_same:
         return plain
     raise unequal(value)
 
@@ -259,13 +266,14 @@ def _offset(value: Any) -> Any:
 
 
 def _is_same(back: Any, value: Any) -> bool:
-    """Say whether two values are equal, or the same instant, with the same offset from UTC.
+    """Say whether two values are equal, or aware and the same instant, with the same offset from UTC.
 
     Where a clock is put back, a datetime equals none of another zone, though it is the same: PEP 495. Times
     are compared without the microseconds of their offsets.
     """
-    is_equal = back == value or (isinstance(value, date) and not back - value)
-    return bool(is_equal) and _offset(back) == _offset(value)
+    offset = _offset(value)
+    is_equal = back == value or (isinstance(value, datetime) and offset is not None and not back - value)
+    return bool(is_equal) and _offset(back) == offset
 
 
 def _is_same_key(back: Any, value: Any) -> bool:
