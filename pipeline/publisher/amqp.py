@@ -1,7 +1,7 @@
 """The producer's end of Celery: gives the serializer its context, and releases what is not published.
 
-Celery makes every task message in its ``AMQP`` object, which an app chooses with ``amqp_cls``. Two of its
-methods are extended here: the one that turns arguments into a message, and the one that sends it.
+Celery makes every task message in its ``AMQP`` object, which an app chooses with ``amqp_cls``. Its
+methods that turn arguments into a message and that send it are extended here.
 Source: celery 5.7.0, ``app/amqp.py``.
 """
 
@@ -87,7 +87,7 @@ class PublisherMixin(AMQP):
             options["headers"] = tracing.chosen(message.headers, options.get("headers"))
             _unshare(message.headers, options["headers"])
             options = _announced(_group_of(about) | options)
-            into = batch_of(claimcheck, producer, message)
+            into = batch_of(claimcheck, producer, about)
             with publishing(publication), collecting(into, publication) as parcel:
                 try:
                     sent = send(producer, name, message, **options)

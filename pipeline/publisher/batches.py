@@ -1,6 +1,6 @@
 """What is published together, by a ``with pipeline.batch()`` block or as a group, is sent in few calls."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -51,16 +51,16 @@ def _new_batch(claimcheck: ClaimCheck) -> Batch:
     return Batch(claimcheck.options.broker_limit_bytes, partial(give_up, claimcheck))
 
 
-def batch_of(claimcheck: ClaimCheck, producer: Any, message: Any) -> Batch | None:
-    """Return what a message is collected in, or ``None`` if it is sent at once.
+def batch_of(claimcheck: ClaimCheck, producer: Any, about: Mapping[str, Any]) -> Batch | None:
+    """Return what a message is collected in, or ``None`` if it is sent at once; ``about`` describes its task.
 
     A retry always is: it ends the attempt that sends it. So is a task outside of a group, whatever
     producer it is given.
     """
-    if message.headers.get("retries"):
+    if about.get("retries"):
         return None
     if (block := _open_block()) is not None:
         return block
-    if isinstance(producer, Producer) and message.headers.get("group"):
+    if isinstance(producer, Producer) and about.get("group"):
         return producer.collected(partial(_new_batch, claimcheck))
     return None

@@ -8,6 +8,8 @@ from celery.canvas import Signature
 
 import pipeline
 from pipeline.deferred.body import deferred_in
+from pipeline.publisher import amqp
+from pipeline.publisher.batches import batch_of
 from pipeline.serializer import serializer
 
 
@@ -64,3 +66,14 @@ def test_ids_and_events_are_as_in_protocol_2(app):
 
     assert (message.body["id"], message.body["group"], message.body["taskset"]) == ("5", "7", "7")
     assert message.sent_event["args"] == ""
+
+
+@pytest.mark.parametrize(("retries", "is_collected"), [(0, True), (1, False)])
+def test_a_retry_is_sent_at_once(app, monkeypatch, retries, is_collected):
+    """In a batch all is collected but a retry, which ends the attempt that sends it."""
+    found = []
+    monkeypatch.setattr(amqp, "batch_of", lambda *given: found.append(batch_of(*given)))
+    with pipeline.batch():
+        app.send_task("orders.add", (1,), retries=retries)
+
+    assert [each is not None for each in found] == [is_collected]
