@@ -5,6 +5,7 @@ a function of this module, which stores the old value. Installations nest: ``mem
 app than ``install`` does.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -68,6 +69,13 @@ def connect(signal: Any, receiver: Callable[..., Any], uid: str | None = None) -
     signal.connect(receiver, weak=False, dispatch_uid=uid)
     if not was_connected:
         later(_disconnect, signal, receiver, uid)
+
+
+def add_filter(logger: logging.Logger, log_filter: Callable[[logging.LogRecord], bool]) -> None:
+    """Add a filter to a logger, unless it has it already."""
+    if log_filter not in logger.filters:
+        logger.addFilter(log_filter)
+        later(logger.removeFilter, log_filter)
 
 
 def _put_back(owner: Any, name: str, value: Any) -> None:

@@ -5,6 +5,7 @@ import logging
 import pytest
 from celery import Celery
 
+from pipeline import undo
 from pipeline.worker.celery_fixes.hidden_results import NOT_SHOWN, hide_results, shown
 
 
@@ -18,9 +19,10 @@ def app():
 
     app.task(nothing, name="plain", shared=False)
     app.task(nothing, name="open", shared=False, resultrepr_maxsize=100)
-    hide_results(app.tasks.values())
-    hide_results(app.tasks.values())
-    return app
+    with undo.undone():
+        hide_results(app.tasks.values())
+        hide_results(app.tasks.values())
+        yield app
 
 
 @pytest.mark.parametrize(("name", "characters"), [("plain", 0), ("open", 100)])

@@ -1,5 +1,6 @@
 """One call puts the claim check into an app, or says what is wrong."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from celery.contrib.testing.worker import start_worker
 from kombu import Queue
 
 import pipeline
-from pipeline import metrics
+from pipeline import metrics, undo
 from pipeline.installation import uninstall
 from pipeline.metrics import NullSink
 from pipeline.serializer import serializer
@@ -285,6 +286,17 @@ def test_a_worker_can_be_undone():
 
     app.conf.changes.pop("include")  # Celery's own
     assert state(app) == before
+
+
+def test_what_was_there_before_stays():
+    """``uninstall`` removes a log filter only if this installation added it."""
+    logger = logging.getLogger("celery.app.trace")
+    with undo.undone():
+        undo.add_filter(logger, bool)
+        with undo.undone():
+            undo.add_filter(logger, bool)
+        assert bool in logger.filters
+    assert bool not in logger.filters
 
 
 def test_a_task_that_is_bound_later_is_undone_too(app):

@@ -23,9 +23,7 @@ def hide_results(tasks: Iterable[Any]) -> None:
     for task in tasks:
         if task.resultrepr_maxsize == Task.resultrepr_maxsize:
             undo.put(task, "resultrepr_maxsize", 0)
-    logger = logging.getLogger("celery.app.trace")
-    logger.addFilter(_replace_result)
-    undo.later(logger.removeFilter, _replace_result)
+    undo.add_filter(logging.getLogger("celery.app.trace"), _replace_result)
 
 
 def shown(result: Any) -> Any:

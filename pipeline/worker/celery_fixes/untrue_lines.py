@@ -15,9 +15,7 @@ UNTRUE = frozenset({consumer.UNKNOWN_TASK_ERROR, consumer.INVALID_TASK_ERROR})
 
 def drop_untrue_lines() -> None:
     """Drop those lines in this process. Safe to call twice."""
-    logger = logging.getLogger(consumer.__name__)
-    logger.addFilter(_is_true)
-    undo.later(logger.removeFilter, _is_true)
+    undo.add_filter(logging.getLogger(consumer.__name__), _is_true)
 
 
 def _is_true(record: logging.LogRecord) -> bool:
