@@ -1,1 +1,1 @@
-"""Shared by all AWS services: ``session``, ``limits``, ``error_codes``, ``logs`` (log levels)."""
+"""Shared by all AWS services: ``session``, ``credentials``, ``limits``, ``error_codes``, ``logs``."""

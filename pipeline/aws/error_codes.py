@@ -40,3 +40,7 @@ EXPIRED_CODES = frozenset(
 )
 """Credentials are expired, or so new that they have not propagated. New credentials may be accepted.
 Source: "Common Error Types" of the services' API references."""
+
+CREDENTIALS_CODES = EXPIRED_CODES | {"RequestExpired", "SignatureDoesNotMatch", "400"}
+"""Codes after which credentials are loaded again. A signature is wrong if a file was read while
+it was written; ``400`` is S3's answer to HEAD, which has no body."""

@@ -12,6 +12,7 @@ from typing import Any
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
 
+from pipeline.aws.credentials import EXPLICIT
 from pipeline.aws.limits import STS_SESSION_LEAST_SECONDS
 from pipeline.aws.session import botocore_session
 from pipeline.transport.clients import TIMEOUT_SECONDS
@@ -49,7 +50,7 @@ def keep_fresh(client: Any, options: Mapping[str, Any]) -> None:
         now.token,
         expiry_time=datetime.now(UTC) + timedelta(seconds=token_seconds),
         refresh_using=lambda: _assumed(role_arn, token_seconds, client.meta.region_name),
-        method="assume-role",
+        method=EXPLICIT,
         advisory_timeout=margin,
         mandatory_timeout=margin,
     )

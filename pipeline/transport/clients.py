@@ -9,8 +9,8 @@ from typing import Any
 
 from botocore.config import Config
 
-from pipeline.aws.session import botocore_session, renew_when_refused
-from pipeline.transport.sqs_errors import is_expired
+from pipeline.aws.credentials import renew_when_denied
+from pipeline.aws.session import botocore_session
 
 TIMEOUT_SECONDS = 5
 _CONFIG = Config(
@@ -35,7 +35,7 @@ class ShortTimeoutClients:
 
 
 def new_client(service: str, config: Config, **options: Any) -> Any:
-    """Make a client that renews its credentials when AWS no longer accepts them. Safe for any thread.
+    """Make a client that renews its credentials when AWS denies them. Safe for any thread.
 
     Args:
         service: ``sqs`` or ``sns``.
@@ -43,7 +43,7 @@ def new_client(service: str, config: Config, **options: Any) -> Any:
         options: of botocore's ``create_client``.
     """
     client = botocore_session().create_client(service, config=config, **options)
-    renew_when_refused(client, is_expired)
+    renew_when_denied(client)
     return client
 
 

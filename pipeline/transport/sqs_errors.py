@@ -141,11 +141,6 @@ def meaning_of(exc: BaseException) -> Meaning:
     return next(CLASSES[kind] for kind in type(exc).__mro__ if kind in CLASSES)
 
 
-def is_expired(code: str) -> bool:
-    """Return whether a code is about credentials that may have been renewed meanwhile."""
-    return meaning_of_code(code) is EXPIRED
-
-
 def remedy(exc: BaseException, call: str) -> str:
     """Return what a person can do about a call that failed."""
     return meaning_of(exc).remedy.format(call=call)

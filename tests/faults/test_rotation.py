@@ -1,5 +1,6 @@
 """Credentials that SQS accepts no more: they are read anew, and nothing is lost meanwhile."""
 
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -7,6 +8,7 @@ from kombu import Connection, Producer, Queue
 from test_deletes import channel, refusal  # noqa: F401 - a fixture among them
 from workers import eventually
 
+from pipeline.stores.s3.store import S3Store
 from pipeline.transport import Transport
 
 pytestmark = pytest.mark.aws
@@ -64,6 +66,40 @@ def test_a_role_whose_sessions_were_revoked_is_assumed_again(moto_aws, proxy, tm
         producer.publish({}, routing_key=name, serializer="json")
 
     assert moto_aws.depth(name).waiting == 2
+
+
+@pytest.mark.parametrize("is_expired", [False, True], ids=["revoked", "expired"])
+def test_a_role_needs_the_keys_that_its_source_has_now(moto_aws, proxy, tmp_path, monkeypatch, is_expired):
+    """A role whose source profile was rotated is assumed again with the new keys of that profile."""
+    file, profiles = tmp_path / "credentials", tmp_path / "config"
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(profiles))
+    monkeypatch.setenv("AWS_PROFILE", "role")
+    role = "role_arn = arn:aws:iam::123456789012:role/producer"
+    profiles.write_text(f"[profile role]\n{role}\nsource_profile = source\n")
+
+    def write(key):
+        file.write_text(f"[source]\naws_access_key_id = {key}\naws_secret_access_key = secret\n")
+
+    def deny(key):
+        proxy.fail(lambda it: f"Credential={key}/" in it.headers.get("authorization", ""), 403, content=xml)
+
+    xml = b"<ErrorResponse><Error><Code>ExpiredToken</Code></Error><Code>ExpiredToken</Code></ErrorResponse>"
+    write("OLDKEY")
+    store = S3Store(moto_aws.bucket(), "app")
+    store.put("app/a", b"a", {})
+    known = store._clients.get()._request_signer._credentials
+    deny(known.get_frozen_credentials().access_key)
+    deny("OLDKEY")
+    write("NEWKEY")
+    if is_expired:
+        known._expiry_time = datetime.now(UTC)
+    store.put("app/b", b"b", {})
+
+    assert len(list(store.list())) == 2
+    store.close()
 
 
 @pytest.mark.worker

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.config import Config
 
+from pipeline.aws.credentials import renew_when_denied
 from pipeline.aws.limits import CLOUDWATCH_CALL_LIMIT_BYTES, CLOUDWATCH_DATA_COUNT
 from pipeline.aws.session import botocore_session
 from pipeline.metrics import Series
@@ -70,6 +71,7 @@ class CloudWatchSink:
                 region_name=self._region_name, botocore_session=botocore_session()
             )
             client = session.client("cloudwatch", endpoint_url=self._endpoint_url, config=self._config)
+            renew_when_denied(client)
             self._client = os.getpid(), client
         return self._client[1]
 

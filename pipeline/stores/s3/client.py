@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from boto3.session import Session
 from botocore.config import Config
 
+from pipeline.aws.credentials import renew_when_denied
 from pipeline.aws.session import botocore_session
 
 if TYPE_CHECKING:
@@ -63,13 +64,6 @@ class ClientPerProcess:
         if client is not None:
             client.close()
 
-    def renew(self) -> None:
-        """Let the next call create a new client, which reloads its credentials: files, roles, metadata.
-
-        Requests under way use the old client; its connections are closed with the last of them.
-        """
-        self._clients.pop(os.getpid(), None)
-
     def region_name(self) -> str:
         """Return the region of this process's client, or the configured one. Never fails."""
         client = self._clients.get(os.getpid())
@@ -80,6 +74,7 @@ class ClientPerProcess:
         session = Session(region_name=self.region, botocore_session=botocore_session())
         client: S3Client = session.client("s3", config=self._config())
         client.meta.events.register_last("before-call.s3", _send_at_once)
+        renew_when_denied(client)
         return client
 
     def _config(self) -> Config:

@@ -29,8 +29,6 @@ class Meaning:
     fact: str
     remedy: str
     """What to do; may contain ``{client_region}`` and ``{bucket_region}``."""
-    renews: bool = False
-    """Whether to reload credentials before the next request."""
 
 
 _MISSING = Meaning(PayloadMissingError, "payload missing", "released, expired, or never written")
@@ -51,14 +49,12 @@ _CREDENTIALS = Meaning(
     StoreDeniedError,
     "store rejected the credentials",
     "give this process valid credentials (environment, profile or role), and check its clock",
-    renews=True,
 )
 _STALE = Meaning(
     StoreUnavailableError,
     "store rejected the credentials for now",
     "they are reloaded before the next attempt; if this persists, give this process valid credentials "
     "(environment, profile or role)",
-    renews=True,
 )
 _SKEWED = Meaning(
     StoreUnavailableError, "store rejected the request time", "set the clock of this machine; try again later"

@@ -23,15 +23,12 @@ _CAUSE_LENGTH = 300
 
 
 @contextmanager
-def translated(
-    place: str, client_region: Callable[[], str], renew: Callable[[], None] = lambda: None
-) -> Iterator[None]:
+def translated(place: str, client_region: Callable[[], str]) -> Iterator[None]:
     """Map every error of boto3 to one of the library's, in any process.
 
     Args:
         place: the object, such as ``bucket=…, key=…``.
         client_region: called only after an error; must not fail.
-        renew: called if S3 rejected the credentials; must not fail.
 
     Raises:
         PayloadMissingError, PayloadCorruptError, StoreDeniedError, StoreUnavailableError: see the table.
@@ -39,10 +36,7 @@ def translated(
     try:
         yield
     except VENDOR_ERRORS as exc:
-        error = explain(exc, place, client_region())
-        if meaning_of(exc).renews:
-            renew()
-        raise error from exc
+        raise explain(exc, place, client_region()) from exc
 
 
 def explain(exc: Exception, place: str, client_region: str) -> PipelineError:

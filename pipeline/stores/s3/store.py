@@ -240,16 +240,12 @@ class S3Store:
         self._clients.close()
         self._short_timeout_clients.close()
 
-    def _renew(self) -> None:
-        self._clients.renew()
-        self._short_timeout_clients.renew()
-
     def _encryption(self) -> dict[str, str]:
         chosen = {"ServerSideEncryption": self.server_side_encryption, "SSEKMSKeyId": self.kms_key_id}
         return {name: value for name, value in chosen.items() if value}
 
     def _translated(self, what: str) -> AbstractContextManager[None]:
-        return translated(self._place(what), self._clients.region_name, self._renew)
+        return translated(self._place(what), self._clients.region_name)
 
     def _place(self, what: str) -> str:
         return f"bucket={self.bucket}, {what}"

@@ -19,11 +19,12 @@ from typing import Any
 from botocore.exceptions import ClientError
 from kombu.asynchronous.aws.sqs.connection import AsyncSQSConnection
 
+from pipeline.aws.credentials import renew
+from pipeline.aws.error_codes import CREDENTIALS_CODES
 from pipeline.aws.limits import SQS_FIFO_SUFFIX
-from pipeline.aws.session import renew
 from pipeline.telemetry import log_lines
 from pipeline.transport.receive.curl import Client, Connection
-from pipeline.transport.sqs_errors import ABSENT, code, is_expired, meaning_of
+from pipeline.transport.sqs_errors import ABSENT, code, meaning_of
 
 logger = log_lines.logger(__name__)
 
@@ -145,7 +146,7 @@ class Receiver(AsyncSQSConnection):
             self._failures.clear(parent)
             return answer
         error_code = _code_of(response)
-        if is_expired(error_code):
+        if error_code in CREDENTIALS_CODES:
             renew(self.sqs_connection)
         self._failures.add(parent, response.status, f"SQS answered {error_code or response.status}")
         return {}

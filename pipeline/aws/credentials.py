@@ -1,0 +1,94 @@
+"""Credentials that AWS does not accept: a client loads them again, and retries once.
+
+botocore renews credentials by the clock alone. It does not renew revoked ones, ones from a file that was
+rewritten, or expired ones if the local clock is wrong, and it looks for missing ones only once.
+Source: botocore 1.44, ``endpoint.py`` (``_send_request``, ``_needs_retry``), ``signers.py`` (``sign``),
+``credentials.py``.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.credentials import RefreshableCredentials
+from botocore.exceptions import BotoCoreError, ClientError
+
+from pipeline.aws.error_codes import CREDENTIALS_CODES
+from pipeline.aws.session import botocore_session
+
+EXPLICIT = "explicit"
+"""botocore's ``method`` of credentials that were passed to a client: no other source replaces them."""
+
+
+def renew_when_denied(client: Any) -> None:
+    """Let a client load its credentials again when AWS denies them, and retry once; and when it has none.
+
+    The new request is signed again. Safe for a client that threads share.
+
+    Args:
+        client: boto3's, of any service.
+    """
+
+    def retry(response: Any = None, attempts: int = 0, **_: Any) -> int | None:
+        answer = response[1] if response else {}
+        is_denied = attempts == 1 and answer.get("Error", {}).get("Code") in CREDENTIALS_CODES
+        return 0 if is_denied and renew(client) else None
+
+    client.meta.events.register_first("needs-retry", retry)
+    client.meta.events.register_first("before-sign", _replace_unusable)
+
+
+def renew(client: Any) -> bool:
+    """Load a client's credentials again, and return whether they changed. Never fails.
+
+    Of credentials that were passed to the client, only those that refresh themselves change.
+    """
+    signer = client._request_signer  # noqa: SLF001 - where botocore keeps credentials
+    known = signer._credentials  # noqa: SLF001
+    if getattr(known, "method", None) == EXPLICIT:
+        return _expire(known)
+    found = _load()
+    if found is None or _frozen(found) == _frozen(known):
+        return False
+    signer._credentials = found  # noqa: SLF001
+    return True
+
+
+def _expire(credentials: Any) -> bool:
+    """Let the next request refresh credentials, if they can be refreshed."""
+    if not isinstance(credentials, RefreshableCredentials):
+        return False
+    credentials._expiry_time = datetime.now(UTC)  # type: ignore[attr-defined]  # noqa: SLF001
+    return True
+
+
+def _load() -> Any:
+    """Return the credentials of this process, read from their source now; ``None`` if there are none."""
+    try:
+        found = botocore_session().get_credentials()
+    except BotoCoreError:  # a file that is being written
+        return None
+    return found if _frozen(found) else None
+
+
+def _frozen(credentials: Any) -> Any:
+    """Return key, secret and token, or ``None`` if there are none or their source denies them."""
+    try:
+        return credentials and credentials.get_frozen_credentials()
+    except (BotoCoreError, ClientError):
+        return None
+
+
+def _replace_unusable(request_signer: Any, **_: Any) -> None:
+    """Look again for missing credentials, and for those of a role that STS denies.
+
+    A role's own source may have been rotated since the role was assumed.
+    """
+    known = request_signer._credentials  # noqa: SLF001 - where botocore keeps credentials
+    if getattr(known, "method", None) == EXPLICIT:
+        return
+    try:
+        usable = known and known.get_frozen_credentials()
+    except ClientError:
+        usable = None
+    if not usable:
+        request_signer._credentials = _load() or known  # noqa: SLF001
