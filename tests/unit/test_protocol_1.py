@@ -8,7 +8,7 @@ from celery.canvas import Signature
 
 import pipeline
 from pipeline.deferred.body import deferred_in
-from pipeline.publisher import amqp
+from pipeline.publisher import task_sender
 from pipeline.publisher.batches import batch_of
 from pipeline.serializer import serializer
 
@@ -72,7 +72,7 @@ def test_ids_and_events_are_as_in_protocol_2(app):
 def test_a_retry_is_sent_at_once(app, monkeypatch, retries, is_collected):
     """In a batch all is collected but a retry, which ends the attempt that sends it."""
     found = []
-    monkeypatch.setattr(amqp, "batch_of", lambda *given: found.append(batch_of(*given)))
+    monkeypatch.setattr(task_sender, "batch_of", lambda *given: found.append(batch_of(*given)))
     with pipeline.batch():
         app.send_task("orders.add", (1,), retries=retries)
 

@@ -1,0 +1,110 @@
+"""Sends the message of a task: sets its route and headers, and gives the serializer what it has to know.
+
+Celery's own sender does the rest. Source: celery 5.7.0, ``app/amqp.py`` (``_create_task_sender``).
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from celery.app.amqp import task_message
+
+from pipeline.claimcheck.claim_check import ClaimCheck
+from pipeline.claimcheck.headers import SHARED
+from pipeline.claimcheck.message_size import Envelope
+from pipeline.publisher import routes
+from pipeline.publisher.batches import batch_of
+from pipeline.publisher.checks import check_signed
+from pipeline.publisher.unsent import abandon, leave_earlier
+from pipeline.serializer.publication import Publication, publishing
+from pipeline.telemetry import tracing
+from pipeline.transport.addressing import check_labels
+from pipeline.transport.delay import remaining_seconds
+from pipeline.transport.send.batch import Batch
+from pipeline.transport.send.collecting import collecting
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSender:
+    """Sends the messages of an app's tasks, in any process that publishes."""
+
+    amqp: Any
+    """The app's ``AMQP`` object."""
+    claimcheck: ClaimCheck
+    is_sqs: bool
+    default_serializer: str
+    send: Callable[..., Any]
+    """Celery's own sender."""
+
+    def __call__(self, producer: Any, name: str, message: task_message, **options: Any) -> Any:
+        """Send a message; the arguments and the result are those of Celery's sender.
+
+        Raises:
+            ValueError: no worker would accept the message, or SQS does not take one of its labels.
+            kombu.exceptions.EncodeError: its body was not encoded, or its payload not stored.
+            BatchSendError: it filled a call of a batch, of which nothing was sent.
+        """
+        self._check(name, options)
+        about = task_fields(message)
+        options = routes.chosen(about, options)
+        options["headers"] = _headers(message, options)
+        publication = self._publication(name, message, options)
+        with self._in_progress(publication, batch_of(self.claimcheck, producer, about)):
+            try:
+                return self.send(producer, name, message, **options)
+            finally:
+                del message  # error trackers show what is in a frame
+
+    def _check(self, name: str, options: Mapping[str, Any]) -> None:
+        if self.is_sqs:
+            check_labels(options)
+        check_signed(name, options.get("serializer") or self.default_serializer, self.claimcheck.options)
+
+    def _publication(self, name: str, message: task_message, options: Mapping[str, Any]) -> Publication:
+        about = task_fields(message)
+        return Publication(
+            task=name,
+            task_id=about.get("id", ""),
+            queue=routes.queue_name(self.amqp.queues.values(), options),
+            envelope=self._envelope(message, options),
+            wait_seconds=remaining_seconds(about),
+        )
+
+    def _envelope(self, message: task_message, options: Mapping[str, Any]) -> Envelope:
+        return Envelope(
+            headers=message.headers,
+            properties=message.properties,
+            route=routes.names(options),
+            is_compressed=bool(options.get("compression") or self.amqp.app.conf.task_compression),
+        )
+
+    @contextmanager
+    def _in_progress(self, publication: Publication, batch: Batch | None) -> Iterator[None]:
+        """Give serializer and transport a publication, and decide what becomes of its payloads."""
+        with publishing(publication), collecting(batch, publication) as parcel:
+            try:
+                yield
+            except Exception as exc:
+                if not parcel.entries:
+                    abandon(self.claimcheck, publication, parcel, exc)
+                raise
+        leave_earlier(self.claimcheck, publication)
+        if batch is not None:
+            batch.send_full({entry.url for entry in parcel.entries})
+
+
+def task_fields(message: task_message) -> Mapping[str, Any]:
+    """Return what describes a task: its message's headers, or in protocol 1 its body."""
+    return message.body if isinstance(message.body, dict) else message.headers
+
+
+def _headers(message: task_message, options: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the caller's headers, and put the trace context into the message's.
+
+    Removes a header that ``Task.retry`` copies: the channel decides whether this message is shared.
+    """
+    given = tracing.chosen(message.headers, options.get("headers"))
+    for headers in filter(None, (message.headers, given)):
+        headers.pop(SHARED, None)
+    return given
