@@ -7,8 +7,11 @@ import click
 
 from pipeline.admin.dead_letter import stored_object
 from pipeline.claimcheck.claim import check_key
-from pipeline.cli.exit_codes import FINDINGS
-from pipeline.cli.frame import app_of, guarded, leave, readable, show
+from pipeline.cli.app_option import app_of
+from pipeline.cli.error_reports import reports_errors
+from pipeline.cli.exit_codes import FINDINGS, exit_with
+from pipeline.cli.output import show
+from pipeline.cli.tables import readable
 from pipeline.errors import ClaimError
 from pipeline.stores.protocol import Store
 
@@ -21,7 +24,7 @@ def command() -> None:
 @command.command("show")
 @click.argument("key")
 @click.pass_context
-@guarded
+@reports_errors
 def show_command(context: click.Context, key: str, *, as_json: bool) -> None:
     """Describe the payload under KEY: whether it exists, its size and its age.
 
@@ -30,7 +33,7 @@ def show_command(context: click.Context, key: str, *, as_json: bool) -> None:
     _, claimcheck = app_of(context)
     shown = _shown(claimcheck.store, key)
     show(shown, [(name, readable(name, value)) for name, value in shown.items()], as_json=as_json)
-    leave(0 if shown["there"] else FINDINGS)
+    exit_with(0 if shown["there"] else FINDINGS)
 
 
 def _shown(store: Store, key: str) -> dict[str, Any]:

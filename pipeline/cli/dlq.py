@@ -9,8 +9,11 @@ import click
 from pipeline.admin.dead_letter import DeadLetter
 from pipeline.admin.dead_letter_queues import DeadLetterQueue, DeadLetterQueues
 from pipeline.admin.outcome import Outcome
-from pipeline.cli.exit_codes import FINDINGS
-from pipeline.cli.frame import app_of, guarded, leave, progress, readable, show
+from pipeline.cli.app_option import app_of
+from pipeline.cli.error_reports import reports_errors
+from pipeline.cli.exit_codes import FINDINGS, exit_with
+from pipeline.cli.output import progress, show
+from pipeline.cli.tables import readable
 from pipeline.errors import PipelineError
 from pipeline.transport.queues import Queues
 
@@ -42,13 +45,13 @@ def _opened(
 @command.command("list")
 @queue_argument
 @click.pass_context
-@guarded
+@reports_errors
 def list_command(context: click.Context, *, queue: str | None, as_json: bool) -> None:
     """List dead-letter queues with message counts. Exits with 1 if there are messages."""
     with _opened(context, queue) as (_, queues, found):
         entries = [_summary(queues, dead) for dead in found]
     show({"queues": entries}, _rows(entries, ("queue", "messages", "oldest", "sources")), as_json=as_json)
-    leave(FINDINGS if any(entry["messages"] for entry in entries) else 0)
+    exit_with(FINDINGS if any(entry["messages"] for entry in entries) else 0)
 
 
 def _summary(queues: DeadLetterQueues, dead: DeadLetterQueue) -> dict[str, Any]:
@@ -70,7 +73,7 @@ def _summary(queues: DeadLetterQueues, dead: DeadLetterQueue) -> dict[str, Any]:
     help="Read payloads and print args and kwargs, which may be confidential.",
 )
 @click.pass_context
-@guarded
+@reports_errors
 def show_command(  # noqa: PLR0913 - one for each option
     context: click.Context,
     *,
@@ -159,7 +162,7 @@ def _check_found(task_id: str | None, matched: int, found: Sequence[DeadLetterQu
 @task_option
 @click.option("--only-runnable", is_flag=True, help="Keep messages for which dlq show has an error.")
 @click.pass_context
-@guarded
+@reports_errors
 def redrive_command(  # noqa: PLR0913 - one for each option
     context: click.Context,
     *,
@@ -191,7 +194,7 @@ def redrive_command(  # noqa: PLR0913 - one for each option
 )
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_context
-@guarded
+@reports_errors
 def purge_command(  # noqa: PLR0913 - one for each option
     context: click.Context,
     *,
@@ -259,7 +262,7 @@ def _report(
     if not as_json:
         for reason, count in ((reason, count) for each in outcomes for reason, count in each.kept.items()):
             click.echo(f"kept {count}: {reason}")
-    leave(FINDINGS if any(outcome.kept for outcome in outcomes) else 0)
+    exit_with(FINDINGS if any(outcome.kept for outcome in outcomes) else 0)
 
 
 def _rows(entries: Iterable[dict[str, Any]], names: tuple[str, ...]) -> list[list[Any]]:

@@ -7,15 +7,17 @@ import click
 
 from pipeline.admin.doctor.all_checks import run_checks
 from pipeline.admin.doctor.check import Check
-from pipeline.cli.exit_codes import FINDINGS
-from pipeline.cli.frame import app_of, guarded, leave, program, show
+from pipeline.cli.app_option import app_of, program
+from pipeline.cli.error_reports import reports_errors
+from pipeline.cli.exit_codes import FINDINGS, exit_with
+from pipeline.cli.output import show
 
 _MARKS = {True: "✓", False: "✗", None: "?"}
 
 
 @click.command("doctor")
 @click.pass_context
-@guarded
+@reports_errors
 def command(context: click.Context, *, as_json: bool) -> None:
     """Check settings, store, bucket and queues, and print how to fix each finding.
 
@@ -30,7 +32,7 @@ def command(context: click.Context, *, as_json: bool) -> None:
             if not check.ok:
                 click.echo(f"\nto fix {check.name}:\n  {check.fix}")
                 click.echo(f"{check.command}\n" if check.command else "", nl=False)
-    leave(FINDINGS if any(check.ok is False for check in checks) else 0)
+    exit_with(FINDINGS if any(check.ok is False for check in checks) else 0)
 
 
 def _as_json(check: Check) -> dict[str, Any]:

@@ -7,6 +7,8 @@
 =====  ==========================================================
 """
 
+from typing import NoReturn
+
 import click
 
 FINDINGS = 1
@@ -17,3 +19,8 @@ class Failure(click.ClickException):
     """The command failed; exit code 2."""
 
     exit_code = ERROR
+
+
+def exit_with(code: int) -> NoReturn:
+    """End the command with an exit code."""
+    click.get_current_context().exit(code)

@@ -4,8 +4,9 @@ from types import ModuleType
 
 import click
 
+from pipeline.cli.app_option import app_of
+from pipeline.cli.error_reports import reporting_errors
 from pipeline.cli.exit_codes import Failure
-from pipeline.cli.frame import app_of, reported
 
 
 @click.command("flower", context_settings={"ignore_unknown_options": True})
@@ -18,7 +19,7 @@ def command(context: click.Context, arguments: tuple[str, ...]) -> None:
     FLOWER_ADDRESS is set; 0.0.0.0 is every address. Without --basic-auth, --auth or FLOWER_BASIC_AUTH,
     a random password is generated and printed.
     """
-    with reported(as_json=False):
+    with reporting_errors(as_json=False):
         server = _flower_server()
         app, _ = app_of(context)
         server.run(app, arguments)

@@ -5,14 +5,16 @@ import click
 from pipeline.admin.bucket import Bucket
 from pipeline.admin.lifetimes import lifetimes
 from pipeline.admin.provision import Resource, provision
-from pipeline.cli.frame import app_of, guarded, show
+from pipeline.cli.app_option import app_of
+from pipeline.cli.error_reports import reports_errors
+from pipeline.cli.output import show
 from pipeline.stores.s3.store import S3Store
 from pipeline.transport.queues import Queues
 
 
 @click.command("provision")
 @click.pass_context
-@guarded
+@reports_errors
 def command(context: click.Context, *, as_json: bool) -> None:
     """Create the bucket, queues and dead-letter queues of the app that do not exist.
 

@@ -11,8 +11,11 @@ from pipeline.admin.dead_letter_queues import DeadLetterQueues, NamedKeys
 from pipeline.admin.stale_listeners import SweptListeners
 from pipeline.admin.sweep import Ages, Swept
 from pipeline.claimcheck.claim_check import ClaimCheck
-from pipeline.cli.exit_codes import ERROR, FINDINGS
-from pipeline.cli.frame import app_of, guarded, leave, progress, readable, show
+from pipeline.cli.app_option import app_of
+from pipeline.cli.error_reports import reports_errors
+from pipeline.cli.exit_codes import ERROR, FINDINGS, exit_with
+from pipeline.cli.output import progress, show
+from pipeline.cli.tables import readable
 from pipeline.metrics import ORPHANS_FOUND
 from pipeline.transport.queues import Queues
 
@@ -54,7 +57,7 @@ class Age(click.ParamType):  # type: ignore[type-arg] # not generic before click
     help="Delete orphans and stale queues; without it, only count them.",
 )
 @click.pass_context
-@guarded
+@reports_errors
 def command(
     context: click.Context,
     *,
@@ -67,7 +70,7 @@ def command(
 
     Such payloads are old, and no message names them; such queues were not renewed for a quarter of an hour.
     Exits with 1 if it found some and did not delete them all. Safe beside live traffic, and to repeat.
-    Dead-dead_letter queues are read, which raises the receive count of their messages; live queues are not.
+    Dead-letter queues are read, which raises the receive count of their messages; live queues are not.
     Nothing is deleted while one could not be read whole.
     """
     app, claimcheck = app_of(context)
@@ -91,7 +94,7 @@ def command(
         swept_listeners = stale_listeners.sweep(queues, do_delete=do_delete)
     swept = _run(claimcheck, ages, named, do_delete=do_delete)
     _report(swept, swept_listeners, ages, named, as_json=as_json)
-    leave(_exit_code(swept, swept_listeners, do_delete=do_delete))
+    exit_with(_exit_code(swept, swept_listeners, do_delete=do_delete))
 
 
 def _chosen(older_than: timedelta | None, least: Ages) -> Ages:

@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from pipeline.admin.top.monitor import Monitor, Snapshot
-from pipeline.cli.frame import app_of, guarded
+from pipeline.cli.app_option import app_of
+from pipeline.cli.error_reports import reports_errors
 from pipeline.cli.top_layout import lines
 from pipeline.transport.queues import QueueError
 
@@ -46,7 +47,7 @@ class Interval(click.FloatRange):
 )
 @click.option("--once", is_flag=True, help="Print one snapshot, without rates, and exit.")
 @click.pass_context
-@guarded
+@reports_errors
 def command(context: click.Context, *, interval: float, once: bool, as_json: bool) -> None:
     """Monitor queues, workers, store and cost until Ctrl-C.
 

@@ -16,7 +16,7 @@ from pipeline.admin import received_messages, stale_listeners, sweep
 from pipeline.admin.dead_letter_queues import DeadLetterQueues
 from pipeline.admin.sweep import Ages, Swept
 from pipeline.claimcheck.claim import new_key
-from pipeline.cli import frame
+from pipeline.cli import output
 from pipeline.cli.main import main
 from pipeline.errors import StoreDeniedError
 from pipeline.serializer import serializer
@@ -345,7 +345,7 @@ def test_a_fifo_queue_counts_twice():
 def test_progress_is_for_terminals(monkeypatch, capsys):
     """On a terminal the bar is shown on stderr, and stdout stays as it is."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with frame.progress("orphans") as advance:
+    with output.progress("orphans") as advance:
         advance(3)
 
     assert capsys.readouterr().out == ""
@@ -355,7 +355,7 @@ def test_progress_needs_rich(monkeypatch, capsys):
     """Without rich there is no bar, and everything else goes on."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setitem(sys.modules, "pipeline.cli.progress_bar", None)
-    with frame.progress("orphans") as advance:
+    with output.progress("orphans") as advance:
         advance(3)
 
     assert capsys.readouterr().err == ""
