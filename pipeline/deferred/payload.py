@@ -18,7 +18,7 @@ from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from pipeline import metrics
 from pipeline.claimcheck.claim import Claim, Inline, Message
 from pipeline.claimcheck.claim_check import ClaimCheck
-from pipeline.deferred import running, signatures
+from pipeline.deferred import child_pipe, running, signatures
 from pipeline.deferred.child_pipe import reuses
 from pipeline.deferred.lazy import as_json
 from pipeline.deferred.soft_time_limit import out_of_time, reraising_soft_limit
@@ -72,8 +72,7 @@ class Deferred:
         self._rebuild = rebuild
         self.payload = None if isinstance(received, PipelineError) else received.message.payload
         """What the message carries, or ``None`` if it cannot be read."""
-        self.reused = False
-        """Whether a retry has taken the payload over; a second one stores it anew."""
+        self._is_given_away = False
 
     def __reduce__(self) -> Rebuild:
         """Cross the pool's pipe as a claim: once, for positional and keyword arguments alike."""
@@ -146,6 +145,18 @@ class Deferred:
         else:
             outcome = Reject(error, requeue=error.retryable)
         return outcome
+
+    def give_to_retry(self, task_id: str, attempt: int) -> bytes | None:
+        """Give the payload to an attempt's retry, in the process that runs it; once, as two would share it.
+
+        Returns:
+            The attempt's mark, which the main process knows now; ``None`` if the retry needs its own payload.
+        """
+        if self._is_given_away or self.claim is None:
+            return None
+        mark = child_pipe.mark(task_id, attempt, self.claim.key)
+        self._is_given_away = reuses.note(mark)
+        return mark if self._is_given_away else None
 
     def stored(self) -> tuple[list[Any], dict[str, Any]]:
         """Return the arguments for a result backend or monitor, in JSON's types, if they are loaded or small.

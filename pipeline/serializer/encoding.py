@@ -15,9 +15,8 @@ from pipeline.claimcheck import claim as wire_form
 from pipeline.claimcheck.claim import Claim, Inline, Message
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.headers import NAME, SEE_ARGS
-from pipeline.deferred import child_pipe, signatures
+from pipeline.deferred import signatures
 from pipeline.deferred.body import retried
-from pipeline.deferred.child_pipe import reuses
 from pipeline.errors import PayloadEncodeError, PayloadTooLargeError
 from pipeline.metrics import Metric
 from pipeline.serializer.publication import Encoded, Publication
@@ -123,16 +122,15 @@ class Encoding:
         """
         task_id, attempt = self.publication.task_id, self.publication.headers.get("retries") or 0
         running = retried(task_id, attempt)
-        if running is None or running.claim is None or running.reused:
+        if running is None or running.claim is None:
             return None
         sealed = cast("Inline", message.payload)
         if not self.claimcheck.is_reusable(running.claim, sealed, self.publication.wait_seconds):
             return None
         encoded = self._encoded(message, running.claim)
-        mark = child_pipe.mark(task_id, attempt - 1, running.claim.key)
-        if not reuses.note(mark):
+        mark = running.give_to_retry(task_id, attempt - 1)
+        if mark is None:
             return None
-        running.reused = True
         self._record(metrics.PAYLOADS_REUSED)
         return replace(encoded, reuse=mark)
 

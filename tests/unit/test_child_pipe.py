@@ -19,13 +19,13 @@ from pipeline import metrics
 from pipeline.claimcheck import claim as wire_form
 from pipeline.claimcheck.claim import Claim, Message
 from pipeline.claimcheck.message_size import Envelope
-from pipeline.deferred import child_pipe
+from pipeline.deferred import child_pipe, payload
 from pipeline.deferred.body import retried
 from pipeline.deferred.child_pipe import Reuses
 from pipeline.errors import ClaimError
 from pipeline.metrics import Recorder
 from pipeline.options import DAY_SECONDS, REUSE_SECONDS, Options
-from pipeline.serializer import encoding, serializer
+from pipeline.serializer import serializer
 from pipeline.serializer.publication import Publication, publishing
 
 NO_LINKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
@@ -42,7 +42,7 @@ def reuses(monkeypatch):
     """Notes of this test alone, taken from now on."""
     opened = Reuses()
     opened.open()
-    monkeypatch.setattr(encoding, "reuses", opened)
+    monkeypatch.setattr(payload, "reuses", opened)
     yield opened
     for descriptor in (opened._reader, opened._writer):
         os.close(descriptor)
@@ -139,7 +139,7 @@ def test_a_payload_that_nobody_has_read_is_not_reused(claimcheck, reuses):
 
 def test_where_nobody_takes_notes_a_retry_has_its_own(claimcheck, monkeypatch):
     """Without a worker's main process that knows, nothing is reused."""
-    monkeypatch.setattr(encoding, "reuses", Reuses())
+    monkeypatch.setattr(payload, "reuses", Reuses())
     body, claim = first(claimcheck, 1)
     with running(body) as args:
         publication, again = publish(list(args))
