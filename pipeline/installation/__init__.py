@@ -1,0 +1,150 @@
+"""``install`` and ``uninstall``: put the claim check into a Celery app, and remove it.
+
+``arguments`` says what it is installed with, ``app_changes`` what it changes in the app.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Unpack
+
+from kombu.utils import json
+
+from pipeline import time_chain, undo
+from pipeline.claimcheck.claim_check import ClaimCheck
+from pipeline.claimcheck.codec import Codec
+from pipeline.claimcheck.message_size import Wire
+from pipeline.installation import app_changes, arguments
+from pipeline.metrics import MetricSink, Recorder
+from pipeline.options import Options, OptionValues
+from pipeline.serializer import serializer
+from pipeline.stores.protocol import Store
+from pipeline.transport.transport_options import check_transport_options
+from pipeline.worker import spawned
+
+PLAIN_SERIALIZERS = frozenset({"msgpack", "yaml"})
+"""Kombu serializers that support only plain types and have no hook for others."""
+
+_app: Any = None
+"""The app that the claim check was last installed for."""
+
+
+def install(
+    app: Any,
+    store: str | Store | None = None,
+    *,
+    metrics: MetricSink | None = None,
+    server_side_encryption: str | None = None,
+    kms_key_id: str | None = None,
+    **options: Unpack[OptionValues],
+) -> ClaimCheck:
+    """Make a Celery app store large task arguments, and send claims instead.
+
+    Call it once per process, in producers and workers alike, after ``app.config_from_object`` if there is
+    one: it reads the app's configuration, to choose the transport and to raise configuration errors. It sets
+    the app's task serializer, accepts it, adds a worker step, and for ``sqs://`` brokers sets this library's
+    transport. It makes no request; a worker checks the store when it starts.
+
+    Other arguments are read from the app's settings, with the prefix ``claimcheck_``:
+    ``app.conf.claimcheck_store``, or ``CELERY_CLAIMCHECK_STORE`` with the namespace ``CELERY``.
+
+    Args:
+        app: the Celery app.
+        store: ``s3://bucket/prefix``, ``file:///directory``, ``memory://name``, or a ``Store``. Required
+            here or in the settings.
+        metrics: where metrics go; by default to CloudWatch with an S3 store; otherwise nowhere.
+        server_side_encryption: ``AES256`` or ``aws:kms``, for S3; by default the bucket's.
+        kms_key_id: key for ``aws:kms``.
+        **options: see ``pipeline.options.Options``.
+
+    Returns:
+        The claim check, for tools and tests.
+
+    Raises:
+        ValueError: an argument or setting is unknown or wrong, or messages could be lost with it.
+    """
+    named: dict[str, Any] = {
+        "store": store,
+        "metrics": metrics,
+        "server_side_encryption": server_side_encryption,
+        "kms_key_id": kms_key_id,
+    }
+    chosen, named = arguments.choose(app, named, options)
+    if serializer.is_installed():
+        raise ValueError("claimcheck is installed in this process already: call pipeline.install once")
+    _check_app(app, chosen)
+    claimcheck = _claimcheck(app, chosen, **named)
+    _put_into(app, claimcheck)
+    spawned.note_module()
+    return claimcheck
+
+
+def uninstall() -> None:
+    """Undo the changes of ``install``, and those of workers of this process since then: for tests.
+
+    Restores the app's settings, parts and worker steps, and the serializer of its tasks. Call it when no
+    worker runs in this process. Safe to call twice.
+    """
+    if serializer.is_installed():
+        serializer.install(None)
+        undo.end()
+
+
+@contextmanager
+def suspended() -> Iterator[ClaimCheck | None]:
+    """Uninstall during a ``with`` block, and yield the claim check: for tests.
+
+    Changes of the block are undone at its end.
+    """
+    app, claimcheck = _app, serializer.found()
+    uninstall()
+    try:
+        with undo.undone():
+            yield claimcheck
+    finally:
+        serializer.install(None)
+        if claimcheck is not None:
+            _put_into(app, claimcheck)
+
+
+def _put_into(app: Any, claimcheck: ClaimCheck) -> None:
+    global _app  # noqa: PLW0603 - the claim check is installed once in a process
+    _app = app
+    undo.begin()
+    app_changes.accept(app, claimcheck.options)
+    app_changes.configure(app, time_chain.scheme_of(app), publish=claimcheck.options.publish)
+    serializer.install(claimcheck)
+
+
+def _check_app(app: Any, options: Options) -> None:
+    transport = time_chain.scheme_of(app)
+    _check_formats(app)
+    if transport == "sqs":
+        check_transport_options(app.conf.broker_transport_options)
+    time_chain.check_app(app, options, transport)
+
+
+def _check_formats(app: Any) -> None:
+    if app.conf.result_extended and app.conf.result_serializer in PLAIN_SERIALIZERS:
+        raise ValueError(
+            f"result_serializer={app.conf.result_serializer!r} cannot write what result_extended adds: "
+            f"use 'json' or {serializer.NAME!r}"
+        )
+
+
+def _claimcheck(
+    app: Any, options: Options, store: Any, metrics: MetricSink | None, **encryption: str | None
+) -> ClaimCheck:
+    transport = time_chain.scheme_of(app)
+    return ClaimCheck(
+        store=arguments.open_store(app, store, encryption),
+        codec=Codec(serializer.KOMBU_TYPES, options.codec),
+        options=options,
+        wire=_wire(app, transport, options),
+        recorder=Recorder(arguments.default_sink(store) if metrics is None else metrics),
+        longest_wait_seconds=time_chain.longest_wait_seconds(app, options, transport),
+    )
+
+
+def _wire(app: Any, transport: str, options: Options) -> Wire:
+    whole = bool(app.conf.broker_transport_options.get("sqs_base64_encoding"))
+    return Wire.of(transport, options.reserve_bytes, whole=whole, dumps=json.dumps)
