@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from celery.local import PromiseProxy
 
-from pipeline import metrics
 from pipeline.claimcheck.claim import Claim, Inline, Message, new_result_key
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.deferred import running
 from pipeline.deferred.lazy import LazyDict
 from pipeline.deferred.soft_time_limit import reraising_soft_limit
 from pipeline.errors import FramesDropped, PayloadCorruptError
+from pipeline.metrics import table as metrics
 from pipeline.telemetry import log_fields, log_lines
 
 if TYPE_CHECKING:

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple, TypeVar
 import stamina
 from blake3 import blake3
 
-from pipeline import metrics
 from pipeline.claimcheck import compression
 from pipeline.claimcheck.claim import Claim, Inline, check_key, is_young, new_key
 from pipeline.claimcheck.codec import Codec
@@ -31,7 +30,9 @@ from pipeline.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from pipeline.metrics import Metric, Recorder
+from pipeline.metrics import Metric
+from pipeline.metrics import table as metrics
+from pipeline.metrics.recorder import Recorder
 from pipeline.options import DAY_SECONDS, Options
 from pipeline.stores.protocol import Store, within
 from pipeline.telemetry import tracing

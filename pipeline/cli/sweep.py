@@ -16,7 +16,7 @@ from pipeline.cli.error_reports import reports_errors
 from pipeline.cli.exit_codes import ERROR, FINDINGS, exit_with
 from pipeline.cli.output import progress, show
 from pipeline.cli.tables import readable
-from pipeline.metrics import ORPHANS_FOUND
+from pipeline.metrics.table import ORPHANS_FOUND
 from pipeline.transport.queues import Queues
 
 _AGE = re.compile(r"(\d{1,6})([smhd])\Z")

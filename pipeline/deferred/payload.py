@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
-from pipeline import metrics
 from pipeline.claimcheck.claim import Claim, Inline, Message
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.deferred import child_pipe, running, signatures
@@ -30,6 +29,7 @@ from pipeline.errors import (
     PipelineError,
     RevokedWhileWaitingError,
 )
+from pipeline.metrics import table as metrics
 from pipeline.telemetry import log_fields, log_lines
 from pipeline.telemetry.sizes import size
 

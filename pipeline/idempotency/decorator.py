@@ -22,7 +22,6 @@ from celery import Task, current_task
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from kombu.utils.json import dumps
 
-from pipeline import metrics
 from pipeline.aws.limits import SQS_VISIBILITY_LIMIT_SECONDS
 from pipeline.claimcheck import signed_record
 from pipeline.claimcheck.claim import Inline
@@ -31,6 +30,7 @@ from pipeline.deferred.child_pipe import reuses
 from pipeline.deferred.soft_time_limit import out_of_time, reraising_soft_limit
 from pipeline.errors import PipelineError
 from pipeline.idempotency.execution import Attempt
+from pipeline.metrics import table as metrics
 from pipeline.serializer import serializer
 from pipeline.stores.records import records_of
 from pipeline.telemetry import log_lines

@@ -14,7 +14,8 @@ from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.codec import Codec
 from pipeline.claimcheck.message_size import Wire
 from pipeline.installation import app_changes, arguments
-from pipeline.metrics import MetricSink, Recorder
+from pipeline.metrics import MetricSink
+from pipeline.metrics.recorder import Recorder
 from pipeline.options import Options, OptionValues
 from pipeline.serializer import serializer
 from pipeline.stores.protocol import Store

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import msgspec
 
-from pipeline import metrics, results
+from pipeline import results
 from pipeline.claimcheck import claim as wire_form
 from pipeline.claimcheck.claim import Claim, Inline, Message
 from pipeline.claimcheck.claim_check import ClaimCheck
@@ -19,6 +19,7 @@ from pipeline.deferred import signatures
 from pipeline.deferred.body import retried
 from pipeline.errors import PayloadEncodeError, PayloadTooLargeError
 from pipeline.metrics import Metric
+from pipeline.metrics import table as metrics
 from pipeline.serializer.publication import Encoded, Publication
 from pipeline.telemetry import log_fields, log_lines, tracing
 from pipeline.telemetry.sizes import size

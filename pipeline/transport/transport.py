@@ -7,7 +7,9 @@ from typing import Any, ClassVar
 
 from kombu.transport import SQS
 
-from pipeline.metrics import HEARTBEAT_FAILURES, MESSAGES_UNSETTLED, Metric, Recorder
+from pipeline.metrics import Metric
+from pipeline.metrics.recorder import Recorder
+from pipeline.metrics.table import HEARTBEAT_FAILURES, MESSAGES_UNSETTLED
 from pipeline.transport.channel import Channel
 from pipeline.transport.errors import NotSettledError
 from pipeline.transport.fanout.events import GATHER_SECONDS, Outbox

@@ -12,7 +12,8 @@ from celery import signals
 from celery.worker.state import active_requests, reserved_requests, scheduled_requests
 from kombu.asynchronous import set_event_loop
 
-from pipeline.metrics import MESSAGES_REJECTED, Recorder
+from pipeline.metrics.recorder import Recorder
+from pipeline.metrics.table import MESSAGES_REJECTED
 from pipeline.telemetry import log_lines
 from pipeline.transport import Message, Transport
 from pipeline.worker.eta import postpone

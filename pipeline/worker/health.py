@@ -18,7 +18,9 @@ from typing import Any
 from celery import signals
 
 from pipeline import time_chain, undo
-from pipeline.metrics import DEAD_LETTERS, QUEUE_BACKLOG, WORKER_CONCURRENCY, Metric, Recorder
+from pipeline.metrics import Metric
+from pipeline.metrics.recorder import Recorder
+from pipeline.metrics.table import DEAD_LETTERS, QUEUE_BACKLOG, WORKER_CONCURRENCY
 from pipeline.telemetry import log_lines
 from pipeline.transport.queues import QueueError, Queues
 

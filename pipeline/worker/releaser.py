@@ -15,7 +15,7 @@ from pipeline.aws.limits import S3_DELETE_COUNT
 from pipeline.claimcheck.claim import Claim
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.errors import StoreError
-from pipeline.metrics import RELEASE_LAG_SECONDS
+from pipeline.metrics.table import RELEASE_LAG_SECONDS
 from pipeline.telemetry import log_fields, log_lines, tracing
 from pipeline.worker.republish import label
 

@@ -30,14 +30,9 @@ from pipeline import time_chain, undo
 from pipeline.deferred.body import DeferredArgs
 from pipeline.deferred.child_pipe import reuses
 from pipeline.errors import PipelineError
-from pipeline.metrics import (
-    RUN_SECONDS,
-    TASKS_FAILED,
-    TASKS_RETRIED,
-    TASKS_SUCCEEDED,
-    Metric,
-    Recorder,
-)
+from pipeline.metrics import Metric
+from pipeline.metrics.recorder import Recorder
+from pipeline.metrics.table import RUN_SECONDS, TASKS_FAILED, TASKS_RETRIED, TASKS_SUCCEEDED
 from pipeline.telemetry import log_fields, log_lines, tracing
 from pipeline.telemetry.delivery_info import queue_of
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import boto3
 
-from pipeline import metrics
 from pipeline.metrics import Metric
+from pipeline.metrics import table as metrics
 from tasks.demo import aws_resources
 from tasks.demo.workload import Sent
 

@@ -14,18 +14,10 @@ import boto3
 import pytest
 
 from pipeline.aws.limits import CLOUDWATCH_DATA_COUNT
-from pipeline.metrics import (
-    DATA_DROPPED,
-    PAYLOAD_BYTES,
-    RUN_SECONDS,
-    TASKS_FAILED,
-    TASKS_SUCCEEDED,
-    VALUES_PER_SERIES,
-    CloudWatchSink,
-    Recorder,
-    Series,
-)
+from pipeline.metrics import CloudWatchSink, Series
+from pipeline.metrics.recorder import VALUES_PER_SERIES, Recorder
 from pipeline.metrics.sinks import cloudwatch
+from pipeline.metrics.table import DATA_DROPPED, PAYLOAD_BYTES, RUN_SECONDS, TASKS_FAILED, TASKS_SUCCEEDED
 
 pytestmark = pytest.mark.aws
 
@@ -296,7 +288,7 @@ APPLICATION = """
     import time
     from celery import Celery
     from pipeline.metrics import CloudWatchSink
-    from pipeline.metrics import Recorder
+    from pipeline.metrics.recorder import Recorder
     from pipeline.worker.signals import observe
 
     app = Celery("observed", broker="filesystem://")

@@ -17,16 +17,16 @@ from workers import eventually
 
 from pipeline.admin import received_messages
 from pipeline.cli.main import main
-from pipeline.metrics import (
+from pipeline.metrics import NullSink
+from pipeline.metrics.recorder import Recorder
+from pipeline.metrics.sinks.cloudwatch_names import DIMENSIONS, NAMESPACE
+from pipeline.metrics.table import (
     DEAD_LETTERS,
     METRICS,
     PAYLOADS_OFFLOADED,
     QUEUE_BACKLOG,
     WORKER_CONCURRENCY,
-    NullSink,
-    Recorder,
 )
-from pipeline.metrics.sinks.cloudwatch_names import DIMENSIONS, NAMESPACE
 from pipeline.serializer import serializer
 from pipeline.transport.heartbeat import Heartbeat
 from pipeline.transport.in_flight import InFlight

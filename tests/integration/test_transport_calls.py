@@ -11,7 +11,7 @@ import pytest
 from kombu import Connection, Consumer, Producer, Queue
 from workers import eventually
 
-from pipeline.metrics import MESSAGES_UNSETTLED
+from pipeline.metrics.table import MESSAGES_UNSETTLED
 from pipeline.transport import NotSettledError, Transport
 
 pytestmark = pytest.mark.aws

@@ -20,7 +20,7 @@ from pipeline.claimcheck.codec import Codec
 from pipeline.claimcheck.headers import SHARED
 from pipeline.claimcheck.message_size import Wire
 from pipeline.errors import StoreError
-from pipeline.metrics import PAYLOADS_ORPHANED
+from pipeline.metrics.table import PAYLOADS_ORPHANED
 from pipeline.options import REUSE_SECONDS, Options
 from pipeline.time_chain import named_seconds
 

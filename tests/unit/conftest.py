@@ -10,7 +10,8 @@ from kombu.utils import json
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.codec import Codec
 from pipeline.claimcheck.message_size import Wire
-from pipeline.metrics import NullSink, Recorder
+from pipeline.metrics import NullSink
+from pipeline.metrics.recorder import Recorder
 from pipeline.options import Options
 from pipeline.serializer import serializer
 from pipeline.stores.memory import MemoryStore

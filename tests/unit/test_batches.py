@@ -10,9 +10,9 @@ import pytest
 from kombu.transport.SQS import Channel
 from workers import eventually
 
-from pipeline import metrics
 from pipeline.claimcheck.claim_check import ClaimCheck
-from pipeline.metrics import Recorder
+from pipeline.metrics import table as metrics
+from pipeline.metrics.recorder import Recorder
 from pipeline.publisher.unsent import give_up
 from pipeline.serializer.publication import Publication
 from pipeline.transport.send import lingering

@@ -15,7 +15,6 @@ from greenlet import GreenletExit
 from programs import printed_by
 
 import pipeline
-from pipeline import metrics
 from pipeline.claimcheck import claim as wire_form
 from pipeline.claimcheck.claim import Claim, Message
 from pipeline.claimcheck.message_size import Envelope
@@ -23,7 +22,8 @@ from pipeline.deferred import child_pipe, payload
 from pipeline.deferred.body import retried
 from pipeline.deferred.child_pipe import Reuses
 from pipeline.errors import ClaimError
-from pipeline.metrics import Recorder
+from pipeline.metrics import table as metrics
+from pipeline.metrics.recorder import Recorder
 from pipeline.options import DAY_SECONDS, REUSE_SECONDS, Options
 from pipeline.serializer import serializer
 from pipeline.serializer.publication import Publication, publishing

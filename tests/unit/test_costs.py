@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from pipeline.metrics import METRICS
+from pipeline.metrics.table import METRICS
 
 PAGE = (Path(__file__).parents[2] / "docs/explanation/costs.md").read_text()
 README = (Path(__file__).parents[2] / "README.md").read_text()

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.metrics import METRICS, Unit
+from pipeline.metrics import Unit
 from pipeline.metrics.sinks.cloudwatch_names import DIMENSIONS, NAMESPACE
+from pipeline.metrics.table import METRICS
 from settings import QUEUES
 
 ROOT = Path(__file__).parents[2]

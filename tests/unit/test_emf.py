@@ -14,19 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.metrics import (
+from pipeline.metrics import EmbeddedMetricFormatSink, Series, Unit
+from pipeline.metrics.recorder import Recorder
+from pipeline.metrics.sinks import emf
+from pipeline.metrics.table import (
     METRICS,
     PAYLOAD_BYTES,
     QUEUE_BACKLOG,
     RUN_SECONDS,
     TASKS_FAILED,
     TASKS_SUCCEEDED,
-    EmbeddedMetricFormatSink,
-    Recorder,
-    Series,
-    Unit,
 )
-from pipeline.metrics.sinks import emf
 
 SCHEMA = {
     "type": "object",
@@ -204,7 +202,8 @@ def test_standard_output_is_the_default(capfd):
 CHILDREN = """
     import os
     from pipeline.metrics import EmbeddedMetricFormatSink
-    from pipeline.metrics import METRICS, Series, Unit
+    from pipeline.metrics import Series, Unit
+    from pipeline.metrics.table import METRICS
 
     values = {float(10**9 + number): 1 for number in range(90)}
     sink = EmbeddedMetricFormatSink()

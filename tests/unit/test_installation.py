@@ -10,9 +10,10 @@ from celery.contrib.testing.worker import start_worker
 from kombu import Queue
 
 import pipeline
-from pipeline import metrics, undo
+from pipeline import undo
 from pipeline.installation import uninstall
 from pipeline.metrics import NullSink
+from pipeline.metrics import table as metrics
 from pipeline.serializer import serializer
 from pipeline.stores.memory import MemoryStore
 from pipeline.transport import Transport

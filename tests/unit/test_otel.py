@@ -8,18 +8,17 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from programs import printed_by
 
-from pipeline.metrics import (
+from pipeline.metrics import Series, Unit
+from pipeline.metrics.recorder import Recorder
+from pipeline.metrics.sinks.otel import BOUNDARIES, OpenTelemetrySink, instrument_name
+from pipeline.metrics.table import (
     METRICS,
     PAYLOAD_BYTES,
     QUEUE_BACKLOG,
     RUN_SECONDS,
     TASKS_SUCCEEDED,
     WORKER_CONCURRENCY,
-    Recorder,
-    Series,
-    Unit,
 )
-from pipeline.metrics.sinks.otel import BOUNDARIES, OpenTelemetrySink, instrument_name
 
 
 @pytest.fixture
@@ -123,7 +122,8 @@ def test_a_child_has_a_provider_of_its_own():
         from opentelemetry.sdk.metrics import MeterProvider
         from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
         from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-        from pipeline.metrics import TASKS_FAILED, TASKS_SUCCEEDED, Recorder
+        from pipeline.metrics.recorder import Recorder
+        from pipeline.metrics.table import TASKS_FAILED, TASKS_SUCCEEDED
         from pipeline.metrics import OpenTelemetrySink
 
         class Printer(MetricExporter):
@@ -172,7 +172,8 @@ def test_prometheus_shows_it():
         from opentelemetry.metrics import set_meter_provider
         from opentelemetry.sdk.metrics import MeterProvider
         from prometheus_client import REGISTRY, generate_latest
-        from pipeline.metrics import PAYLOAD_BYTES, QUEUE_BACKLOG, RUN_SECONDS, TASKS_FAILED, Recorder
+        from pipeline.metrics.recorder import Recorder
+        from pipeline.metrics.table import PAYLOAD_BYTES, QUEUE_BACKLOG, RUN_SECONDS, TASKS_FAILED
         from pipeline.metrics import OpenTelemetrySink
 
         set_meter_provider(MeterProvider([PrometheusMetricReader(scope_info_enabled=False)]))
@@ -209,7 +210,7 @@ def test_examples_on_the_page_work(example):
     """Each example runs as it stands, on a free port, with the console where it exports over the network."""
     otlp = "opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter"
     console = "opentelemetry.sdk.metrics.export import ConsoleMetricExporter as OTLPMetricExporter"
-    recorded = "claimcheck.recorder.record(pipeline.metrics.TASKS_FAILED)"
+    recorded = "claimcheck.recorder.record(pipeline.metrics.table.TASKS_FAILED)"
     source = example.replace(otlp, console).replace("9464", "0")
     source = source.replace("pipeline.install", "claimcheck = pipeline.install")
     printed = printed_by(f"{PREFACE}{source}\n{recorded}\nclaimcheck.recorder.flush()\n")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.metrics import METRICS
+from pipeline.metrics.table import METRICS
 
 PAGE = Path(__file__).parents[2] / "docs/reference/metrics.md"
 
