@@ -49,6 +49,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from pipeline.claimcheck.claim import Claim
+from pipeline.claimcheck.handles.handle import Handle
 from pipeline.errors import (
     ClaimError,
     PayloadCorruptError,
@@ -68,6 +69,7 @@ from pipeline.errors import (
 
 if TYPE_CHECKING:
     from pipeline.claimcheck.claim_check import ClaimCheck
+    from pipeline.claimcheck.handles.putting import put
     from pipeline.idempotency.decorator import idempotent
     from pipeline.installation import install, uninstall
     from pipeline.publisher.batches import batch
@@ -82,6 +84,7 @@ __all__ = [
     "Claim",
     "ClaimCheck",
     "ClaimError",
+    "Handle",
     "MaxRetriesExceededError",
     "NotRoutedError",
     "PayloadCorruptError",
@@ -101,6 +104,7 @@ __all__ = [
     "batch",
     "idempotent",
     "install",
+    "put",
     "uninstall",
 ]
 
@@ -112,6 +116,7 @@ _MODULES = {
     "batch": "pipeline.publisher.batches",
     "idempotent": "pipeline.idempotency.decorator",
     "install": "pipeline.installation",
+    "put": "pipeline.claimcheck.handles.putting",
     "uninstall": "pipeline.installation",
 }
 """Where names are that are imported on first use: Kombu loads this package while it is itself being imported,

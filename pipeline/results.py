@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from celery.local import PromiseProxy
 
-from pipeline.claimcheck.claim import Claim, Inline, Message, new_result_key
+from pipeline.claimcheck.claim import Claim, Inline, Message
 from pipeline.claimcheck.claim_check import ClaimCheck
+from pipeline.claimcheck.keys import new_result_key
 from pipeline.deferred import running
 from pipeline.deferred.lazy import LazyDict
 from pipeline.deferred.soft_time_limit import reraising_soft_limit

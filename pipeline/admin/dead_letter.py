@@ -8,9 +8,10 @@ from typing import Any
 from kombu.serialization import prepare_accept_content
 
 from pipeline.admin.received_messages import Received
-from pipeline.claimcheck.claim import Claim, check_key
+from pipeline.claimcheck.claim import Claim
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.headers import SHARED
+from pipeline.claimcheck.keys import check_key
 from pipeline.deferred.body import deferred_in
 from pipeline.deferred.payload import Deferred
 from pipeline.errors import ClaimError, PipelineError

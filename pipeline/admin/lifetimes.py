@@ -9,8 +9,8 @@ from math import ceil, inf
 from typing import Any
 
 from pipeline import time_chain
-from pipeline.claimcheck.claim import PAYLOADS, RESULTS
 from pipeline.claimcheck.claim_check import ClaimCheck
+from pipeline.claimcheck.keys import PAYLOADS, RESULTS
 from pipeline.options import DAY_SECONDS
 from pipeline.serializer import serializer
 

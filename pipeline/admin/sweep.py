@@ -23,7 +23,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline.aws.limits import S3_DELETE_COUNT, SQS_FIFO_SUFFIX, SQS_RETENTION_LIMIT_SECONDS
-from pipeline.claimcheck.claim import check_key, day_of, is_result
+from pipeline.claimcheck.keys import check_key, day_of, is_result
 from pipeline.errors import ClaimError
 from pipeline.options import REUSE_SECONDS
 from pipeline.stores.protocol import Store, StoredObject

@@ -59,6 +59,13 @@ STS_SESSION_LIMIT_SECONDS = 43_200
 S3_OBJECT_LIMIT_BYTES = 5 * 1024**4
 """Largest object: 5 TiB. Source: Amazon S3 User Guide."""
 
+S3_PARTS_COUNT = 10_000
+"""Most parts of one upload. Source: Amazon S3 User Guide, "Amazon S3 multipart upload limits"."""
+
+S3_URL_LIMIT_SECONDS = 604_800
+"""Longest life of a presigned URL: seven days. Source: S3 API Reference, "Authenticating Requests: Using
+Query Parameters", X-Amz-Expires."""
+
 S3_KEY_LIMIT_BYTES = 1_024
 """Longest key, in UTF-8. Source: Amazon S3 User Guide, "Naming Amazon S3 objects"."""
 

@@ -22,8 +22,6 @@ follow our grammar; a bucket, an endpoint or a URL has no place in it.
 """
 
 import hmac
-import re
-import secrets
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -39,12 +37,6 @@ VERSION = 1
 
 CONTENT_TYPE = "application/x-claimcheck"
 """Content type of a message body in this form."""
-
-PAYLOADS = "v1/"
-RESULTS = "results/"
-"""Prefixes of task payloads and result payloads, below the store's own: results have another lifetime."""
-
-_KEY = re.compile(r"(results/)?v1/\d{4}/\d{2}/\d{2}/[0-9a-f]{40}\Z", re.ASCII)
 
 Size = Annotated[int, msgspec.Meta(ge=0, le=S3_OBJECT_LIMIT_BYTES)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_.-]*\Z")]
@@ -181,47 +173,6 @@ def _verify(wire: _Wire, signing_key: bytes | None) -> None:
         )
 
 
-def new_key(prefix: str, due: datetime | None = None) -> str:
-    """Return a new, unguessable key under ``prefix``: ``<prefix>/v1/YYYY/MM/DD/<40 hex digits>``.
-
-    The day is that on which the payload is due: today, or that of its task's ETA. No payload is an orphan
-    before that.
-    """
-    day = (due or datetime.now(UTC)).astimezone(UTC).strftime("%Y/%m/%d")
-    return below(prefix, f"v1/{day}/{secrets.token_hex(20)}")
-
-
-def new_result_key(prefix: str) -> str:
-    """Return a new key for a result: ``<prefix>/results/v1/YYYY/MM/DD/<40 hex digits>``, with today's day."""
-    return new_key(below(prefix, RESULTS.rstrip("/")))
-
-
-def is_result(key: str, prefix: str) -> bool:
-    """Say whether a key of our grammar is a result's."""
-    return key.startswith(below(prefix, RESULTS))
-
-
-def day_of(key: str) -> datetime:
-    """Return the day in a key that :func:`new_key` has made: its midnight, in UTC."""
-    year, month, day = map(int, key.split("/")[-4:-1])
-    return datetime(year, month, day, tzinfo=UTC)
-
-
-def check_key(key: str, prefix: str) -> None:
-    """Reject a key that :func:`new_key` and :func:`new_result_key` do not make for ``prefix``.
-
-    Raises:
-        ClaimError: the key has another prefix or does not follow the grammar.
-    """
-    head = below(prefix, "")
-    if not key.startswith(head) or not _KEY.match(key[len(head) :]) or not _has_day(key):
-        raise ClaimError(
-            f"claim rejected [key={key[:120]!r}]: expected {head}v1/YYYY/MM/DD/<40 hex digits> or "
-            f"{head}{RESULTS}v1/…; "
-            "producer and worker must be given the same store"
-        )
-
-
 def is_young(claim: Claim, wait_seconds: float = 0.0, now: datetime | None = None) -> bool:
     """Say whether one more message, such as a retry's, may name a payload: the sweep counts on this limit.
 
@@ -234,17 +185,3 @@ def is_young(claim: Claim, wait_seconds: float = 0.0, now: datetime | None = Non
     """
     age_seconds = ((now or datetime.now(UTC)) - claim.created).total_seconds()
     return abs(age_seconds) + wait_seconds < REUSE_SECONDS  # in the future: clocks differ
-
-
-def _has_day(key: str) -> bool:
-    """Say whether the calendar has the day in a key: digits alone can name a 99th month."""
-    try:
-        day_of(key)
-    except ValueError:
-        return False
-    return True
-
-
-def below(prefix: str, rest: str) -> str:
-    """Return the key of something below a store's prefix, which may be empty."""
-    return f"{prefix}/{rest}" if prefix else rest

@@ -7,20 +7,23 @@ worker's main process releases.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from math import inf
 from time import perf_counter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, Unpack
 
-import stamina
 from blake3 import blake3
 
 from pipeline.claimcheck import compression
-from pipeline.claimcheck.claim import Claim, Inline, check_key, is_young, new_key
+from pipeline.claimcheck.claim import Claim, Inline, is_young
 from pipeline.claimcheck.codec import Codec
+from pipeline.claimcheck.handles.handle import Handle
+from pipeline.claimcheck.handles.putting import About, put_into
+from pipeline.claimcheck.keys import check_key, new_key
 from pipeline.claimcheck.message_size import Wire
-from pipeline.claimcheck.object_metadata import metadata
+from pipeline.claimcheck.object_metadata import metadata, span_attributes
+from pipeline.claimcheck.retries import retried
 from pipeline.errors import (
     ClaimError,
     PayloadCorruptError,
@@ -34,7 +37,7 @@ from pipeline.metrics import Metric
 from pipeline.metrics import table as metrics
 from pipeline.metrics.recorder import Recorder
 from pipeline.options import DAY_SECONDS, Options
-from pipeline.stores.protocol import Store, within
+from pipeline.stores.protocol import Store
 from pipeline.telemetry import tracing
 
 T = TypeVar("T")
@@ -59,6 +62,14 @@ class ClaimCheck:
     recorder: Recorder
     longest_wait_seconds: float = inf
     """How far ahead a task's ETA may be: its payload must outlive it, its queue and its dead letters."""
+    stores: Mapping[str, Store] = field(default_factory=dict)
+    """Further stores that handles may name, by alias."""
+    owned: frozenset[str] = frozenset()
+    """Aliases of those further stores from which handles may be deleted."""
+
+    def put(self, source: Any, **about: Unpack[About]) -> Handle:
+        """Store a value, bytes or a stream, and return a handle; see :func:`pipeline.put`."""
+        return put_into(self, source, **about)
 
     def seal(self, value: Any) -> Inline:
         """Turn a value into a payload that may travel inline: encoded, and compressed where that pays.
@@ -100,25 +111,11 @@ class ClaimCheck:
         self._check_wait(wait_seconds)
         due = datetime.now(UTC) + timedelta(seconds=wait_seconds)
         claim = self._claim(sealed, key or new_key(self.store.prefix, due))
-        with tracing.span("claimcheck offload", self.attributes(claim, task_id, task, queue)):
+        with tracing.span("claimcheck offload", span_attributes(self.store, claim, task_id, task, queue)):
             about = metadata(claim.digest, task, task_id)
             with self._timed(metrics.UPLOAD_SECONDS, queue, task):
                 self.with_retries(lambda: self.store.put(claim.key, sealed.data, about))
             return Offloaded(claim, tracing.active() or {})
-
-    def attributes(self, claim: Claim, task_id: str, task: str, queue: str) -> tracing.Attributes:
-        """Return a span's attributes for a payload; ``aws.s3.*`` only if the store has a bucket."""
-        bucket: str | None = getattr(self.store, "bucket", None)
-        return {
-            "messaging.destination.name": queue,
-            "messaging.message.id": task_id,
-            "messaging.message.body.size": claim.expanded_bytes,
-            "celery.task_name": task,
-            "aws.s3.bucket": bucket,
-            "aws.s3.key": claim.key if bucket else None,
-            "claimcheck.key": claim.key,
-            "claimcheck.stored_bytes": claim.size_bytes,
-        }
 
     def _check_wait(self, wait_seconds: float) -> None:
         if wait_seconds > self.longest_wait_seconds:
@@ -161,7 +158,8 @@ class ClaimCheck:
         """
         if isinstance(payload, Inline):
             return self._rehydrate(payload, queue, task)
-        with tracing.span("claimcheck rehydrate", self.attributes(payload, tracing.running(), task, queue)):
+        about = span_attributes(self.store, payload, tracing.running(), task, queue)
+        with tracing.span("claimcheck rehydrate", about):
             return self._rehydrate(payload, queue, task)
 
     def _rehydrate(self, payload: Inline | Claim, queue: str, task: str) -> Any:
@@ -276,14 +274,7 @@ class ClaimCheck:
 
     def with_retries(self, call: Callable[[], T], most_seconds: float = inf) -> T:
         """Retry while the store is unavailable, for ``store_retry_seconds`` or ``most_seconds``."""
-        seconds = min(self.options.store_retry_seconds, most_seconds)
-        with within(seconds):
-            for attempt in stamina.retry_context(
-                on=StoreUnavailableError, attempts=None, timeout=seconds, wait_max=5.0
-            ):
-                with attempt:
-                    return call()
-        raise AssertionError  # pragma: no cover - retry_context raises the last error
+        return retried(call, min(self.options.store_retry_seconds, most_seconds))
 
     @contextmanager
     def _timed(self, metric: Metric, queue: str, task: str) -> Iterator[None]:

@@ -1,8 +1,9 @@
-"""Metadata of a payload's object, for people who browse the bucket: digest, task and trace."""
+"""What people are shown of a payload: the metadata of its object, and the attributes of spans."""
 
 from string import punctuation
 from urllib.parse import quote
 
+from pipeline.claimcheck.claim import Claim
 from pipeline.telemetry import tracing
 
 METADATA_CHARACTERS = 512
@@ -13,6 +14,21 @@ def metadata(digest: str, task: str, task_id: str) -> dict[str, str]:
     """Return the metadata of a payload that is about to be put, the active trace context among it."""
     known = {"task": task, "task-id": task_id, **tracing.metadata()}
     return {"digest": digest} | {name: _sendable(text) for name, text in known.items()}
+
+
+def span_attributes(store: object, claim: Claim, task_id: str, task: str, queue: str) -> tracing.Attributes:
+    """Return a span's attributes for a payload; ``aws.s3.*`` only if the store has a bucket."""
+    bucket: str | None = getattr(store, "bucket", None)
+    return {
+        "messaging.destination.name": queue,
+        "messaging.message.id": task_id,
+        "messaging.message.body.size": claim.expanded_bytes,
+        "celery.task_name": task,
+        "aws.s3.bucket": bucket,
+        "aws.s3.key": claim.key if bucket else None,
+        "claimcheck.key": claim.key,
+        "claimcheck.stored_bytes": claim.size_bytes,
+    }
 
 
 def _sendable(text: str) -> str:

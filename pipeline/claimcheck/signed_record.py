@@ -12,7 +12,8 @@ from datetime import datetime
 import msgspec
 from blake3 import blake3
 
-from pipeline.claimcheck.claim import Inline, below
+from pipeline.claimcheck.claim import Inline
+from pipeline.claimcheck.keys import below
 from pipeline.errors import PayloadCorruptError
 
 UNSIGNED = b"claimcheck"

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from pipeline.admin.dead_letter import stored_object
-from pipeline.claimcheck.claim import check_key
+from pipeline.claimcheck.keys import check_key
 from pipeline.cli.app_option import app_of
 from pipeline.cli.error_reports import reports_errors
 from pipeline.cli.exit_codes import FINDINGS, exit_with

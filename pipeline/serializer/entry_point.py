@@ -7,12 +7,18 @@ may import Celery, or what needs Kombu's serializers. Source: kombu 5.7.0, ``ser
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES
+from kombu.utils import json
 
 from pipeline.claimcheck.claim import CONTENT_TYPE
+from pipeline.claimcheck.handles.handle import MARKER, Handle, arrived
 
 ALIAS = "claimcheck-sqs"
 """The scheme of a broker's URL that means our SQS transport, for programs that know no app of ours."""
 TRANSPORT = "pipeline.transport:Transport"
+
+
+# Before anything is decoded: Kombu raises for a type that it does not know, and Celery acks such a message.
+json.register_type(Handle, MARKER, lambda handle: handle.as_dict(), arrived)
 
 
 def encode(body: Any) -> bytes:

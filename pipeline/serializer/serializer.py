@@ -14,13 +14,25 @@ from pipeline.claimcheck import claim as wire_form
 from pipeline.claimcheck.claim import Claim, Message
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.codec import TypedValues
-from pipeline.claimcheck.headers import NAME as NAME  # noqa: PLC0414 - the serializer's name, for others too
-from pipeline.claimcheck.headers import SEE_ARGS
+from pipeline.claimcheck.headers import NAME, SEE_ARGS
+from pipeline.claimcheck.installed import found, install, installed, is_installed
 from pipeline.deferred import body as deferred
 from pipeline.deferred.payload import Deferred
 from pipeline.errors import ClaimError, FramesDropped, PipelineError
 from pipeline.serializer import encoding
 from pipeline.serializer.publication import current
+
+__all__ = [
+    "KOMBU_TYPES",
+    "NAME",
+    "decode",
+    "encode",
+    "found",
+    "install",
+    "installed",
+    "is_installed",
+    "is_task",
+]
 
 CONTENT_TYPE = wire_form.CONTENT_TYPE
 
@@ -29,43 +41,6 @@ KOMBU_TYPES = TypedValues(
     restore=json.object_hook,
 )
 """The types that Kombu's ``json`` serializer knows, those of ``register_type`` included."""
-
-_installed: ClaimCheck | None = None
-
-
-def install(claimcheck: ClaimCheck | None) -> None:
-    """Make the serializer use ``claimcheck``, one per process as Kombu's registry is; ``None`` undoes it."""
-    global _installed  # noqa: PLW0603 - Kombu registers functions for the whole process
-    _installed = claimcheck
-
-
-def found() -> ClaimCheck | None:
-    """Return the claim check of this process, or ``None`` if there is none."""
-    return _installed
-
-
-def is_installed() -> bool:
-    """Say whether :func:`install` was called in this process."""
-    return _installed is not None
-
-
-def installed() -> ClaimCheck:
-    """Return the claim check of this process.
-
-    It is handed in where that can be done. It is looked up where Kombu or Celery makes the caller by itself:
-    an encoder and a decoder; the parts of an app and a worker's steps, which are made by class, in spawned
-    pool children too; ``@idempotent`` and ``pipeline.batch()``, which know no app; a command that was given
-    an app's name.
-
-    Raises:
-        ClaimError: :func:`pipeline.install` was not called here.
-    """
-    if _installed is None:
-        raise ClaimError(
-            "claimcheck is not configured in this process: call pipeline.install(app, store=…) where the "
-            "Celery app is made"
-        )
-    return _installed
 
 
 def encode(body: Any) -> bytes:

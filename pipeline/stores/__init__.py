@@ -1,7 +1,7 @@
 """Where payloads are stored.
 
-``protocol`` and ``records`` define what a store does, ``s3``, ``file`` and ``memory`` are the stores, and
-:func:`store_from_url` here chooses one::
+``protocol``, ``ranges`` and ``records`` define what a store does, ``s3``, ``file`` and ``memory`` are the
+stores, and :func:`store_from_url` here chooses one::
 
 s3://bucket/prefix      a bucket; boto3 finds endpoint, region and credentials
 file:///directory       a directory of this machine
@@ -18,9 +18,10 @@ from pipeline.aws.limits import S3_KEY_LIMIT_BYTES
 from pipeline.stores.file.store import FileStore
 from pipeline.stores.memory import MemoryStore
 from pipeline.stores.protocol import Store, StoredObject
+from pipeline.stores.ranges import Head, RangeStore, Upload
 from pipeline.stores.records import RecordKeeper, Records
 
-__all__ = ["RecordKeeper", "Records", "Store", "StoredObject"]
+__all__ = ["Head", "RangeStore", "RecordKeeper", "Records", "Store", "StoredObject", "Upload"]
 
 _BUCKET = re.compile(r"(?!\d+\.\d+\.\d+\.\d+\Z)[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]\Z", re.ASCII)
 """Source: Amazon S3 user guide, "General purpose bucket naming rules"."""
@@ -31,8 +32,8 @@ _PREFIX = re.compile(r"[\w!.*'()=-]+(?:/[\w!.*'()=-]+)*\Z", re.ASCII)
 _PREFIX_LIMIT_BYTES = S3_KEY_LIMIT_BYTES // 2
 """Longest prefix; the rest of a key is this library's."""
 
-RESERVED = frozenset({"results", "once", "revoked"})
-"""Folders below the prefix for results and for two kinds of records; payloads are elsewhere."""
+RESERVED = frozenset({"handles", "results", "once", "revoked"})
+"""Folders below the prefix for payloads of handles and results, and for two kinds of records."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z", re.ASCII)
 
@@ -68,8 +69,8 @@ def check_prefix(prefix: str) -> None:
     Raises:
         ValueError: the last name of the prefix is reserved.
     """
-    name = prefix.rpartition("/")[2]
-    if name in RESERVED:
+    above, _, name = prefix.rpartition("/")
+    if name in RESERVED or above.rpartition("/")[2] == "handles":
         raise ValueError(
             f"store prefix or directory {prefix!r} ends with {name!r}, where a store one level above keeps "
             f"objects of its own: choose another name than {', '.join(sorted(RESERVED))}"

@@ -8,14 +8,15 @@ from datetime import UTC, datetime
 
 from pipeline.errors import PayloadCorruptError, PayloadMissingError, StoreDeniedError, StoreError
 from pipeline.stores.protocol import StoredObject
+from pipeline.stores.ranges import Head
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
     payload: bytes = field(repr=False)
     modified: datetime
-    tag: str = ""
-    """Identifies this content of a record; empty for a payload."""
+    tag: str = field(default_factory=lambda: secrets.token_hex(8))
+    """Identifies this content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +57,62 @@ class MemoryStore:
             PayloadMissingError: there is none.
             PayloadCorruptError: it has another size.
         """
-        entry = self._entries.get(key)
-        if entry is None:
-            raise PayloadMissingError(f"payload missing [key={key}]: released, or put by another process")
+        entry = self._found(key, None)
         if len(entry.payload) != size_bytes:
             raise PayloadCorruptError(
                 f"payload corrupt [key={key}]: size {len(entry.payload)} bytes, claimed "
                 f"{size_bytes}; another writer changed it, or the claim was forged"
             )
         return entry.payload
+
+    def get_range(
+        self, key: str, start: int, stop: int, *, etag: str | None = None, version: str | None = None
+    ) -> bytes:
+        """Return the bytes of a payload from ``start`` up to ``stop``, not included.
+
+        Raises:
+            PayloadMissingError: there is no such payload, or no such version: there are none.
+            PayloadCorruptError: it has another tag, or ends before ``stop``.
+        """
+        entry = self._found(key, version)
+        if etag not in {None, entry.tag} or len(entry.payload) < stop:
+            raise PayloadCorruptError(
+                f"payload corrupt [key={key}]: size {len(entry.payload)} bytes, expected {stop} or more, and "
+                "the same content as before; another writer changed it"
+            )
+        return entry.payload[start:stop]
+
+    def head(self, key: str, version: str | None = None) -> Head:
+        """Return what is known of a payload, without its content.
+
+        Raises:
+            PayloadMissingError: there is no such payload, or no such version: there are none.
+        """
+        entry = self._found(key, version)
+        return Head(len(entry.payload), entry.tag, None, entry.modified)
+
+    def upload(
+        self,
+        key: str,
+        metadata: Mapping[str, str],  # noqa: ARG002
+        media_type: str | None = None,  # noqa: ARG002
+    ) -> "MemoryUpload":
+        """Return an upload to a new key."""
+        return MemoryUpload(self, key)
+
+    def url(self, key: str, expires_seconds: int, **_: object) -> str:  # noqa: ARG002
+        """Raise: there is no URL of this process's memory.
+
+        Raises:
+            StoreDeniedError: always.
+        """
+        raise StoreDeniedError(f"no URL [key={key}]: a memory:// store has none; use an s3:// store")
+
+    def _found(self, key: str, version: str | None) -> _Entry:
+        entry = self._entries.get(key)
+        if entry is None or version is not None:
+            raise PayloadMissingError(f"payload missing [key={key}]: released, or put by another process")
+        return entry
 
     def delete(self, keys: Sequence[str]) -> Mapping[str, StoreError]:
         """Delete payloads. Never fails; safe to call twice."""
@@ -84,6 +132,40 @@ class MemoryStore:
     def records(self) -> "MemoryRecords":
         """Return the records of ``@idempotent``."""
         return MemoryRecords(self._entries, self._tags)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryUpload:
+    """An object on its way into a memory store. Safe to share between threads."""
+
+    store: MemoryStore
+    key: str
+    _parts: dict[int, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def part(self, number: int, start: int, data: bytes) -> None:  # noqa: ARG002
+        """Keep a part."""
+        self._parts[start] = data
+
+    def complete(self) -> str:
+        """Store the object, and return its tag.
+
+        Raises:
+            StoreDeniedError: the key holds another payload.
+        """
+        return self.whole(b"".join(self._parts[start] for start in sorted(self._parts)))
+
+    def whole(self, data: bytes) -> str:
+        """Store an object that has one part, and return its tag.
+
+        Raises:
+            StoreDeniedError: the key holds another payload.
+        """
+        self.store.put(self.key, data, {})
+        return self.store.head(self.key).etag
+
+    def abort(self) -> None:
+        """Drop the parts."""
+        self._parts.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +189,7 @@ class MemoryRecords:
 
     def write(self, key: str, content: bytes, tag: str | None) -> str | None:
         """Write a record conditionally, and return its new tag; None if the condition failed."""
-        made = _Entry(content, datetime.now(UTC), secrets.token_hex(8))
+        made = _Entry(content, datetime.now(UTC))
         self.tags[made.tag] = None  # before the record is visible
         if tag is None:
             is_ours = self.entries.setdefault(key, made) is made

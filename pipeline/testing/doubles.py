@@ -14,12 +14,16 @@ from typing import Any, TypeVar
 
 from pipeline.errors import StoreError
 from pipeline.stores.protocol import Store, StoredObject
+from pipeline.stores.ranges import Head, Upload, ranges_of
 from pipeline.stores.records import Records, records_of
 
 T = TypeVar("T")
 
 VERBS = ("put", "get", "delete", "list")
 """The verbs of a store."""
+
+RANGE_VERBS = ("head", "get_range", "upload", "part", "complete", "whole", "url")
+"""The verbs of its ranges and uploads, which handles use."""
 
 RECORD_VERBS = ("read", "write", "remove")
 """The verbs of its records, which ``@idempotent`` uses."""
@@ -35,7 +39,7 @@ class FaultyStore:
     Args:
         store: what answers the calls that go through.
         fail: errors to raise, in order; None for a call that succeeds.
-        verbs: the verbs that fail; by default all of a store, and none of its records.
+        verbs: the verbs that fail; by default all of a store, and none of its records and ranges.
         after: act first and raise then, like an answer that got lost on its way.
     """
 
@@ -46,7 +50,7 @@ class FaultyStore:
     _left: dict[str, Iterator[BaseException | None]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        known = VERBS + RECORD_VERBS
+        known = VERBS + RECORD_VERBS + RANGE_VERBS
         unknown = set(self.verbs) - set(known)
         if unknown:
             raise ValueError(f"verbs={sorted(unknown)}: expected some of {', '.join(known)}")
@@ -72,6 +76,27 @@ class FaultyStore:
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Fail as ordered, at the call, or list."""
         return self._act("list", lambda: self.store.list(prefix))
+
+    def head(self, key: str, version: str | None = None) -> Head:
+        """Fail as ordered, or return what is known of an object."""
+        return self._act("head", lambda: ranges_of(self.store).head(key, version))
+
+    def get_range(
+        self, key: str, start: int, stop: int, *, etag: str | None = None, version: str | None = None
+    ) -> bytes:
+        """Fail as ordered, or return a range."""
+        return self._act(
+            "get_range", lambda: ranges_of(self.store).get_range(key, start, stop, etag=etag, version=version)
+        )
+
+    def upload(self, key: str, metadata: Mapping[str, str], media_type: str | None = None) -> Upload:
+        """Fail as ordered, or return an upload, whose verbs do so, too."""
+        inner = self._act("upload", lambda: ranges_of(self.store).upload(key, metadata, media_type))
+        return _DoubledUpload(inner, self._act)
+
+    def url(self, key: str, expires_seconds: int, **more: Any) -> str:
+        """Fail as ordered, or return a URL."""
+        return self._act("url", lambda: ranges_of(self.store).url(key, expires_seconds, **more))
 
     def records(self) -> Records:
         """Return the records of the store inside, whose verbs fail as ordered where ``verbs`` names them.
@@ -134,6 +159,27 @@ class CountingStore:
         """Count, and list."""
         return self._count("list", lambda: self.store.list(prefix))
 
+    def head(self, key: str, version: str | None = None) -> Head:
+        """Count, and return what is known of an object."""
+        return self._count("head", lambda: ranges_of(self.store).head(key, version))
+
+    def get_range(
+        self, key: str, start: int, stop: int, *, etag: str | None = None, version: str | None = None
+    ) -> bytes:
+        """Count, and return a range."""
+        return self._count(
+            "get_range", lambda: ranges_of(self.store).get_range(key, start, stop, etag=etag, version=version)
+        )
+
+    def upload(self, key: str, metadata: Mapping[str, str], media_type: str | None = None) -> Upload:
+        """Count, and return an upload, whose verbs do so, too."""
+        inner = self._count("upload", lambda: ranges_of(self.store).upload(key, metadata, media_type))
+        return _DoubledUpload(inner, self._count)
+
+    def url(self, key: str, expires_seconds: int, **more: Any) -> str:
+        """Count, and return a URL."""
+        return self._count("url", lambda: ranges_of(self.store).url(key, expires_seconds, **more))
+
     def records(self) -> Records:
         """Return the records of the store inside, whose ``read``, ``write`` and ``remove`` are counted too.
 
@@ -162,3 +208,23 @@ class _Doubled:
 
     def remove(self, key: str, tag: str) -> bool:
         return self.act("remove", lambda: self.records.remove(key, tag))  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True)
+class _DoubledUpload:
+    """An upload whose verbs go through what a double does with each."""
+
+    upload: Upload
+    act: Callable[[str, Callable[[], Any]], Any]
+
+    def part(self, number: int, start: int, data: bytes) -> None:
+        self.act("part", lambda: self.upload.part(number, start, data))
+
+    def complete(self) -> str:
+        return self.act("complete", self.upload.complete)  # type: ignore[no-any-return]
+
+    def whole(self, data: bytes) -> str:
+        return self.act("whole", lambda: self.upload.whole(data))  # type: ignore[no-any-return]
+
+    def abort(self) -> None:
+        self.upload.abort()

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from pipeline.aws.limits import S3_DELETE_COUNT
 from pipeline.claimcheck.claim import Claim
 from pipeline.claimcheck.claim_check import ClaimCheck
+from pipeline.claimcheck.object_metadata import span_attributes
 from pipeline.errors import StoreError
 from pipeline.metrics.table import RELEASE_LAG_SECONDS
 from pipeline.telemetry import log_fields, log_lines, tracing
@@ -142,7 +143,9 @@ class Releaser:
 
     def _attributes(self, ended: _Ended) -> tracing.Attributes:
         known = _log_fields(ended)
-        about = self._claimcheck.attributes(ended.claim, known["task_id"], known["task_name"], known["queue"])
+        about = span_attributes(
+            self._claimcheck.store, ended.claim, known["task_id"], known["task_name"], known["queue"]
+        )
         return {**about, "messaging.system": "aws_sqs"} if "sqs_message" in _delivery(ended) else about
 
     def _may_settle(self, ended: _Ended) -> bool:

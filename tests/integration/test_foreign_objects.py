@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.admin import sweep
 from pipeline.admin.sweep import Ages, Swept
-from pipeline.claimcheck.claim import new_key
+from pipeline.claimcheck.keys import new_key
 from pipeline.stores.file.store import FileStore
 from pipeline.stores.memory import MemoryStore
 from pipeline.stores.s3.store import S3Store

@@ -14,7 +14,7 @@ from sample_fixtures import entered, standing_sample
 from workers import eventually
 
 from pipeline.admin import sweep
-from pipeline.claimcheck.claim import day_of
+from pipeline.claimcheck.keys import day_of
 from pipeline.options import DAY_SECONDS, REUSE_SECONDS
 from pipeline.transport.queues import Queues
 

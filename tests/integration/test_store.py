@@ -25,6 +25,8 @@ from pipeline.stores.s3.client import ClientPerProcess
 from pipeline.stores.s3.store import S3Store
 from pipeline.testing import CountingStore, FaultyStore
 
+PART = 5 * 1024**2
+"""S3's smallest part."""
 KIB, MIB = 1024, 1024**2
 SIZES = [0, 1, 300 * KIB, 8 * MIB, 8 * MIB + 1, 17 * MIB, 40 * MIB]
 METADATA = {"task": "reports.month", "task-id": "6d3f"}
@@ -45,6 +47,13 @@ def in_child(work):
             os._exit(1)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def _end(upload, data, *, is_whole):
+    if is_whole:
+        return upload.whole(data)
+    upload.part(1, 0, data)
+    return upload.complete()
 
 
 class Rules:
@@ -147,6 +156,74 @@ class Rules:
         assert [found.key for found in store.list()] == keys
         assert list(store.delete(keys)) == []
         assert list(store.list()) == []
+
+    def test_parts_become_one_object(self, store):
+        """Parts that are sent in any order, and repeated, are one object once the upload is complete."""
+        payload, upload = payload_of(2 * PART + 1), store.upload("app/parts", {"task": "t"}, "text/csv")
+        for number in (3, 1, 2, 2):
+            start = (number - 1) * PART
+            upload.part(number, start, payload[start : start + PART])
+        assert list(store.list()) == []
+        etag = upload.complete()
+
+        head = store.head("app/parts")
+        assert store.get("app/parts", len(payload)) == payload
+        assert (head.size_bytes, head.etag) == (len(payload), etag)
+        assert head.media_type in {None, "text/csv"}
+        assert abs(datetime.now(UTC) - head.modified) < timedelta(minutes=1)
+
+    @pytest.mark.parametrize("is_whole", [True, False])
+    def test_an_upload_never_overwrites(self, store, is_whole):
+        """An upload to a key that another object has fails, and leaves that object alone."""
+        store.put("app/a", b"before", METADATA)
+        upload = store.upload("app/a", {})
+
+        with pytest.raises(StoreDeniedError, match=r"does not overwrite.*app/a"):
+            _end(upload, b"after", is_whole=is_whole)
+        upload.abort()
+        assert store.get("app/a", 6) == b"before"
+
+    @pytest.mark.parametrize("parts", [0, 2])
+    def test_nothing_is_left_of_an_aborted_upload(self, store, parts):
+        """An upload can be aborted at any time, and twice."""
+        upload = store.upload("app/a", {})
+        for number in range(parts):
+            upload.part(number + 1, number * PART, payload_of(PART))
+        upload.abort()
+        upload.abort()
+
+        assert list(store.list()) == []
+        with pytest.raises(PayloadMissingError):
+            store.head("app/a")
+
+    @pytest.mark.parametrize(("start", "stop"), [(0, 1), (0, 100), (7, 8), (50, 100)])
+    def test_ranges(self, store, start, stop):
+        """A range is the bytes from its start up to its stop."""
+        payload = payload_of(100)
+        store.put("app/a", payload, METADATA)
+
+        assert store.get_range("app/a", start, stop) == payload[start:stop]
+        assert store.get_range("app/a", start, stop, etag=store.head("app/a").etag) == payload[start:stop]
+
+    @pytest.mark.parametrize(("start", "stop"), [(100, 101), (90, 101), (0, 101)])
+    def test_a_range_that_is_not_there(self, store, start, stop):
+        """A range beyond the end is corrupt: the object is not what its reader was told."""
+        store.put("app/a", payload_of(100), METADATA)
+
+        with pytest.raises(PayloadCorruptError, match="app/a"):
+            store.get_range("app/a", start, stop)
+
+    def test_ranges_of_one_content(self, store):
+        """With an ETag, no range of another content is returned."""
+        store.put("app/a", b"before", METADATA)
+        etag = store.head("app/a").etag
+        store.delete(["app/a"])
+        store.put("app/a", b"after!", METADATA)
+
+        with pytest.raises(PayloadCorruptError, match="app/a"):
+            store.get_range("app/a", 0, 3, etag=etag)
+        with pytest.raises(PayloadMissingError, match="app/b"):
+            store.get_range("app/b", 0, 3)
 
     def test_list_is_in_key_order(self, store):
         """Objects are listed in the order of their full keys, not directory by directory."""

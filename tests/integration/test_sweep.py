@@ -15,7 +15,7 @@ from workers import APPS
 from pipeline.admin import received_messages, stale_listeners, sweep
 from pipeline.admin.dead_letter_queues import DeadLetterQueues
 from pipeline.admin.sweep import Ages, Swept
-from pipeline.claimcheck.claim import new_key
+from pipeline.claimcheck.keys import new_key
 from pipeline.cli import output
 from pipeline.cli.main import main
 from pipeline.errors import StoreDeniedError

@@ -8,7 +8,7 @@ from kombu.exceptions import EncodeError
 from workers import eventually
 
 from pipeline.admin.sweep import Ages, Swept, orphans
-from pipeline.claimcheck.claim import day_of
+from pipeline.claimcheck.keys import day_of
 from pipeline.errors import PayloadExpiresError
 from pipeline.serializer import serializer
 

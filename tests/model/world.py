@@ -14,10 +14,11 @@ from simulated_worker import Run, SteppedTransport, Worker
 from stepping import Actor, Clock, Fault, pause
 
 from pipeline.admin import sweep
-from pipeline.claimcheck.claim import Claim, new_key
+from pipeline.claimcheck.claim import Claim
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.codec import Codec
 from pipeline.claimcheck.headers import SHARED
+from pipeline.claimcheck.keys import new_key
 from pipeline.claimcheck.message_size import Wire
 from pipeline.errors import StoreError
 from pipeline.metrics.table import PAYLOADS_ORPHANED

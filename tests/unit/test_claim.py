@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from pipeline.claimcheck import claim, revocations
-from pipeline.claimcheck.claim import Claim, Inline, Message, check_key, new_key, new_result_key
+from pipeline.claimcheck.claim import Claim, Inline, Message
+from pipeline.claimcheck.keys import check_key, new_key, new_result_key
 from pipeline.claimcheck.signed_record import record_key
 from pipeline.errors import ClaimError
 from pipeline.stores import RESERVED
@@ -175,9 +176,10 @@ def test_foreign_keys_are_refused(key):
 
 
 def test_names_of_our_own_are_reserved(claimcheck):
-    """No store may have a prefix under which another one keeps results or records."""
+    """No store may have a prefix under which another one keeps handles, results or records."""
     revocations.revoke(claimcheck, ["id"])
     [revoked] = claimcheck.store.list()
-    keys = (new_result_key("claims"), record_key("claims", "task", "call"), revoked.key)
+    handle = claimcheck.put(b"x").key
+    keys = (handle, new_result_key("claims"), record_key("claims", "task", "call"), revoked.key)
 
     assert {key.split("/")[1] for key in keys} == RESERVED

@@ -17,7 +17,7 @@ from flower.options import default_options
 
 from pipeline import local, time_chain
 from pipeline.aws.limits import SQS_RETENTION_DEFAULT_SECONDS, SQS_RETENTION_LIMIT_SECONDS
-from pipeline.claimcheck.claim import RESULTS
+from pipeline.claimcheck.keys import RESULTS
 from pipeline.options import DAY_SECONDS, Options
 from pipeline.stores import store_from_url
 from settings import QUEUES, CelerySettings, ClaimCheckSettings

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from pipeline.claimcheck.claim import new_key
+from pipeline.claimcheck.keys import new_key
 from pipeline.stores.file.store import FileStore
 
 

@@ -8,7 +8,8 @@ from celery import Celery
 
 from pipeline.backend import extended, open_backend
 from pipeline.claimcheck import claim as wire_form
-from pipeline.claimcheck.claim import Message, is_result
+from pipeline.claimcheck.claim import Message
+from pipeline.claimcheck.keys import is_result
 from pipeline.errors import ClaimError
 from pipeline.results import Outgoing
 from pipeline.serializer import serializer

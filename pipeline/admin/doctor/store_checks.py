@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from pipeline.admin.bucket import is_about
 from pipeline.admin.doctor.check import Check
-from pipeline.claimcheck.claim import new_key
+from pipeline.claimcheck.keys import new_key
 from pipeline.errors import PayloadMissingError, StoreError, StoreUnavailableError
 from pipeline.stores.protocol import Store
 from pipeline.stores.s3.store import S3Store

@@ -18,7 +18,9 @@ from pipeline.errors import (
     StoreUnavailableError,
 )
 from pipeline.stores.file.private_files import make_directory, write_file
+from pipeline.stores.file.uploads import FileUpload, tag
 from pipeline.stores.protocol import StoredObject
+from pipeline.stores.ranges import Head
 
 if TYPE_CHECKING:
     from pipeline.stores.file.records import FileRecords
@@ -97,9 +99,71 @@ class FileStore:
             try:
                 return _read(self._path(key), key, size_bytes)
             except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as exc:
-                raise PayloadMissingError(
-                    f"payload missing [key={key}]: released, expired, or never written to this directory"
-                ) from exc
+                raise _missing(key) from exc
+
+    def get_range(
+        self, key: str, start: int, stop: int, *, etag: str | None = None, version: str | None = None
+    ) -> bytes:
+        """Return the bytes of a payload from ``start`` up to ``stop``, not included.
+
+        Raises:
+            PayloadMissingError: there is no such payload, or no such version: there are none.
+            PayloadCorruptError: it has another tag, or ends before ``stop``.
+            StoreDeniedError, StoreUnavailableError: the file system denied access, or failed.
+        """
+        with self._opened(key, version) as file:
+            found = os.pread(file, stop - start, start)
+            if etag not in {None, tag(os.fstat(file))} or len(found) != stop - start:
+                raise PayloadCorruptError(
+                    f"payload corrupt [key={key}]: expected {stop} bytes or more, and the same file as "
+                    "before; another writer changed it"
+                )
+        return found
+
+    def head(self, key: str, version: str | None = None) -> Head:
+        """Return what is known of a payload, without its content.
+
+        Raises:
+            PayloadMissingError: there is no such payload, or no such version: there are none.
+            StoreDeniedError, StoreUnavailableError: the file system denied access, or failed.
+        """
+        with self._opened(key, version) as file:
+            status = os.fstat(file)
+        return Head(status.st_size, tag(status), None, _modified(status.st_mtime))
+
+    def upload(
+        self,
+        key: str,
+        metadata: Mapping[str, str],  # noqa: ARG002
+        media_type: str | None = None,  # noqa: ARG002
+    ) -> "FileUpload":
+        """Return an upload to a new key. Does no I/O."""
+        return FileUpload(self._path, Path(self._root, INCOMING, secrets.token_hex(16)), key, _translated)
+
+    def url(self, key: str, expires_seconds: int, **_: object) -> str:  # noqa: ARG002
+        """Raise: the URL of a file would never expire.
+
+        Raises:
+            StoreDeniedError: always.
+        """
+        raise StoreDeniedError(
+            f"no URL [key={key}]: a file:// store has none that expires; use an s3:// store"
+        )
+
+    @contextmanager
+    def _opened(self, key: str, version: str | None) -> Iterator[int]:
+        """Open a payload, and yield its file descriptor."""
+        with _translated(key):
+            if version is not None:
+                raise _missing(key)
+            try:
+                file = os.open(self._path(key), os.O_RDONLY)
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as exc:
+                raise _missing(key) from exc
+            try:
+                yield file
+            finally:
+                os.close(file)
 
     def delete(self, keys: Sequence[str]) -> Mapping[str, StoreError]:
         """Delete payloads, and return the error of each key that was not deleted.
@@ -145,6 +209,12 @@ class FileStore:
                 f"{self._root}; use a key of this library"
             )
         return Path(path)
+
+
+def _missing(key: str) -> PayloadMissingError:
+    return PayloadMissingError(
+        f"payload missing [key={key}]: released, expired, or never written to this directory"
+    )
 
 
 def _read(path: Path, key: str, size_bytes: int) -> bytes:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from io import BytesIO
 from math import inf
 from threading import Timer
@@ -67,8 +66,26 @@ def read_object(client: "S3Client", bucket: str, key: str, size_bytes: int) -> b
     buffer = BytesIO(bytes(size_bytes))
     with buffer.getbuffer() as view:
         until = deadline() + size_bytes / SLOWEST_BYTES_PER_SECOND
-        read = partial(_Reading(client, bucket, key, size_bytes, until).read, view, step)
-        in_parallel(read, range(0, max(size_bytes, 1), step))
+        reading = _Reading(client, bucket, key, until, size_bytes)
+        in_parallel(
+            lambda start: reading.read(view[start : start + step], start), range(0, max(size_bytes, 1), step)
+        )
+    return buffer.getvalue()
+
+
+def read_range(  # noqa: PLR0913 - which object, which bytes, which content
+    client: "S3Client", bucket: str, key: str, start: int, stop: int, *, etag: str | None, version: str | None
+) -> bytes:
+    """Return the bytes of an object from ``start`` up to ``stop``, not included.
+
+    Raises:
+        StoreUnavailableError: the connection broke too often.
+        ClientError, BotoCoreError, HTTPError: boto3's, for the caller to map.
+    """
+    buffer = BytesIO(bytes(stop - start))
+    with buffer.getbuffer() as view:
+        until = deadline() + (stop - start) / SLOWEST_BYTES_PER_SECOND
+        _Reading(client, bucket, key, until, etag=etag, version=version).read(view, start)
     return buffer.getvalue()
 
 
@@ -89,59 +106,67 @@ class _Reading:
     client: "S3Client"
     bucket: str
     key: str
-    size_bytes: int
     until: float
     """Deadline on the monotonic clock."""
+    size_bytes: int | None = None
+    """Size of the whole object, if it is known."""
+    etag: str | None = None
+    version: str | None = None
 
-    def read(self, view: memoryview, step: int, start: int) -> None:
-        """Fill ``view`` from ``start`` on, for ``step`` bytes or to its end."""
-        stop = min(start + step, self.size_bytes)
-        etag, broken = "", None
+    def read(self, view: memoryview, start: int) -> None:
+        """Fill ``view`` from ``start`` of the object on."""
+        stop = start + len(view)
+        etag, broken, filled = self.etag, None, 0
         for _ in range(READS_COUNT):
-            body, begins, etag = self._open(start, stop, etag)
+            body, begins, etag = self._open(start + filled, stop, etag)
             try:
                 with cut_off(body, self.until):
-                    for count in _pour(body, start - begins, view[start:stop]):
-                        start += count
+                    for count in _pour(body, start + filled - begins, view[filled:]):
+                        filled += count
             except _BROKEN as exc:
                 broken = exc
-            if start == stop:
+            if filled == len(view):
                 return
             if monotonic() >= self.until:
                 break
-        raise self._gave_up(start) from broken
+        raise self._gave_up(start + filled) from broken
 
-    def _open(self, start: int, stop: int, etag: str) -> "tuple[StreamingBody, int, str]":
+    def _open(self, start: int, stop: int, etag: str | None) -> "tuple[StreamingBody, int, str]":
         """Return a body, its first byte in the object, and the object's ETag."""
-        conditions: Any = {"IfMatch": etag} if etag else {}
+        conditions: Any = {"IfMatch": f'"{etag}"'} if etag else {}
+        if self.version:
+            conditions["VersionId"] = self.version
         if (start, stop) != (0, self.size_bytes):
             conditions["Range"] = f"bytes={start}-{stop - 1}"
         try:
             answer = self.client.get_object(Bucket=self.bucket, Key=self.key, **conditions)
         except ClientError as exc:
             if code_of(exc) == "InvalidRange":
-                raise self._another_size(answer_of(exc, "Error").get("ActualObjectSize", "fewer")) from exc
+                actual = answer_of(exc, "Error").get("ActualObjectSize", "fewer")
+                raise self._another_size(actual, stop) from exc
             raise
         # A server without ranges answers 200 and the whole object.
         part = _CONTENT_RANGE.match(answer.get("ContentRange", ""))
         begins, total = (int(part[1]), int(part[2])) if part else (0, answer.get("ContentLength", -1))
-        if total != self.size_bytes or begins > start:
+        expected = total if self.size_bytes is None else self.size_bytes
+        if total < stop or total != expected or begins > start:
             answer["Body"].close()
-            raise self._another_size(total)
-        return answer["Body"], begins, answer.get("ETag", "")
+            raise self._another_size(total, stop)
+        return answer["Body"], begins, answer.get("ETag", "").strip('"')
 
     def _gave_up(self, start: int) -> StoreUnavailableError:
         is_slow = monotonic() >= self.until
         why = "the transfer is too slow" if is_slow else f"{READS_COUNT} connections broke"
         return StoreUnavailableError(
             f"store unavailable [bucket={self.bucket}, key={self.key}]: {why}, "
-            f"the last at byte {start} of {self.size_bytes}; try again later"
+            f"the last at byte {start} of {self.size_bytes or 'the object'}; try again later"
         )
 
-    def _another_size(self, actual: object) -> PayloadCorruptError:
+    def _another_size(self, actual: object, stop: int) -> PayloadCorruptError:
+        expected = f"{stop} or more" if self.size_bytes is None else self.size_bytes
         return PayloadCorruptError(
             f"payload corrupt [bucket={self.bucket}, key={self.key}]: size {actual} bytes, claimed "
-            f"{self.size_bytes}; another writer changed it, or the claim was forged"
+            f"{expected}; another writer changed it, or the claim was forged"
         )
 
 

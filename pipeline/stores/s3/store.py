@@ -3,29 +3,29 @@
 Endpoint, credentials and region come from boto3's own chain: ``AWS_ENDPOINT_URL``, profiles, roles.
 """
 
+import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC
-from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
-from botocore.exceptions import ClientError
 
 from pipeline.aws.limits import S3_DELETE_COUNT
-from pipeline.errors import PayloadMissingError, StoreDeniedError, StoreError, StoreUnavailableError
+from pipeline.errors import StoreDeniedError, StoreError, StoreUnavailableError
 from pipeline.stores.protocol import StoredObject, deadline
+from pipeline.stores.ranges import Head
 from pipeline.stores.s3.client import ClientPerProcess
-from pipeline.stores.s3.errors import KEY_TAKEN_CODES, VENDOR_ERRORS, code_of, is_denial, translated
-from pipeline.stores.s3.reading import PART_BYTES, in_parallel, read_object
+from pipeline.stores.s3.errors import is_denial, translated
+from pipeline.stores.s3.reading import PART_BYTES, in_parallel, read_object, read_range
 from pipeline.stores.s3.records import S3Records
+from pipeline.stores.s3.uploads import S3Upload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 TIMEOUT_SECONDS = 10.0
 """Timeout of a silent connection. S3 answers within tens of milliseconds, and botocore's three
@@ -96,77 +96,30 @@ class S3Store:
             StoreUnavailableError: S3 did not answer, or answered that it cannot serve now.
         """
         digest = metadata.get("digest") or f"blake3:{blake3(payload).hexdigest()}"
-        arguments = {"Metadata": {**metadata, "digest": digest}, **self._encryption()}
-        send = self._put_whole if len(payload) <= SINGLE_PUT_LIMIT_BYTES else self._put_parts
-        with self._translated(f"key={key}"):
-            try:
-                send(key, payload, arguments)
-            except ClientError as exc:
-                if code_of(exc) not in KEY_TAKEN_CODES:
-                    raise
-                self._accept_if_ours(key, len(payload), digest)
-
-    def _put_whole(self, key: str, payload: bytes, arguments: dict[str, Any]) -> None:
-        client = self._clients.get()
-        client.put_object(Bucket=self.bucket, Key=key, Body=payload, IfNoneMatch="*", **arguments)
-
-    def _put_parts(self, key: str, payload: bytes, arguments: dict[str, Any]) -> None:
-        """Send parts in parallel; s3transfer does not support ``IfNoneMatch``.
-
-        Source: s3transfer 0.19.3, ``manager.py``, ``ALLOWED_UPLOAD_ARGS``.
-        """
-        client = self._clients.get()
-        place: dict[str, Any] = {"Bucket": self.bucket, "Key": key}
-        # Parts have a CRC32 unless boto3's configuration disables it, and S3 needs to know at the start.
-        if client.meta.config.request_checksum_calculation == "when_supported":  # type: ignore[attr-defined]
-            arguments = {**arguments, "ChecksumAlgorithm": "CRC32"}
-        upload = client.create_multipart_upload(**place, **arguments)["UploadId"]
+        upload = self._upload(key, {**metadata, "digest": digest}, ("digest", digest))
+        if len(payload) <= SINGLE_PUT_LIMIT_BYTES:
+            upload.whole(payload)
+            return
         try:
-            send = partial(self._put_part, key, payload, upload)
-            parts = in_parallel(send, range(0, len(payload), PART_BYTES))
-            client.complete_multipart_upload(
-                **place, UploadId=upload, MultipartUpload={"Parts": parts}, IfNoneMatch="*"
+            # A copy of each part: botocore accepts bytes and files, and no memoryview.
+            in_parallel(
+                lambda at: upload.part(at // PART_BYTES + 1, at, payload[at : at + PART_BYTES]),
+                range(0, len(payload), PART_BYTES),
             )
+            upload.complete()
         except BaseException:
-            # An incomplete upload costs money, and no listing shows it.
-            with suppress(*VENDOR_ERRORS):
-                client.abort_multipart_upload(**place, UploadId=upload)
+            upload.abort()
             raise
 
-    def _put_part(self, key: str, payload: bytes, upload: str, start: int) -> "CompletedPartTypeDef":
-        number = start // PART_BYTES + 1
-        part = self._clients.get().upload_part(
-            Bucket=self.bucket,
-            Key=key,
-            UploadId=upload,
-            PartNumber=number,
-            # A copy of this part: botocore accepts bytes and files, and no memoryview.
-            Body=payload[start : start + PART_BYTES],
-        )
-        completed: CompletedPartTypeDef = {"PartNumber": number, "ETag": part["ETag"]}
-        if checksum := part.get("ChecksumCRC32"):
-            completed["ChecksumCRC32"] = checksum
-        return completed
+    def upload(self, key: str, metadata: Mapping[str, str], media_type: str | None = None) -> S3Upload:
+        """Return an upload to a new key. Does no I/O."""
+        mark = "upload", secrets.token_hex(16)
+        typed = {"ContentType": media_type} if media_type else {}
+        return self._upload(key, dict([*metadata.items(), mark]), mark, **typed)
 
-    def _accept_if_ours(self, key: str, size_bytes: int, digest: str) -> None:
-        """Accept an existing key if an earlier attempt of this call wrote it.
-
-        If an answer of S3 is lost, botocore repeats the request, and S3 answers that the key exists.
-        """
-        try:
-            with self._translated(f"key={key}"):
-                head = self._clients.get().head_object(Bucket=self.bucket, Key=key)
-        except PayloadMissingError as exc:
-            raise StoreUnavailableError(
-                f"payload not stored [{self._place(f'key={key}')}]: another object had the key and was "
-                "deleted, or the upload was aborted; try again"
-            ) from exc
-        if (head["ContentLength"], head["Metadata"].get("digest")) != (size_bytes, digest):
-            raise StoreDeniedError(
-                f"store does not overwrite [{self._place(f'key={key}')}]: another object has this "
-                f"key, of {head['ContentLength']} bytes instead of {size_bytes}; another writer uses "
-                "this prefix"
-            )
+    def _upload(self, key: str, metadata: Mapping[str, str], mark: tuple[str, str], **typed: str) -> S3Upload:
+        arguments = {"Metadata": metadata, **typed, **self._encryption()}
+        return S3Upload(self._clients.get, self.bucket, key, mark, arguments, self._translated)
 
     def get(self, key: str, size_bytes: int) -> bytes:
         """Return an object's bytes, exactly ``size_bytes`` of them. Memory: the payload once.
@@ -179,6 +132,57 @@ class S3Store:
         """
         with self._translated(f"key={key}"):
             return read_object(self._clients.get(), self.bucket, key, size_bytes)
+
+    def get_range(
+        self, key: str, start: int, stop: int, *, etag: str | None = None, version: str | None = None
+    ) -> bytes:
+        """Return the bytes of an object from ``start`` up to ``stop``, not included: one GET.
+
+        Raises:
+            PayloadMissingError: there is no such object.
+            PayloadCorruptError: it has another ETag, or ends before ``stop``.
+            StoreDeniedError, StoreUnavailableError: see the table of errors.
+        """
+        with self._translated(f"key={key}"):
+            return read_range(self._clients.get(), self.bucket, key, start, stop, etag=etag, version=version)
+
+    def head(self, key: str, version: str | None = None) -> Head:
+        """Return what S3 says of an object: one HEAD.
+
+        Raises:
+            PayloadMissingError: there is no such object.
+            StoreDeniedError, StoreUnavailableError: see the table of errors.
+        """
+        with self._translated(f"key={key}"):
+            found = self._clients.get().head_object(Bucket=self.bucket, Key=key, **_version(version))
+        return Head(
+            found["ContentLength"],
+            found["ETag"].strip('"'),
+            found.get("VersionId"),
+            found["LastModified"].astimezone(UTC),
+            found.get("ContentType"),
+        )
+
+    def url(
+        self,
+        key: str,
+        expires_seconds: int,
+        *,
+        method: str = "GET",
+        version: str | None = None,
+        parameters: Mapping[str, str | int] | None = None,
+    ) -> str:
+        """Return a presigned URL for one key. Makes no request, but for credentials.
+
+        Raises:
+            StoreDeniedError, StoreUnavailableError: there are no credentials.
+        """
+        with self._translated(f"key={key}"):
+            return self._clients.get().generate_presigned_url(
+                {"GET": "get_object", "PUT": "put_object"}[method],
+                Params={"Bucket": self.bucket, "Key": key, **_version(version), **(parameters or {})},
+                ExpiresIn=expires_seconds,
+            )
 
     def delete(self, keys: Sequence[str]) -> Mapping[str, StoreError]:
         """Delete objects, a thousand in a request; return the error of each key that is left.
@@ -249,3 +253,7 @@ class S3Store:
 
     def _place(self, what: str) -> str:
         return f"bucket={self.bucket}, {what}"
+
+
+def _version(version: str | None) -> dict[str, Any]:
+    return {"VersionId": version} if version else {}

@@ -1,0 +1,419 @@
+"""Handles: how they travel, what they may name, and what their payload is."""
+
+import csv
+import io
+import pickle
+import random
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from kombu.utils import json
+
+import pipeline
+from pipeline.claimcheck import installed
+from pipeline.claimcheck.handles.putting import PART_BYTES
+from pipeline.errors import (
+    ClaimError,
+    PayloadCorruptError,
+    PayloadEncodeError,
+    PayloadMissingError,
+    PayloadTooLargeError,
+    StoreDeniedError,
+    StoreUnavailableError,
+)
+from pipeline.serializer import serializer
+from pipeline.stores.file.store import FileStore
+from pipeline.stores.memory import MemoryStore
+from pipeline.testing import FaultyStore
+
+BIG = random.Random(3).randbytes(2 * PART_BYTES + 5)
+OWN = "claims/handles/7d/v1/2026/11/26/" + "0a" * 20
+EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+
+@pytest.fixture
+def others(claimcheck):
+    """Make a store of others known as ``uploads``, and return it."""
+    store = MemoryStore("input")
+    installed.install(replace(claimcheck, stores={"uploads": store}))
+    return store
+
+
+def handle_of(**fields):
+    return pipeline.Handle(**{"store": "default", "key": OWN, **fields})
+
+
+def through_ours(value):
+    args, _, _ = serializer.decode(serializer.encode(([value], {}, EMBED)))
+    return args[0]
+
+
+def through_json(value):
+    return json.loads(json.dumps(value))
+
+
+def through_pickle(value):
+    return pickle.loads(pickle.dumps(value))
+
+
+def through_a_dict(value):
+    return pipeline.Handle.from_dict(value.as_dict())
+
+
+@pytest.mark.parametrize("through", [through_ours, through_json, through_pickle, through_a_dict])
+@pytest.mark.parametrize("source", [b"bytes", {"rows": [1, 2]}])
+def test_a_handle_arrives_as_a_handle(claimcheck, through, source):
+    """A handle survives each way of an argument, and still leads to what was stored."""
+    made = claimcheck.put(source, name="rows.csv", uses=3)
+    found = through(made)
+
+    assert found == made
+    assert found.load() == source
+    assert (found.name, found.media_type, found.uses) == ("rows.csv", "text/csv", 3)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, [], "text", {}, {"store": "default"}, {"store": 1, "key": OWN}, {"store": "default", "key": ""}],
+)
+def test_what_is_no_handle_arrives_and_raises_when_it_is_used(claimcheck, content):
+    """A malformed handle does not raise where messages are decoded, but where a task uses it."""
+    text = json.dumps({"__type__": "claimcheck-handle", "__value__": content})
+    found = json.loads(text)
+
+    for use in (found.load, found.open, found.chunks, found.delete, lambda: found.url(60)):
+        with pytest.raises(ClaimError, match="handle rejected"):
+            use()
+    assert json.loads(json.dumps(found)).as_dict() == content
+    with pytest.raises(ClaimError, match="handle rejected"):
+        pipeline.Handle.from_dict(content)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "elsewhere/handles/7d/v1/2026/11/26/" + "0a" * 20,
+        OWN.replace("handles/7d/", ""),
+        OWN.replace("handles/7d", "results"),
+        OWN.replace("7d", "8d"),
+        OWN.replace("11/26", "99/99"),
+        OWN + "/x",
+        OWN.replace("0a0a", "../."),
+    ],
+)
+def test_a_handle_names_only_keys_of_handles_in_the_apps_own_store(claimcheck, key):
+    """A forged handle reaches no payload of a message or result, and nothing outside of the prefix."""
+    forged = handle_of(key=key)
+
+    for use in (forged.load, forged.delete):
+        with pytest.raises(ClaimError, match=r"handle rejected \[key="):
+            use()
+
+
+def test_a_handle_names_a_store_by_an_alias_of_this_process(claimcheck):
+    """Another alias is rejected, and the error names the known ones."""
+    with pytest.raises(ClaimError, match=r"\[store='secrets'\]: this process knows default;"):
+        handle_of(store="secrets").load()
+
+
+def test_a_further_store_is_read_below_its_prefix(others):
+    """Any key below the prefix of a further store may be read; size and ETag are asked for."""
+    others.put("input/2026/a b.csv", b"rows", {})
+    found = handle_of(store="uploads", key="input/2026/a b.csv")
+
+    assert found.load() == b"rows"
+    assert b"".join(found.chunks()) == b"rows"
+
+
+@pytest.mark.parametrize("key", ["other/a", "input", "inputs/a", "input/../other/a", "input/./a"])
+def test_a_further_store_is_not_read_outside_of_its_prefix(others, key):
+    """No key leads out of the prefix of a further store."""
+    with pytest.raises(ClaimError, match=r"handle rejected \[key="):
+        handle_of(store="uploads", key=key).load()
+
+
+def test_what_others_stored_is_deleted_only_if_the_store_is_owned(others, claimcheck):
+    """An object of a further store stays, unless the app says that it owns that store."""
+    others.put("input/a", b"rows", {})
+    found = handle_of(store="uploads", key="input/a")
+    with pytest.raises(StoreDeniedError, match="this app does not own that store"):
+        found.delete()
+    assert found.load() == b"rows"
+
+    installed.install(replace(claimcheck, stores={"uploads": others}, owned=frozenset({"uploads"})))
+    found.delete()
+    with pytest.raises(PayloadMissingError):
+        found.load()
+
+
+def test_a_handle_needs_an_installed_claim_check():
+    """Without ``install``, using a handle says what is missing."""
+    with pytest.raises(ClaimError, match=r"call pipeline\.install"):
+        handle_of().load()
+
+
+def test_a_repr_shows_no_name(claimcheck):
+    """Monitors and logs show arguments, and a file's name may be confidential."""
+    shown = repr(claimcheck.put(b"x", name="Jane Doe.pdf"))
+
+    assert "Jane" not in shown
+    assert "application/pdf" in shown
+
+
+def sources(tmp_path, data):
+    path = tmp_path / "big.bin"
+    path.write_bytes(data)
+    yield "bytes", data
+    yield "bytearray", bytearray(data)
+    yield "path", path
+    with path.open("rb") as file:
+        yield "file", file
+    yield "memory", io.BytesIO(data)
+    yield "chunks", iter([b"", data[:70_000], memoryview(data[70_000:])])
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, len(BIG)])
+@pytest.mark.parametrize("kind", ["memory", "file"])
+def test_each_source_is_stored_as_it_is(claimcheck, tmp_path, size_bytes, kind):
+    """Bytes, paths, files and iterators become the same object, read whole, in chunks and as a file."""
+    store = MemoryStore("claims") if kind == "memory" else FileStore(tmp_path / "store", "claims")
+    installed.install(replace(claimcheck, store=store))
+    data = BIG[:size_bytes]
+    for _, source in sources(tmp_path, data):
+        handle = pipeline.put(source)
+
+        assert handle.size_bytes == size_bytes
+        assert handle.load() == data
+        assert b"".join(handle.chunks()) == data
+        with handle.open() as file:
+            assert file.read() == data
+    assert len({found.key for found in store.list()}) == 6
+
+
+@pytest.mark.parametrize("value", ["a path is a pathlib.Path: this is a value", [1, {"a": 2.5}], None, 7])
+def test_any_other_source_is_a_value(claimcheck, value):
+    """What is no bytes, path, file or iterator is encoded as an argument would be, text too."""
+    handle = claimcheck.put(value)
+
+    assert handle.load() == value
+    for use in (handle.open, handle.chunks, lambda: handle.download("x")):
+        with pytest.raises(ClaimError, match=r"use load\(\)"):
+            use()
+
+
+def test_a_path_gives_name_type_and_total(claimcheck, tmp_path):
+    """A path's name suggests the media type, and its size is the total of the progress."""
+    path, seen = tmp_path / "rows.csv", []
+    path.write_bytes(BIG)
+    handle = claimcheck.put(path, progress=lambda *counts: seen.append(counts))
+
+    assert (handle.name, handle.media_type) == ("rows.csv", "text/csv")
+    assert seen == [(PART_BYTES, len(BIG)), (2 * PART_BYTES, len(BIG)), (len(BIG), len(BIG))]
+
+
+@pytest.mark.parametrize("ttl_days", [1, 7, 30, 90])
+def test_a_ttl_class_is_a_prefix(claimcheck, ttl_days):
+    """The key shows the class by whose rule it expires."""
+    assert f"claims/handles/{ttl_days}d/v1/" in claimcheck.put(b"x", ttl_days=ttl_days).key
+
+
+@pytest.mark.parametrize("ttl_days", [0, 2, True, 365, "7"])
+def test_other_ttls_are_an_error(claimcheck, store, ttl_days):
+    """A TTL without a class is an error, and nothing is stored."""
+    with pytest.raises(ValueError, match="expected one of 1, 7, 30, 90"):
+        claimcheck.put(b"x", ttl_days=ttl_days)
+
+    assert list(store.list()) == []
+
+
+@pytest.mark.parametrize("source", [iter(["text"]), io.StringIO("text"), iter([b"x" * 9_000_000, None, 3])])
+def test_text_is_no_stream(claimcheck, store, source):
+    """A source that yields no bytes is an error that says what to do, and nothing stays in the store."""
+    with pytest.raises(PayloadEncodeError, match=r"yields (str|NoneType|int) and not bytes"):
+        claimcheck.put(source)
+
+    assert list(store.list()) == []
+
+
+def test_nothing_stays_of_a_source_that_fails(claimcheck, tmp_path):
+    """An error of the source reaches the caller, and what was stored so far is dropped."""
+    installed.install(replace(claimcheck, store=FileStore(tmp_path, "claims")))
+
+    def broken():
+        yield BIG
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        pipeline.put(broken())
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("verb", ["part", "complete", "whole", "get_range", "get", "head"])
+def test_each_request_is_retried(claimcheck, store, verb):
+    """A store that is unavailable for a moment is asked again, for each part and each range."""
+    faulty = FaultyStore(store, [StoreUnavailableError("try again")], verbs=[verb])
+    installed.install(replace(claimcheck, store=faulty))
+    data = b"small" if verb == "whole" else BIG
+    handle = pipeline.put(data)
+
+    assert handle.load() == data
+    assert b"".join(pipeline.Handle.from_dict({"store": handle.store, "key": handle.key}).chunks()) == data
+
+
+def test_what_was_replaced_is_noticed(claimcheck, others):
+    """A reader of an object that was replaced gets an error, and never bytes of two objects."""
+    others.put("input/a", BIG, {})
+    chunks = handle_of(store="uploads", key="input/a").chunks()
+    file = handle_of(store="uploads", key="input/a").open()
+    next(chunks)
+    assert file.read(1) == BIG[:1]
+    others.delete(["input/a"])
+    others.put("input/a", BIG[::-1], {})
+
+    with pytest.raises(PayloadCorruptError, match="another writer changed it"):
+        file.read()
+    file.close()
+    found = handle_of(store="uploads", key="input/a", size_bytes=3)
+    with pytest.raises(PayloadCorruptError, match="the handle says 3"):
+        found.load()
+
+
+def test_a_wrong_digest_is_noticed(claimcheck):
+    """Whole reads compare the digest: load, chunks and download."""
+    forged = replace_fields(claimcheck.put(b"rows"), digest="blake3:" + "0" * 64)
+
+    for use in (forged.load, lambda: list(forged.chunks())):
+        with pytest.raises(PayloadCorruptError, match="its digest differs"):
+            use()
+
+
+def replace_fields(handle, **fields):
+    return pipeline.Handle.from_dict({**handle.as_dict(), **fields})
+
+
+@pytest.mark.parametrize("options", [{"payload_limit_bytes": 100}])
+def test_what_is_too_large_is_not_loaded(claimcheck):
+    """``load`` obeys the limit of payloads, and a stream does not need to."""
+    handle = claimcheck.put(b"x" * 101)
+
+    with pytest.raises(PayloadTooLargeError, match=r"use open\(\)"):
+        handle.load()
+    assert b"".join(handle.chunks()) == b"x" * 101
+
+
+def test_csv_and_zip_read_from_a_handle(claimcheck):
+    """Readers of the standard library take an open handle for a file."""
+    rows = claimcheck.put(b"a,b\n1,2\n")
+    with io.TextIOWrapper(rows.open(), newline="") as text:
+        assert list(csv.DictReader(text)) == [{"a": "1", "b": "2"}]
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("one.bin", BIG)
+        archive.writestr("two.txt", "two")
+    with claimcheck.put(packed.getvalue()).open() as file, zipfile.ZipFile(file) as archive:
+        assert archive.read("two.txt") == b"two"
+        assert archive.read("one.bin") == BIG
+
+
+def test_a_file_reads_few_ranges(claimcheck, store):
+    """A reader that goes on gets larger ranges; one that jumps gets what it asks for."""
+    with claimcheck.put(BIG).open() as file:
+        before = store.calls["get_range"]
+        for at in range(0, 400_000, 1_000):
+            assert file.read(1_000) == BIG[at : at + 1_000]
+        assert store.calls["get_range"] - before == 2
+        file.seek(-10, io.SEEK_END)
+        assert file.read() == BIG[-10:]
+        assert store.calls["get_range"] - before == 3
+
+
+def test_a_download_is_complete_and_private(claimcheck, tmp_path):
+    """The file has its bytes, mode 0600 and no rest beside it; what was there is replaced."""
+    path, seen = tmp_path / "rows.bin", []
+    path.write_bytes(b"before")
+    found = claimcheck.put(BIG).download(path, lambda *counts: seen.append(counts))
+
+    assert found == path
+    assert path.read_bytes() == BIG
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+    assert seen[-1] == (len(BIG), len(BIG))
+
+
+def test_a_download_continues(claimcheck, store, tmp_path):
+    """A download that broke off continues: what is there is not read again."""
+    handle = claimcheck.put(BIG)
+    errors = [None, StoreDeniedError("not now"), StoreDeniedError("not now"), StoreDeniedError("not now")]
+    installed.install(replace(claimcheck, store=FaultyStore(store, errors, verbs=["get_range"])))
+    with pytest.raises(StoreDeniedError, match="not now"):
+        handle.download(tmp_path / "rows.bin")
+    (partial,) = tmp_path.iterdir()
+    assert partial.name.endswith(".part")
+    there = partial.stat().st_size
+
+    installed.install(claimcheck)
+    before = store.calls["get_range"]
+    handle.download(tmp_path / "rows.bin")
+    assert store.calls["get_range"] - before == -(-(len(BIG) - there) // PART_BYTES)
+    assert Path(tmp_path / "rows.bin").read_bytes() == BIG
+
+
+def test_a_damaged_rest_is_not_kept(claimcheck, tmp_path):
+    """A partial file whose bytes are wrong is an error once, and the next download starts anew."""
+    handle = claimcheck.put(BIG)
+    (tmp_path / "x").mkdir()
+    handle.download(tmp_path / "x" / "rows.bin")
+    partial = partial_of(handle, tmp_path / "rows.bin")
+    partial.write_bytes(b"wrong" * 10)
+    with pytest.raises(PayloadCorruptError, match="digest"):
+        handle.download(tmp_path / "rows.bin")
+
+    assert handle.download(tmp_path / "rows.bin").read_bytes() == BIG
+
+
+def partial_of(handle, path):
+    from pipeline.claimcheck.handles import downloading, source
+
+    return path.with_name(f".{path.name}.{downloading._tag(source.of(handle))}.part")
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 604_801])
+def test_a_url_expires_within_seven_days(claimcheck, seconds):
+    """No URL is made that never expires, or later than S3 allows."""
+    with pytest.raises(ValueError, match="expected 1 to 604800"):
+        claimcheck.put(b"x").url(seconds)
+
+
+def test_stores_without_urls_say_so(claimcheck, tmp_path):
+    """Memory and files have no URL that expires."""
+    handle = claimcheck.put(b"x")
+    with pytest.raises(StoreDeniedError, match="no URL"):
+        handle.url(60)
+
+    installed.install(replace(claimcheck, store=FileStore(tmp_path, "claims")))
+    with pytest.raises(StoreDeniedError, match="no URL"):
+        pipeline.put(b"x").url(60)
+
+
+def test_a_store_without_ranges_says_so(claimcheck):
+    """A store of one's own with the four verbs alone takes no handles."""
+
+    class Plain:
+        prefix = "claims"
+
+    installed.install(replace(claimcheck, store=Plain()))
+    with pytest.raises(ValueError, match="handles need a store with parts and ranges, and Plain has none"):
+        pipeline.put(b"x")
+
+
+def test_a_deleted_handle_is_missing(claimcheck):
+    """Its owner ends a payload; doing so twice is no error."""
+    handle = claimcheck.put(b"x")
+    handle.delete()
+    handle.delete()
+
+    for use in (handle.load, handle.open().read, lambda: list(handle.chunks())):
+        with pytest.raises(PayloadMissingError):
+            use()
