@@ -3,7 +3,7 @@
 ``arguments`` says what it is installed with, ``app_changes`` what it changes in the app.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Unpack
 
@@ -29,10 +29,11 @@ _app: Any = None
 """The app that the claim check was last installed for."""
 
 
-def install(
+def install(  # noqa: PLR0913 - each is a setting
     app: Any,
     store: str | Store | None = None,
     *,
+    stores: Mapping[str, str | Store] | None = None,
     metrics: MetricSink | None = None,
     server_side_encryption: str | None = None,
     kms_key_id: str | None = None,
@@ -52,6 +53,8 @@ def install(
         app: the Celery app.
         store: ``s3://bucket/prefix``, ``file:///directory``, ``memory://name``, or a ``Store``. Required
             here or in the settings.
+        stores: further stores that handles may name, by alias: ``{"uploads": "s3://bucket/input"}``. Their
+            objects are read, and never deleted.
         metrics: where metrics go; by default to CloudWatch with an S3 store; otherwise nowhere.
         server_side_encryption: ``AES256`` or ``aws:kms``, for S3; by default the bucket's.
         kms_key_id: key for ``aws:kms``.
@@ -65,6 +68,7 @@ def install(
     """
     named: dict[str, Any] = {
         "store": store,
+        "stores": stores,
         "metrics": metrics,
         "server_side_encryption": server_side_encryption,
         "kms_key_id": kms_key_id,
@@ -133,7 +137,13 @@ def _check_formats(app: Any) -> None:
 
 
 def _claimcheck(
-    app: Any, options: Options, store: Any, metrics: MetricSink | None, **encryption: str | None
+    app: Any,
+    options: Options,
+    *,
+    store: Any,
+    stores: Mapping[str, str | Store] | None,
+    metrics: MetricSink | None,
+    **encryption: str | None,
 ) -> ClaimCheck:
     transport = time_chain.scheme_of(app)
     return ClaimCheck(
@@ -143,6 +153,7 @@ def _claimcheck(
         wire=_wire(app, transport, options),
         recorder=Recorder(arguments.default_sink(store) if metrics is None else metrics),
         longest_wait_seconds=time_chain.longest_wait_seconds(app, options, transport),
+        stores=arguments.open_further(stores, options.alias),
     )
 
 

@@ -10,7 +10,7 @@ from pipeline import app_settings
 from pipeline.errors import FramesDropped
 from pipeline.metrics import MetricSink, NullSink
 from pipeline.metrics.sinks.cloudwatch import CloudWatchSink
-from pipeline.options import Options, OptionValues, did_you_mean
+from pipeline.options import ALIAS, Options, OptionValues, did_you_mean
 from pipeline.stores import check_prefix, store_from_url
 from pipeline.stores.protocol import Store
 
@@ -54,19 +54,40 @@ def open_store(app: Any, store: Any, encryption: Mapping[str, str | None]) -> St
     return opened
 
 
+def open_further(stores: Mapping[str, str | Store] | None, alias: str) -> dict[str, Store]:
+    """Return the stores that handles may name beside the app's own. Does no I/O.
+
+    Raises:
+        ValueError: an alias is none, or is the app's own, or a store is none.
+    """
+    for name in stores or {}:
+        if not isinstance(name, str) or not ALIAS.match(name) or name == alias:
+            raise ValueError(
+                f"stores: {name!r} is not an alias: expected a lower-case name other than {alias!r}"
+            )
+    return {name: _store(f"stores[{name!r}]", store) for name, store in (stores or {}).items()}
+
+
+def _store(name: str, store: Any, **encryption: str | None) -> Store:
+    if isinstance(store, str):
+        return store_from_url(store, **encryption)
+    _check_kind(name, store, Store, _STORE)
+    return cast("Store", store)
+
+
 def _opened(app: Any, store: Any, encryption: Mapping[str, str | None]) -> Store:
     if store is None:
         setting = app_settings.setting(app, "store")
         raise ValueError(f"no store: give pipeline.install {_STORE}, or set {setting} in the configuration")
-    if isinstance(store, str):
-        return store_from_url(store, **encryption)
-    _check_kind("store", store, Store, _STORE)
-    unused = [name for name, value in encryption.items() if value is not None]
+    opened = _store("store", store, **encryption)
+    unused = (
+        [] if isinstance(store, str) else [name for name, value in encryption.items() if value is not None]
+    )
     if unused:
         raise ValueError(
             f"{unused[0]} has no effect on a store object: give it to pipeline.stores.s3.store.S3Store"
         )
-    return cast("Store", store)
+    return opened
 
 
 def default_sink(store: str | Store) -> MetricSink:
@@ -81,7 +102,8 @@ def _check_names(given: Iterable[str], known: Iterable[str]) -> None:
             raise ValueError(f"unknown option {name}{did_you_mean(name, known)}: expected one of {expected}")
 
 
-def _check_kinds(*, metrics: object, kms_key_id: object, **_: object) -> None:
+def _check_kinds(*, stores: object, metrics: object, kms_key_id: object, **_: object) -> None:
+    _check_kind("stores", stores, (Mapping, NoneType), "a dict of aliases and stores")
     _check_kind("metrics", metrics, (MetricSink, NoneType), "a sink such as CloudWatchSink(), or None")
     _check_kind("kms_key_id", kms_key_id, (str, NoneType), "the id or ARN of a key, or None")
 

@@ -57,11 +57,13 @@ def test_every_option_is_a_setting(app, namespace):
 
 def test_the_other_arguments_are_settings_too(app):
     """Store and sink may be objects, and what belongs to S3 reaches the store."""
-    store, sink = MemoryStore("sample_app"), NullSink()
-    app.conf.update(claimcheck_store=store, claimcheck_metrics=sink)
+    store, sink, further = MemoryStore("sample_app"), NullSink(), MemoryStore("input")
+    named = {"uploads": further, "archive": "memory://archive"}
+    app.conf.update(claimcheck_store=store, claimcheck_metrics=sink, claimcheck_stores=named)
     made = pipeline.install(app)
 
     assert made.store is store
+    assert made.stores == {"uploads": further, "archive": store_from_url("memory://archive")}
     assert made.recorder._sink is sink
 
 

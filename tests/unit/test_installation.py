@@ -361,3 +361,23 @@ def test_an_app_may_read_before_it_writes(app):
 
     assert app.conf.task_serializer == "json"
     assert "claimcheck" in app.conf.accept_content
+
+
+@pytest.mark.parametrize(
+    ("stores", "expected"),
+    [
+        (
+            {"default": "memory://x"},
+            "'default' is not an alias: expected a lower-case name other than 'default'",
+        ),
+        ({"Uploads": "memory://x"}, "'Uploads' is not an alias"),
+        ({1: "memory://x"}, "1 is not an alias"),
+        ({"uploads": 7}, r"stores\['uploads'\] is of type int: expected a URL"),
+        ({"uploads": "ftp://x"}, "unknown scheme 'ftp'"),
+        (["memory://x"], "stores is of type list: expected a dict"),
+    ],
+)
+def test_further_stores_are_checked(app, stores, expected):
+    """A further store has an alias of its own, and is a store."""
+    with pytest.raises(ValueError, match=expected):
+        pipeline.install(app, "memory://shop", stores=stores)
