@@ -58,7 +58,7 @@ def unpack(archive: bytes) -> dict[str, Any]:
             {"members": [{"name": str, "size_bytes": int, "sha256": str, "mime": str,
                           "text": str | None}],
              "expanded_bytes": int,
-             "refused": {"count": int, "first": [{"name": str, "reason": str}]}}
+             "rejected": {"count": int, "first": [{"name": str, "reason": str}]}}
 
         A ``reason`` is ``unsafe name``, ``not a file``, ``encrypted``, ``compression``,
         ``too large`` (for what was left of ``EXPANDED_LIMIT_BYTES``) or ``corrupt``; or, for this
@@ -68,20 +68,20 @@ def unpack(archive: bytes) -> dict[str, Any]:
         ValueError: the bytes are no such archive.
     """
     members: list[dict[str, Any]] = []
-    refused: list[dict[str, str]] = []
+    rejected: list[dict[str, str]] = []
     expanded_bytes = 0
     for member in _members(archive):
         try:
             content = member.expand(EXPANDED_LIMIT_BYTES - expanded_bytes)
         except _RejectedError as reason:
-            refused.append({"name": member.name, "reason": str(reason)})
+            rejected.append({"name": member.name, "reason": str(reason)})
         else:
             expanded_bytes += len(content)
             members.append(_describe(member.name, content))
     return {
         "members": members,
         "expanded_bytes": expanded_bytes,
-        "refused": {"count": len(refused), "first": refused[:REJECTIONS_SHOWN]},
+        "rejected": {"count": len(rejected), "first": rejected[:REJECTIONS_SHOWN]},
     }
 
 

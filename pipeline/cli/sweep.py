@@ -127,20 +127,7 @@ def _run(claimcheck: ClaimCheck, ages: Ages, named: NamedKeys, *, do_delete: boo
 def _report(
     swept: Swept, swept_listeners: SweptListeners, ages: Ages, named: NamedKeys, *, as_json: bool
 ) -> None:
-    counts = {
-        "objects": swept.objects,
-        "foreign": swept.foreign,
-        "young": swept.young,
-        "named": swept.named,
-        "orphans": swept.orphans,
-        "orphan_bytes": swept.orphan_bytes,
-        "deleted": swept.deleted,
-        "failed": len(swept.failed),
-        "listeners": swept_listeners.listeners,
-        "stale_listeners": swept_listeners.stale,
-        "removed_listeners": swept_listeners.removed,
-        "listeners_error": swept_listeners.error,
-    }
+    counts = _counts(swept, swept_listeners)
     value = {
         "older_than_seconds": ages.payloads.total_seconds(),
         "results_older_than_seconds": ages.results.total_seconds(),
@@ -154,6 +141,23 @@ def _report(
         *counts.items(),
     ]
     show(value, [(name.replace("_", " "), readable(name, each)) for name, each in rows], as_json=as_json)
+
+
+def _counts(swept: Swept, swept_listeners: SweptListeners) -> dict[str, Any]:
+    return {
+        "objects": swept.objects,
+        "foreign": swept.foreign,
+        "young": swept.young,
+        "named": swept.named,
+        "orphans": swept.orphans,
+        "orphan_bytes": swept.orphan_bytes,
+        "deleted": swept.deleted,
+        "failed": len(swept.failed),
+        "listeners": swept_listeners.listeners,
+        "stale_listeners": swept_listeners.stale,
+        "removed_listeners": swept_listeners.removed,
+        "listeners_error": swept_listeners.error,
+    }
 
 
 def _exit_code(swept: Swept, swept_listeners: SweptListeners, *, do_delete: bool) -> int:

@@ -29,6 +29,7 @@ from celery.exceptions import Ignore, Reject
 from pipeline import time_chain, undo
 from pipeline.deferred.body import DeferredArgs
 from pipeline.deferred.child_pipe import reuses
+from pipeline.deferred.payload import Deferred
 from pipeline.errors import PipelineError
 from pipeline.metrics import Metric
 from pipeline.metrics.recorder import Recorder
@@ -103,24 +104,15 @@ class _Observer:
         *outer, started = _started.get()
         _started.set(tuple(outer))
         deferred = args.deferred if isinstance(args, DeferredArgs) else None
-        read_seconds = deferred.seconds if deferred else 0.0
-        run_seconds = max(monotonic() - started - read_seconds, 0.0)
-        rehydrated = deferred.rehydrated_in if deferred else None
-        if rehydrated is not None:
-            reuses.report_seconds(task_id, rehydrated)
+        if deferred is not None and deferred.rehydrated_in is not None:
+            reuses.report_seconds(task_id, deferred.rehydrated_in)
+        run_seconds = max(monotonic() - started - (deferred.seconds if deferred else 0.0), 0.0)
         # A rejected attempt may not have reached the task function.
         if state != states.REJECTED:
             self._record(RUN_SECONDS, sender, sender.request, run_seconds)
-        fields = {
-            **log_fields.of_message(sender.request, _queue(sender.request)),
-            **log_fields.of_payload(deferred.payload if deferred else None),
-            "task_id": task_id,
-            "task_name": sender.name,
-            "state": state,
-            "rehydrate_seconds": rehydrated,
-        }
+        fields = _fields(sender, task_id, state, deferred)
         if _stopped(retval) is None:
-            logger.info("task ran", extra={**fields, "run_seconds": run_seconds})
+            logger.info("task ran", extra=fields | {"run_seconds": run_seconds})
         else:
             logger.info("task not run", extra=fields)
 
@@ -150,6 +142,18 @@ class _Observer:
 
     def _record(self, metric: Metric, task: Task, request: Any, value: float = 1) -> None:
         self._recorder.record(metric, value, queue=_queue(request), task=task.name)
+
+
+def _fields(task: Task, task_id: str, state: str, deferred: Deferred | None) -> dict[str, Any]:
+    """Return the fields of a log line about a task that has ended."""
+    return {
+        **log_fields.of_message(task.request, _queue(task.request)),
+        **log_fields.of_payload(deferred.payload if deferred else None),
+        "task_id": task_id,
+        "task_name": task.name,
+        "state": state,
+        "rehydrate_seconds": deferred.rehydrated_in if deferred else None,
+    }
 
 
 def _queue(request: Any) -> str:

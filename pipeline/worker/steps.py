@@ -17,11 +17,11 @@ from pipeline.stores.memory import MemoryStore
 from pipeline.stores.protocol import Store
 from pipeline.telemetry import log_lines
 from pipeline.worker.celery_fixes.copied_serializer import has_copied_serializer
+from pipeline.worker.celery_fixes.false_log_lines import drop_false_log_lines
 from pipeline.worker.celery_fixes.forked_backend import follow_forks
 from pipeline.worker.celery_fixes.hidden_results import hide_results
 from pipeline.worker.celery_fixes.max_retries import hide_arguments
 from pipeline.worker.celery_fixes.slots import guard_slots
-from pipeline.worker.celery_fixes.untrue_lines import drop_untrue_lines
 from pipeline.worker.consumer import ConsumerMixin
 from pipeline.worker.health import follow, health_of
 from pipeline.worker.releaser import Releaser
@@ -47,30 +47,18 @@ class ClaimCheckStep(bootsteps.Step):
 
     def create(self, worker: Any) -> None:
         """Run in the worker's main process, once, before the pool exists."""
-        app = worker.app
         try:
-            claimcheck = serializer.installed()
-            _check_configuration(app, claimcheck.options)
-            time_chain.check_tasks(app)
+            claimcheck = _checked_claimcheck(worker.app)
             health = health_of(worker, claimcheck.recorder)
-            _check_store(claimcheck)
-            _warn_of_memory(claimcheck.store, time_chain.scheme_of(app))
         except (ValueError, StoreError, ClaimError) as exc:
             raise SystemExit(f"claimcheck: {exc}") from exc
         open_notes(worker)
         self._releaser = Releaser(claimcheck)
-        _follow_requests(app, self._releaser)
-        hide_results(app.tasks.values())
-        hide_arguments(app.tasks.values())
+        _follow_requests(worker.app, self._releaser)
+        _extend_consumer(worker, claimcheck)
+        _fix_celery(worker)
+        _slow_heartbeat_down(worker)
         keep_secrets_out()
-        drop_untrue_lines()
-        consumer = symbol_by_name(worker.consumer_cls)
-        mixed = type("Consumer", (ConsumerMixin, consumer), {"recorder": claimcheck.recorder})
-        worker.consumer_cls = mixed
-        guard_slots(worker)
-        follow_forks(app)
-        if time_chain.scheme_of(app) == "sqs" and not worker.options.get("heartbeat_interval"):
-            worker.options["heartbeat_interval"] = HEARTBEAT_SECONDS
         self._release_until_the_end_of(worker)
         follow(health)
         observe(claimcheck.recorder)  # after the releaser, so that its last numbers are flushed too
@@ -89,6 +77,35 @@ class ClaimCheckStep(bootsteps.Step):
 def _stopped(on_stopped: Callable[[], None], releaser: Releaser) -> None:
     on_stopped()
     releaser.leave()
+
+
+def _checked_claimcheck(app: Any) -> ClaimCheck:
+    """Return the claim check of this process, with which no message of the app can be lost."""
+    claimcheck = serializer.installed()
+    _check_configuration(app, claimcheck.options)
+    time_chain.check_tasks(app)
+    _check_store(claimcheck)
+    _warn_of_memory(claimcheck.store, time_chain.scheme_of(app))
+    return claimcheck
+
+
+def _extend_consumer(worker: Any, claimcheck: ClaimCheck) -> None:
+    consumer = symbol_by_name(worker.consumer_cls)
+    extended = type("Consumer", (ConsumerMixin, consumer), {"recorder": claimcheck.recorder})
+    worker.consumer_cls = extended
+
+
+def _fix_celery(worker: Any) -> None:
+    hide_results(worker.app.tasks.values())
+    hide_arguments(worker.app.tasks.values())
+    drop_false_log_lines()
+    guard_slots(worker)
+    follow_forks(worker.app)
+
+
+def _slow_heartbeat_down(worker: Any) -> None:
+    if time_chain.scheme_of(worker.app) == "sqs" and not worker.options.get("heartbeat_interval"):
+        worker.options["heartbeat_interval"] = HEARTBEAT_SECONDS
 
 
 def _check_configuration(app: Any, options: Options) -> None:

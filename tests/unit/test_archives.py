@@ -71,7 +71,7 @@ def names(result):
 
 
 def reasons(result):
-    return {refusal["name"]: refusal["reason"] for refusal in result["refused"]["first"]}
+    return {rejection["name"]: rejection["reason"] for rejection in result["rejected"]["first"]}
 
 
 every_format = pytest.mark.parametrize("pack", [zipped, tarred, gzipped])
@@ -97,7 +97,7 @@ def test_members(pack):
         ]
     ]
     assert result["expanded_bytes"] == sum(map(len, FILES.values()))
-    assert result["refused"] == {"count": 0, "first": []}
+    assert result["rejected"] == {"count": 0, "first": []}
 
 
 @every_format
@@ -130,7 +130,7 @@ def test_what_is_not_text(content):
 @every_format
 @pytest.mark.parametrize("name", UNSAFE_NAMES)
 def test_unsafe_names(pack, name):
-    """A name that leads out of a directory, on any system, is refused and reported."""
+    """A name that leads out of a directory, on any system, is rejected and reported."""
     result = unpack(pack({"good": b"1", name: b"2"}))
 
     assert names(result) == ["good"]
@@ -138,7 +138,7 @@ def test_unsafe_names(pack, name):
 
 
 def test_a_member_without_a_name():
-    """A zip member whose name is empty is refused like any other unsafe name."""
+    """A zip member whose name is empty is rejected like any other unsafe name."""
     archive = zipped({"abc": b"1"}).replace(b"abc", b"\0bc")
 
     assert reasons(unpack(archive)) == {"": "unsafe name"}
@@ -174,12 +174,12 @@ def test_as_many_members_as_allowed(pack, monkeypatch):
     """An archive at the limit is complete."""
     monkeypatch.setattr(archives, "MEMBER_LIMIT", 3)
 
-    assert unpack(pack(dict.fromkeys("abc", b"")))["refused"]["count"] == 0
+    assert unpack(pack(dict.fromkeys("abc", b"")))["rejected"]["count"] == 0
 
 
 @pytest.mark.parametrize("pack", [zipped, tarred])
 def test_too_large(pack, monkeypatch):
-    """A member that does not fit what is left of the limit is refused; a smaller one still fits."""
+    """A member that does not fit what is left of the limit is rejected; a smaller one still fits."""
     monkeypatch.setattr(archives, "EXPANDED_LIMIT_BYTES", 100)
     result = unpack(pack({"a": b"x" * 60, "b": b"x" * 41, "c": b"x" * 40}))
 
@@ -217,12 +217,12 @@ def test_a_zip_that_lies_about_a_size():
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_compression_without_a_bound(method):
-    """A zip member is refused if its compression would be expanded without a bound."""
+    """A zip member is rejected if its compression would be expanded without a bound."""
     assert reasons(unpack(zipped({"a": b"text"}, method))) == {"a": "compression"}
 
 
 def test_an_encrypted_member():
-    """An encrypted member is refused."""
+    """An encrypted member is rejected."""
     archive = bytearray(zipped({"a": b"text"}))
     archive[archive.index(b"PK\x01\x02") + 8] |= 1
 
@@ -230,7 +230,7 @@ def test_an_encrypted_member():
 
 
 def test_a_corrupt_member():
-    """A damaged member is refused, and the others are read."""
+    """A damaged member is rejected, and the others are read."""
     archive = zipped({"a": b"first", "b": b"second"}, zipfile.ZIP_STORED)
     result = unpack(archive.replace(b"first", b"worst"))
 
@@ -240,14 +240,14 @@ def test_a_corrupt_member():
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
 def test_what_is_not_a_file_in_a_tar(kind):
-    """Links and devices are refused."""
+    """Links and devices are rejected."""
     archive = tarred_entry("a", kind, linkname="/etc/passwd")
 
     assert reasons(unpack(archive)) == {"a": "not a file"}
 
 
 def test_a_link_in_a_zip():
-    """A symbolic link is refused in a zip too, where it looks like a file."""
+    """A symbolic link is rejected in a zip too, where it looks like a file."""
     info = zipfile.ZipInfo("a")
     info.external_attr = 0o120777 << 16
 
@@ -258,11 +258,11 @@ def test_a_link_in_a_zip():
     "archive", [zipped({"a/": b""}), tarred_entry("a", tarfile.DIRTYPE)], ids=["zip", "tar"]
 )
 def test_directories(archive):
-    """A directory is neither a member nor refused."""
+    """A directory is neither a member nor rejected."""
     result = unpack(archive)
 
     assert result["members"] == []
-    assert result["refused"]["count"] == 0
+    assert result["rejected"]["count"] == 0
 
 
 @pytest.mark.parametrize("size", [-512, -1024, -1_000_000])
@@ -300,12 +300,12 @@ def test_an_archive_in_an_archive():
     assert names(unpack(tarred({"inner.zip": zipped(FILES, zipfile.ZIP_STORED)}))) == ["inner.zip"]
 
 
-def test_many_refusals():
-    """All refused members are counted, and the first of them named."""
-    refused = unpack(zipped({f"../{number}": b"" for number in range(500)}))["refused"]
+def test_many_rejections():
+    """All rejected members are counted, and the first of them named."""
+    rejected = unpack(zipped({f"../{number}": b"" for number in range(500)}))["rejected"]
 
-    assert refused["count"] == 500
-    assert len(refused["first"]) == REJECTIONS_SHOWN
+    assert rejected["count"] == 500
+    assert len(rejected["first"]) == REJECTIONS_SHOWN
 
 
 @pytest.mark.parametrize(
@@ -314,7 +314,7 @@ def test_many_refusals():
     ids=["nothing", "text", "zip's head", "gzip's head", "gzip of text", "cut"],
 )
 def test_what_is_no_archive(content):
-    """What cannot be opened is refused with an error that does not quote it."""
+    """What cannot be opened is rejected with an error that does not quote it."""
     with pytest.raises(ValueError, match=r"^not a readable zip, tar or tar\.gz archive$"):
         unpack(content)
 
@@ -340,11 +340,11 @@ def test_damage(archive, changes, cut):
 
 @given(st.dictionaries(st.text("abc./\\:é", min_size=1, max_size=8), st.binary(max_size=50)))
 def test_every_file_is_accounted_for(files):
-    """Every file of an archive is a member or refused, never dropped."""
+    """Every file of an archive is a member or rejected, never dropped."""
     files = {name: content for name, content in files.items() if not name.endswith("/")}
     result = unpack(zipped(files))
 
-    assert len(result["members"]) + result["refused"]["count"] == len(files)
+    assert len(result["members"]) + result["rejected"]["count"] == len(files)
     assert loads(dumps(result)) == result
 
 

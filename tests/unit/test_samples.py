@@ -85,11 +85,11 @@ def test_csv_is_bad_in_every_way():
 
 @pytest.mark.parametrize("files", [0, 1, 40])
 def test_archive(files):
-    """A sample archive has exactly so many files, none of them refused."""
+    """A sample archive has exactly so many files, none of them rejected."""
     result = unpack(sample_archive(files))
 
     assert len(result["members"]) == files
-    assert result["refused"]["count"] == 0
+    assert result["rejected"]["count"] == 0
 
 
 def test_archive_is_mostly_text():
