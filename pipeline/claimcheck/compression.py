@@ -1,4 +1,4 @@
-"""Zstandard, where it pays, and never more out than was promised in.
+"""Zstandard compression where it saves bytes; expansion stops at the size that was promised.
 
 Level 1: level 3 is slower and no smaller on realistic records
 (docs/explanation/codec.md has the figures).

@@ -1,4 +1,4 @@
-"""Is it too big? The one place that knows what a body weighs once it is on the wire.
+"""The size of a message on the wire, computed from its body and headers here only.
 
 Kombu's virtual transports encode the body in base64 and put it into a JSON envelope with headers and
 properties: 1.33 bytes for one. Its SQS transport encodes that once more, which ours does only if it is asked

@@ -1,4 +1,4 @@
-"""Revocations that outlive workers: a task that waits for its ETA and was revoked does not run, ever.
+"""Revocations that outlive workers: a task that was revoked while it waits for its ETA never runs.
 
 A worker keeps what was revoked in memory, for three hours, and forgets it when it ends; a message may wait in
 SQS for days. So revoking a task also writes a record to the store, ``<prefix>/revoked/v1/`` and 40 hex

@@ -1,4 +1,4 @@
-"""The record: by it, deliveries of one and the same call know who runs it, and what came of it.
+"""The record of one call: which delivery runs it, and its result; signed if there is a key.
 
 A record is one object, ``<prefix>/once/v1/<40 hex digits>``, beside the payloads. It is either *in progress*
 (a delivery runs the call, until ``expires`` at the latest) or *done* (it holds the result, which counts until

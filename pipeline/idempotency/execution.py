@@ -1,4 +1,4 @@
-"""One delivery of one call: takes its record, and leaves the result there. What ``@idempotent`` does, bare.
+"""Runs one delivery of an idempotent call: claims the record of the call, and stores the result there.
 
 ::
 

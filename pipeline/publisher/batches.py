@@ -1,4 +1,4 @@
-"""What is published together, by a ``with pipeline.batch()`` block or as a group, is sent in few calls."""
+"""Batches: tasks of a ``with pipeline.batch()`` block, or of a group, are sent in few calls."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

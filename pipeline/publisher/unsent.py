@@ -1,4 +1,4 @@
-"""What becomes of the payloads of messages that were not sent, or perhaps not.
+"""Releases or keeps the payloads of messages that were not sent, or may not have been sent.
 
 A payload of a message that the broker has certainly not taken is released. After a timeout or a lost
 connection the message may be on the queue: then the payload stays, and the sweep decides.

@@ -1,4 +1,4 @@
-"""A body on its way out: weighed, and sent inline or offloaded. The one place where that is decided.
+"""Encodes a message body: inline, or offloaded if it is above the threshold. Decided here only.
 
 Runs in the process that publishes. Reads what is known of the message, and returns what was made of its body.
 """

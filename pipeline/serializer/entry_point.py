@@ -1,4 +1,4 @@
-"""What Kombu learns of this library when it is loaded, in every process that has it installed.
+"""Registers serializer and transport with Kombu, in every process that has this library installed.
 
 ``celery_claimcheck_entry_point`` calls it while ``kombu.serialization`` is being imported, so nothing here
 may import Celery, or what needs Kombu's serializers. Source: kombu 5.7.0, ``serialization.py``, last lines.

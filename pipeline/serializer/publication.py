@@ -1,4 +1,4 @@
-"""The publication in progress: what is known of a message beside its body, and what was made of that.
+"""The publication in progress: what is known of a message beside its body, and how its body was encoded.
 
 Kombu gives an encoder the body alone, and takes bytes alone from it. Whoever publishes knows headers, task
 and queue, and must know what was offloaded, to release it if the message is never sent. A context variable

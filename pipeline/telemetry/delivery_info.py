@@ -1,4 +1,4 @@
-"""The queue that a task came from, in its delivery info: the one thing that reaches everybody who needs it.
+"""The queue that a task came from, in its delivery info, which reaches pool children and retries too.
 
 The transport and the worker know the queue. The process that runs the task needs it for metrics and logs,
 and the publisher needs it for a retry: on SQS, the exchange and routing key of an attempt may lead elsewhere.

@@ -2,7 +2,7 @@
 
 Codes come from the SQS and SNS API References, "Errors" of each action and "Common Error Types", and from
 what AWS and stand-ins were seen to answer; older ones have a prefix up to a dot. For S3 there is
-``pipeline/stores/s3/errors.py``.
+``pipeline/stores/s3/error_table.py``.
 """
 
 from collections.abc import Mapping
