@@ -63,7 +63,7 @@ def summarise(report: dict[str, Any]) -> dict[str, Any]:
         KeyError: the frame around the records lacks a level.
         TypeError: a level of that frame is not what it should be.
     """
-    sales, bad = _sort_out(report)
+    sales, bad = _good_and_bad(report)
     amounts = [sale["amount"] for _, sale in sales]
     months = ((sale["sold_at"].isoformat()[:7], sale["amount"]) for _, sale in sales)
     return {
@@ -78,7 +78,7 @@ def summarise(report: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _sort_out(report: dict[str, Any]) -> tuple[list[tuple[str, Any]], list[dict[str, Any]]]:
+def _good_and_bad(report: dict[str, Any]) -> tuple[list[tuple[str, Any]], list[dict[str, Any]]]:
     """Separate the good records, each with its region, from the bad ones with their reasons."""
     sales, bad = [], []
     for index, (region, record) in enumerate(_records(report)):

@@ -78,7 +78,7 @@ def _region(name: str) -> dict[str, Any]:
 def _record(rng: random.Random) -> dict[str, Any]:
     lines = [_line(rng) for _ in range(1 if rng.random() < 0.9 else 3)]
     return {
-        "sold_at": _moment(rng),
+        "sold_at": _random_time(rng),
         "customer": rng.choice(_CUSTOMERS),
         "amount": sum((line["quantity"] * line["price"] for line in lines), start=Decimal("0.00")),
         "lines": lines,
@@ -93,7 +93,7 @@ def _line(rng: random.Random) -> dict[str, Any]:
     }
 
 
-def _moment(rng: random.Random) -> datetime:
+def _random_time(rng: random.Random) -> datetime:
     return _OPENING + timedelta(seconds=rng.randrange(_YEAR_SECONDS))
 
 
@@ -102,7 +102,7 @@ def _price(rng: random.Random) -> Decimal:
 
 
 def _row(rng: random.Random, number: int) -> list[str]:
-    ordered = _moment(rng)
+    ordered = _random_time(rng)
     shipped = ordered + timedelta(hours=rng.randrange(1, 72))
     row = [
         str(number),

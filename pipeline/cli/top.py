@@ -64,7 +64,7 @@ def command(context: click.Context, *, interval: float, once: bool, as_json: boo
             monitor.wait_for_queues()
             draw(_answered(monitor.snapshot()))
         else:
-            _draw_on(monitor, interval, draw, as_json=as_json)
+            _redraw(monitor, interval, draw, as_json=as_json)
     except KeyboardInterrupt:
         pass  # the normal end
     finally:
@@ -77,7 +77,7 @@ def _answered(snapshot: Snapshot) -> Snapshot:
     return snapshot
 
 
-def _draw_on(monitor: Monitor, interval: float, draw: Draw, *, as_json: bool) -> None:
+def _redraw(monitor: Monitor, interval: float, draw: Draw, *, as_json: bool) -> None:
     screen = None if as_json else _screen()
     with screen or nullcontext(draw) as opened:
         while True:

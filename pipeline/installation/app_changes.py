@@ -54,11 +54,11 @@ def _add_step(steps: set[type]) -> None:
 
 def _choose_serializer(app: Any, before: str) -> None:
     undo.configure(app, "task_serializer", serializer.NAME)
-    undo.later(_let_follow, app, serializer.NAME, before)  # also for tasks that are bound later
-    _let_follow(app, before, serializer.NAME)
+    undo.later(_switch_bound_tasks, app, serializer.NAME, before)  # also for tasks that are bound later
+    _switch_bound_tasks(app, before, serializer.NAME)
 
 
-def _let_follow(app: Any, before: str, now: str) -> None:
+def _switch_bound_tasks(app: Any, before: str, now: str) -> None:
     bound = tuple(app._tasks.values())  # noqa: SLF001 - app.tasks would bind the unbound ones
     follow_serializer(bound, before, now)
 

@@ -37,11 +37,11 @@ def queue_name(queues: Iterable[Queue], options: Mapping[str, Any]) -> str:
         exchange = queue.exchange
     name, key = _name(exchange or ""), str(key or getattr(queue, "routing_key", ""))
     declared = [it for it in options.get("declare") or () if isinstance(it, Queue)]
-    bound = {it.name for it in declared or queues if it.exchange.name == name and _is_led_to(it, key)}
+    bound = {it.name for it in declared or queues if it.exchange.name == name and _routes_to(it, key)}
     return ",".join(sorted(bound)) or key or name
 
 
-def _is_led_to(queue: Queue, routing_key: str) -> bool:
+def _routes_to(queue: Queue, routing_key: str) -> bool:
     """Say whether a queue's exchange leads a routing key to it, as Kombu decides it for its own exchanges."""
     if queue.exchange.type not in STANDARD_EXCHANGE_TYPES:  # another broker's
         return False

@@ -68,7 +68,7 @@ _runs: ContextVar[tuple[_Run, ...]] = ContextVar("claimcheck_runs", default=())
 """Running tasks of this thread or greenlet; the last is the innermost."""
 
 
-def _harmless(function: Callable[P, T]) -> Callable[P, T | None]:
+def _never_raises(function: Callable[P, T]) -> Callable[P, T | None]:
     """Skip a function if OpenTelemetry is not loaded, and suppress its errors."""
 
     @wraps(function)
@@ -99,7 +99,7 @@ def _tracer() -> "Tracer | None":
     return None if isinstance(provider, trace.ProxyTracerProvider) else provider.get_tracer("claimcheck")
 
 
-@_harmless
+@_never_raises
 def is_on() -> bool:
     """Return whether this process makes spans; None means no."""
     return _tracer() is not None
@@ -124,7 +124,7 @@ def span(name: str, attributes: Attributes) -> Iterator[None]:
         _end(opened)
 
 
-@_harmless
+@_never_raises
 def _begin(name: str, attributes: Attributes, parent: "Context | None", kind: str) -> _Open | None:
     from opentelemetry import context, trace  # noqa: PLC0415
 
@@ -137,13 +137,13 @@ def _begin(name: str, attributes: Attributes, parent: "Context | None", kind: st
     return _Open(begun, context.attach(trace.set_span_in_context(begun, parent)))
 
 
-@_harmless
+@_never_raises
 def _fail(opened: _Open | None, error: object) -> None:
     if opened is not None:
         _mark(opened.span, error)
 
 
-@_harmless
+@_never_raises
 def _end(opened: _Open | None) -> None:
     from opentelemetry import context  # noqa: PLC0415
 
@@ -165,7 +165,7 @@ def _attributes(attributes: Attributes) -> dict[str, str | int]:
     return {name: value for name, value in known.items() if value is not None and value != ""}
 
 
-@_harmless
+@_never_raises
 def active() -> dict[str, str]:
     """Return the active context as headers; empty or None if there is none."""
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
@@ -180,7 +180,7 @@ def metadata() -> dict[str, str]:
     return {name: text for name, text in (active() or {}).items() if len(text) <= TRACESTATE_CHARACTERS}
 
 
-def carried(headers: Headers) -> dict[str, str]:
+def trace_headers(headers: Headers) -> dict[str, str]:
     """Return the trace context in a message's headers, which are untrusted."""
     found = {name: headers.get(name) for name in (TRACEPARENT, TRACESTATE)}
     return {name: text for name, text in found.items() if isinstance(text, str)}
@@ -200,7 +200,7 @@ def chosen(headers: dict[str, Any], given: Mapping[str, Any] | None) -> dict[str
     carrier = active()
     if not carrier:
         return None if given is None else dict(given)
-    theirs = carried(given or {})
+    theirs = trace_headers(given or {})
     if theirs and not _is_inherited(theirs):
         return dict(given or {})
     headers.update(carrier)
@@ -218,7 +218,7 @@ def begin_run(request: Headers, name: str, attributes: Attributes) -> None:
     If opentelemetry-instrumentation-celery is active, its span is used.
     """
     if "opentelemetry.trace" in sys.modules:
-        carrier = carried(request)
+        carrier = trace_headers(request)
         opened = None if _is_instrumented() else _begin(name, attributes, _context_of(carrier), "CONSUMER")
         _runs.set((*_runs.get(), _Run(str(request.get("id")), opened, carrier)))
 
@@ -231,7 +231,7 @@ def end_run(error: BaseException | None, attributes: Attributes) -> None:
         _end(runs[-1].opened)
 
 
-@_harmless
+@_never_raises
 def _finish(opened: _Open | None, error: BaseException | None, attributes: Attributes) -> None:
     if opened is not None:
         opened.span.set_attributes(_attributes(attributes))
@@ -252,14 +252,14 @@ def _is_instrumented() -> bool:
     return bool(instrumentor and instrumentor().is_instrumented_by_opentelemetry)
 
 
-@_harmless
+@_never_raises
 def _context_of(carrier: Mapping[str, str]) -> "Context | None":
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
 
     return TraceContextTextMapPropagator().extract(carrier) if carrier else None
 
 
-@_harmless
+@_never_raises
 def record(
     name: str, spans: Iterable[tuple[Mapping[str, str], Attributes]], begun_ns: int, error: object = None
 ) -> None:
@@ -283,7 +283,7 @@ def flush() -> None:
         thread.join(FLUSH_SECONDS)
 
 
-@_harmless
+@_never_raises
 def _flush() -> None:
     from opentelemetry import trace  # noqa: PLC0415
 

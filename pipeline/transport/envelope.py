@@ -38,7 +38,7 @@ def received(
     max_receive_count: int | None,
 ) -> Envelope:
     """Return the envelope of a message that was received, without a body if Kombu could not use it."""
-    if not _is_sound(envelope):
+    if not _is_valid(envelope):
         info = {"sqs_message": sqs_message, "sqs_queue": queue_url}
         envelope = {"properties": {"delivery_tag": sqs_message["ReceiptHandle"], "delivery_info": info}}
     info = envelope["properties"]["delivery_info"]
@@ -71,7 +71,7 @@ def receive_count(sqs_message: Mapping[str, Any]) -> int:
     return max(int((sqs_message.get("Attributes") or {}).get("ApproximateReceiveCount", 1)), 1)
 
 
-def _is_sound(envelope: Envelope) -> bool:
+def _is_valid(envelope: Envelope) -> bool:
     """Return whether the fields that Celery and Kombu use without a check have the right types."""
     texts = ("content-type", "content-encoding")
     properties = envelope.get("properties")

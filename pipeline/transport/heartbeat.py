@@ -85,7 +85,7 @@ class Heartbeat:
 
     def _extend(self, batch: list[Delivery]) -> None:
         since = self._in_flight.clock()
-        batch = [it for it in batch if _remaining(it, since) or self._let_go(it, "12 hours are over")]
+        batch = [it for it in batch if _remaining(it, since) or self._stop_extending(it, "12 hours are over")]
         if batch:
             failed = self._call(batch, since)
             for it in batch:
@@ -115,14 +115,14 @@ class Heartbeat:
         elif meaning_of_code(failure) is STALE:
             # Not if it is being deleted, or was just now: the answer to that call decides.
             if self._in_flight.get(delivery.tag) is delivery and not delivery.message.settling:
-                self._let_go(delivery, failure)
+                self._stop_extending(delivery, failure)
         else:
             self._report(delivery, failure)
             delivery.extend_at = self._in_flight.clock() + min(
                 RETRY_SECONDS, delivery.visibility_seconds / 12
             )
 
-    def _let_go(self, delivery: Delivery, reason: str) -> bool:
+    def _stop_extending(self, delivery: Delivery, reason: str) -> bool:
         self._report(delivery, reason)
         delivery.extend_at = math.inf
         logger.warning(

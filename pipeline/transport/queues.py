@@ -170,7 +170,7 @@ class Queues:
         with asked(name, "CreateQueue"):
             url = self.channel.create_queue(name)
         queue = self._found(name, url, self.channel.sqs(queue=name))
-        if self.channel.wants_dead_letters(name) and not queue.redrive_policy:
+        if self.channel.gets_dead_letter_queue(name) and not queue.redrive_policy:
             raise QueueError(f"queue {name} was made without its dead-letter queue: allow sqs:CreateQueue")
         return queue
 

@@ -203,7 +203,7 @@ class SendingChannel(SQSChannel):
                 queue_name,
                 attributes,
                 self.transport_options,
-                with_dead_letters=self.wants_dead_letters(queue_name),
+                with_dead_letters=self.gets_dead_letter_queue(queue_name),
             )
         return super()._create_queue(queue_name, attributes)
 
@@ -212,7 +212,7 @@ class SendingChannel(SQSChannel):
         attributes = addressing.new_attributes(name, self.visibility_timeout)
         return str(self._create_queue(name, attributes)["QueueUrl"])
 
-    def wants_dead_letters(self, name: str) -> bool:
+    def gets_dead_letter_queue(self, name: str) -> bool:
         """Return whether a queue that is made here gets a dead-letter queue."""
         wanted = self.transport_options.get("dead_letter_queues", self.dead_letter_queues)
         return bool(wanted and name not in self._without_dead_letters)

@@ -46,13 +46,13 @@ class _Waiting:
         # The next message of a FIFO queue's group waits for this delete.
         self.due = self.since + (0 if self.delivery.queue_url.endswith(SQS_FIFO_SUFFIX) else COLLECT_SECONDS)
 
-    def put_off(self, now: float) -> None:
+    def postpone(self, now: float) -> None:
         """Schedule a retry with exponential backoff and jitter."""
         longest = min(BACKOFF_SECONDS * 2**self.attempts, BACKOFF_LIMIT_SECONDS)
         self.attempts += 1
         self.due = now + random.uniform(longest / 2, longest)  # noqa: S311 - no secret
 
-    def is_hopeless(self, now: float) -> bool:
+    def cannot_succeed(self, now: float) -> bool:
         """Return whether a retry cannot succeed."""
         return now >= self.delivery.expires or now - self.since > DELETE_TIMEOUT_SECONDS
 
@@ -168,7 +168,7 @@ class Settler:
     def _conclude(self, waiting: _Waiting, failure: str | None) -> None:
         delivery = waiting.delivery
         is_final = failure in {None, LATE} or meaning_of_code(str(failure)) is STALE
-        if not is_final and not waiting.is_hopeless(self._in_flight.clock()):
+        if not is_final and not waiting.cannot_succeed(self._in_flight.clock()):
             self._try_again(waiting)
             return
         self._in_flight.pop(delivery.tag)
@@ -192,7 +192,7 @@ class Settler:
             logger.exception("unsettled message not counted")
 
     def _try_again(self, waiting: _Waiting) -> None:
-        waiting.put_off(self._in_flight.clock())
+        waiting.postpone(self._in_flight.clock())
         with self._changed:
             self._waiting.setdefault(waiting.delivery.queue_url, []).append(waiting)
 

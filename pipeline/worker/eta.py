@@ -34,10 +34,10 @@ def postpone(app: Any, message: Any) -> bool:
         return False
     if remaining <= HIDDEN_SECONDS and message.receive_count == 1:
         return bool(message.hide(int(remaining)))
-    return _hop(app, message)
+    return _republish(app, message)
 
 
-def _hop(app: Any, message: Any) -> bool:
+def _republish(app: Any, message: Any) -> bool:
     try:
         republish_message(app, message, message.headers)
     except Exception:

@@ -95,12 +95,12 @@ class Releaser:
         """
         with self._flushing:
             for _ in range(len(self._ended)):
-                self._look_at(self._ended.popleft())
+                self._sort(self._ended.popleft())
             settled, self._settled = self._settled, []
             for start in range(0, len(settled), S3_DELETE_COUNT):
                 self._settled += self._release(settled[start : start + S3_DELETE_COUNT])
 
-    def _look_at(self, ended: _Ended) -> None:
+    def _sort(self, ended: _Ended) -> None:
         """Sort one payload: settled, still waiting, or kept because its message did not settle."""
         may_settle = self._may_settle(
             ended
@@ -133,7 +133,7 @@ class Releaser:
         """Log the outcome for each payload, and add a span to the trace of its message."""
         if not over:
             return
-        spans = [(tracing.carried(_headers(ended)), self._attributes(ended)) for ended in over]
+        spans = [(tracing.trace_headers(_headers(ended)), self._attributes(ended)) for ended in over]
         tracing.record("claimcheck release", spans, begun_ns, error)
         for ended in over:
             if error is None:

@@ -46,7 +46,7 @@ def open_notes(worker: Any) -> None:
         reuses.open()
         return
     _put_installation_into(worker.app)
-    _put_fixup_into(worker.app, partial(_equip, reuses.open_named(), worker.app.conf.result_backend))
+    _put_fixup_into(worker.app, partial(_set_up_child, reuses.open_named(), worker.app.conf.result_backend))
 
 
 def _spawns(worker: Any) -> bool:
@@ -67,11 +67,12 @@ def _put_installation_into(app: Any) -> None:
 
 
 def _put_fixup_into(app: Any, fixup: Any) -> None:
-    others = (it for it in app.fixups if getattr(it, "func", None) is not _equip)  # of an earlier worker
+    # An earlier worker of this process may have put another one there.
+    others = (it for it in app.fixups if getattr(it, "func", None) is not _set_up_child)
     undo.put(app, "fixups", {*others, fixup})
 
 
-def _equip(path: str, result_backend: Any, app: Any) -> None:
+def _set_up_child(path: str, result_backend: Any, app: Any) -> None:
     """Run in a spawned child, as its app is unpickled."""
     # Celery unpickles an app's backend_cls as its setting result_backend.
     preconf = app._preconf  # noqa: SLF001

@@ -158,7 +158,7 @@ def _examine(message: Any) -> Finding:
     call = _call(body)
     if call is None:
         return Finding("not a task: the body is not [args, kwargs, embed]", None)
-    return Finding(_fault_in(_fields(message.headers, body, call[2])), call)
+    return Finding(_header_error(_fields(message.headers, body, call[2])), call)
 
 
 def _call(body: Any) -> Any:
@@ -187,7 +187,7 @@ def _fields(headers: Mapping[str, Any], body: Any, embed: Any) -> Mapping[str, A
     return {**(body if type(body) is dict else {}), **headers, **(embed or {})}
 
 
-def _fault_in(fields: Mapping[str, Any]) -> str:
+def _header_error(fields: Mapping[str, Any]) -> str:
     for name, rule in _RULES.items():
         if not _holds(rule, fields.get(name)):
             return f"not a task: its header {name!r} is not {rule.expected}"

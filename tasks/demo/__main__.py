@@ -32,7 +32,7 @@ def main(*, keep: bool, produce_only: bool) -> None:
         raise click.UsageError("--keep and --produce-only exclude each other")
     # The checks find what libraries would warn of here, a dropped metric for example.
     logging.basicConfig(level=logging.ERROR)
-    processes.obey_signals()
+    processes.handle_signals()
     with _in_one_sentence():
         (_keep if keep else _produce if produce_only else _demonstrate)()
 

@@ -44,7 +44,7 @@ def sentence(exc: Exception) -> str:
     return first if isinstance(exc, DemoError) else f"{type(exc).__name__}: {first}"
 
 
-def obey_signals() -> None:
+def handle_signals() -> None:
     """Turn Ctrl-C and SIGTERM into ``SystemExit``, so that every ``with`` ends what it has started."""
     for number in _ENDINGS:
         signal.signal(number, _end)

@@ -72,7 +72,7 @@ def test_nothing_happens_without_a_provider(program):
 )
 def test_only_texts_are_carried(headers, found):
     """Headers may hold anything; what is no text is no context."""
-    assert tracing.carried(headers) == found
+    assert tracing.trace_headers(headers) == found
 
 
 @pytest.mark.parametrize(

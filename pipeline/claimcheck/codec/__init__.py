@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.claimcheck.codec import pickling
 from pipeline.claimcheck.codec.extensions import NESTING, TypedValues
 from pipeline.claimcheck.codec.reader import Reader
-from pipeline.claimcheck.codec.unwritable import culprit
+from pipeline.claimcheck.codec.unwritable import unwritable_in
 from pipeline.claimcheck.codec.writer import Writer
 from pipeline.errors import ClaimError, PayloadCorruptError, PayloadError
 
@@ -82,7 +82,7 @@ class Codec:
         try:
             self.decode_embed(encoded)
         except PayloadCorruptError:
-            raise culprit(dict(embed), self._is_embeddable, _NO_EMBED, _EMBED_REMEDY).error() from None
+            raise unwritable_in(dict(embed), self._is_embeddable, _NO_EMBED, _EMBED_REMEDY).error() from None
         return encoded
 
     def _is_embeddable(self, value: Any) -> bool:

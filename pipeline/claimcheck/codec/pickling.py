@@ -3,7 +3,7 @@
 import pickle
 from typing import Any
 
-from pipeline.claimcheck.codec.unwritable import culprit
+from pipeline.claimcheck.codec.unwritable import unwritable_in
 
 
 def dumps(value: Any) -> bytes:
@@ -16,7 +16,7 @@ def dumps(value: Any) -> bytes:
         return pickle.dumps(value, protocol=5)
     except Exception as exc:  # __reduce__ is the application's code: it may raise anything
         why = "pickle cannot write it"
-        raise culprit(value, _is_writable, why, "pass a value that can be pickled").error() from exc
+        raise unwritable_in(value, _is_writable, why, "pass a value that can be pickled").error() from exc
 
 
 def _is_writable(value: Any) -> bool:

@@ -16,14 +16,14 @@ class Unwritable(Exception):  # noqa: N818 - it does not leave this package
     """Some part of a value cannot be written.
 
     Args:
-        culprit: that part.
+        part: that part.
         why: what is wrong with it.
         remedy: what to do.
     """
 
-    def __init__(self, culprit: Any, why: str, remedy: str) -> None:
+    def __init__(self, part: Any, why: str, remedy: str) -> None:
         super().__init__(why)
-        self.culprit = culprit
+        self.part = part
         self.why = why
         self.remedy = remedy
         self.steps: list[str] = []
@@ -33,7 +33,7 @@ class Unwritable(Exception):  # noqa: N818 - it does not leave this package
         """Return what the publisher is to read. It shows no value, and no key but a field's name."""
         steps = self.steps[::-1]
         path = "".join(steps[:_SHOWN]) + ("…" if len(steps) > _SHOWN else "")
-        kind = f"{type(self.culprit).__module__}.{type(self.culprit).__qualname__}"
+        kind = f"{type(self.part).__module__}.{type(self.part).__qualname__}"
         return PayloadEncodeError(
             f"payload not serialisable [path={path or 'body'}, type={kind}]: {self.why}; {self.remedy}"
         )
@@ -47,7 +47,7 @@ def step(container: Any, position: int) -> str:
     return f"[{key!r}]" if type(key) is str and _WORD.match(key) else f"[key {position}]"
 
 
-def culprit(value: Any, is_writable: Callable[[Any], bool], why: str, remedy: str) -> Unwritable:
+def unwritable_in(value: Any, is_writable: Callable[[Any], bool], why: str, remedy: str) -> Unwritable:
     """Return the error for a value of which some part cannot be written: for the innermost such part."""
     steps: list[str] = []
     for _ in range(_SHOWN):

@@ -121,7 +121,7 @@ class _Reading:
             body, begins, etag = self._open(start + filled, stop, etag)
             try:
                 with cut_off(body, self.until):
-                    for count in _pour(body, start + filled - begins, view[filled:]):
+                    for count in _copy_into(body, start + filled - begins, view[filled:]):
                         filled += count
             except _BROKEN as exc:
                 broken = exc
@@ -193,7 +193,7 @@ def _shut(body: "StreamingBody") -> None:
         body._raw_stream.shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
 
 
-def _pour(body: "StreamingBody", skip_bytes: int, view: memoryview) -> Iterator[int]:
+def _copy_into(body: "StreamingBody", skip_bytes: int, view: memoryview) -> Iterator[int]:
     """Fill ``view`` from a body after its first ``skip_bytes``; yield the number of bytes of each read."""
     with closing(body):
         while skip_bytes and (skipped := body.read(min(skip_bytes, READ_BYTES))):
