@@ -19,3 +19,9 @@ def printed_by(source, *options):
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def on_path():
+    """Return the environment in which the scripts of this virtual environment are found by name."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONWARNINGS": "default"}

@@ -1,15 +1,20 @@
 """What unit tests share: a claim check over a memory store that counts."""
 
+import os
 import random
 import signal
 
 import pytest
 from billiard.pool import soft_timeout_sighandler
 from kombu.utils import json
+from list_sink import ListSink
+from money import money  # noqa: F401 - a fixture
 
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.codec import Codec
 from pipeline.claimcheck.message_size import Wire
+from pipeline.deferred.child_pipe import Reuses
+from pipeline.idempotency import execution
 from pipeline.metrics import NullSink
 from pipeline.metrics.recorder import Recorder
 from pipeline.options import Options
@@ -46,6 +51,35 @@ def claimcheck(store, threshold, options):
     recorder.close()
 
 
+@pytest.fixture
+def sink():
+    return ListSink()
+
+
+@pytest.fixture
+def recorder(sink):
+    recorder = Recorder(sink, interval_seconds=3600)
+    yield recorder
+    recorder.close()
+
+
+@pytest.fixture
+def reuses():
+    """The notes of this test alone, on an open pipe."""
+    opened = Reuses()
+    opened.open()
+    yield opened
+    for descriptor in (opened._reader, opened._writer):
+        os.close(descriptor)
+
+
+@pytest.fixture
+def no_wait(monkeypatch):
+    """A call that finds another in progress does not wait for its result."""
+    monkeypatch.setattr(execution, "IN_PROGRESS_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(execution, "POLL_SECONDS", 0.001)
+
+
 @pytest.fixture(scope="session")
 def noise():
     """300 KB that no compression helps."""
@@ -54,7 +88,7 @@ def noise():
 
 @pytest.fixture
 def limit_comes():
-    """Hear soft time limits as a process of the prefork pool does, and say how to get one."""
+    """A function that raises a soft time limit, as in a process of the prefork pool."""
 
     def come(*_):
         signal.raise_signal(signal.SIGUSR1)

@@ -1,23 +1,16 @@
 """What one call carries, what an error says, and what happens when sending is interrupted."""
 
-import inspect
 import os
 import pickle
 import threading
-from types import SimpleNamespace
 
 import pytest
-from kombu.transport.SQS import Channel
 from workers import eventually
 
-from pipeline.claimcheck.claim_check import ClaimCheck
-from pipeline.metrics import table as metrics
-from pipeline.metrics.recorder import Recorder
-from pipeline.publisher.unsent import give_up
 from pipeline.serializer.publication import Publication
 from pipeline.transport.send import lingering
 from pipeline.transport.send.batch import Batch, BatchSendError, Failed
-from pipeline.transport.send.collecting import Collector, collecting, parcel_of
+from pipeline.transport.send.collecting import collecting
 from pipeline.transport.send.entries import Entry, Parcel
 
 URL = "http://sqs/1/queue"
@@ -179,17 +172,6 @@ def test_a_forked_process_does_not_add(batch, monkeypatch):
     assert not batch.takes
 
 
-def test_only_the_task_itself_is_collected(batch):
-    """An event that Celery sends beside a task is sent at once, and so is all else outside of it."""
-    with collecting(batch, Publication(task_id="1")) as parcel:
-        assert parcel_of({"headers": {"id": "1"}}) is parcel
-        assert parcel_of({"headers": {"id": "2"}}) is None
-        assert parcel_of({"headers": {}}) is None
-        assert parcel_of({}) is None
-
-    assert parcel_of({"headers": {"id": "1"}}) is None
-
-
 def test_the_error_survives_pickling():
     """It crosses the pool's pipe with its text and the messages that failed."""
     error = BatchSendError("messages not sent: 1", [FAILED])
@@ -209,49 +191,6 @@ def test_the_error_says_what_to_do(batch):
 
     assert "publish those again" in str(caught.value)
     assert "secret" not in repr(caught.value)
-
-
-def test_payloads_are_released_or_counted(claimcheck, store, noise):
-    """Of what was not sent the payload goes, in one call; of what is unclear it stays, and is counted."""
-
-    class Sink:
-        def __init__(self):
-            self.seen = []
-
-        def emit(self, batch):
-            self.seen += batch
-
-    sink = Sink()
-    recording = ClaimCheck(
-        claimcheck.store, claimcheck.codec, claimcheck.options, claimcheck.wire, Recorder(sink)
-    )
-    made = [Publication(task="t", queue="q", task_id=str(number)) for number in range(3)]
-    for publication in made:
-        publication.claims.append(recording.offload(recording.seal(noise)).claim)
-    give_up(recording, made[:2], made[2:])
-    recording.recorder.close()
-
-    assert [stored.key for stored in store.list()] == [made[2].claims[0].key]
-    (orphaned,) = [each for each in sink.seen if each.metric == metrics.PAYLOADS_ORPHANED]
-    assert (orphaned.queue, orphaned.task, orphaned.values) == ("q", "t", {1: 1})
-
-
-def test_only_sending_is_collected(batch):
-    """The client that ``_put`` gets is the queue's own in all else."""
-    channel = SimpleNamespace(sqs=lambda queue: f"client of {queue}", region="eu")
-    collector = Collector(channel, Parcel(Publication(), batch.add))
-
-    assert collector.region == "eu"
-    assert collector.sqs(queue="q").upper() == "CLIENT OF Q"
-
-
-def test_put_can_be_borrowed():
-    """Kombu's ``_put`` looks everything up on the channel that it is given, so that may be a collector."""
-    source = inspect.getsource(Channel._put)
-
-    assert "super()" not in source
-    assert "c = self.sqs(" in source
-    assert "c.send_message(" in source
 
 
 def elsewhere(call):

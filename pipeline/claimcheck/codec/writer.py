@@ -28,7 +28,7 @@ _OPTIONS = (  # not OPT_NON_STR_KEYS: with it, keys that are dates, UUIDs or Enu
 _ANY_KEYS = _OPTIONS | ormsgpack.OPT_NON_STR_KEYS
 
 _PIECE = 255
-"""How many levels ormsgpack writes at once; pinned in ``test_codec.py``."""
+"""How many levels ormsgpack writes at once; pinned in ``test_codec_nesting.py``."""
 _SPLIT = 200
 """At each multiple of so many levels, a list or dict becomes a piece of its own."""
 
