@@ -19,22 +19,28 @@ EXPLICIT = "explicit"
 """botocore's ``method`` of credentials that were passed to a client: no other source replaces them."""
 
 
+_ACCESS_KEY = "claimcheck_access_key"
+"""Where a request's context has the access key that signed it: another thread may renew the client's."""
+
+
 def renew_when_denied(client: Any) -> None:
     """Let a client load its credentials again when AWS denies them, and retry once; and when it has none.
 
-    The new request is signed again. Safe for a client that threads share.
+    The new request is signed again. Threads may share the client.
 
     Args:
         client: boto3's, of any service.
     """
 
-    def retry(response: Any = None, attempts: int = 0, **_: Any) -> int | None:
+    def retry(request_dict: dict[str, Any], response: Any = None, attempts: int = 0, **_: Any) -> int | None:
         answer = response[1] if response else {}
-        is_denied = attempts == 1 and answer.get("Error", {}).get("Code") in CREDENTIALS_CODES
-        return 0 if is_denied and renew(client) else None
+        if attempts != 1 or answer.get("Error", {}).get("Code") not in CREDENTIALS_CODES:
+            return None
+        is_overtaken = request_dict["context"].get(_ACCESS_KEY) != _access_key(client._request_signer)  # noqa: SLF001
+        return 0 if is_overtaken or renew(client) else None
 
     client.meta.events.register_first("needs-retry", retry)
-    client.meta.events.register_first("before-sign", _replace_unusable)
+    client.meta.events.register_first("before-sign", _prepare)
 
 
 def renew(client: Any) -> bool:
@@ -78,7 +84,18 @@ def _frozen(credentials: Any) -> Any:
         return None
 
 
-def _replace_unusable(request_signer: Any, **_: Any) -> None:
+def _access_key(signer: Any) -> str | None:
+    """Return the access key that a request is signed with now. Raises what signing would raise."""
+    known = signer._credentials  # noqa: SLF001
+    return known.get_frozen_credentials().access_key if known else None
+
+
+def _prepare(request: Any, request_signer: Any, **_: Any) -> None:
+    _replace_unusable(request_signer)
+    request.context[_ACCESS_KEY] = _access_key(request_signer)
+
+
+def _replace_unusable(request_signer: Any) -> None:
     """Look again for missing credentials, and for those of a role that STS denies.
 
     A role's own source may have been rotated since the role was assumed.

@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from pipeline.aws.credentials import renew
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.codec import Codec
 from pipeline.claimcheck.message_size import Wire
@@ -75,6 +76,22 @@ def test_credentials_are_read_anew_between_tries(keys, proxy, offloaded):
 
     assert claimcheck.rehydrate(claim) == NOISE
     assert [key_of(request) for request in proxy.seen("GetObject")] == ["OLDKEY", "NEWKEY"]
+
+
+def test_a_request_that_another_thread_overtook_is_sent_again(keys, proxy, offloaded):
+    """A key that is denied after another thread has renewed the client's costs one retry, and no error."""
+    claimcheck, claim = offloaded
+    client = claimcheck.store._clients.get()
+    keys("NEWKEY")
+
+    def is_old(request):
+        return key_of(request) == "OLDKEY" and renew(client)
+
+    proxy.fail(is_old, 403, content=answer("InvalidAccessKeyId"))
+
+    assert (
+        client.get_object(Bucket=claimcheck.store.bucket, Key=claim.key)["ContentLength"] == claim.size_bytes
+    )
 
 
 @pytest.mark.parametrize("code", PASSING)
