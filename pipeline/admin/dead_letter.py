@@ -11,7 +11,7 @@ from pipeline.admin.received_messages import Received
 from pipeline.claimcheck.claim import Claim
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.headers import SHARED
-from pipeline.claimcheck.keys import check_key
+from pipeline.claimcheck.keys import check_stored_key
 from pipeline.deferred.body import deferred_in
 from pipeline.deferred.payload import Deferred
 from pipeline.errors import ClaimError, PipelineError
@@ -153,7 +153,7 @@ def stored_object(store: Store, key: str) -> StoredObject | None:
         ClaimError: the key does not match the key grammar, or has another prefix.
         StoreError: the store denied the request or did not answer.
     """
-    check_key(key, store.prefix)
+    check_stored_key(key, store.prefix)
     rest = key[len(store.prefix) + 1 :] if store.prefix else key
     return next((found for found in store.list(rest) if found.key == key), None)
 

@@ -1,18 +1,21 @@
-"""How long payloads and results are needed, and the lifecycle rules that expire them.
+"""How long payloads, results and records are needed, and the lifecycle rules that expire them.
 
 The rules equal those of ``deploy/bucket.yaml``; a test compares them.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil, inf
 from typing import Any
 
 from pipeline import time_chain
 from pipeline.claimcheck.claim_check import ClaimCheck
-from pipeline.claimcheck.keys import PAYLOADS, RESULTS
+from pipeline.claimcheck.keys import PAYLOADS, RESULTS, TTL_CLASSES_DAYS, handle_folder
+from pipeline.errors import StoreError
 from pipeline.options import DAY_SECONDS
 from pipeline.serializer import serializer
+from pipeline.stores.protocol import Store
 
 Rule = dict[str, Any]
 """A lifecycle rule in the form of the S3 API."""
@@ -28,8 +31,6 @@ class Lifetime:
     """Name of its check in ``doctor``."""
     folder: str
     """Folder of these objects below the store's prefix."""
-    covered: str
-    """Prefix of the rule below the store's prefix; empty for all objects."""
     days: int
     """Days after which the rule expires them."""
     longest_days: float
@@ -42,7 +43,7 @@ class Lifetime:
         return {
             "ID": self.name,
             "Status": "Enabled",
-            "Filter": {"Prefix": prefix + self.covered},
+            "Filter": {"Prefix": prefix + self.folder},
             "Expiration": {"Days": self.days},
             "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
             "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
@@ -54,9 +55,27 @@ class Lifetime:
 
 
 def lifetimes(app: Any, claimcheck: ClaimCheck) -> Iterator[Lifetime]:
-    """Yield the lifetime of payloads and records, and that of results."""
+    """Yield the lifetimes of payloads, records, results, and of each TTL class of handles.
+
+    Each has a folder and a rule of its own: of two rules for an object, S3 applies the sooner.
+    """
     ttl_seconds = claimcheck.options.payload_ttl_seconds
-    yield Lifetime("payloads", "lifecycle rule", PAYLOADS, "", ceil(ttl_seconds / DAY_SECONDS), inf)
+    days = ceil(ttl_seconds / DAY_SECONDS)
+    yield Lifetime("payloads", "lifecycle rule", PAYLOADS, days, inf)
+    for name in ("once", "revoked"):
+        folder = f"{name}/"
+        yield Lifetime(name, f"lifecycle of {name}", folder, days, inf, _is_there(claimcheck.store, folder))
     days = ceil(time_chain.result_seconds(app.conf, ttl_seconds) / DAY_SECONDS)
     is_used = app.conf.result_serializer == serializer.NAME
-    yield Lifetime("results", "lifecycle of results", RESULTS, RESULTS, days, days + 1, is_used)
+    yield Lifetime("results", "lifecycle of results", RESULTS, days, days + 1, is_used)
+    for days in TTL_CLASSES_DAYS:
+        name, folder = f"handles-{days}d", handle_folder(days)
+        is_used = _is_there(claimcheck.store, folder)
+        yield Lifetime(name, f"lifecycle of {name}", folder, days, days + 1, is_used)
+
+
+def _is_there(store: Store, folder: str) -> bool:
+    """Say whether the store lists an object in a folder; False if it does not answer."""
+    with suppress(StoreError):
+        return any(True for _ in store.list(folder))
+    return False

@@ -8,7 +8,8 @@ dead-letter queue. So the age decides for them::
       + one day                                       a retry names the payload of the previous attempt
       after the day in its key                        the day of the task's ETA
 
-The payload of a result is an orphan when it is older than ``result_expires``.
+The payload of a result is an orphan when it is older than ``result_expires``, that of a handle a day after
+its TTL class has ended.
 
 The retention of a FIFO queue counts twice: the age of its message restarts in the dead-letter queue.
 
@@ -23,7 +24,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline.aws.limits import S3_DELETE_COUNT, SQS_FIFO_SUFFIX, SQS_RETENTION_LIMIT_SECONDS
-from pipeline.claimcheck.keys import check_key, day_of, is_result
+from pipeline.claimcheck.keys import check_key, day_of, is_result, ttl_days_of
 from pipeline.errors import ClaimError
 from pipeline.options import REUSE_SECONDS
 from pipeline.stores.protocol import Store, StoredObject
@@ -88,6 +89,18 @@ class Ages:
     payloads: timedelta
     results: timedelta
 
+    def least(self, key: str, prefix: str) -> timedelta | None:
+        """Return the minimum age of what has a key; None for a key that is none of this library's.
+
+        The payload of a handle is an orphan a day after its TTL class has ended.
+        """
+        ttl_days = ttl_days_of(key, prefix)
+        if ttl_days is not None:
+            return timedelta(days=ttl_days) + MARGIN
+        if not _is_ours(key, prefix):
+            return None
+        return self.results if is_result(key, prefix) else self.payloads
+
 
 def orphans(
     store: Store, ages: Ages, named: set[str], swept: Swept, now: datetime | None = None
@@ -106,11 +119,11 @@ def orphans(
     """
     now = now or datetime.now(UTC)
     for found in store.list():
-        newest = now - (ages.results if is_result(found.key, store.prefix) else ages.payloads)
+        least = ages.least(found.key, store.prefix)
         swept.objects += 1
-        if not _is_ours(found.key, store.prefix):
+        if least is None:
             swept.foreign += 1
-        elif max(found.modified, day_of(found.key)) > newest:
+        elif max(found.modified, day_of(found.key)) > now - least:
             swept.young += 1
         elif found.key in named:
             swept.named += 1

@@ -92,6 +92,16 @@ def check_key(key: str, prefix: str) -> None:
         )
 
 
+def check_stored_key(key: str, prefix: str) -> None:
+    """Reject a key under which this library stores no payload: of a message, a result or a handle.
+
+    Raises:
+        ClaimError: the key has another prefix or does not follow the grammar.
+    """
+    if ttl_days_of(key, prefix) is None:
+        check_key(key, prefix)
+
+
 def _rest(key: str, prefix: str) -> str | None:
     head = below(prefix, "")
     return key[len(head) :] if key.startswith(head) else None

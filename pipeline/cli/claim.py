@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from pipeline.admin.dead_letter import stored_object
-from pipeline.claimcheck.keys import check_key
+from pipeline.claimcheck.keys import ttl_days_of
 from pipeline.cli.app_option import app_of
 from pipeline.cli.error_reports import reports_errors
 from pipeline.cli.exit_codes import FINDINGS, exit_with
@@ -44,13 +44,13 @@ def _shown(store: Store, key: str) -> dict[str, Any]:
         "size_bytes": None,
         "modified": None,
         "age_seconds": None,
+        "ttl_days": ttl_days_of(key, store.prefix),
         "error": None,
     }
     try:
-        check_key(key, store.prefix)
+        found = stored_object(store, key)
     except ClaimError as exc:
         return shown | {"ours": False, "error": str(exc)}
-    found = stored_object(store, key)
     if found is None:
         return shown
     age = int((datetime.now(UTC) - found.modified).total_seconds())

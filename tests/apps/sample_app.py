@@ -324,3 +324,9 @@ if "SHOP_MENDED" in os.environ:
     @task()
     def mended(value):
         note("mended")
+
+
+@task()
+def turned(handle, nested):
+    assert nested == {"in": [handle]}
+    return pipeline.put(handle.load()[::-1], name=handle.name, ttl_days=1)

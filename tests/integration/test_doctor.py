@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 from click.testing import CliRunner
 
+from pipeline import put
 from pipeline.admin import bucket
 from pipeline.cli.main import main
 from pipeline.serializer import serializer
@@ -251,6 +252,25 @@ def test_results_expire_as_celery_says(house, rules, expires, ok):
     assert examine()[1]["lifecycle of results"]["ok"] is ok
 
 
+@pytest.mark.parametrize(
+    ("days", "ok"), [(None, False), (7, True), (8, True), (6, False), (35, False)], ids=str
+)
+def test_handles_expire_by_their_class(house, days, ok):
+    """A TTL class that is used needs a rule for just its days; one that is not is not checked."""
+    rule = {
+        **RULE,
+        "ID": "handles-7d",
+        "Filter": {"Prefix": "claims/handles/7d/"},
+        "Expiration": {"Days": days},
+    }
+    house.rules({**RULE, "Filter": {"Prefix": "claims/v1/"}}, *([rule] if days else []))
+    put(b"x", ttl_days=7)
+    checks = examine()[1]
+
+    assert checks["lifecycle of handles-7d"]["ok"] is ok
+    assert "lifecycle of handles-30d" not in checks
+
+
 def test_no_lifecycle_rule_is_a_finding(house):
     """Without any rule, payloads that slip through stay for ever."""
     house.s3.delete_bucket_lifecycle(Bucket=house.bucket)
@@ -468,7 +488,8 @@ def test_the_command_for_a_lifecycle_rule_can_be_pasted(house, moto_aws):
 
     assert checks["lifecycle rule"]["detail"] == "expires after 2 days"
     assert (fixed["ok"], fixed["detail"]) == (True, "expires after 35 days")
-    assert [rule["ID"] for rule in kept] == ["theirs", "payloads"]
+    assert {rule["ID"] for rule in kept} > {"theirs", "payloads", "once", "revoked", "handles-7d"}
+    assert kept[0] == theirs
 
 
 def test_a_rule_of_others_has_no_command(house):

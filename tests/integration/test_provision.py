@@ -10,6 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from pipeline import put
 from pipeline.cli.main import main
 from pipeline.serializer import serializer
 from pipeline.transport.addressing import dead_letter_name
@@ -174,6 +175,15 @@ def test_a_claim_is_shown(empty):
     assert (code, said["ours"], said["there"]) == (0, True, True)
     assert said["size_bytes"] > 0
     assert said["age_seconds"] < 60
+
+
+def test_a_handle_is_shown(empty):
+    """The payload of a handle is shown with its TTL class."""
+    run("provision")
+    code, said = run("claim", "show", put(b"1234", ttl_days=30).key)
+
+    assert (code, said["ours"], said["there"]) == (0, True, True)
+    assert (said["size_bytes"], said["ttl_days"]) == (4, 30)
 
 
 def test_a_claim_that_is_gone(empty):

@@ -15,7 +15,7 @@ from workers import APPS
 from pipeline.admin import received_messages, stale_listeners, sweep
 from pipeline.admin.dead_letter_queues import DeadLetterQueues
 from pipeline.admin.sweep import Ages, Swept
-from pipeline.claimcheck.keys import new_key
+from pipeline.claimcheck.keys import new_handle_key, new_key
 from pipeline.cli import output
 from pipeline.cli.main import main
 from pipeline.errors import StoreDeniedError
@@ -90,6 +90,16 @@ def test_orphans_are_old_and_unnamed():
     assert {each.key for each in found} == set(keys[1:])
     assert (swept.objects, swept.foreign, swept.named, swept.orphans, swept.orphan_bytes) == (4, 1, 1, 2, 10)
     assert list(sweep.orphans(store, aged(11), set(), Swept())) == []
+
+
+@pytest.mark.parametrize(("ttl_days", "age_days", "is_orphan"), [(1, 3, True), (7, 7, False), (7, 9, True)])
+def test_handles_are_orphans_when_their_class_has_ended(ttl_days, age_days, is_orphan):
+    """The payload of a handle is an orphan a day after its TTL, whatever the age of other payloads."""
+    store = MemoryStore("claims")
+    store.put(new_handle_key("claims", ttl_days), b"1", {})
+    now = datetime.now(UTC) + age_days * DAY
+
+    assert bool(list(sweep.orphans(store, aged(99), set(), Swept(), now))) is is_orphan
 
 
 def test_deletes_come_in_batches(monkeypatch):

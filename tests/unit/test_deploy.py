@@ -12,7 +12,7 @@ from programs import on_path
 
 from pipeline import time_chain
 from pipeline.aws.limits import SQS_RETENTION_DEFAULT_SECONDS, SQS_RETENTION_LIMIT_SECONDS
-from pipeline.claimcheck.keys import RESULTS
+from pipeline.claimcheck.keys import PAYLOADS, RESULTS, TTL_CLASSES_DAYS, handle_folder
 from pipeline.options import DAY_SECONDS, Options
 from pipeline.stores import store_from_url
 from settings import QUEUES, CelerySettings, ClaimCheckSettings
@@ -51,14 +51,14 @@ def test_templates_are_valid():
 
 
 def test_payloads_expire_when_the_options_say():
-    """Rules expire what lies below the store's prefix at the age that the options state, results sooner."""
+    """Each kind of object has a rule of its own folder, at the age that options and TTL classes state."""
     rules = resources_of("bucket.yaml")["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
-    payloads, results = rules
+    days = {rule["Prefix"].removeprefix(f"{STORE.prefix}/"): rule["ExpirationInDays"] for rule in rules}
 
-    assert payloads["Prefix"] == f"{STORE.prefix}/"
-    assert payloads["ExpirationInDays"] * DAY_SECONDS == Options().payload_ttl_seconds
-    assert results["Prefix"] == f"{STORE.prefix}/{RESULTS}"
-    assert results["ExpirationInDays"] * DAY_SECONDS == time_chain.result_seconds(Celery("settings").conf, 0)
+    for folder in (PAYLOADS, "once/", "revoked/"):
+        assert days.pop(folder) * DAY_SECONDS == Options().payload_ttl_seconds
+    assert days.pop(RESULTS) * DAY_SECONDS == time_chain.result_seconds(Celery("settings").conf, 0)
+    assert days == {handle_folder(days): days for days in TTL_CLASSES_DAYS}
     for rule in rules:
         assert rule["Status"] == "Enabled"
         assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}

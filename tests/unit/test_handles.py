@@ -14,6 +14,7 @@ from kombu.utils import json
 import pipeline
 from pipeline.claimcheck import installed
 from pipeline.claimcheck.handles.putting import PART_BYTES
+from pipeline.claimcheck.handles.source import RANGE_BYTES
 from pipeline.errors import (
     ClaimError,
     PayloadCorruptError,
@@ -356,7 +357,7 @@ def test_a_download_continues(claimcheck, store, tmp_path):
     installed.install(claimcheck)
     before = store.calls["get_range"]
     handle.download(tmp_path / "rows.bin")
-    assert store.calls["get_range"] - before == -(-(len(BIG) - there) // PART_BYTES)
+    assert store.calls["get_range"] - before == -(-(len(BIG) - there) // RANGE_BYTES)
     assert Path(tmp_path / "rows.bin").read_bytes() == BIG
 
 

@@ -99,7 +99,7 @@ class Handle(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             return ranged_file.opened(source.of(self))
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the bytes in order, 8 MiB at a time, and check the digest at the end. Memory: 40 MiB."""
+        """Yield the bytes in order, 4 MiB at a time, and check the digest at the end. Memory: 40 MiB."""
         with FramesDropped():
             return source.of(self).chunks()
 
@@ -111,7 +111,7 @@ class Handle(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
         Args:
             path: where to; what is there is replaced.
-            progress: called with the bytes so far and all bytes, after each 8 MiB.
+            progress: called with the bytes so far and all bytes, after each 4 MiB.
 
         Raises:
             OSError: the file cannot be written.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PART_BYTES = 8 * 1024**2
 """Size of a part, as long as 10,000 of them are enough."""
 
-PARTS_AHEAD_COUNT = 4
+PARTS_AHEAD_COUNT = 3
 """So many parts are sent at the same time; with the one that is being read, this bounds the memory."""
 
 GROWS_EACH_COUNT = 2_000

@@ -1,0 +1,43 @@
+"""Handles as arguments and results of real workers, and as links."""
+
+import os
+import urllib.request
+
+import pytest
+
+import pipeline
+from pipeline.errors import PayloadMissingError
+
+CONTENT = os.urandom(9_000_000)
+
+
+@pytest.mark.worker
+@pytest.mark.parametrize("serializer", ["json", "claimcheck"])
+def test_a_task_takes_and_returns_handles(sample_of, moto_aws, serializer):
+    """A handle is an argument and a result, in Kombu's JSON and in our own serializer."""
+    conf = {"result_serializer": serializer}
+    sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", conf=conf)
+    sample.worker()
+    given = pipeline.put(CONTENT, name="noise.bin")
+    found = sample.turned.apply_async([given, {"in": [given]}], serializer=serializer).get(timeout=60)
+
+    assert isinstance(found, pipeline.Handle)
+    assert found.load() == CONTENT[::-1]
+    assert (found.name, found.key != given.key) == ("noise.bin", True)
+    given.delete()
+    with pytest.raises(PayloadMissingError):
+        given.load()
+
+
+@pytest.mark.aws
+def test_a_link_is_read_without_credentials(sample_of, aws):
+    """Whoever has the URL reads the object, with the name and the type of the file."""
+    sample_of(store=f"s3://{aws.bucket()}/claims")
+    handle = pipeline.put(CONTENT, name="größe 1.csv")
+    url = handle.url(60)
+    with urllib.request.urlopen(url) as answer:
+        assert answer.read() == CONTENT
+        assert answer.headers["Content-Type"] == "text/csv"
+        assert answer.headers["Content-Disposition"] == "attachment; filename*=UTF-8''gr%C3%B6%C3%9Fe%201.csv"
+
+    assert "X-Amz-Expires=60" in url or "Expires=" in url
