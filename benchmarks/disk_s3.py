@@ -3,14 +3,16 @@
 It knows the requests of handles alone, and checks nothing: ``python -m benchmarks.disk_s3 FOLDER PORT``.
 """
 
+import os
 import re
-import shutil
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
+
+from pipeline.claimcheck.handles.putting import PART_BYTES
 
 READ_BYTES = 1024**2
 ETAG = '"0123456789abcdef0123456789abcdef"'
@@ -24,11 +26,12 @@ class S3(BaseHTTPRequestHandler):
     folder: Path
 
     def do_PUT(self) -> None:
-        """PutObject and UploadPart."""
+        """PutObject and UploadPart: all parts but the last have the size of a handle's."""
         upload = self._query("uploadId")
-        path = self._path() if upload is None else self._parts(upload) / self._query("partNumber", "")
+        path = self._path() if upload is None else self._upload(upload)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT), "wb") as file:
+            file.seek((int(self._query("partNumber", "1")) - 1) * PART_BYTES)
             self._copy(file)
         self._answer(200, {"ETag": ETAG})
 
@@ -37,7 +40,8 @@ class S3(BaseHTTPRequestHandler):
         sent = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         upload = self._query("uploadId")
         if upload is not None:
-            self._join(self._parts(upload))
+            self._path().parent.mkdir(parents=True, exist_ok=True)
+            self._upload(upload).replace(self._path())
             self._answer(200, body=f"<Result><ETag>{ETAG}</ETag></Result>")
         elif "delete" in self._queries():
             for key in re.findall("<Key>(.*?)</Key>", sent):
@@ -66,16 +70,6 @@ class S3(BaseHTTPRequestHandler):
         headers = {"Content-Length": str(self._path().stat().st_size), "ETag": ETAG}
         self._answer(200, {**headers, "Last-Modified": self.date_time_string()})
 
-    def _join(self, parts: Path) -> None:
-        """Make the object of its parts, and remove each."""
-        path = self._path()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            for part in sorted(parts.iterdir(), key=lambda part: int(part.name)):
-                with part.open("rb") as source:
-                    shutil.copyfileobj(source, file, READ_BYTES)
-                part.unlink()
-
     def _copy(self, file: BinaryIO) -> None:
         left = int(self.headers["Content-Length"])
         while left:
@@ -91,13 +85,13 @@ class S3(BaseHTTPRequestHandler):
     def _path(self) -> Path:
         return self.folder / urlsplit(self.path).path.strip("/")
 
-    def _parts(self, upload: str) -> Path:
-        return self.folder / ".parts" / upload
+    def _upload(self, upload: str) -> Path:
+        return self.folder / ".uploads" / upload
 
     def _queries(self) -> dict[str, list[str]]:
         return parse_qs(urlsplit(self.path).query, keep_blank_values=True)
 
-    def _query(self, name: str, default: str | None = None) -> str | None:
+    def _query(self, name: str, default: Any = None) -> Any:
         return self._queries().get(name, [default])[0]
 
     def log_message(self, *_: object) -> None:
