@@ -21,6 +21,7 @@ def test_only_the_task_itself_is_collected(batch):
     """An event that Celery sends beside a task is sent at once, and so is all else outside of it."""
     with collecting(batch, Publication(task_id="1")) as parcel:
         assert parcel_of({"headers": {"id": "1"}}) is parcel
+        assert parcel_of({"headers": {}, "properties": {"correlation_id": "1"}}) is parcel  # protocol 1
         assert parcel_of({"headers": {"id": "2"}}) is None
         assert parcel_of({"headers": {}}) is None
         assert parcel_of({}) is None

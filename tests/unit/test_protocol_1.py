@@ -8,14 +8,18 @@ from celery.canvas import Signature
 
 import pipeline
 from pipeline.deferred.body import deferred_in
-from pipeline.publisher import task_sender
-from pipeline.publisher.batches import batch_of
 from pipeline.serializer import serializer
+from pipeline.transport.send import lingering
 
 
 @pytest.fixture
-def app():
-    app = Celery("orders", broker="memory://", set_as_current=False)
+def broker():
+    return "memory://"
+
+
+@pytest.fixture
+def app(broker):
+    app = Celery("orders", broker=broker, set_as_current=False)
     app.conf.task_protocol = 1
     pipeline.install(app, "memory://orders")
     yield app
@@ -68,12 +72,15 @@ def test_ids_and_events_are_as_in_protocol_2(app):
     assert message.sent_event["args"] == ""
 
 
-@pytest.mark.parametrize(("retries", "is_collected"), [(0, True), (1, False)])
-def test_a_retry_is_sent_at_once(app, monkeypatch, retries, is_collected):
-    """In a batch all is collected but a retry, which ends the attempt that sends it."""
-    found = []
-    monkeypatch.setattr(task_sender, "batch_of", lambda *given: found.append(batch_of(*given)))
+@pytest.mark.aws
+@pytest.mark.parametrize("broker", ["sqs://"])
+@pytest.mark.parametrize(("retries", "sent_count"), [(0, 0), (1, 1)])
+def test_a_retry_is_sent_at_once(moto_aws, app, monkeypatch, retries, sent_count):
+    """A batch collects every message but a retry, which ends the attempt that sends it."""
+    monkeypatch.setattr(lingering, "SECONDS", 3_600)
+    queue = moto_aws.queue(f"orders-{retries}")
     with pipeline.batch():
-        app.send_task("orders.add", (1,), retries=retries)
+        app.send_task("orders.add", (1,), retries=retries, queue=f"orders-{retries}")
+        in_the_block = sum(moto_aws.depth(queue))
 
-    assert [each is not None for each in found] == [is_collected]
+    assert (in_the_block, sum(moto_aws.depth(queue))) == (sent_count, 1)

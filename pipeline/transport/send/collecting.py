@@ -41,10 +41,12 @@ def is_publishing_task() -> bool:
 def parcel_of(message: Mapping[str, Any]) -> Parcel | None:
     """Return the parcel in progress that a message belongs to, or ``None`` if it is no part of one.
 
-    Celery sends its ``task-sent`` event together with a task: that has no task's id.
+    Celery sends its ``task-sent`` event together with a task: that has no task's id. In protocol 1 the id is
+    in the properties alone. Source: celery 5.7.0, ``app/amqp.py`` (``as_task_v1``).
     """
     parcel = _parcel.get()
-    task_id = (message.get("headers") or {}).get("id")
+    headers, properties = message.get("headers") or {}, message.get("properties") or {}
+    task_id = headers.get("id") or properties.get("correlation_id")
     return parcel if parcel is not None and task_id == parcel.publication.task_id else None
 
 
