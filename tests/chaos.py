@@ -1,4 +1,4 @@
-"""Chaos: processes die and AWS fails, again and again, and every task ends as it should all the same.
+"""Chaos: processes die and AWS fails, again and again, and every task still ends as expected.
 
 ``make chaos`` runs 5,000 tasks and prints a table; a test runs fewer. Producer, supervisor and proxy live in
 this process; the stand-in for AWS and two prefork workers are processes. Each second one of the workers'
@@ -15,13 +15,13 @@ import threading
 import time
 from collections import Counter, deque
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 import psutil
 import pytest
 from celery.result import AsyncResult
+from chaos_report import Expected, Report
 from click.testing import CliRunner
 from proxy import Proxy
 from sample_fixtures import open_samples
@@ -52,74 +52,6 @@ OPTIONS = {
     "client-config": {"connect_timeout": 2, "read_timeout": 3, "retries": {"max_attempts": 5}},
 }
 TABLE = "chaos-results"
-
-
-@dataclass
-class Expected:
-    """One task, and how it must end."""
-
-    number: int
-    end: str
-    digest: str
-
-    def is_met(self, result: AsyncResult) -> bool:
-        """Say whether the task has ended so."""
-        if self.end == "fail":
-            return result.state == "FAILURE" and isinstance(result.result, ValueError)
-        return result.state == "SUCCESS" and result.result == [self.number, self.digest]
-
-
-@dataclass
-class Report:
-    """What happened, and what must not have."""
-
-    wanted: int = 0
-    tasks: int = 0
-    ended: int = 0
-    wrong: list[str] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
-    refused: int = 0
-    """Publishes that raised: the caller knows, and has sent another."""
-    runs: int = 0
-    duplicates: Counter[str] = field(default_factory=Counter)
-    kills: Counter[str] = field(default_factory=Counter)
-    faults: Counter[str] = field(default_factory=Counter)
-    calls: int = 0
-    missing: int = 0
-    """Payloads that were gone while the task had not ended."""
-    before_sweep: int = -1
-    after_sweep: int = -1
-    messages: int = -1
-    dead_letters: int = -1
-    seconds: float = 0.0
-
-    @property
-    def is_well(self) -> bool:
-        """Whether nothing is lost, leaked or wrong."""
-        nothing = (self.wrong, self.lost, self.missing, self.after_sweep, self.messages, self.dead_letters)
-        return self.ended == self.tasks == self.wanted and not any(nothing)
-
-    def table(self) -> str:
-        """Return the report, one line each."""
-        rows = {
-            "tasks published": self.tasks,
-            "publishes failed (the caller knows)": self.refused,
-            "ended as expected": self.ended,
-            "ended otherwise": len(self.wrong),
-            "lost": len(self.lost),
-            "payload missing while its task was alive": self.missing,
-            "runs begun": self.runs,
-            **{f"  of them {name}": number for name, number in sorted(self.duplicates.items())},
-            **{f"killed: {name}": number for name, number in sorted(self.kills.items())},
-            "calls of S3 and SQS": self.calls,
-            **{f"  of them {name}": number for name, number in sorted(self.faults.items())},
-            "messages left": self.messages,
-            "dead letters": self.dead_letters,
-            "objects left before sweep": self.before_sweep,
-            "objects left after sweep": self.after_sweep,
-            "seconds": round(self.seconds),
-        }
-        return "\n".join(f"{name:<44}{number:>10,}" for name, number in rows.items())
 
 
 class Workers:
@@ -217,7 +149,7 @@ class Producer:
         """Wait for what is left, now that nothing dies or fails: what does not end now is lost."""
         self._last_end = time.monotonic()
         self._look_until_under_way(0)
-        self.report.lost = [self._told(*each) for each in self._under_way]
+        self.report.lost = [self._description(*each) for each in self._under_way]
 
     def _look_until_under_way(self, number):
         """Return whether no more than so many tasks are under way, before the stall timeout."""
@@ -225,8 +157,8 @@ class Producer:
             self._look()
         return len(self._under_way) <= number
 
-    def _told(self, result, expected):
-        """Return what is known of a task that has not ended: its state, and which attempts ran."""
+    def _description(self, result, expected):
+        """Describe a task that has not ended: its state, and which attempts ran."""
         began = [line.split()[2] for line in self._sample.notes() if line.split()[1] == str(expected.number)]
         return f"{result.id} is {result.state}, was to {expected.end}; attempts that began: {began}"
 
@@ -238,8 +170,8 @@ class Producer:
         while True:
             try:
                 result = self._sample.ordeal.delay(content, number, end)
-            except Exception:  # noqa: BLE001 - whatever it is, the caller knows
-                self.report.refused += 1
+            except Exception:  # noqa: BLE001 - any error reaches the caller
+                self.report.failed_publishes += 1
                 continue
             break
         self._under_way.append((result, expected))
@@ -350,7 +282,7 @@ def main():
     click.echo(report.table())
     for each in (*report.wrong, *(f"lost: {each}" for each in report.lost)):
         click.echo(each)
-    if not report.is_well:
+    if not report.is_ok:
         click.echo(f"workers' logs and notes: {directory}")
         raise SystemExit(1)
     shutil.rmtree(directory)

@@ -9,7 +9,7 @@ __all__ = ["app"]
 
 
 class Curious(Task):
-    """A base class that takes its time to tell of a failure, and looks at the arguments then."""
+    """A base class that is slow to report a failure, and reads the arguments then."""
 
     def on_failure(self, exc, task_id, args, kwargs, einfo):
         time.sleep(2)
@@ -23,7 +23,7 @@ def hang(value):
 
 @task(base=Curious, time_limit=2, bind=True)
 def retry_late(self, value):
-    """Retry when the time is up, while the main process tells of that."""
+    """Retry when the time is up, while the main process reports that."""
     note(f"attempt {self.request.retries} {len(value)}")
     if not self.request.retries:
         time.sleep(3)

@@ -4,47 +4,19 @@ Tasks do what a test needs to see and nothing else; none of them knows how its a
 """
 
 import hashlib
-import json
 import os
 import time
 from functools import partial
 from pathlib import Path
 
-from celery import Celery, Task, group
+from celery import Task, group
 from celery.exceptions import Ignore, Reject
-from kombu import Exchange, Queue
-from kombu.common import Broadcast
-from kombu.utils.json import dumps
+from fingerprints import fingerprint
+from sample_settings import configured_app
 
-import pipeline
-from pipeline.metrics import NullSink
+from pipeline import put
 
-app = Celery("sample_app", broker=os.environ["SHOP_BROKER"], backend=os.environ["SHOP_BACKEND"])
-app.conf.update(
-    broker_connection_retry_on_startup=True,
-    broker_transport_options={"visibility_timeout": 30, "wait_time_seconds": 1, "polling_interval": 0.1},
-    task_acks_late=True,
-    task_reject_on_worker_lost=True,
-    task_default_queue=os.environ.get("SHOP_QUEUE", "sample_app"),
-    worker_enable_remote_control=False,
-    worker_prefetch_multiplier=1,
-    worker_send_task_events=False,
-)
-app.conf.update(json.loads(os.environ.get("SHOP_CONF", "{}")))
-if "SHOP_STORE" in os.environ:
-    options = json.loads(os.environ.get("SHOP_OPTIONS", "{}"))
-    if "SHOP_SIGNING_KEY" in os.environ:
-        options["signing_key"] = os.environ["SHOP_SIGNING_KEY"].encode()
-    sink = None if "SHOP_METRICS" in os.environ else NullSink()  # a client of CloudWatch is 0.3 s of CPU
-    pipeline.install(app, os.environ["SHOP_STORE"], metrics=sink, **options)
-if "SHOP_EXCHANGES" in os.environ:
-    default, media = app.conf.task_default_queue, Exchange("media", type="topic")
-    both = [Queue(f"{default}-{side}", media, routing_key="media.#") for side in ("left", "right")]
-    news = Queue(f"{default}-news", media, routing_key="news.#")
-    app.conf.task_queues = [Queue(default), Broadcast("everybody"), *both, news]
-if "SHOP_LATE" in os.environ:
-    app.conf.task_serializer = "json"
-
+app = configured_app()
 task = partial(app.task, shared=False)  # tests make this app many times in one process
 NOTES = Path(os.environ["SHOP_NOTES"])
 
@@ -53,11 +25,6 @@ def note(text):
     """Append a line that the test can read: which task ran where."""
     with NOTES.open("a") as file:
         file.write(f"{text}\n")
-
-
-def fingerprint(value):
-    """Return a digest of a value that is equal for equal values."""
-    return hashlib.sha256(dumps(value, default_kwargs={"sort_keys": True}).encode()).hexdigest()
 
 
 @task()
@@ -172,10 +139,12 @@ def retry_early(self, value, *, dies=False):
 
 @task(bind=True, default_retry_delay=0)
 def retry_elsewhere(self, value, **where):
-    """Retry once, to where it is told."""
+    """Retry once, to a given place."""
     note(f"attempt {self.request.retries} {self.request.delivery_info['routing_key']}")
     if not self.request.retries:
-        declare = [app.amqp.queues[f"{default}-news"]]  # that others have declared it, SQS tells nobody
+        declare = [
+            app.amqp.queues[f"{app.conf.task_default_queue}-news"]
+        ]  # SQS does not report that another process declared it
         raise self.retry(**where, declare=declare)
     return len(value)
 
@@ -310,10 +279,10 @@ def tidied(self, rows, *, times=0, **kwargs):
 
 @task(bind=True, default_retry_delay=0)
 def ordeal(self, content, number, end):
-    """Run once, if nothing goes wrong; end as told."""
+    """Run once, if nothing goes wrong; end as requested."""
     note(f"ordeal {number} {self.request.retries} {os.getpid()}")
     if end == "fail":
-        raise ValueError("as told")
+        raise ValueError("as requested")
     if end == "retry" and not self.request.retries:
         raise self.retry()
     return [number, hashlib.sha256(content).hexdigest()]
@@ -329,4 +298,4 @@ if "SHOP_MENDED" in os.environ:
 @task()
 def turned(handle, nested):
     assert nested == {"in": [handle]}
-    return pipeline.put(handle.load()[::-1], name=handle.name, ttl_days=1)
+    return put(handle.load()[::-1], name=handle.name, ttl_days=1)

@@ -1,6 +1,6 @@
 """The sample, traced: spans go to a file as lines of JSON, log lines are JSON as in docs/operate/tracing.md.
 
-Run as a program, it is a producer: it calls one task, inside a span if it is told one, and prints its id.
+Run as a program, it is a producer: it calls one task, inside a span if one is given, and prints its id.
 """
 
 import json

@@ -18,4 +18,4 @@ def test_nothing_is_lost_or_leaked(ministack, tmp_path):
     assert (report.messages, report.dead_letters, report.after_sweep) == (0, 0, 0)
     assert report.kills.total() > 3
     assert report.faults.total() > 10
-    assert report.is_well, report.table()
+    assert report.is_ok, report.table()

@@ -13,12 +13,13 @@ from http import HTTPStatus
 from random import Random
 
 import boto3
-import proxy as proxies
 import psutil
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
 from click.testing import CliRunner
+from http_messages import Head, body
+from proxy_requests import request_of
 from standins import AWS, running
 from workers import eventually
 
@@ -303,14 +304,14 @@ def test_the_proxy_is_transparent(proxy, aws, bucket):
 )
 def test_operations_are_named_as_boto3_names_them(method, target, name):
     """Method, path and query tell which of S3's operations a request is."""
-    head = proxies.Head([f"{method} {target} HTTP/1.1\r\n".encode()])
-    assert proxies._request(head, iter(()), 1, None).operation == name
+    head = Head([f"{method} {target} HTTP/1.1\r\n".encode()])
+    assert request_of(head, iter(()), 1, None).operation == name
 
 
 def test_a_header_can_tell_operations_apart():
     """A copy differs from a put by one header alone."""
-    head = proxies.Head([b"PUT /bucket/key HTTP/1.1\r\n", b"X-Amz-Copy-Source: other/key\r\n"])
-    assert proxies._request(head, iter(()), 1, None).operation == "CopyObject"
+    head = Head([b"PUT /bucket/key HTTP/1.1\r\n", b"X-Amz-Copy-Source: other/key\r\n"])
+    assert request_of(head, iter(()), 1, None).operation == "CopyObject"
 
 
 def test_a_connection_stays_open(proxy, aws, line):
@@ -367,13 +368,13 @@ def test_a_chunked_body_passes_as_it_is(proxy, aws, bucket, line):
 def test_chunks_may_have_trailers():
     """Trailers and marks of chunks pass byte by byte, and nothing after them is touched."""
     text = b"5;x=y\r\nhello\r\n0\r\nx-amz-checksum-crc32: AAAA\r\n\r\n"
-    head = proxies.Head([b"PUT / HTTP/1.1\r\n", b"Transfer-Encoding: chunked\r\n"])
+    head = Head([b"PUT / HTTP/1.1\r\n", b"Transfer-Encoding: chunked\r\n"])
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = socket.create_connection(listener.getsockname())
         server, _ = listener.accept()
     with client, server, server.makefile("rb") as stream:
         client.sendall(text + b"NEXT")
-        assert b"".join(proxies.body(stream, head)) == text
+        assert b"".join(body(stream, head)) == text
         assert stream.read(4) == b"NEXT"
 
 

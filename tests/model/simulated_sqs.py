@@ -50,11 +50,11 @@ class SQS:
     messages: list[Stored] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=count)
     _known: dict[str, Stored] = field(default_factory=dict)
-    # Kombu's SQS channel and our short-timeout clients ask; without credentials there is nothing to copy.
+    # Kombu's SQS channel and our short-timeout clients read them; there are no credentials to copy.
     _request_signer: Any = field(default_factory=lambda: SimpleNamespace(_credentials=None))
 
     def send(self, body: str, about: Any) -> Fault:
-        """Take a message, and return what the sender is told of it."""
+        """Take a message, and return the answer that the sender gets."""
         fault = pause("SendMessage")
         if fault in {Fault.NONE, Fault.UNANSWERED, Fault.PARTLY}:
             self.messages.append(Stored(body, about, self.clock(), self.clock()))
@@ -84,7 +84,7 @@ class SQS:
         message.sent = message.visible = self.clock()
 
     def get_queue_attributes(self, **_: Any) -> dict[str, Any]:
-        """Answer what the channel asks once."""
+        """Answer the channel's first call."""
         policy = json.dumps({"maxReceiveCount": MAX_RECEIVE_COUNT})
         return {"Attributes": {"VisibilityTimeout": str(VISIBILITY_SECONDS), "RedrivePolicy": policy}}
 
@@ -125,7 +125,7 @@ class SQS:
         return {}
 
     def delete_message_batch(self, *, Entries: list[dict[str, Any]], **_: Any) -> dict[str, Any]:  # noqa: N803
-        """Delete messages; some may be refused."""
+        """Delete messages; some may fail."""
         return self._batch("DeleteMessageBatch", Entries, lambda each: self._delete(each["ReceiptHandle"]))
 
     def change_message_visibility(
@@ -138,7 +138,7 @@ class SQS:
         return {}
 
     def change_message_visibility_batch(self, *, Entries: list[dict[str, Any]], **_: Any) -> dict[str, Any]:  # noqa: N803
-        """Hide messages for so long from now on; some may be refused."""
+        """Hide messages for so long from now on; some may fail."""
         return self._batch(
             "ChangeMessageVisibilityBatch",
             Entries,
@@ -169,8 +169,8 @@ class SQS:
         answer: dict[str, Any] = {"Successful": [], "Failed": []}
         with self._call(name) as fault:
             for place, each in enumerate(entries):
-                is_refused = fault is Fault.PARTLY and place == 0
-                code = "InternalError" if is_refused else act(each)
+                raises = fault is Fault.PARTLY and place == 0
+                code = "InternalError" if raises else act(each)
                 said = {"Id": each["Id"], "Code": code} if code else {"Id": each["Id"]}
                 answer["Failed" if code else "Successful"].append(said)
         return answer

@@ -36,7 +36,7 @@ class SimulatedStore:
         return b""
 
     def delete(self, keys: Sequence[str]) -> Mapping[str, StoreError]:
-        """Delete payloads; the store may refuse some."""
+        """Delete payloads; some may fail."""
         fault = pause("DeleteObjects is sent")
         if fault in {Fault.LOST, Fault.BUSY, Fault.DENIED}:
             _raise(fault)

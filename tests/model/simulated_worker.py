@@ -96,7 +96,7 @@ class SteppedTransport(Transport):
 
 
 class Client:
-    """What one process calls SQS with. A process that is dead calls nobody."""
+    """What one process calls SQS with. A dead process makes no calls."""
 
     def __init__(self, sqs: Any) -> None:
         self._sqs = sqs
@@ -190,7 +190,7 @@ class Worker:
         self.channel.close()
 
     def kill(self) -> None:
-        """End as a SIGKILL does: nothing is called any more, whatever was under way."""
+        """End as a SIGKILL does: calls in progress end too."""
         self.client.is_alive = False
         for actor in [run.actor for run in self.runs] + [actor for actor, _ in self._threads]:
             actor.end()

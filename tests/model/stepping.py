@@ -10,14 +10,14 @@ EPOCH = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 class Fault(Enum):
-    """What becomes of a call; who steps an actor says so."""
+    """The outcome of a call, chosen by the code that steps an actor."""
 
     NONE = "answered"
     LOST = "the request was lost"
     UNANSWERED = "the answer was lost"
-    BUSY = "refused: try again later"
-    DENIED = "refused for good"
-    PARTLY = "the first of many was refused"
+    BUSY = "busy: try again later"
+    DENIED = "denied"
+    PARTLY = "the first of many failed"
 
 
 class Clock:

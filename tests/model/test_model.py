@@ -2,7 +2,7 @@
 
 Two workers are made of the real classes; their threads take one step at a time, in the order that hypothesis
 chooses. Requests and answers get lost or come late, processes are killed, connections break, operators
-redrive, and time passes as it is told to.
+redrive, and the test moves time.
 """
 
 import logging
@@ -19,7 +19,7 @@ from stepping import Fault
 from world import TICK_SECONDS, World
 
 SCHEDULES = max(settings.default.max_examples, 300)
-"""``--hypothesis-profile=chaos`` asks for 10,000."""
+"""``--hypothesis-profile=chaos`` runs 10,000."""
 
 OUTCOMES = st.sampled_from(["success", "retry", "put off", "dead letter"])
 PLACES = st.integers(0, 7)
@@ -140,7 +140,7 @@ class Schedules(RuleBasedStateMachine):
 
     @rule(event=st.sampled_from(list(EVENTS)), place=PLACES)
     def happen(self, event, place):
-        """Something happens that nobody has asked for."""
+        """Something happens that the test has not scheduled."""
         EVENTS[event](self.world, place)
 
     @precondition(lambda self: all(worker.is_at_rest for worker in self.world.workers))

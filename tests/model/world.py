@@ -34,7 +34,7 @@ AGE = sweep.MARGIN + timedelta(
 
 @dataclass(eq=False)
 class Task:
-    """One call, whatever becomes of it."""
+    """One call and its outcome."""
 
     id: str
     plan: list[str]
@@ -127,7 +127,7 @@ class World:
         return claim
 
     def send(self, task: Task, claim: Claim, attempt: int) -> Fault:
-        """Send one message of a task, and return what the sender is told."""
+        """Send one message of a task, and return the sender's outcome."""
         copy = Copy(task, claim, attempt, len(self.copies))
         self.copies.append(copy)
         task.copies.append(copy)

@@ -26,7 +26,7 @@ from pipeline.serializer import serializer
 from pipeline.stores.memory import MemoryStore
 from pipeline.testing import CountingStore
 
-NO_LINKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+NO_SIGNATURES = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 codec = Codec(serializer.KOMBU_TYPES)
 
@@ -122,10 +122,10 @@ def claimcheck(request):
 
 @given(args=arguments, kwargs=keywords)
 def test_a_task_s_arguments_come_back_equal(claimcheck, args, kwargs):
-    """Whatever a task is called with, it is called with that, inline or offloaded."""
-    decoded_args, decoded_kwargs, embed = serializer.decode(serializer.encode((args, kwargs, NO_LINKS)))
+    """A task receives the arguments that it was called with, inline or offloaded."""
+    decoded_args, decoded_kwargs, embed = serializer.decode(serializer.encode((args, kwargs, NO_SIGNATURES)))
 
-    assert (list(decoded_args), dict(decoded_kwargs), embed) == (args, kwargs, NO_LINKS)
+    assert (list(decoded_args), dict(decoded_kwargs), embed) == (args, kwargs, NO_SIGNATURES)
 
 
 @given(value=values)
@@ -136,7 +136,7 @@ def test_any_other_value_comes_back_equal(claimcheck, value):
 
 @given(value=json_values)
 def test_what_json_takes_arrives_at_least_as_faithfully(value):
-    """Whatever Celery's json takes comes back equal, and tuples as lists; json keeps less."""
+    """Every value that Celery's json takes comes back equal, and tuples as lists; json keeps less."""
     assert json.dumps(value)
     back = codec.decode(*codec.encode(value))
 
@@ -156,7 +156,7 @@ def test_a_body_is_inline_or_offloaded_and_never_both(claimcheck, size, seed):
     """One object in the store per claim, none for an inline body, and the weight decides which."""
     before = dict(claimcheck.store.calls)
     noise = bytes((seed + i * i * 31) % 251 for i in range(size))
-    body = serializer.encode(([noise], {}, NO_LINKS))
+    body = serializer.encode(([noise], {}, NO_SIGNATURES))
     payload = wire_form.read(body).payload
     puts = claimcheck.store.calls.get("put", 0) - before.get("put", 0)
     weight = claimcheck.wire.size_bytes(len(body), Envelope())
@@ -178,9 +178,9 @@ def test_decoding_is_total(claimcheck, garbage):
 
 @given(position=st.floats(0, 1), bit=st.integers(0, 7), value=values)
 def test_a_flipped_bit_never_goes_unnoticed(claimcheck, position, bit, value):
-    """A signed message with any bit flipped is refused as a whole."""
+    """A signed message with any bit flipped is rejected as a whole."""
     key = b"k" * 32
-    body = bytearray(wire_form.write(wire_form.read(serializer.encode(([value], {}, NO_LINKS))), key))
+    body = bytearray(wire_form.write(wire_form.read(serializer.encode(([value], {}, NO_SIGNATURES))), key))
     at = min(int(position * len(body)), len(body) - 1)
     body[at] ^= 1 << bit
 

@@ -2,15 +2,15 @@
 
 
 class ListSink:
-    """Keeps what it is given; refuses the first ``refusals`` batches."""
+    """Keeps the batches that it receives; raises for the first ``failures`` batches."""
 
-    def __init__(self, refusals=0):
+    def __init__(self, failures=0):
         self.batches = []
-        self.refusals = refusals
+        self.failures = failures
 
     def emit(self, batch):
-        if self.refusals:
-            self.refusals -= 1
+        if self.failures:
+            self.failures -= 1
             raise ConnectionError("down")
         self.batches.append(batch)
 

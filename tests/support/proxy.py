@@ -1,7 +1,7 @@
 """A reverse proxy that breaks things on order, between a client and a stand-in for AWS.
 
 It runs in the test's process, writes down every request, and passes messages on as they are, but for the
-``Connection`` header of answers: it keeps clients' connections open, whatever the server behind it does::
+``Connection`` header of answers: it keeps clients' connections open, even if the server closes them::
 
     with Proxy(moto.url) as proxy:
         proxy.fail("PutObject", status=503, times=1)
@@ -17,185 +17,14 @@ import socket
 import struct
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from functools import cache
 from itertools import chain
-from typing import BinaryIO
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import urlsplit
 
-import botocore.session
-import psutil
+from http_messages import PIECE_BYTES, Answer, Head, body
+from proxy_requests import Request, Rule, matcher, process_of, request_of
 
 HOST = "127.0.0.1"
-PIECE_BYTES = 262_144
-"""How much of a body is in memory at a time."""
-
-
-@dataclass
-class Request:
-    """What one client asked for, and what became of it."""
-
-    method: str
-    path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    """By lower-case name."""
-    operation: str
-    """As boto3 calls it: ``GetObject``, ``SendMessage``, ``PutMetricData``."""
-    client_port: int
-    pid: int | None
-    """Process that opened the connection."""
-    fault: str | None = None
-    """What was broken: the name of the proxy's verb."""
-    status: int | None = None
-    """What the server answered, whether or not the client got to know; or what ``fail`` did."""
-
-    @property
-    def user_agent(self):
-        return self.headers.get("user-agent", "")
-
-
-class Head:
-    """First line and headers of a message, and the bytes that they came as."""
-
-    def __init__(self, lines):
-        self.start, *self.lines = lines
-        named = (line.decode("latin-1").partition(":") for line in self.lines)
-        self.headers = {name.strip().lower(): value.strip() for name, _, value in named}
-
-    @classmethod
-    def read(cls, stream: BinaryIO):
-        """Read one head, or None at the end of the stream."""
-        lines = []
-        while (line := stream.readline()) not in {b"\r\n", b""}:
-            lines.append(line)
-        if lines and not line:
-            raise ConnectionError("the head of a message ended early")
-        return cls(lines) if lines else None
-
-    @property
-    def raw(self):
-        return b"".join([self.start, *self.lines, b"\r\n"])
-
-    @property
-    def length(self):
-        """Size of the body as promised, None if it is not."""
-        text = self.headers.get("content-length")
-        return int(text) if text is not None else None
-
-    @property
-    def is_chunked(self):
-        return self.headers.get("transfer-encoding", "").lower() == "chunked"
-
-    @property
-    def status(self):
-        """Status of an answer."""
-        return int(self.start.split()[1])
-
-    def without_connection(self):
-        """Return the same head for a connection that stays open."""
-        start = self.start.replace(b"HTTP/1.0", b"HTTP/1.1")
-        return Head([start, *(line for line in self.lines if line[:11].lower() != b"connection:")])
-
-
-@dataclass
-class Answer:
-    """What the server said; its body is still on the way."""
-
-    head: Head
-    body: Iterator[bytes]
-    length: int
-    """Size of the body, 0 if nobody knows."""
-    stays_open: bool
-
-    @classmethod
-    def read(cls, stream: BinaryIO, method: str):
-        head = Head.read(stream)
-        while head and head.status == http.HTTPStatus.CONTINUE:
-            head = Head.read(stream)
-        if head is None:
-            raise ConnectionError("the server closed the connection")
-        if method == "HEAD" or head.status in {204, 304}:
-            return cls(head.without_connection(), iter(()), 0, stays_open=True)
-        if head.length is None and not head.is_chunked:
-            return cls(head, iter(lambda: stream.read(PIECE_BYTES), b""), 0, stays_open=False)
-        return cls(head.without_connection(), body(stream, head), head.length or 0, stays_open=True)
-
-    def whole(self):
-        return chain([self.head.raw], self.body)
-
-    def half(self):
-        """Yield the head and half of the body, or half of the first line if there is no body.
-
-        Python's http.client takes headers that end early for all there are, and reports a success.
-        """
-        left = len(self.head.raw) + self.length // 2 if self.length else len(self.head.start) // 2
-        for piece in self.whole():
-            yield piece[:left]
-            left -= len(piece)
-            if left <= 0:
-                return
-
-    def nothing(self):
-        """Take the whole body from the server, and yield nothing of it."""
-        for piece in self.body:
-            yield piece[:0]
-
-    def flipped(self):
-        """Yield everything, with one bit of the body's first byte wrong."""
-        yield self.head.raw
-        if self.head.is_chunked:
-            yield next(self.body)
-        for piece in self.body:
-            yield bytes([piece[0] ^ 1]) + piece[1:]
-            break
-        yield from self.body
-
-
-def body(stream: BinaryIO, head: Head) -> Iterator[bytes]:
-    """Yield a body as it travels, marks of chunks included."""
-    return _chunks(stream) if head.is_chunked else _pieces(stream, head.length or 0)
-
-
-def _pieces(stream, size_bytes):
-    while size_bytes:
-        piece = stream.read(min(size_bytes, PIECE_BYTES))
-        if not piece:
-            raise ConnectionError("a body ended early")
-        yield piece
-        size_bytes -= len(piece)
-
-
-def _chunks(stream):
-    while size_bytes := int((line := stream.readline()).split(b";")[0], 16):
-        yield line
-        yield from _pieces(stream, size_bytes + len(b"\r\n"))
-    yield line
-    while (line := stream.readline()) not in {b"\r\n", b""}:
-        yield line
-    yield b"\r\n"
-
-
-@dataclass
-class Rule:
-    """An order to break something."""
-
-    name: str
-    match: Callable[[Request], bool]
-    times: int | None
-    act: Callable | None = None
-    """Takes a link, a request and its body; says whether the connection stays open. None for a delay."""
-    seconds: float = 0.0
-    used: int = field(default=0, init=False)
-
-    def takes(self, request):
-        """Say whether this request is to be broken, and count it."""
-        if self.used == self.times or not self.match(request):
-            return False
-        self.used += 1
-        return True
 
 
 class Link:
@@ -211,7 +40,7 @@ class Link:
     def _run(self):
         try:
             with self.client, self.client.makefile("rb", PIECE_BYTES) as stream, suppress(OSError):
-                pid = _pid(self.port, self.proxy.port)
+                pid = process_of(self.port, self.proxy.port)
                 while self._exchange(stream, pid):
                     pass
         finally:
@@ -226,7 +55,7 @@ class Link:
         content = body(stream, self.head)
         if "form" in self.head.headers.get("content-type", ""):
             content = [b"".join(content)]
-        request = _request(self.head, content, self.port, pid)
+        request = request_of(self.head, content, self.port, pid)
         stays_open = self._break(request, content)
         return stays_open and self.head.headers.get("connection", "").lower() != "close"
 
@@ -254,7 +83,7 @@ class Link:
             yield Answer.read(stream, request.method)
 
     def cut(self):
-        """Reset the connection, whatever its thread is doing."""
+        """Reset the connection, at any point of its thread."""
         self.is_cut.set()
         with suppress(OSError):
             self.reset_on_close()
@@ -406,7 +235,7 @@ class Proxy:
 
     def seen(self, match=None):
         """Return the requests that match, in the order in which they came."""
-        matches = _matcher(match)
+        matches = matcher(match)
         return [request for request in tuple(self.requests) if matches(request)]
 
     @property
@@ -429,7 +258,7 @@ class Proxy:
             self._links.discard(link)
 
     def _order(self, name, match, times, act, seconds=0.0):
-        rule = Rule(name, _matcher(match), times, act, seconds)
+        rule = Rule(name, matcher(match), times, act, seconds)
         with self._lock:
             self._rules.append(rule)
         return rule
@@ -456,62 +285,3 @@ def _bound(port):
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     bound.bind((HOST, port))
     return bound
-
-
-def _matcher(match):
-    if callable(match):
-        return match
-    return lambda request: match in {None, request.operation}
-
-
-def _pid(client_port, proxy_port):
-    """Return the process at the other end of a connection; None if the system does not tell."""
-    for each in psutil.net_connections("tcp4"):
-        if each.raddr and (each.laddr.port, each.raddr.port) == (client_port, proxy_port):
-            return each.pid
-    return None
-
-
-def _request(head, content, client_port, pid):
-    method, target, _ = head.start.decode("latin-1").split()
-    parts = urlsplit(target)
-    query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    form = dict(parse_qsl(content[0].decode())) if isinstance(content, list) else {}
-    operation = _operation(method, parts.path, {**query, **form}, head.headers)
-    return Request(method, unquote(parts.path), query, head.headers, operation, client_port, pid)
-
-
-def _operation(method, path, fields, headers):
-    """Guess what boto3 calls a request; its own model knows for S3, the request itself for the others."""
-    if "x-amz-target" in headers:
-        return headers["x-amz-target"].rpartition(".")[2]
-    if "Action" in fields:
-        return fields["Action"]
-    if path.startswith("/service/"):  # smithy-rpc-v2-cbor, which CloudWatch speaks
-        return path.rpartition("/")[2]
-    depth = min(len(path.strip("/").split("/", 1)) if path.strip("/") else 0, 2)
-    for name, marks in _s3_operations().get((method, depth), ()):
-        if marks <= {*fields, *headers}:
-            return name
-    return f"{method} {path}"
-
-
-@cache
-def _s3_operations():
-    """Return the names by method and depth of path, with what the request must carry; strictest first."""
-    model = botocore.session.get_session().get_service_model("s3")
-    found = {}
-    for each in (model.operation_model(name) for name in model.operation_names):
-        path, _, query = each.http["requestUri"].partition("?")
-        marks = {*dict(parse_qsl(query, keep_blank_values=True)), *_required(each.input_shape)}
-        if not each.deprecated:
-            found.setdefault((each.http["method"], path.count("{")), []).append((each.name, marks))
-    return {at: sorted(names, key=lambda it: (-len(it[1]), len(it[0]))) for at, names in found.items()}
-
-
-def _required(shape):
-    """Yield the query fields and headers that an operation cannot do without."""
-    for name, member in shape.members.items() if shape else ():
-        where = member.serialization.get("location")
-        if name in shape.required_members and where in {"querystring", "header"}:
-            yield member.serialization["name"]

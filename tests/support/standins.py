@@ -47,7 +47,7 @@ class Ministack(Server):
         }
 
     def answers(self):
-        """Ask its own page."""
+        """Request its own page."""
         return self.request("GET", "/_ministack/ready")
 
     def reset(self):

@@ -2,10 +2,10 @@
 
 from pipeline.claimcheck import claim as wire_form
 
-NO_LINKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+NO_SIGNATURES = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
-def task_body(*args, embed=NO_LINKS, **kwargs):
+def task_body(*args, embed=NO_SIGNATURES, **kwargs):
     return args, kwargs, embed
 
 

@@ -20,7 +20,7 @@ def test_the_same_sending_has_the_same_deduplication_id():
 
 
 def test_what_is_no_task_has_no_deduplication_id():
-    """Equal messages of others may both be meant: without an id they are not told from repetitions."""
+    """A message that is no task gets no id: two equal ones may both be intended."""
     assert addressing.deduplication_id({"body": "WzFd", "headers": {}}) is None
     assert addressing.deduplication_id({"body": "WzFd"}) is None
 
@@ -117,11 +117,11 @@ def test_a_dead_letter_queue_that_was_there_is_used():
         def create_queue(self, **_):
             raise ClientError({"Error": {"Code": "QueueAlreadyExists"}}, "CreateQueue")
 
-        def get_queue_url(self, **asked):
-            return {"QueueUrl": f"https://sqs/{asked['QueueName']}"}
+        def get_queue_url(self, **options):
+            return {"QueueUrl": f"https://sqs/{options['QueueName']}"}
 
-        def get_queue_attributes(self, **asked):
-            return {"Attributes": {"QueueArn": f"arn of {asked['QueueUrl']}"}}
+        def get_queue_attributes(self, **options):
+            return {"Attributes": {"QueueArn": f"arn of {options['QueueUrl']}"}}
 
     chosen = addressing.creation_attributes(
         Taken(), "q", {}, {"queue_tags": {"a": "b"}}, with_dead_letters=True

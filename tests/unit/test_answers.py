@@ -19,7 +19,7 @@ def wrapped(cause):
 
 
 @pytest.mark.parametrize("error", [EncodeError("x"), answer(400), answer(403), wrapped(answer(400))])
-def test_a_refusal_is_certain(error):
+def test_a_rejection_is_certain(error):
     """Nothing was sent, or the first answer was that it is the caller's mistake."""
     assert certainly_not_sent(error)
 

@@ -121,7 +121,7 @@ def test_a_misspelled_setting_is_an_error(app, namespace, name, expected):
 
 
 @pytest.mark.parametrize("name", ["CLAIMCHECK_BUCKET", "CELERY_CLAIMCHECK_STORE"])
-def test_names_that_celery_does_not_read_are_nobodys(app, name):
+def test_names_that_celery_does_not_read_are_ignored(app, name):
     """A constant of a configuration module that Celery would not find as a setting is left alone."""
     app.config_from_object(SimpleNamespace(**{name: 1}))
 
@@ -156,12 +156,14 @@ def test_a_wrong_key_in_the_configuration_is_in_no_frame(app):
     app.config_from_object(settings(store="memory://shop", signing_key=KEY, threshold_bytes=-1))
     with pytest.raises(ValueError, match="threshold_bytes=-1") as caught:
         pipeline.install(app)
-    trace, held = caught.value.__traceback__, []
+    trace, frames = caught.value.__traceback__, []
     while trace:
-        held.append(repr(trace.tb_frame.f_locals) if "pipeline" in trace.tb_frame.f_code.co_filename else "")
+        frames.append(
+            repr(trace.tb_frame.f_locals) if "pipeline" in trace.tb_frame.f_code.co_filename else ""
+        )
         trace = trace.tb_next
 
-    assert KEY.decode() not in "".join(held)
+    assert KEY.decode() not in "".join(frames)
 
 
 def test_a_configuration_that_is_read_after_install_takes_its_place(app):

@@ -44,7 +44,7 @@ def test_too_large(pack, monkeypatch):
 
 
 def test_a_tar_that_expands_too_far(monkeypatch):
-    """A tar.gz is expanded up to the limit, and what lies beyond is reported as missing."""
+    """A tar.gz is expanded up to the limit, and what is beyond is reported as missing."""
     monkeypatch.setattr(archives, "EXPANDED_LIMIT_BYTES", 100_000)
     result = unpack(gzipped({"a": b"1", "bomb": bytes(10_000_000), "c": b"1"}))
 
@@ -60,7 +60,7 @@ def test_a_header_that_expands_too_far(monkeypatch):
         unpack(gzipped({"n" * 10_000_000: b"1"}))
 
 
-def test_a_zip_that_lies_about_a_size():
+def test_a_zip_with_a_wrong_size():
     """A member never gives more bytes than its entry declares."""
     archive = zipped({"a": bytes(10_000)})
     short = (10).to_bytes(4, "little")

@@ -18,7 +18,7 @@ FAILED = Failed("id-1", "queue", "AccessDenied", is_certain=True)
 
 
 class Queues:
-    """Stands in for boto3's client: writes down what it is asked to send, or raises."""
+    """Stands in for boto3's client: records what it sends, or raises."""
 
     def __init__(self, error=None):
         self.calls = []
@@ -102,7 +102,7 @@ def test_no_limit_is_above_that_of_sqs():
 
 
 def test_attributes_count(batch):
-    """Attributes take room in a call as bodies do."""
+    """Attributes count towards the size of a call as bodies do."""
     queues = Queues()
     attributes = {"name": {"DataType": "String", "StringValue": "x" * 600}}
     put(batch, queues, "1", "2", MessageAttributes=attributes)
@@ -165,7 +165,7 @@ def test_a_publication_of_several_messages(batch, gone):
 
 
 def test_a_forked_process_does_not_add(batch, monkeypatch):
-    """A child would collect into a copy that nobody sends."""
+    """A child process does not collect: its copy of the batch would not be sent."""
     assert batch.takes
     monkeypatch.setattr(os, "getpid", lambda: -1)
 
@@ -261,7 +261,7 @@ def test_a_child_that_leaves_the_block_sends_nothing(batch, monkeypatch):
     assert queues.calls == [["1"]]
 
 
-def test_no_thread_can_be_had(batch, monkeypatch):
+def test_messages_wait_if_no_thread_starts(batch, monkeypatch):
     """Without a second thread messages wait for the next one, and none is lost."""
     monkeypatch.setattr(threading.Thread, "start", no_thread)
     queues = Queues()

@@ -37,8 +37,8 @@ def test_a_note_may_be_withdrawn(reuses):
     assert (before, ended, reuses.holds(MARK)) == (False, True, False)
 
 
-def test_a_note_that_finds_no_room_is_refused(reuses):
-    """A pipe that nobody reads never holds a task up: its retry has a payload of its own."""
+def test_a_full_pipe_takes_no_note(reuses):
+    """A full pipe does not block a task: its retry has a payload of its own."""
     marks = (child_pipe.mark("id", attempt, "key") for attempt in range(100_000))
     noted = [mark for mark in marks if reuses.note(mark)]
 
@@ -72,7 +72,7 @@ def test_a_child_that_waits_is_known_to_wait(reuses):
 
     assert reuses.is_waiting("killed")
     assert not reuses.is_waiting("gone on")
-    assert not reuses.is_waiting("never heard of")
+    assert not reuses.is_waiting("unknown")
 
 
 @pytest.mark.parametrize(("error", "goes_on"), [(SoftTimeLimitExceeded, True), (GreenletExit, False)])

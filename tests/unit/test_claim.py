@@ -93,8 +93,8 @@ def test_unknown_fields_are_ignored():
         ({"created": 7.5e99}, "claim rejected"),
     ],
 )
-def test_a_broken_field_is_refused(fields, expected):
-    """A wrong type, a negative or absurd size or a foreign name is refused, saying what was expected."""
+def test_a_broken_field_is_rejected(fields, expected):
+    """A field of a wrong type, size or name is rejected, and the error says what was expected."""
     with pytest.raises(ClaimError, match="claim rejected") as caught:
         claim.read(body(**fields))
 
@@ -102,8 +102,8 @@ def test_a_broken_field_is_refused(fields, expected):
 
 
 @pytest.mark.parametrize("field", sorted(set(GOOD) - {"type"}))
-def test_a_missing_field_is_refused(field):
-    """Every field is required, and the refusal names the one that is missing."""
+def test_a_missing_field_is_rejected(field):
+    """Every field is required, and the error names the one that is missing."""
     payload = {name: value for name, value in GOOD.items() if name != field}
     content = msgspec.msgpack.encode({"shape": "task", "payload": payload})
 
@@ -111,21 +111,21 @@ def test_a_missing_field_is_refused(field):
         claim.read(msgspec.msgpack.encode([1, content, b""]))
 
 
-def test_an_unknown_version_is_refused():
-    """A claim of another version is refused by number, not misread."""
+def test_an_unknown_version_is_rejected():
+    """A claim of another version is rejected, and the error names the version."""
     with pytest.raises(ClaimError, match=r"version=2.*reads version 1 only; upgrade workers before"):
         claim.read(body(version=2))
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\x00", b"[1]", b"\xc1", b"\x93\x01", b"x" * 1000, b"\x91" * 5000])
-def test_garbage_is_refused(garbage):
+def test_garbage_is_rejected(garbage):
     """Bytes that are no claim at all raise ClaimError and nothing else."""
     with pytest.raises(ClaimError, match="claim rejected"):
         claim.read(garbage)
 
 
 def test_a_signature_covers_the_whole_claim():
-    """With a signing key, a claim without signature, with another key's, or changed by a bit is refused."""
+    """With a signing key, a claim without signature, with another key's, or changed by a bit is rejected."""
     message = claim.read(body())
     signed = claim.write(message, KEY)
     flipped = signed.replace(b"default", b"defaulu")
@@ -146,7 +146,7 @@ def test_keys_are_date_partitioned_and_unguessable():
 
 @pytest.mark.parametrize("prefix", ["", "claims", "a/b"])
 def test_own_keys_pass_the_check(prefix):
-    """Whatever we make under a prefix, we accept under it."""
+    """Every key that we make under a prefix is accepted under it."""
     check_key(new_key(prefix), prefix)
 
 
@@ -169,8 +169,8 @@ def test_own_keys_pass_the_check(prefix):
         "/claims/v1/2026/11/21/" + "0" * 40,
     ],
 )
-def test_foreign_keys_are_refused(key):
-    """A key that we could not have made is refused, and the refusal shows the grammar."""
+def test_foreign_keys_are_rejected(key):
+    """A key that we could not have made is rejected, and the error shows the grammar."""
     with pytest.raises(ClaimError, match=r"expected claims/v1/YYYY/MM/DD/<40 hex digits>"):
         check_key(key, "claims")
 

@@ -164,7 +164,7 @@ def test_an_unpicklable_value_is_named():
 
 
 def test_an_unknown_codec_is_a_wrong_setting():
-    """A codec that does not exist is refused when it is set."""
+    """A codec that does not exist raises ValueError when it is set."""
     with pytest.raises(ValueError, match="codec='yaml'"):
         Codec(KOMBU_TYPES, "yaml")
 
@@ -202,7 +202,7 @@ def test_an_embed_with_other_keys_than_text_is_not_written(value, kind):
         codec.encode_embed(EMBED | {"chord": {"args": ["a", value]}})
 
 
-def test_an_embed_may_hold_thousands_of_links():
+def test_an_embed_may_hold_thousands_of_signatures():
     """A chain is as long as a message allows, also in other scripts than Latin."""
     link = {"task": "tasks.資料を処理する", "args": 1, "kwargs": 1, "options": {"task_id": "x" * 36}}
     embed = EMBED | {"chain": [link] * 4_000}
@@ -210,7 +210,7 @@ def test_an_embed_may_hold_thousands_of_links():
     assert codec.decode_embed(codec.encode_embed(embed)) == embed
 
 
-def test_keys_that_would_merge_are_refused(money):
+def test_keys_that_would_merge_are_declined(money):
     """Keys that are unequal where they are sent, and equal where they arrive, are not sent."""
     oslo = datetime(2026, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Oslo"))
     assert len({oslo: 1, oslo.astimezone(UTC): 2}) == 2  # PEP 495
@@ -255,7 +255,7 @@ def test_what_the_application_registered_comes_first(kind):
     ("model", "remedy"),
     [(Invoice(number=1), "pydantic=True"), (Order(1), "dataclasses.asdict"), (Item(1), "attrs.asdict")],
 )
-def test_a_model_is_refused_with_celery_s_own_way(model, remedy):
+def test_a_model_is_declined_with_celery_s_own_way(model, remedy):
     """The publisher of a model reads how Celery sends such a one."""
     with pytest.raises(PayloadEncodeError, match=rf"{remedy}.*kombu\.utils\.json\.register_type"):
         codec.encode({"model": model})

@@ -16,21 +16,21 @@ codec = Codec(KOMBU_TYPES)
 
 @pytest.mark.parametrize("name", ["msgpack", "pickle"])
 def test_broken_bytes_are_corrupt(name):
-    """Bytes that hold no value raise PayloadCorruptError, whatever the parser raised."""
+    """Bytes that hold no value raise PayloadCorruptError, for every error of the parser."""
     with pytest.raises(PayloadCorruptError, match=f"{name} cannot read it"):
         Codec(KOMBU_TYPES, name).decode(name, b"\xc1\xff{")
 
 
 class Huge(Money):
     def __reduce__(self):
-        return no_room, (0,)
+        return out_of_memory, (0,)
 
 
-def no_room(_):
+def out_of_memory(_):
     raise MemoryError
 
 
-def test_no_text_of_a_broken_payload_is_told():
+def test_an_error_has_no_text_of_a_broken_payload():
     """What a parser says of a value goes no further: tracebacks reach logs and monitors."""
     broken = ormsgpack.packb(ormsgpack.Ext(1, ormsgpack.packb(["unheard of", "secret"])))
     with pytest.raises(PayloadCorruptError) as caught:
@@ -41,8 +41,8 @@ def test_no_text_of_a_broken_payload_is_told():
 
 @pytest.mark.parametrize("name", ["msgpack", "pickle"])
 def test_a_lack_of_memory_is_no_corruption(name):
-    """Bytes that this process has no room for may be as good as any."""
-    json.register_type(Huge, "huge", lambda huge: huge.cents, no_room)
+    """Bytes for which this process has too little memory are not reported as corrupt."""
+    json.register_type(Huge, "huge", lambda huge: huge.cents, out_of_memory)
     either = Codec(KOMBU_TYPES, name)
     try:
         codec, data = either.encode([Huge(1)])

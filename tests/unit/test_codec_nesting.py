@@ -38,7 +38,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("levels", [199, 200, 254, 255, 256, 399, 400, NESTING])
-def test_values_nest_as_deep_as_is_said(levels, way):
+def test_values_nest_as_deep_as_the_limit(levels, way):
     """One number says how deep values may nest, for writing and reading."""
     leaf = Decimal("1.5")
 
@@ -46,7 +46,7 @@ def test_values_nest_as_deep_as_is_said(levels, way):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_nests_deeper_is_refused_by_its_publisher(way):
+def test_publishing_a_value_that_nests_deeper_fails(way):
     """A value one level deeper is not sent, and the error says how deep it may be."""
     with pytest.raises(PayloadEncodeError, match=f"path=.{{96,}}….*nests deeper than {NESTING} levels"):
         codec.encode(deep(NESTING + 1, 1, WAYS[way]))
@@ -70,27 +70,27 @@ NESTED = {
 
 @pytest.mark.parametrize("way", NESTED)
 def test_extensions_nest_as_deep_as_they_are_written(way, money):
-    """What MessagePack lacks nests too: whatever depth is written is read, and what is deeper is not sent."""
+    """Extensions nest too: every depth that is written is read, and a deeper value is not sent."""
 
     def nested(levels):
         inner = deep(levels, 1, NESTED[way])
         return {inner: 1} if way == "tuple in a key" else [inner]
 
-    def refused(levels):
+    def is_declined(levels):
         try:
             codec.encode(nested(levels))
         except PayloadEncodeError as exc:
             return f"nests deeper than {NESTING} levels" in str(exc)
         return False
 
-    deepest = bisect(range(NESTING + 5), False, key=refused) - 1  # noqa: FBT003
+    deepest = bisect(range(NESTING + 5), False, key=is_declined) - 1  # noqa: FBT003
 
     assert deepest > NESTING // 4
     assert codec.decode(*codec.encode(nested(deepest))) == nested(deepest)
-    assert refused(deepest + 1)
+    assert is_declined(deepest + 1)
 
 
-def test_a_value_that_contains_itself_is_refused():
+def test_a_value_that_contains_itself_raises():
     """A cycle ends in an error, not in a crash or an endless loop."""
     cycle = []
     cycle.append(cycle)

@@ -19,7 +19,7 @@ from settings import QUEUES, CelerySettings, ClaimCheckSettings
 ROOT = Path(__file__).parents[2]
 
 CELERY = CelerySettings.model_construct()
-"""The defaults, whatever the environment of the tests says."""
+"""The defaults, independent of the environment of the tests."""
 
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -179,7 +179,7 @@ def test_flower_listens_where_compose_can_reach_it():
 
 
 def test_starting_needs_no_variable():
-    """Compose itself asks for none."""
+    """The Compose file needs no variable."""
     assert not re.search(r"(?<!\$)\$\{", (ROOT / "docker-compose.yml").read_text())
 
 

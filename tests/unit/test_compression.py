@@ -53,13 +53,13 @@ def test_a_bomb_is_stopped_while_it_goes_off():
 
 @pytest.mark.parametrize("broken", [b"", b"garbage!", compress(TEXT)[1][:-1], compress(TEXT)[1] + b"x"])
 def test_broken_frames_are_corrupt(broken):
-    """A cut, extended or foreign frame is refused."""
+    """A cut, extended or foreign frame is corrupt."""
     with pytest.raises(PayloadCorruptError):
         expand("zstd", broken, len(TEXT))
 
 
-def test_an_unknown_compression_is_refused():
-    """A compression of a later release is refused by name."""
+def test_an_unknown_compression_raises():
+    """A compression of a later release raises an error that names it."""
     with pytest.raises(ClaimError, match="compression=brotli"):
         expand("brotli", b"", 0)
 

@@ -67,7 +67,7 @@ ALARMS = {name: alarm["Properties"] for name, alarm in TEMPLATE["Resources"].ite
 
 
 def in_expression(text):
-    """Yield namespace, metric, dimensions and statistic of each metric that an expression asks for itself."""
+    """Yield namespace, metric, dimensions and statistic of each metric that an expression searches for."""
     for stat, name, space, by in re.findall(
         r'SELECT (\w+)\((\w+)\) FROM "([^"]+)"(?: GROUP BY (\w+))?', text
     ):
@@ -103,7 +103,7 @@ def in_alarms():
                 yield metric["Namespace"], metric["MetricName"], dims, stat["Stat"]
 
 
-ASKED = [*on_dashboard(), *in_alarms()]
+CHOSEN = [*on_dashboard(), *in_alarms()]
 
 
 def test_what_is_asked_for_is_found_at_all():
@@ -112,11 +112,11 @@ def test_what_is_asked_for_is_found_at_all():
     text = "\n".join(texts)
 
     assert text.count("SELECT") + text.count("SEARCH") == len(list(in_expression(text))) > 20
-    assert text.count("AWS/SQS") == sum(space == "AWS/SQS" for space, *_ in ASKED) > 10
-    assert len(ASKED) > 60
+    assert text.count("AWS/SQS") == sum(space == "AWS/SQS" for space, *_ in CHOSEN) > 10
+    assert len(CHOSEN) > 60
 
 
-@pytest.mark.parametrize(("space", "name", "dims", "stat"), ASKED)
+@pytest.mark.parametrize(("space", "name", "dims", "stat"), CHOSEN)
 def test_everything_asked_for_exists(space, name, dims, stat):
     """Each metric has a namespace and dimensions under which it is sent."""
     assert name in KNOWN[space]
@@ -125,9 +125,9 @@ def test_everything_asked_for_exists(space, name, dims, stat):
         assert dims == {"QueueName"}
 
 
-@pytest.mark.parametrize(("space", "name", "dims", "stat"), ASKED)
+@pytest.mark.parametrize(("space", "name", "dims", "stat"), CHOSEN)
 def test_statistics_suit_their_metrics(space, name, dims, stat):
-    """Amounts are summed, levels never are, and of sizes and durations nobody wants the sum."""
+    """Amounts are summed; levels, sizes and durations are not."""
     kind = stat.lower()
     if space == NAMESPACE and OURS[name].unit is not Unit.COUNT:
         assert kind in {"p50", "p95", "maximum", "max"}
@@ -179,7 +179,7 @@ def test_widgets_are_complete(widget):
 
 @pytest.mark.parametrize("name", ALARMS)
 def test_alarms_are_complete(name):
-    """An alarm says what to do, tells the topic of its start and its end, and is quiet without data."""
+    """An alarm says what to do, notifies the topic of its start and its end, and is quiet without data."""
     alarm = ALARMS[name]
 
     assert alarm["AlarmDescription"].count(".") >= 1
@@ -255,7 +255,7 @@ def test_the_scaling_policy_asks_for_what_exists():
 
 def test_one_namespace():
     """The namespace of the sinks is the one of dashboard, alarms and policies."""
-    found = {space for space, *_ in ASKED} - {"AWS/SQS"}
+    found = {space for space, *_ in CHOSEN} - {"AWS/SQS"}
     policies = [(DEPLOY / f"iam-{role}.json").read_text() for role in ("producer", "worker")]
 
     assert found == {NAMESPACE}

@@ -20,7 +20,7 @@ from settings import QUEUES, CelerySettings, ClaimCheckSettings
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 CELERY = CelerySettings.model_construct()
-"""The defaults, whatever the environment of the tests says."""
+"""The defaults, independent of the environment of the tests."""
 STORE = store_from_url(ClaimCheckSettings.model_construct().store)
 
 

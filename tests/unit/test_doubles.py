@@ -34,7 +34,7 @@ def test_records_fail_on_order():
 
 
 def test_a_lost_answer_leaves_its_record():
-    """With ``after``, the record is written, and its writer is told that it is not known."""
+    """With ``after``, the record is written, and its writer gets an error that leaves the outcome open."""
     store = FaultyStore(MemoryStore(), fail=[ERROR], verbs=["write"], after=True)
 
     with pytest.raises(StoreUnavailableError):

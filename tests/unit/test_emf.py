@@ -1,4 +1,4 @@
-"""Lines in the Embedded Metric Format: what the specification asks of them, and that nothing is lost."""
+"""Lines in the Embedded Metric Format: they follow the specification, and no value is lost."""
 
 import json
 import os
@@ -132,7 +132,7 @@ def test_each_pair_of_queue_and_task_has_lines_of_its_own():
 
 
 def test_counts_are_summed():
-    """A million successes are one number: who asks for a count asks for its sum."""
+    """A million successes are one number: CloudWatch reads a count as a sum."""
     (line,) = lines_of(Series(TASKS_SUCCEEDED, "q", "t", {1: 999_998, 2: 1}))
 
     assert line["TasksSucceeded"] == [1_000_000]
@@ -146,16 +146,16 @@ def test_levels_are_the_last():
 
 
 @given(st.lists(st.integers(0, 2**40), max_size=1_500), st.text(max_size=60))
-def test_sizes_are_told_one_by_one(sizes, task):
-    """However many sizes there are, whatever the task's name, each is told as often as it was seen."""
+def test_sizes_are_written_one_by_one(sizes, task):
+    """Each size is written as often as it was recorded, for any number of sizes and any task name."""
     written = []
     recorder = Recorder(EmbeddedMetricFormatSink(write=written.append))
     for size in sizes:
         recorder.record(PAYLOAD_BYTES, size, queue="q", task=task)
     recorder.close()
 
-    told = Counter(value for line in written for value in checked(line)["PayloadBytes"])
-    assert told == Counter(sizes)
+    counts = Counter(value for line in written for value in checked(line)["PayloadBytes"])
+    assert counts == Counter(sizes)
 
 
 def test_a_whole_table_fits_few_lines():
@@ -178,7 +178,7 @@ def test_dimensions_are_what_cloudwatch_takes(name, sent):
 
 @pytest.mark.parametrize("namespace", ["", "AWS/SQS", ":x", "é", "n" * 256])
 def test_namespaces_are_checked_at_once(namespace):
-    """A namespace that CloudWatch would refuse is refused when the sink is built."""
+    """A namespace that CloudWatch does not accept raises ValueError when the sink is built."""
     with pytest.raises(ValueError, match="namespace"):
         EmbeddedMetricFormatSink(namespace)
 
@@ -191,7 +191,7 @@ def test_another_namespace():
 
 
 def test_standard_output_is_the_default(capfd):
-    """Lines go to the process's standard output, whatever ``sys.stdout`` has become."""
+    """Lines go to the process's standard output, even if ``sys.stdout`` was replaced."""
     EmbeddedMetricFormatSink().emit([Series(TASKS_FAILED, "", "", {1: 3})])
     printed = capfd.readouterr()
 
@@ -239,12 +239,12 @@ def test_processes_do_not_cut_into_each_others_lines():
 
 
 def test_what_cannot_be_written_is_counted(monkeypatch):
-    """A standard output that takes nothing costs numbers, which are told once it takes some again."""
-    written, refusals = [], [BlockingIOError(11, "full")]
+    """Values that standard output did not take are counted as dropped once it takes lines again."""
+    written, errors = [], [BlockingIOError(11, "full")]
 
     def write(line):
-        if refusals:
-            raise refusals.pop()
+        if errors:
+            raise errors.pop()
         written.append(line)
 
     recorder = Recorder(EmbeddedMetricFormatSink(write=write))

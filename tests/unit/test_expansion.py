@@ -56,7 +56,7 @@ class Plain:
 
 
 def test_a_message_keeps_its_header():
-    """Whoever sends the task again, or reads its request, finds how it was compressed."""
+    """The request of a task, which a retry copies, has the compression that it was sent with."""
     message = Message(envelope(zlib.compress(b"[]"), compression="gzip", task="t"), Plain())
 
     assert (message.body, message.headers, message.errors) == (
@@ -67,7 +67,7 @@ def test_a_message_keeps_its_header():
 
 
 def test_a_bomb_is_a_fault():
-    """Kombu is told of an error, as if it had met one itself; nothing of the body is there."""
+    """Kombu reports the error as its own; the error has no text of the body."""
     message = Message(envelope(zlib.compress(bytes(2 * LIMIT_BYTES)), compression="gzip"), Plain())
 
     assert (message.body, "more than" in message.fault, len(message.errors)) == (b"", True, 1)

@@ -1,4 +1,4 @@
-"""The parts of fanout without a network: which events travel together, names, and who replies to whom."""
+"""The parts of fanout without a network: batches of events, names, and queues of replies."""
 
 import json
 
@@ -59,15 +59,15 @@ def test_what_does_not_belong_together_travels_apart(other):
 
 
 class Counting(Topic):
-    """A topic that counts how often it is asked who listens."""
+    """A topic that counts how often its subscriptions are listed."""
 
     def __init__(self, answers):
         super().__init__("celeryev", None)
         self.answers = answers
-        self.asked = 0
+        self.calls = 0
 
     def has_listeners(self):
-        self.asked += 1
+        self.calls += 1
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -76,24 +76,24 @@ class Counting(Topic):
 
 @pytest.mark.parametrize("answer", [True, False, OSError("denied")])
 def test_an_answer_is_believed_for_a_while(monkeypatch, answer):
-    """SNS is asked once who listens; if it does not say, somebody does."""
+    """Subscriptions are listed once; if that fails, the topic is treated as having subscribers."""
     monkeypatch.setattr(Audience, "_called", float("-inf"))
     topic, audience = Counting([answer]), Audience()
-    heard = [audience.listens(topic) for _ in range(5)]
+    answers = [audience.listens(topic) for _ in range(5)]
 
-    assert heard == [answer is not False] * 5
-    assert topic.asked == 1
+    assert answers == [answer is not False] * 5
+    assert topic.calls == 1
 
 
 def test_a_command_wakes_everybody(monkeypatch):
-    """A worker that has heard a command believes that somebody listens, whatever SNS said before."""
+    """A worker that has received a command treats the topic as having subscribers from then on."""
     monkeypatch.setattr(Audience, "_called", float("-inf"))
     topic, audience = Counting([False]), Audience()
     assert not audience.listens(topic)
     Audience.expect()
 
     assert audience.listens(topic)
-    assert topic.asked == 1
+    assert topic.calls == 1
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_command_wakes_everybody(monkeypatch):
         ({"predefined_queues": {"tasks": {}}, "supports_fanout": True}, True),
     ],
 )
-def test_fanout_is_on_unless_nobody_may_make_topics(options, expected):
+def test_fanout_is_on_unless_topics_are_denied(options, expected):
     """It is on by default, off where queues alone are predefined, and as one says."""
     assert fans_out(options) is expected
 
@@ -135,13 +135,13 @@ def test_names_of_listeners():
         (ASKER, False, False),
     ],
 )
-def test_who_waits_for_what(queue, mailbox, reply):
-    """A worker's mailbox and an asker's reply queue are told apart, and from all others."""
+def test_mailboxes_and_reply_queues_are_distinguished(queue, mailbox, reply):
+    """A worker's mailbox, a caller's reply queue and all other queues are distinguished."""
     assert (is_mailbox(queue), is_reply_queue(queue)) == (mailbox, reply)
 
 
 def test_replies_go_to_askers_alone():
-    """A reply goes to a queue that is named after a UUID; whoever asks cannot name any other queue."""
+    """A reply goes only to a queue that is named after a UUID; a caller cannot name any other queue."""
     exchange = "reply.celery.pidbox"
 
     assert reply_queues(exchange, ASKER) == {f"{ASKER}.{exchange}"}

@@ -33,7 +33,7 @@ def test_only_what_a_task_asks_for_is_shown(app, name, characters):
 
 @pytest.mark.parametrize(("text", "seen"), [(", ...", NOT_SHOWN), ("'42'", "'42'"), (None, None)])
 def test_the_log_says_that_it_is_not_shown(app, caplog, text, seen):
-    """Celery's line reads well, and other lines are as they were."""
+    """Celery's line is readable, and other lines are unchanged."""
     logger = logging.getLogger("celery.app.trace")
     with caplog.at_level(logging.INFO, logger.name):
         logger.info("succeeded: %(return_value)s", {"return_value": text})

@@ -118,13 +118,13 @@ def test_a_wrapped_task_is_still_the_task(app, claimcheck):
         ({"keep_seconds": -1}, "-1 seconds; expected more than 0"),
     ],
 )
-def test_wrong_settings_are_refused_at_once(app, settings, text):
-    """What cannot work is refused when the module is imported."""
+def test_wrong_settings_raise_at_once(app, settings, text):
+    """Settings that cannot work raise ValueError when the module is imported."""
     with pytest.raises(ValueError, match=text):
         counting(app, **settings)
 
 
-def test_the_wrong_order_is_refused(app):
+def test_the_wrong_order_raises(app):
     """Above the task decorator it would guard the sending, not the run."""
     charge, _ = counting(app)
 
@@ -132,8 +132,8 @@ def test_the_wrong_order_is_refused(app):
         idempotent(charge)
 
 
-def test_a_store_without_records_is_refused(app, claimcheck):
-    """A store that cannot write on condition is refused by name, and nothing runs."""
+def test_a_store_without_records_raises(app, claimcheck):
+    """A store without conditional writes raises ValueError that names it, and nothing runs."""
     charge, runs = counting(app)
     object.__setattr__(claimcheck, "store", object())
 
@@ -206,8 +206,8 @@ def test_results_are_kept_no_longer_than_payloads(app, claimcheck):
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), Ignore("never mind"), KeyboardInterrupt()])
-def test_whatever_is_raised_lets_it_run_again(app, claimcheck, error):
-    """A call that raises leaves no record, whatever it raises, and the error stays what it is."""
+def test_a_call_that_raises_may_run_again(app, claimcheck, error):
+    """A call that raises leaves no record, and its error is raised unchanged."""
     runs = []
 
     @app.task(shared=False)

@@ -35,7 +35,7 @@ def test_a_parameter_is_the_key_however_it_is_passed(app, claimcheck):
 
 
 @pytest.mark.parametrize("value", [None, "", 1j, object()])
-def test_a_key_must_be_told(app, claimcheck, value):
+def test_a_key_is_required(app, claimcheck, value):
     """No call runs whose key is empty or cannot be written, and the error does not show it."""
     charge, runs = counting(app, key=lambda **_: value)
 
@@ -54,7 +54,7 @@ def test_a_key_must_be_told(app, claimcheck, value):
         ({1: 2}, [[1, 2]]),
     ],
 )
-def test_calls_that_differ_are_told_apart(app, claimcheck, one, other):
+def test_calls_that_differ_are_distinguished(app, claimcheck, one, other):
     """Values that differ in their type alone are two calls; the same value in another order is one."""
     charge, runs = counting(app, key="order")
     for task_id, value in enumerate((one, other, one, other)):

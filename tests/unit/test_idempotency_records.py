@@ -76,7 +76,7 @@ def test_a_result_counts_until_it_expires(claimcheck):
 
 
 def test_one_of_many_begins(claimcheck):
-    """Of many deliveries at once, one begins and the others are told."""
+    """Of many deliveries at once, one begins and the others raise TaskInProgressError."""
     barrier, begun, busy = threading.Barrier(8), [], []
 
     def work():
@@ -123,7 +123,7 @@ class Broken(MemoryStore):
 
 
 class Deaf(MemoryStore):
-    """A store that writes, and whose answer gets lost: what is sent again is refused."""
+    """A store whose answer to a write gets lost, so that the write that is sent again fails."""
 
     __slots__ = ()
 
@@ -138,7 +138,7 @@ class Deaf(MemoryStore):
 
 
 def test_a_lost_answer_is_found_in_the_record(claimcheck, monkeypatch, caplog):
-    """Whoever is refused its own record's place reads it, finds its own name, and goes on."""
+    """An attempt whose write fails because of its own earlier write reads the record, and goes on."""
     monkeypatch.setattr(execution, "IN_PROGRESS_WAIT_SECONDS", 30.0)
     object.__setattr__(claimcheck, "store", Deaf("claims"))
     one = attempt_of(claimcheck)
@@ -149,7 +149,7 @@ def test_a_lost_answer_is_found_in_the_record(claimcheck, monkeypatch, caplog):
     assert "took over" not in caplog.text
 
 
-def test_who_waits_gets_the_result(claimcheck, monkeypatch):
+def test_a_waiting_delivery_gets_the_result(claimcheck, monkeypatch):
     """A delivery that finds another at work has its result as soon as that one ends."""
     monkeypatch.setattr(execution, "IN_PROGRESS_WAIT_SECONDS", 30.0)
     first, second = attempt_of(claimcheck), attempt_of(claimcheck)
@@ -177,7 +177,7 @@ def test_what_has_run_is_not_failed_by_its_record(claimcheck, error, caplog):
 
 @pytest.mark.parametrize("signing_key", [None, b"0123456789abcdef"])
 def test_a_record_belongs_to_its_key(claimcheck, signing_key):
-    """A record that was damaged, copied to another key or signed by somebody else is refused."""
+    """A record that was damaged, copied to another key or signed with another key is corrupt."""
     record = Record(owner="me", expires=datetime.now(UTC), result=claimcheck.seal({"a": 1}))
     content = signed_record.write(record, KEY, signing_key)
 

@@ -37,7 +37,7 @@ def test_the_first_beat_comes_at_a_third_of_the_shorter_time(visibility, hidden,
     assert it.expires - it.received == pytest.approx(hidden)
 
 
-def test_what_is_let_go_is_not_held():
+def test_a_popped_delivery_is_not_in_flight():
     """A delivery is in flight until it is popped, and popping twice is safe."""
     in_flight = InFlight()
     in_flight.add(delivery("a"))

@@ -86,8 +86,8 @@ def test_a_store_may_be_an_object(app, store):
 
 
 @pytest.mark.parametrize("args", ["abc", {"a": 1}, {1, 2}, range(3)])
-def test_what_is_no_list_of_arguments_is_refused(args):
-    """``apply_async`` takes a list or a tuple, as Celery does, and not whatever can be made one."""
+def test_arguments_must_be_a_list_or_tuple(args):
+    """``apply_async`` takes a list or a tuple, as Celery does, and no other iterable."""
     app = Celery("sample_app", broker="memory://", set_as_current=False)
     try:
         pipeline.install(app, "memory://shop")
@@ -147,7 +147,7 @@ def test_what_was_installed_can_be_undone(app, bound, broker, options):
 
 
 def test_a_worker_can_be_undone():
-    """After a worker has run in this process, ``uninstall`` restores tasks, signals and filters as well."""
+    """After a worker has run in this process, ``uninstall`` restores tasks, signals and filters too."""
     app = Celery("sample_app", broker="memory://", set_as_current=False)
     assert all([app.tasks, app.amqp, app.control])
     before = state(app)

@@ -69,8 +69,8 @@ def app():
         ),
     ],
 )
-def test_a_wrong_configuration_is_refused(app, conf, options, expected):
-    """What cannot work, or could lose messages, is refused with the setting's name and the mend."""
+def test_a_wrong_configuration_raises(app, conf, options, expected):
+    """A setting that cannot work, or could lose messages, raises ValueError with its name and the fix."""
     app.conf.update(conf)
 
     with pytest.raises(ValueError, match=expected):
@@ -98,7 +98,7 @@ def test_a_wrong_configuration_is_refused(app, conf, options, expected):
     ],
 )
 def test_a_store_that_cannot_work_is_an_error(app, store, options, expected):
-    """What is no store, and an encryption that nobody would apply, is an error of ``install``."""
+    """``install`` raises for what is no store, and for encryption that the store would not apply."""
     with pytest.raises(ValueError, match=expected):
         pipeline.install(app, store, **options)
 
@@ -137,7 +137,7 @@ def test_a_payload_that_outlives_its_message_is_enough(app, queue, days):
     assert pipeline.install(app, "memory://shop", payload_ttl_seconds=days * 86_400)
 
 
-def test_installing_twice_is_refused(app):
+def test_installing_twice_raises(app):
     """Kombu has one registry per process, and so the claim check is one."""
     pipeline.install(app, "memory://shop")
 

@@ -13,7 +13,7 @@ from pipeline.claimcheck.codec import NESTING
 from pipeline.deferred.body import DeferredArgs, DeferredKwargs
 from pipeline.serializer import serializer
 
-NO_LINKS = dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))
+NO_SIGNATURES = dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))
 ARGS, KWARGS = [3, 1, 2], {"a": 1, "b": [2]}
 
 
@@ -25,7 +25,7 @@ def threshold(request):
 @pytest.fixture
 def arguments(claimcheck):
     """Return arguments as a worker gets them, unread."""
-    return serializer.decode(serializer.encode((ARGS, KWARGS, NO_LINKS)))[:2]
+    return serializer.decode(serializer.encode((ARGS, KWARGS, NO_SIGNATURES)))[:2]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def arguments(claimcheck):
     ],
 )
 def test_args_do_what_a_list_does(arguments, act):
-    """Whatever is done to them has the same outcome, and leaves the same values."""
+    """Every operation has the same outcome as on a list, and leaves the same values."""
     args, real = arguments[0], ARGS.copy()
 
     assert act(args) == act(real)
@@ -92,7 +92,7 @@ def test_args_do_what_a_list_does(arguments, act):
     ],
 )
 def test_kwargs_do_what_a_dict_does(arguments, act):
-    """Whatever is done to them has the same outcome, and leaves the same values in the same order."""
+    """Every operation has the same outcome as on a dict, and leaves the same values in the same order."""
     kwargs, real = arguments[1], copy.deepcopy(KWARGS)
 
     assert act(kwargs) == act(real)
@@ -101,7 +101,7 @@ def test_kwargs_do_what_a_dict_does(arguments, act):
 
 
 def test_what_is_no_mapping_is_no_operand(arguments):
-    """Operators refuse what a dict's refuse."""
+    """Operators raise TypeError for the operands for which a dict's do."""
     with pytest.raises(TypeError):
         arguments[1] | 5
     with pytest.raises(TypeError):
@@ -122,14 +122,14 @@ def test_a_change_is_shown_nowhere_and_goes_along(arguments):
 @pytest.mark.parametrize("options", [{"codec": "pickle"}])
 def test_args_are_a_list_with_pickle_too(claimcheck):
     """A tuple that pickle has kept as one can be changed like any other arguments."""
-    args, _, _ = serializer.decode(serializer.encode(((1, 2), {}, NO_LINKS)))
+    args, _, _ = serializer.decode(serializer.encode(((1, 2), {}, NO_SIGNATURES)))
     args.append(3)
 
     assert list(args) == [1, 2, 3]
 
 
 def test_what_json_lacks_is_described_to_those_who_write_json(claimcheck):
-    """Arguments reach backends and monitors as JSON that can be read, whatever they are, and however deep."""
+    """Arguments of every type and depth reach backends and monitors as JSON that can be read."""
     deep = 1
     for _ in range(NESTING - 2):
         deep = [deep]
@@ -138,7 +138,7 @@ def test_what_json_lacks_is_described_to_those_who_write_json(claimcheck):
         {"__type__": "nope", "__value__": 1},
         deep,
     ]
-    decoded, kwargs, _ = serializer.decode(serializer.encode((args, {"a": frozenset()}, NO_LINKS)))
+    decoded, kwargs, _ = serializer.decode(serializer.encode((args, {"a": frozenset()}, NO_SIGNATURES)))
     list(decoded)
 
     back = kombu_json.loads(kombu_json.dumps([decoded, kwargs]))

@@ -48,11 +48,11 @@ def test_a_line_without_fields_is_as_it_was(caplog):
 
 
 def test_a_header_breaks_no_line(caplog):
-    """Whatever a sender has written as its task's id, a line stays one, and short."""
-    logger.warning("task refused", extra={"task_id": "a\n\x1b[31m" + "b" * 10_000, "task_name": {"x": 1}})
+    """A log line stays one short line for every task id that a sender writes."""
+    logger.warning("task rejected", extra={"task_id": "a\n\x1b[31m" + "b" * 10_000, "task_name": {"x": 1}})
 
     [text] = caplog.messages
-    assert text.startswith(r"task refused [task_id=a\n\x1b[31mbbb")
+    assert text.startswith(r"task rejected [task_id=a\n\x1b[31mbbb")
     assert text.endswith(", task_name={'x': 1}]")
     assert len(text) < 300
 
@@ -65,7 +65,7 @@ def test_a_line_names_its_own_place(caplog):
 
 
 def test_a_line_below_the_level_costs_nothing(caplog):
-    """A line that nobody wants is not put together."""
+    """A line below the log level is not formatted."""
 
     class Never:
         def __str__(self):

@@ -11,7 +11,7 @@ from pipeline.deferred.body import deferred_in
 from pipeline.deferred.payload import MAIN_LIMIT_BYTES
 from pipeline.serializer import serializer
 
-NO_LINKS = dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))
+NO_SIGNATURES = dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))
 KEYS = [{1: "one", "1": "text"}, {(1, 2): 3}, {b"k": {4}}]
 
 
@@ -30,7 +30,7 @@ def link(*args):
 @pytest.mark.parametrize("value", KEYS)
 def test_arguments_of_links_with_any_keys_arrive_equal(claimcheck, store, value):
     """Keys that a main process is not to hash travel in the payload, and are there when the task runs."""
-    body = serializer.encode(([1], {}, {**NO_LINKS, "callbacks": [link(value)]}))
+    body = serializer.encode(([1], {}, {**NO_SIGNATURES, "callbacks": [link(value)]}))
     args, _, embed = serializer.decode(body)
 
     assert isinstance(wire_form.read(body).payload, Inline)
@@ -43,7 +43,7 @@ def test_arguments_of_links_with_any_keys_arrive_equal(claimcheck, store, value)
 def test_links_with_text_for_keys_travel_whole(claimcheck):
     """A main process calls such an errback without a look at the payload."""
     errback = link({"key": 1})
-    _, _, embed = serializer.decode(serializer.encode(([1], {}, {**NO_LINKS, "errbacks": [errback]})))
+    _, _, embed = serializer.decode(serializer.encode(([1], {}, {**NO_SIGNATURES, "errbacks": [errback]})))
 
     assert embed["errbacks"] == [errback]
 
@@ -52,7 +52,7 @@ def test_links_with_text_for_keys_travel_whole(claimcheck):
 def test_what_is_reported_of_arguments_is_bounded(claimcheck, size_bytes, is_shown):
     """A payload in the message is decoded for a report if it is small, and once it is here anyway."""
     value = random.Random(1).randbytes(size_bytes).hex()[:size_bytes]
-    body = serializer.decode(serializer.encode(([value], {}, NO_LINKS)))
+    body = serializer.decode(serializer.encode(([value], {}, NO_SIGNATURES)))
     deferred = deferred_in(body)
 
     assert (deferred.stored() == ([value], {})) is is_shown

@@ -41,7 +41,7 @@ def test_an_encoded_envelope_weighs_more():
 
 
 def test_the_reserve_counts():
-    """Room for what others add later is part of the weight."""
+    """The weight includes space for headers that others add later."""
     reserved, bare = Wire.of("amqp", reserve_bytes=100), Wire.of("amqp", reserve_bytes=0)
 
     assert weight(reserved, 10) - weight(bare) == 110
@@ -67,7 +67,7 @@ def test_what_json_cannot_write_has_a_weight_too():
 
 
 def test_a_body_that_is_compressed_once_more_may_grow():
-    """Whatever Kombu compresses a body with, what does not compress is not heavier than was computed."""
+    """A body that does not compress is not heavier than computed, with each of Kombu's compressions."""
     wire, noise = Wire.of("sqs", reserve_bytes=0), random.Random(9).randbytes(500_000)
     for name in ("gzip", "bzip2", "lzma"):
         packed, content_type = compress(noise, name)

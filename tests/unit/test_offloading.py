@@ -2,7 +2,7 @@
 
 import pytest
 from celery import Celery
-from task_bodies import NO_LINKS, payload_of, task_body
+from task_bodies import NO_SIGNATURES, payload_of, task_body
 
 from pipeline.claimcheck.claim import Claim, Inline
 from pipeline.claimcheck.message_size import Envelope
@@ -20,7 +20,7 @@ def test_a_small_body_travels_inline(claimcheck, store):
     args, kwargs, embed = serializer.decode(body)
 
     assert isinstance(payload_of(body), Inline)
-    assert (list(args), dict(kwargs), embed) == ([1], {"name": "x"}, NO_LINKS)
+    assert (list(args), dict(kwargs), embed) == ([1], {"name": "x"}, NO_SIGNATURES)
     assert store.calls == {}
 
 
@@ -64,7 +64,7 @@ def test_headers_count_towards_the_threshold(claimcheck, noise):
 
 
 def test_a_large_value_that_is_no_result_stays_in_the_message(claimcheck, store, noise):
-    """What nobody would release is not offloaded."""
+    """A value that no worker would release is not offloaded."""
     assert serializer.decode(serializer.encode({"value": noise})) == {"value": noise}
     assert store.calls == {}
 
@@ -79,7 +79,7 @@ def eager(claimcheck):
 
 
 def test_an_eager_call_stores_nothing(eager, store, noise):
-    """What runs in the caller's process travels nowhere: nobody would release it, and no store is needed."""
+    """An eager call stores nothing and needs no store: its arguments stay in the caller's process."""
 
     @eager.task(shared=False)
     def look(content, **more):
@@ -92,7 +92,7 @@ def test_an_eager_call_stores_nothing(eager, store, noise):
 
 
 @pytest.mark.parametrize("options", [{"payload_limit_bytes": 1000}])
-def test_a_payload_over_the_limit_is_refused(claimcheck, store):
+def test_a_payload_over_the_limit_raises(claimcheck, store):
     """The error names size, limit and setting, and nothing is stored."""
     with pytest.raises(PayloadTooLargeError, match=r"2\d{3} bytes, and payload_limit_bytes is 1000"):
         serializer.encode(task_body("x" * 2000))
@@ -100,8 +100,8 @@ def test_a_payload_over_the_limit_is_refused(claimcheck, store):
     assert store.calls == {}
 
 
-def test_headers_over_the_broker_s_limit_are_refused(claimcheck):
-    """A message that no offloading can make small enough is refused before it is sent."""
+def test_headers_over_the_broker_s_limit_raise(claimcheck):
+    """A message that is too large even with its payload offloaded raises an error before it is sent."""
     with (
         publishing(Publication(envelope=Envelope(headers={"stamps": "x" * 1_100_000}))),
         pytest.raises(PayloadTooLargeError, match="broker_limit_bytes is 1048576"),
@@ -109,10 +109,10 @@ def test_headers_over_the_broker_s_limit_are_refused(claimcheck):
         serializer.encode(task_body())
 
 
-def test_large_links_join_the_payload(claimcheck, store, noise):
+def test_large_signatures_join_the_payload(claimcheck, store, noise):
     """Arguments of callbacks and chains that are too big to travel are offloaded with the task's own."""
     link = {"task": "later", "args": [noise], "kwargs": {"k": 1}, "options": {}, "subtask_type": None}
-    body = serializer.encode(task_body(1, embed={**NO_LINKS, "chain": [link]}))
+    body = serializer.encode(task_body(1, embed={**NO_SIGNATURES, "chain": [link]}))
     args, _, embed = serializer.decode(body)
 
     assert len(body) < 2_000

@@ -31,7 +31,7 @@ from pipeline.options import Options, OptionValues
         ({"signing_key": bytes(16), "publish": False}, "publish=False writes unsigned messages"),
     ],
 )
-def test_a_wrong_value_is_refused_by_name(options, expected):
+def test_a_wrong_value_raises_with_its_name(options, expected):
     """A wrong option raises ValueError that names it, its value and what was expected."""
     with pytest.raises(ValueError, match=expected):
         Options(**options)
@@ -39,8 +39,8 @@ def test_a_wrong_value_is_refused_by_name(options, expected):
 
 @pytest.mark.parametrize("name", Options.__dataclass_fields__)
 @pytest.mark.parametrize("value", ["", "text", b"", -1, 1.5, True, [], {}, object(), float("nan"), 10**400])
-def test_any_value_is_taken_or_refused_in_a_sentence(name, value):
-    """Whatever somebody gives for an option, it is taken, or a ValueError names the option."""
+def test_any_value_is_accepted_or_raises_a_sentence(name, value):
+    """A value of an option is accepted, or a ValueError names the option."""
     said = name
     try:
         Options(**{name: value})
@@ -50,7 +50,7 @@ def test_any_value_is_taken_or_refused_in_a_sentence(name, value):
     assert said.startswith(name)
 
 
-def test_a_refused_key_is_not_shown():
+def test_a_wrong_key_is_not_shown():
     """What is wrong with a signing key is said without the key."""
     with pytest.raises(ValueError, match="signing_key") as caught:
         Options(signing_key="hunter2")

@@ -1,4 +1,4 @@
-"""Files of a ``file://`` store are nobody else's to read."""
+"""Files of a ``file://`` store can be read by their owner alone."""
 
 import os
 
@@ -25,7 +25,7 @@ def modes(directory):
 
 @pytest.mark.usefixtures("umask")
 def test_what_a_store_makes_is_its_owners(tmp_path):
-    """Payloads, records, their lock and all directories are for one user, whatever the umask allows."""
+    """Payloads, records, their lock and all directories are private to one user, under every umask."""
     store = FileStore(tmp_path / "a" / "b", "claims")
     store.put(new_key("claims"), b"payload", {})
     store.records().write("claims/once/v1/a", b"record", None)
@@ -34,7 +34,7 @@ def test_what_a_store_makes_is_its_owners(tmp_path):
 
 
 def test_a_directory_that_is_there_keeps_its_mode(tmp_path):
-    """Who makes the directory chooses who may look into it."""
+    """A directory that exists already keeps its permissions."""
     (tmp_path / "payloads").mkdir(0o750)
     FileStore(tmp_path / "payloads").put(new_key(""), b"payload", {})
 

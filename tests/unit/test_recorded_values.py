@@ -66,7 +66,7 @@ def test_distinct_values_are_bounded(sink, recorder):
 
 
 def test_tasks_and_queues_are_bounded(sink):
-    """Beyond the limit tasks and queues are one, whatever comes; those known stay apart."""
+    """Beyond the limit, new tasks and queues are recorded as one; those known before stay apart."""
     recorder = Recorder(sink, task_limit=2, queue_limit=1)
     for task in ("a", "b", "c", "d", "a", ""):
         recorder.record(TASKS_FAILED, queue="q", task=task)

@@ -30,13 +30,13 @@ from pipeline.metrics.table import (
         {"queue_limit": 0},
     ],
 )
-def test_wrong_settings_are_refused(arguments):
+def test_wrong_settings_raise(arguments):
     """An interval or limit out of range raises ValueError at once."""
     with pytest.raises(ValueError, match="expected"):
         Recorder(NullSink(), **arguments)
 
 
-def test_nobody_listens_to_a_null_sink(recorder):
+def test_a_null_sink_emits_nothing(recorder):
     """A recorder knows whether its numbers go anywhere."""
     assert recorder.is_emitting
     assert not Recorder(NullSink()).is_emitting
@@ -69,9 +69,9 @@ def test_recording_may_interrupt_recording():
     assert sink.total(TASKS_FAILED) > 0
 
 
-def test_drops_are_counted_until_told():
-    """Everything that a sink refused is in DataDropped once it takes a batch again."""
-    sink = ListSink(refusals=3)
+def test_drops_are_counted_until_emitted():
+    """Every value of batches that failed is in DataDropped once the sink takes a batch again."""
+    sink = ListSink(failures=3)
     recorder = Recorder(sink)
     for number in (5, 3, 0, 2):
         for _ in range(number):
@@ -85,11 +85,11 @@ def test_drops_are_counted_until_told():
 
 def test_an_outage_is_logged_once(caplog):
     """One warning for each outage, without names or values in its text."""
-    sink = ListSink(refusals=2)
+    sink = ListSink(failures=2)
     recorder = Recorder(sink)
-    for refusals in (2, 1):
-        sink.refusals = refusals
-        for _ in range(refusals + 1):
+    for failures in (2, 1):
+        sink.failures = failures
+        for _ in range(failures + 1):
             recorder.record(RUN_SECONDS, 1, task="secret")
             recorder.flush()
     recorder.close()
@@ -141,7 +141,7 @@ def test_recording_does_not_wait_for_the_sink():
 
 
 def test_emits_by_itself_once_an_interval(sink):
-    """The thread emits without being asked, and an interval without records emits nothing."""
+    """The thread emits by itself, and an interval without records emits nothing."""
     recorder = Recorder(sink, interval_seconds=0.05)
     recorder.record(RUN_SECONDS, 1)
     time.sleep(0.4)
@@ -169,14 +169,14 @@ def test_close_is_a_pause(sink, recorder):
     assert sink.total(TASKS_FAILED) == 2
 
 
-def test_no_thread_to_be_had(sink, recorder, monkeypatch):
+def test_values_wait_if_no_thread_starts(sink, recorder, monkeypatch):
     """Where no thread can be started numbers wait for the next record that may start one."""
 
-    def refuse(_):
+    def raise_error(_):
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
+        patch.setattr(threading.Thread, "start", raise_error)
         recorder.record(TASKS_FAILED)
     recorder.record(TASKS_FAILED)
     recorder.flush()

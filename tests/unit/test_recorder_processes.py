@@ -44,7 +44,7 @@ def test_a_forked_child_starts_empty():
     assert sorted(printed) == ["child:TasksFailed=1", "parent:PayloadBytes=7"]
 
 
-def test_no_lock_is_held_over_a_fork():
+def test_no_lock_is_taken_over_a_fork():
     """Children forked while other threads record and emit can record themselves."""
     printed = run_python(
         FORKING

@@ -19,7 +19,7 @@ def deferred(claimcheck):
 
 @pytest.fixture
 def claim(claimcheck):
-    """The claim of a payload that lies in the store."""
+    """The claim of a payload that is in the store."""
     return claimcheck.offload(claimcheck.seal([[1], {}, []])).claim
 
 
@@ -31,7 +31,7 @@ def test_a_payload_that_was_read(deferred, claim):
     assert one.rehydrated_in == one.seconds > 0
 
 
-def test_a_payload_that_nobody_looked_at(deferred, claim):
+def test_an_unread_payload(deferred, claim):
     """A task may end before its arguments are looked at."""
     assert deferred(claim).rehydrated_in is None
 

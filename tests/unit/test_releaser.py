@@ -81,7 +81,7 @@ def test_a_message_that_settles_while_it_is_looked_at_is_released(claimcheck, re
 
 
 def test_a_message_that_cannot_settle_is_forgotten(claimcheck, releaser, caplog):
-    """Once SQS will never confirm a delete, the payload is kept, the log says so, and no memory is held."""
+    """If SQS can no longer confirm a delete, the payload is kept, the log says so, and memory is freed."""
     claim = offloaded(claimcheck)
     releaser.ended(SimpleNamespace(acknowledged=False, settling=True, unsettled=True), claim)
     releaser.flush()
@@ -111,7 +111,7 @@ def test_closing_releases_what_has_settled(claimcheck, releaser):
     assert kept(claimcheck) == set()
 
 
-def test_a_refusing_store_stops_nothing(claimcheck, store):
+def test_a_store_that_fails_stops_nothing(claimcheck, store):
     """A release that fails is counted as an orphan, and raises nothing."""
     claim = offloaded(claimcheck)
     denied = FaultyStore(store, [StoreDeniedError("no s3:DeleteObject")], verbs=["delete"])
@@ -123,7 +123,7 @@ def test_a_refusing_store_stops_nothing(claimcheck, store):
 
 
 def test_a_payload_that_must_not_be_deleted_is_an_orphan_at_once(claimcheck, store, caplog):
-    """A refusal of some keys is not asked about again, and says nothing about the others."""
+    """Keys whose delete is denied are not tried again, and the other keys are released."""
     caplog.set_level("INFO")
     claims = [offloaded(claimcheck) for _ in range(3)]
     locked, calls = claims[0].key, []

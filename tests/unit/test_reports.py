@@ -77,7 +77,7 @@ def test_totals_of_a_region_named_twice():
 
 
 def test_totals_by_month():
-    """Every month has its count and total, oldest first, whatever the order of the records."""
+    """Every month has its count and total, oldest first, for every order of the records."""
     days = [datetime(2024, 10, 1), datetime(2023, 12, 31), datetime(2024, 10, 31)]
     summary = summarise(report(*(record(sold_at=day) for day in days)))
 
@@ -219,7 +219,7 @@ def test_many_bad_records():
 
 @given(st.lists(near_records | anything, max_size=3))
 def test_no_record_raises(records):
-    """Whatever the records are, each is either summed up or reported, and the summary can travel."""
+    """Each record is either summed up or reported, and the summary can be serialized."""
     summary = summarise(report(*records))
 
     assert summary["records"] + summary["bad_records"]["count"] == len(records)

@@ -122,14 +122,14 @@ def test_a_large_error_is_read_when_it_is_wanted(backend, store, noise, task_id)
 
 
 def test_a_retry_offloads_nothing(backend, store, noise, task_id):
-    """Only what ends a task is offloaded: whatever is stored before it is overwritten."""
+    """Only a final result is offloaded: what is stored before it is overwritten."""
     backend.mark_as_retry(task_id, ValueError(noise))
 
     assert store.calls == {}
 
 
 def test_storing_a_result_returns_it(backend, noise, task_id):
-    """Who stores a result gets it back as Celery prepares it."""
+    """Storing a result returns it as Celery prepares it."""
     assert backend.store_result(task_id, noise, "SUCCESS") == noise
 
 

@@ -32,7 +32,7 @@ def reuses(reuses, monkeypatch):
     return reuses
 
 
-NO_LINKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+NO_SIGNATURES = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
 @pytest.fixture
@@ -65,11 +65,11 @@ def publish(args, *, task_id="id", retries=1):
         task="t", task_id=task_id, envelope=Envelope(headers={"id": task_id, "retries": retries})
     )
     with publishing(publication):
-        return publication, wire_form.read(serializer.encode((list(args), {}, NO_LINKS))).payload
+        return publication, wire_form.read(serializer.encode((list(args), {}, NO_SIGNATURES))).payload
 
 
 def first(claimcheck, *args):
-    body = serializer.encode((args, {}, NO_LINKS))
+    body = serializer.encode((args, {}, NO_SIGNATURES))
     return body, wire_form.read(body).payload
 
 
@@ -88,7 +88,7 @@ def test_a_retry_publishes_the_same_claim(claimcheck, store, reuses):
 
 
 def test_what_was_changed_in_place_is_stored_anew(claimcheck, store, reuses):
-    """Payloads are compared after encoding: the old one is nobody's then."""
+    """Payloads are compared after encoding, and a changed one is stored anew."""
     body, claim = first(claimcheck, [1, 2])
     with running(body) as args:
         args[0].reverse()
@@ -118,7 +118,7 @@ def test_one_attempt_gives_its_payload_away_once(claimcheck, reuses):
     assert kept.key == claim.key != anew.key
 
 
-def test_a_payload_that_nobody_has_read_is_not_reused(claimcheck, reuses):
+def test_an_unread_payload_is_not_reused(claimcheck, reuses):
     """Only what was read, and so checked against its claim, may be published once more."""
     body, _ = first(claimcheck, 1)
     with running(body) as args:
@@ -129,7 +129,7 @@ def test_a_payload_that_nobody_has_read_is_not_reused(claimcheck, reuses):
     assert retried("id", 1) is None
 
 
-def test_where_nobody_takes_notes_a_retry_has_its_own(claimcheck, monkeypatch):
+def test_without_a_pipe_a_retry_has_its_own_payload(claimcheck, monkeypatch):
     """Without a worker's main process that knows, nothing is reused."""
     monkeypatch.setattr(payload, "reuses", Reuses())
     body, claim = first(claimcheck, 1)
@@ -195,8 +195,8 @@ def test_a_payload_is_not_kept_for_a_retry_that_is_far_off(claimcheck, wait_seco
     assert claimcheck.is_reusable(claim, sealed, wait_seconds) is expected
 
 
-def test_a_claim_without_a_time_zone_is_refused(claimcheck):
-    """A claim's age can always be told."""
+def test_a_claim_without_a_time_zone_is_rejected(claimcheck):
+    """A claim without a time zone is rejected, because its age is unknown."""
     claim = claimcheck.offload(claimcheck.seal(1)).claim
     naive = Claim(**{**msgspec.structs.asdict(claim), "created": datetime(2026, 1, 1)})
     body = wire_form.write(Message(shape="task", payload=naive))
@@ -205,13 +205,13 @@ def test_a_claim_without_a_time_zone_is_refused(claimcheck):
         wire_form.read(body)
 
 
-@pytest.mark.parametrize(("extra_seconds", "is_refused"), [(0, True), (1, False)])
-def test_the_time_chain_counts_a_day_of_retries(extra_seconds, is_refused):
+@pytest.mark.parametrize(("extra_seconds", "raises"), [(0, True), (1, False)])
+def test_the_time_chain_counts_a_day_of_retries(extra_seconds, raises):
     """A payload's life must exceed a day of retries, the queue's retention and that of its dead letters."""
     app = Celery("times", broker="sqs://", set_as_current=False)
     seconds = REUSE_SECONDS + (4 + 14) * DAY_SECONDS + extra_seconds
     try:
-        if is_refused:
+        if raises:
             with pytest.raises(ValueError, match="plus a day for retries"):
                 pipeline.install(app, "memory://times", payload_ttl_seconds=seconds)
         else:
@@ -221,6 +221,6 @@ def test_the_time_chain_counts_a_day_of_retries(extra_seconds, is_refused):
         app.close()
 
 
-def test_the_defaults_hold_with_the_longest_retention():
+def test_the_defaults_suffice_for_the_longest_retention():
     """The default life of a payload is enough for queues that keep messages as long as SQS can."""
     assert Options().payload_ttl_seconds > REUSE_SECONDS + 2 * 14 * DAY_SECONDS

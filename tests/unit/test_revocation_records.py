@@ -108,7 +108,7 @@ class Failing(MemoryStore):
 
 
 class Denying(Failing):
-    """A store that refuses."""
+    """A store that denies every call."""
 
     error = StoreDeniedError
 

@@ -13,7 +13,7 @@ every_sample = pytest.mark.parametrize("make", [sample_report, sample_csv, sampl
 
 @every_sample
 def test_same_seed(make):
-    """The same seed gives the same sample, whatever was made before."""
+    """The same seed gives the same sample, independent of samples made before."""
     first = make(20, seed=7)
     make(3)
 

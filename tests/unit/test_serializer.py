@@ -8,7 +8,7 @@ from celery import Celery
 from celery.exceptions import Reject
 from kombu import serialization
 from kombu.exceptions import EncodeError
-from task_bodies import NO_LINKS, payload_of, task_body
+from task_bodies import NO_SIGNATURES, payload_of, task_body
 
 from pipeline.claimcheck import claim as wire_form
 from pipeline.claimcheck.claim import Message
@@ -34,7 +34,7 @@ def test_decoding_reads_nothing(claimcheck, store, noise):
 
     assert body
     assert "args" not in body
-    assert embed == NO_LINKS
+    assert embed == NO_SIGNATURES
     assert noise[:8].hex() not in repr(body)
     assert len(pickle.dumps((args, kwargs))) < 2_000
     assert store.calls == {"put": 1}
@@ -66,7 +66,7 @@ def test_args_and_kwargs_share_one_read(claimcheck, store, noise):
 
 
 def test_a_failure_is_remembered(claimcheck, store, noise):
-    """An attempt that could not read its payload does not ask again, and fails the same way."""
+    """An attempt that could not read its payload does not read it again, and fails the same way."""
     body = serializer.encode(task_body(noise))
     store.delete([payload_of(body).key])
     args, kwargs, _ = serializer.decode(body)
@@ -148,7 +148,7 @@ def test_other_values_travel_too(claimcheck, value):
 
 
 def test_what_monitors_show_of_an_offloaded_task(claimcheck, noise):
-    """The headers of an offloaded task tell its size and key, and nothing of its arguments' text."""
+    """The headers of an offloaded task have its size and key, and no text of its arguments."""
     headers = {"argsrepr": repr(SECRET), "kwargsrepr": repr(SECRET)}
     with publishing(Publication(envelope=Envelope(headers=headers))):
         body = serializer.encode(task_body(SECRET + noise.hex()))
@@ -162,8 +162,8 @@ def test_what_monitors_show_of_an_offloaded_task(claimcheck, noise):
     "value", [[], [1, 2], [1, {}, []], [[], [], []], [[], {}, 7], {"a": 1}, [[], {}, [[1]]]]
 )
 def test_a_payload_that_is_no_call_is_corrupt(claimcheck, value):
-    """A payload that does not hold args, kwargs and links is refused, whoever wrote it."""
-    embed = claimcheck.codec.encode_embed(NO_LINKS)
+    """A payload that does not hold args, kwargs and signatures is rejected as corrupt."""
+    embed = claimcheck.codec.encode_embed(NO_SIGNATURES)
     message = Message(shape="task", payload=claimcheck.seal(value), embed=embed)
     args, _, _ = serializer.decode(wire_form.write(message))
 
@@ -174,9 +174,9 @@ def test_a_payload_that_is_no_call_is_corrupt(claimcheck, value):
             list(args)
 
 
-def test_a_message_without_a_task_s_embed_is_refused(claimcheck):
+def test_a_message_without_a_task_s_embed_is_rejected(claimcheck):
     """An embed may not smuggle other fields into a task's request."""
-    embed = claimcheck.codec.encode_embed({**NO_LINKS, "id": "forged"})
+    embed = claimcheck.codec.encode_embed({**NO_SIGNATURES, "id": "forged"})
     message = Message(shape="task", payload=claimcheck.seal([[], {}, []]), embed=embed)
     args, _, seen = serializer.decode(wire_form.write(message))
 

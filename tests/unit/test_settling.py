@@ -47,7 +47,7 @@ def test_a_rejected_message_is_dealt_with(message, word):
 
 
 class Client:
-    """SQS that gives the answers it was told to, one after another."""
+    """SQS that gives fixed answers, one after another."""
 
     def __init__(self, *answers):
         self.answers = list(answers)
@@ -92,7 +92,7 @@ def test_a_confirmation_that_comes_too_late_is_none(message):
 
 
 def test_an_error_of_the_observer_stops_no_settling(message, caplog):
-    """Whatever goes wrong around it, later acknowledgements are settled, and flush comes to an end."""
+    """An error of the callback does not stop later acknowledgements, and flush ends."""
     stale = {"Failed": [{"Id": "0", "Code": "AWS.SimpleQueueService.ReceiptHandleIsInvalid"}]}
 
     def fail(queue, code):
@@ -104,7 +104,7 @@ def test_an_error_of_the_observer_stops_no_settling(message, caplog):
 
 
 def test_a_broken_answer_is_no_confirmation(message):
-    """What nobody foresaw is tried again like any failure, and ends no thread."""
+    """A malformed answer is retried like any failure, and does not end the thread."""
     settle(message, Client("no answer at all", {"Successful": [{"Id": "0"}]}), 30, lambda *_: None)
 
     assert not message.unsettled

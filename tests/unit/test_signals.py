@@ -43,7 +43,7 @@ def test_runs_are_timed_and_counted(app, recorder, sink):
     assert 0.05 <= sink.total(RUN_SECONDS, queue="q", task="nap") < 5
 
 
-NO_LINKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+NO_SIGNATURES = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
 class SlowStore(MemoryStore):
@@ -63,7 +63,7 @@ def test_deferred_arguments_are_no_run_time(app, recorder, sink):
     def read(*args):
         assert args == (1,)
 
-    args, kwargs, _ = serializer.decode(serializer.encode(([1], {}, NO_LINKS)))
+    args, kwargs, _ = serializer.decode(serializer.encode(([1], {}, NO_SIGNATURES)))
     tracer = build_tracer("read", app.task(shared=False, name="read")(read), app=app, eager=True)
     tracer("id", args, kwargs, {"id": "id", "delivery_info": {"routing_key": "q"}})
     recorder.flush()
@@ -90,7 +90,7 @@ def test_runs_nest(app, recorder, sink):
     assert sink.total(RUN_SECONDS, task="outer") >= 0.51
 
 
-def test_each_run_is_logged_with_its_facts(app, caplog):
+def test_each_run_is_logged(app, caplog):
     """One structured line per run: which task, which attempt, which payload, how long; no arguments."""
     caplog.set_level("INFO", "pipeline.worker.signals")
 
@@ -121,7 +121,7 @@ def test_failures_are_counted(app, recorder, sink):
 
 
 def test_retries_are_counted(app, recorder, sink):
-    """Each attempt that asks for another counts as retried, and the last as what it came to."""
+    """Each attempt that is retried counts as retried, and the last one by its outcome."""
 
     def again(self):
         raise self.retry(countdown=0)
@@ -208,7 +208,7 @@ def test_a_run_that_ends_unbegun(app, recorder, sink):
 
 @pytest.mark.parametrize("name", ["worker_process_shutdown", "worker_shutdown"])
 def test_processes_flush_before_they_end(app, recorder, sink, name):
-    """A worker's processes emit what is pending when they are told to shut down."""
+    """A worker's processes emit pending values when they shut down."""
     recorder.record(TASKS_FAILED)
     getattr(signals, name).send(sender=None, pid=1, exitcode=0)
 

@@ -58,7 +58,7 @@ def test_bare_signatures_cannot_be_mistaken_for_whole_ones(embed):
 
 
 def test_too_few_arguments_are_noticed():
-    """Links and bare signatures that do not match in number are refused."""
+    """Signatures and bare signatures that do not match in number are rejected."""
     bare, detached = signatures.detach(EMBEDS[2])
 
     with pytest.raises(IndexError):

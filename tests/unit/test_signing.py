@@ -51,8 +51,8 @@ def sealed(key):
 
 
 @pytest.mark.parametrize("other", [None, b"the key of somebody else"])
-def test_a_result_without_our_signature_is_refused(app, other):
-    """A result that somebody else wrote is an error to whoever reads it."""
+def test_a_result_without_our_signature_raises(app, other):
+    """Reading a result that was signed with another key raises an error."""
     pipeline.install(app, "memory://shop", signing_key=KEY)
 
     with pytest.raises(ClaimError, match="claim rejected: it carries"):
@@ -81,7 +81,7 @@ def test_the_grace_mode_accepts_records_without_signature():
 
 
 def test_a_task_that_writes_unsigned_messages_is_found(app):
-    """A worker does not start with a task whose messages nobody would accept; without a key it does."""
+    """A worker does not start with a task whose messages no worker would accept; without a key it does."""
     made = pipeline.install(app, "memory://shop", signing_key=KEY)
 
     @app.task(name="plain", serializer="json", shared=False)
@@ -94,7 +94,7 @@ def test_a_task_that_writes_unsigned_messages_is_found(app):
 
 
 def test_content_types_that_were_added_later_are_found(app):
-    """A worker does not start with a key and a content type that nobody signs."""
+    """A worker does not start with a key and a content type that is not signed."""
     made = pipeline.install(app, "memory://shop", signing_key=KEY)
     app.conf.accept_content = ["json", "claimcheck"]
 

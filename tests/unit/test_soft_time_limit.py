@@ -13,7 +13,7 @@ from pipeline.deferred.soft_time_limit import reraising_soft_limit
 from pipeline.results import Outgoing
 from pipeline.serializer import serializer
 
-NO_LINKS = dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))
+NO_SIGNATURES = dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))
 
 
 def test_what_a_call_returns_or_raises_comes_through(limit_comes):
@@ -25,7 +25,7 @@ def test_what_a_call_returns_or_raises_comes_through(limit_comes):
 
 @pytest.mark.parametrize("swallowed", [Exception, BaseException])
 def test_a_limit_cannot_be_swallowed(limit_comes, swallowed):
-    """Whoever catches what, a limit that came during a call ends it."""
+    """A limit that comes during a call ends it, even if the call catches the exception."""
 
     def call():
         with suppress(swallowed):
@@ -37,7 +37,7 @@ def test_a_limit_cannot_be_swallowed(limit_comes, swallowed):
 
 
 def test_a_limit_stops_what_catches_every_exception(limit_comes):
-    """What tries again whatever fails, as botocore does, does not try again."""
+    """A call that retries every failure, as botocore does, does not retry after the limit."""
     tries = []
 
     def call():
@@ -51,7 +51,7 @@ def test_a_limit_stops_what_catches_every_exception(limit_comes):
     assert tries == ["try"]
 
 
-def test_the_outer_of_two_calls_hears_it_too(limit_comes):
+def test_the_limit_ends_the_outer_of_two_calls_too(limit_comes):
     """A limit that comes during the inner call is one for the outer."""
     with pytest.raises(SoftTimeLimitExceeded):
         reraising_soft_limit(lambda: reraising_soft_limit(limit_comes))
@@ -72,7 +72,7 @@ def test_signals_of_others_are_left_alone(limit_comes):
 
 def test_a_limit_while_a_payload_is_decoded_is_no_corruption(claimcheck, slow):
     """A message whose time was up while it was decoded goes back: nothing is wrong with its payload."""
-    args, _, _ = serializer.decode(serializer.encode(([slow], {}, NO_LINKS)))
+    args, _, _ = serializer.decode(serializer.encode(([slow], {}, NO_SIGNATURES)))
 
     @Celery("limited", set_as_current=False).task(shared=False)
     def look():
@@ -94,8 +94,8 @@ def test_a_limit_while_a_result_is_read_is_the_task_s(claimcheck, store, slow, n
 
 def test_a_task_without_memory_for_its_payload_has_failed(claimcheck, slow):
     """A lack of memory is the task's own, as if it had come one line later."""
-    json.register_type(type(slow), "slow", lambda _: 0, no_room)
-    args, _, _ = serializer.decode(serializer.encode(([slow], {}, NO_LINKS)))
+    json.register_type(type(slow), "slow", lambda _: 0, out_of_memory)
+    args, _, _ = serializer.decode(serializer.encode(([slow], {}, NO_SIGNATURES)))
 
     @Celery("full", set_as_current=False).task(shared=False)
     def look():
@@ -104,5 +104,5 @@ def test_a_task_without_memory_for_its_payload_has_failed(claimcheck, slow):
     assert isinstance(look.apply().result, MemoryError)
 
 
-def no_room(_):
+def out_of_memory(_):
     raise MemoryError

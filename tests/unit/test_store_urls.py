@@ -98,8 +98,8 @@ def test_memory():
         ("memory://one/two", "memory://name"),
     ],
 )
-def test_what_is_refused(url, words):
-    """Anything else is refused when the application starts, with a sentence that says why."""
+def test_other_urls_raise(url, words):
+    """Any other URL raises ValueError when the application starts, and the error says why."""
     with pytest.raises(ValueError, match=words):
         store_from_url(url)
 
@@ -116,7 +116,7 @@ def test_what_is_refused(url, words):
     ],
 )
 def test_credentials_are_never_repeated(url):
-    """A URL with a secret in it is refused, and the secret appears nowhere in the error."""
+    """A URL with a secret in it raises ValueError, and the error does not contain the secret."""
     with pytest.raises(ValueError, match="store URL") as caught:
         store_from_url(url)
 
@@ -126,8 +126,8 @@ def test_credentials_are_never_repeated(url):
 
 
 @pytest.mark.parametrize("url", ["s3://payloads", "file:///var/payloads", "memory://one"])
-def test_unknown_options_are_refused(url):
-    """An option that a store does not have is refused, with those that it has."""
+def test_unknown_options_raise(url):
+    """An option that a store does not have raises ValueError, and the error lists those that it has."""
     with pytest.raises(ValueError, match="has no option colour; expected"):
         store_from_url(url, colour="red")
     if not url.startswith("s3:"):

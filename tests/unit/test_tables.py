@@ -127,7 +127,7 @@ def test_the_report_does_not_quote(cell, kind):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
 def test_encodings(encoding):
-    """UTF-8, UTF-8 with a mark and Latin-1 are told apart."""
+    """UTF-8, UTF-8 with a byte order mark and Latin-1 are distinguished."""
     result = load_csv("naïve\nMalmö\n".encode(encoding), {"naïve": "str"})
 
     assert result["encoding"] == encoding
@@ -143,7 +143,7 @@ def test_a_mark_before_latin_1():
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_delimiters(delimiter):
-    """The delimiter is the one that shows the schema's names, whatever else the cells hold."""
+    """The delimiter is the one that yields the schema's names, for every content of the cells."""
     text = written([["id", "note; or, remark\there"], ["1", "a,b;c\td"]], delimiter)
     result = load_csv(text.encode(), {"id": "int", "note; or, remark\there": "str"})
 
@@ -242,7 +242,7 @@ def test_a_file_without_rows(content):
 
 
 def test_an_unknown_type():
-    """A schema with an unknown type is refused, with the known ones in the message."""
+    """A schema with an unknown type raises an error that names the known types."""
     with pytest.raises(ValueError, match="known: int, decimal, date, datetime, bool, str"):
         load_csv(b"a\n1\n", {"a": "float"})
 
@@ -275,7 +275,7 @@ def test_what_was_written_is_read(rows, delimiter):
 
 @given(st.binary() | st.text(alphabet='a,;\t"\r\n1 \0').map(str.encode))
 def test_no_content_raises(content):
-    """Whatever the bytes are, there is a result, and it can travel."""
+    """Any bytes give a result that can be serialized."""
     result = load_csv(content, {"a": "int", "1": "str?"})
 
     assert {len(values) for values in result["columns"].values()} == {result["rows"]}

@@ -39,7 +39,7 @@ def texts(snapshot, width=80, height=None):
 
 
 def test_a_busy_picture():
-    """Everything that is asked for stands there: queues, flow, dead letters, workers, bytes and cost."""
+    """The screen shows queues, flow, dead letters, workers, bytes and cost."""
     assert [text.rstrip() for text in texts(BUSY)] == [
         "shop  2026-11-21 10:01:01Z  running for 2 min 10 s, every 5 s",
         "backlog     1,223 messages in 3 queues, 2 dead letters",
@@ -96,7 +96,7 @@ depths = st.builds(
 
 @given(st.lists(depths, min_size=1, max_size=12, unique_by=lambda depth: depth.name), st.integers(70, 200))
 def test_no_line_is_wider_than_the_screen(found, width):
-    """Whatever SQS states, every line fits, and every name is there whole."""
+    """With every value that SQS can report, each line fits, and each name is complete."""
     shown = texts(replace(BUSY, queues=found), width)
     table = shown[next(number for number, text in enumerate(shown) if text.startswith("queue ")) :]
     name_width = table[0].index("waiting") - 2
@@ -108,7 +108,7 @@ def test_no_line_is_wider_than_the_screen(found, width):
 
 @given(st.integers(1, 60), st.integers(16, 60))
 def test_no_row_is_below_the_screen(queues, height):
-    """Queues that do not fit are told by number and sum, the busiest being shown."""
+    """The busiest queues are shown; those that do not fit are shown as number and sum."""
     found = [Depth(f"queue-{number:02d}", waiting=number) for number in range(queues)]
     shown = texts(replace(BUSY, queues=found), 80, height)
 
@@ -118,13 +118,13 @@ def test_no_row_is_below_the_screen(queues, height):
 
 
 def test_an_error_stands_beside_the_last_numbers():
-    """An outage is told whole, with the age of what is shown."""
+    """An outage is shown with its whole error and the age of what is shown."""
     error = "SQS did not answer GetQueueAttributes [queue=default]: " + "Connect timeout " * 8
     shown = texts(replace(BUSY, polls={**FINE, "queues": PollStatus(34.2, error)}))
-    told = " ".join(text.strip() for text in shown if text.startswith(("! ", "  ")) or "34" in text)
+    printed = " ".join(text.strip() for text in shown if text.startswith(("! ", "  ")) or "34" in text)
 
-    assert error.strip() in told
-    assert "shown as of 34 s ago" in told
+    assert error.strip() in printed
+    assert "shown as of 34 s ago" in printed
     assert "! queues: SQS has not answered yet; shown as of 40 s ago" in texts(
         replace(BUSY, polls={**FINE, "queues": PollStatus(40.0, None)})
     )
@@ -151,7 +151,7 @@ def test_a_terminal_shows_the_same_text_with_colours():
     ],
 )
 def test_durations(seconds, text):
-    """A time is told in its two largest units."""
+    """A duration is shown in its two largest units."""
     assert duration(seconds) == text
 
 
@@ -167,7 +167,7 @@ def test_changes():
 
 
 def test_a_rate_is_that_of_the_last_minute():
-    """What lies further back than a minute does not count; a single look makes no rate."""
+    """Samples older than a minute do not count; a single sample makes no rate."""
     rate = Rate()
 
     assert rate.of(0, 0.0) is None

@@ -27,7 +27,7 @@ from pipeline.transport.transport_options import check_transport_options
     ],
 )
 def test_what_cannot_work_is_an_error_with_a_name(name, value):
-    """An option that SQS would refuse later is one sentence now: which, what it is, and what it may be."""
+    """An option that SQS would reject raises ValueError at start-up, with its name, value and limits."""
     with pytest.raises(ValueError, match=rf"^broker_transport_options\['{name}'\] is .*: it must be .*$"):
         check_transport_options({name: value})
 

@@ -19,7 +19,7 @@ def conf(limit, **options):
 
 @pytest.mark.parametrize("limit", [1_800, 43_199])
 def test_a_task_may_outlive_its_visibility_timeout(app, limit):
-    """The heartbeat extends what is held, so a limit above the visibility timeout is in order."""
+    """The heartbeat extends messages in flight, so a limit above the visibility timeout is accepted."""
     app.conf.update(conf(limit, visibility_timeout=60))
 
     assert pipeline.install(app, "memory://shop")
@@ -33,7 +33,7 @@ def test_a_task_may_outlive_its_visibility_timeout(app, limit):
         (conf(60, visibility_heartbeat=False, visibility_timeout=60), "or lower the limit"),
     ],
 )
-def test_what_nobody_extends_bounds_a_task(app, changes, expected):
+def test_a_timeout_that_is_not_extended_bounds_a_task(app, changes, expected):
     """Above 12 hours, or without the heartbeat above the visibility timeout, a task would run twice."""
     app.conf.update(changes)
 

@@ -86,7 +86,7 @@ def test_the_first_protocol_is_examined_in_its_body():
     assert "timelimit" in examine(Message(body=bad, content_type="application/json", accept=ACCEPTED)).fault
 
 
-def test_types_that_nobody_accepts_are_not_decoded():
+def test_types_that_are_not_accepted_are_not_decoded():
     """Kombu trusts some of them, and hands them to any codec of Python's."""
     found = examine(message(b"x", content_type="application/data"))
 

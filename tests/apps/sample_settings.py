@@ -1,0 +1,41 @@
+"""The settings of the sample app, all from its environment."""
+
+import json
+import os
+
+from celery import Celery
+from kombu import Exchange, Queue
+from kombu.common import Broadcast
+
+import pipeline
+from pipeline.metrics import NullSink
+
+
+def configured_app():
+    """Return a new app with its claim check installed."""
+    app = Celery("sample_app", broker=os.environ["SHOP_BROKER"], backend=os.environ["SHOP_BACKEND"])
+    app.conf.update(
+        broker_connection_retry_on_startup=True,
+        broker_transport_options={"visibility_timeout": 30, "wait_time_seconds": 1, "polling_interval": 0.1},
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_default_queue=os.environ.get("SHOP_QUEUE", "sample_app"),
+        worker_enable_remote_control=False,
+        worker_prefetch_multiplier=1,
+        worker_send_task_events=False,
+    )
+    app.conf.update(json.loads(os.environ.get("SHOP_CONF", "{}")))
+    if "SHOP_STORE" in os.environ:
+        options = json.loads(os.environ.get("SHOP_OPTIONS", "{}"))
+        if "SHOP_SIGNING_KEY" in os.environ:
+            options["signing_key"] = os.environ["SHOP_SIGNING_KEY"].encode()
+        sink = None if "SHOP_METRICS" in os.environ else NullSink()  # a client of CloudWatch is 0.3 s of CPU
+        pipeline.install(app, os.environ["SHOP_STORE"], metrics=sink, **options)
+    if "SHOP_EXCHANGES" in os.environ:
+        default, media = app.conf.task_default_queue, Exchange("media", type="topic")
+        both = [Queue(f"{default}-{side}", media, routing_key="media.#") for side in ("left", "right")]
+        news = Queue(f"{default}-news", media, routing_key="news.#")
+        app.conf.task_queues = [Queue(default), Broadcast("everybody"), *both, news]
+    if "SHOP_LATE" in os.environ:
+        app.conf.task_serializer = "json"
+    return app
