@@ -100,8 +100,10 @@ class Channel(SendingChannel):
         """Let the event loop ask a queue, except for replies: the caller of remote control waits for them."""
         if mailbox.is_reply_queue(queue):
             return
-        if self._listening.is_pending(queue) and queue in self._active_queues:
-            self.hub.call_later(PAUSE_SECONDS, self._schedule_queue, queue)  # type: ignore[union-attr]
+        is_pending = self._listening.is_pending(queue)
+        pause = PAUSE_SECONDS if is_pending else self.qos.pause_seconds()
+        if pause and queue in self._active_queues:
+            self.hub.call_later(pause, self._schedule_queue, queue)  # type: ignore[union-attr]
         else:
             super()._schedule_queue(queue)
 

@@ -21,6 +21,18 @@ def sample(sample_of, moto_aws, proxy):
     )
 
 
+def test_a_full_prefetch_waits_for_a_free_slot_alone(sample_of, moto_aws):
+    """A worker whose prefetch is full waits for a free slot, and not for ``polling_interval``."""
+    sample = sample_of(
+        store=f"s3://{moto_aws.bucket()}/claims",
+        conf={"broker_transport_options": {"polling_interval": 60}, "worker_prefetch_multiplier": 1},
+    )
+    results = [sample.echo.delay(number) for number in range(5)]
+    sample.worker(concurrency=1)
+
+    assert [result.get(timeout=50) for result in results] == list(range(5))
+
+
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_a_task_longer_than_its_visibility_runs_once(sample, moto_aws, pool):
     """Neither the task that runs nor the one that waits behind it is delivered a second time."""
