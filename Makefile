@@ -46,7 +46,7 @@ docs: $(READY) ## Build the site of docs/ into .local/site; a warning ends it
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet
 	@echo "To read it: $(PYTHON) -m http.server -d .local/site"
 
-bench: $(READY) ## Measure
+bench: $(READY) $(MINISTACK_READY) ## Compare with the naive serializer, Redis and others, in a quarter of an hour
 	$(PYTHON) -m benchmarks
 
 clean: ## Remove all that was made here, the virtual environments too

@@ -1,1 +1,1 @@
-"""Measurements that decided how this library works; ``make bench`` prints them as Markdown."""
+"""Measurements: this library beside its peers (``make bench``), and those that decided how it works."""

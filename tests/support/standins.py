@@ -5,70 +5,32 @@ What they lack is in docs/reference/limits.md.
 """
 
 import os
-import shutil
 import socket
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
 
 import pytest
 from boto3.session import Session
 
-from pipeline.local import HOST, REGION, EmbeddedAWS, Server, environment
+from benchmarks.peers.standins import ROOT, Ministack
+from benchmarks.peers.standins import Redis as RedisServer
+from pipeline.local import HOST, REGION, EmbeddedAWS, environment
 
-__all__ = ["AWS", "Depth", "Ministack", "Moto", "Redis", "absent", "environment", "running"]
-
-ROOT = Path(__file__).parents[2]
+__all__ = ["AWS", "ROOT", "Depth", "Ministack", "Moto", "Redis", "absent", "environment", "running"]
 
 
 class Moto(EmbeddedAWS):
     """moto's server. It closes the connection after every answer, and checks no signature."""
 
 
-class Ministack(Server):
-    """ministack 1.5.33, in a venv of its own because it pins another botocore."""
-
-    name = "ministack"
-
-    def command(self):
-        """Run what MINISTACK names, or the Makefile's own."""
-        return [os.environ.get("MINISTACK", str(ROOT / ".venv-ministack/bin/ministack"))]
-
-    def settings(self):
-        """Bind to this machine alone; without MINISTACK_HOST, queue URLs repeat the caller's Host."""
-        return {
-            "BIND_HOST": HOST,
-            "GATEWAY_PORT": str(self.port),
-            "IOT_MTLS_ENABLED": "0",
-            "LOG_LEVEL": "WARNING",
-            "SFTP_ENABLED": "0",
-        }
-
-    def answers(self):
-        """Request its own page."""
-        return self.request("GET", "/_ministack/ready")
-
-    def reset(self):
-        """Forget all buckets, queues and metrics."""
-        assert self.request("POST", "/_ministack/reset")
-
-
-class Redis(Server):
-    """redis-server, which writes nothing to disk."""
-
-    name = "redis-server"
+class Redis(RedisServer):
+    """redis-server, with the URL of its first database."""
 
     def __init__(self):
         super().__init__()
         self.url = f"redis://{HOST}:{self.port}/0"
-
-    def command(self):
-        """Run without snapshots, on this machine alone."""
-        program = shutil.which(self.name) or self.name
-        options = {"--bind": HOST, "--port": str(self.port), "--save": "", "--appendonly": "no"}
-        return [program, *(word for option in options.items() for word in option)]
 
     def answers(self):
         """Ping it."""

@@ -6,10 +6,7 @@ from pathlib import Path
 from pipeline.metrics.table import METRICS
 
 PAGE = (Path(__file__).parents[2] / "docs/explanation/costs.md").read_text()
-README = (Path(__file__).parents[2] / "README.md").read_text()
 METRIC_DOLLARS = 0.30
-PUT_DOLLARS, GET_DOLLARS, SQS_DOLLARS = 5.00, 0.40, 0.40
-"""Of a million requests."""
 ROW = re.compile(r"\| (tasks that .+|everything .+) \| (\d+): (.+) \| \$(\d+\.\d\d) \|")
 
 
@@ -37,21 +34,3 @@ def test_metrics_of_a_pair_are_priced():
 
     assert int(number) == rows()[-1][0]
     assert float(price) == round(101 * int(number) * METRIC_DOLLARS, 2)
-
-
-def test_dollars_of_the_readme_follow_from_its_calls():
-    """Dollars of the README are its calls at the prices of the page, where the arithmetic is shown."""
-    calls, dollars = (
-        [float(each) for each in re.findall(r"\d+\.\d+", line)]
-        for line in README.splitlines()
-        if line.startswith(("| AWS calls for a task, published together | 2", "| dollars per million"))
-    )
-    offloaded, naive = PUT_DOLLARS + GET_DOLLARS, PUT_DOLLARS + 2 * GET_DOLLARS
-    expected = [
-        offloaded + (calls[0] - 2) * SQS_DOLLARS,
-        offloaded + (calls[1] - 2) * SQS_DOLLARS,
-        naive + (calls[2] - 4) * SQS_DOLLARS,
-    ]
-
-    assert dollars == [round(each, 1) for each in expected]
-    assert all(f"${each:.2f}" in PAGE for each in expected)
