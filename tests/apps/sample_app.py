@@ -1,6 +1,6 @@
 """The Celery app that integration tests run real workers of: configured by its environment alone.
 
-Tasks do what a test needs to see and nothing else; none of them knows how its arguments travel.
+Tasks do what a test needs to see and nothing else.
 """
 
 import hashlib
@@ -218,7 +218,6 @@ def retried_in_order(self, group, number):
 
 @task()
 def hold(value):
-    """Run until the test notes that it may go on."""
     note("holding")
     while "go on" not in NOTES.read_text():
         time.sleep(0.1)

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+from dataclasses import replace
 
 import pytest
 from billiard.pool import soft_timeout_sighandler
@@ -10,6 +11,7 @@ from kombu.utils import json
 from list_sink import ListSink
 from money import money  # noqa: F401 - a fixture
 
+from pipeline.claimcheck import installed
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.codec import Codec
 from pipeline.claimcheck.message_size import Wire
@@ -78,6 +80,14 @@ def no_wait(monkeypatch):
     """A call that finds another in progress does not wait for its result."""
     monkeypatch.setattr(execution, "IN_PROGRESS_WAIT_SECONDS", 0.0)
     monkeypatch.setattr(execution, "POLL_SECONDS", 0.001)
+
+
+@pytest.fixture
+def others(claimcheck):
+    """Make a store of others known as ``uploads``, and return it."""
+    store = MemoryStore("input")
+    installed.install(replace(claimcheck, stores={"uploads": store}))
+    return store
 
 
 @pytest.fixture(scope="session")
