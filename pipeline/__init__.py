@@ -11,6 +11,7 @@ __main__                                     ``python -m pipeline``
 cli           celery                         the ``pipeline`` command: options and output
 ------------  -----------------------------  ----------------------------------------------------------------
 admin         celery kombu botocore          operator actions: doctor, dead letters, sweep, provision, top
+aws_lambda    celery kombu billiard          AWS Lambda instead of a worker, and enrichments of pipes
 local         moto                           a local AWS: moto's server
 testing       celery kombu                   for tests of applications: doubles of stores, an app in memory
 ------------  -----------------------------  ----------------------------------------------------------------
@@ -32,7 +33,7 @@ time_chain                                   limits and lifetimes that must hold
 ------------  -----------------------------  ----------------------------------------------------------------
 claimcheck                                   the pattern: claim, codec, compression, offload and rehydrate
 ------------  -----------------------------  ----------------------------------------------------------------
-stores        boto3 botocore                 where payloads are kept: S3, files, memory
+stores        boto3 botocore                 where payloads are kept: S3, DynamoDB, files, memory
 metrics       boto3 botocore opentelemetry   metrics, and the sinks that deliver them
 ------------  -----------------------------  ----------------------------------------------------------------
 telemetry     opentelemetry                  log lines and spans

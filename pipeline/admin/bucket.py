@@ -16,8 +16,8 @@ from botocore.exceptions import ClientError
 
 from pipeline.admin.lifetimes import Lifetime, Rule
 from pipeline.errors import StoreError
-from pipeline.stores.s3.error_table import CODES
-from pipeline.stores.s3.errors import code_of, meaning_of, translated
+from pipeline.stores.aws.errors import code_of
+from pipeline.stores.s3.error_table import CODES, TABLE
 from pipeline.stores.s3.store import S3Store
 
 _NO_RULES = "NoSuchLifecycleConfiguration"
@@ -34,7 +34,7 @@ class Bucket:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        with translated(f"bucket={self.name}", self._region):
+        with TABLE.translated(f"bucket={self.name}", self._region):
             yield
 
     def exists(self) -> bool:
@@ -119,7 +119,7 @@ def is_about(error: StoreError, *codes: str) -> bool:
     cause = error.__cause__
     if not isinstance(cause, Exception) or not _known(cause):
         return False
-    return meaning_of(cause) in [CODES[code] for code in codes]
+    return TABLE.meaning_of(cause) in [CODES[code] for code in codes]
 
 
 def _known(cause: Exception) -> bool:

@@ -1,6 +1,6 @@
 """Error codes that all AWS services share.
 
-Each service has a table of meanings: ``stores/s3/error_table.py``, ``transport/sqs_errors.py``.
+Each service has a table of meanings: ``error_table.py`` of a store, ``transport/sqs_errors.py``.
 """
 
 THROTTLING_CODES = frozenset(

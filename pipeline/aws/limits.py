@@ -75,6 +75,13 @@ S3_DELETE_COUNT = 1_000
 S3_LIST_COUNT = 1_000
 """Most keys of one ListObjectsV2. Source: S3 API Reference."""
 
+DYNAMODB_WRITE_COUNT = 25
+"""Most items of one BatchWriteItem. Source: DynamoDB API Reference, BatchWriteItem."""
+
+DYNAMODB_ITEM_LIMIT_BYTES = 409_600
+"""Largest item, names of attributes included: 400 KB.
+Source: DynamoDB Developer Guide, "Quotas in Amazon DynamoDB"."""
+
 CLOUDWATCH_DATA_COUNT = 1_000
 """Most data in one call. Source: CloudWatch API Reference, PutMetricData."""
 

@@ -51,11 +51,11 @@ def install(  # noqa: PLR0913 - each is a setting
 
     Args:
         app: the Celery app.
-        store: ``s3://bucket/prefix``, ``file:///directory``, ``memory://name``, or a ``Store``. Required
-            here or in the settings.
+        store: ``s3://bucket/prefix``, ``dynamodb://table/prefix``, ``file:///directory``, ``memory://name``,
+            or a ``Store``. Required here or in the settings.
         stores: further stores that handles may name, by alias: ``{"uploads": "s3://bucket/input"}``. Their
             objects are read, and never deleted.
-        metrics: where metrics go; by default to CloudWatch with an S3 store; otherwise nowhere.
+        metrics: where metrics go; by default to CloudWatch with a store in AWS; otherwise nowhere.
         server_side_encryption: ``AES256`` or ``aws:kms``, for S3; by default the bucket's.
         kms_key_id: key for ``aws:kms``.
         **options: see ``pipeline.options.Options``.
@@ -147,7 +147,7 @@ def _claimcheck(
 ) -> ClaimCheck:
     transport = time_chain.scheme_of(app)
     return ClaimCheck(
-        store=arguments.open_store(app, store, encryption),
+        store=arguments.open_store(app, store, encryption, options),
         codec=Codec(serializer.KOMBU_TYPES, options.codec),
         options=options,
         wire=_wire(app, transport, options),

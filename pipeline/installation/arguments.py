@@ -13,6 +13,7 @@ from pipeline.metrics.sinks.cloudwatch import CloudWatchSink
 from pipeline.options import ALIAS, Options, OptionValues, did_you_mean
 from pipeline.stores import check_prefix, store_from_url
 from pipeline.stores.protocol import Store
+from pipeline.time_chain import result_seconds
 
 _STORE = (
     "a URL such as s3://bucket/prefix or file:///directory, or an object with the verbs of "
@@ -43,13 +44,16 @@ def choose(app: Any, named: Mapping[str, Any], options: OptionValues) -> tuple[O
         cast("dict[str, Any]", options).clear()
 
 
-def open_store(app: Any, store: Any, encryption: Mapping[str, str | None]) -> Store:
+def open_store(app: Any, store: Any, encryption: Mapping[str, str | None], options: Options) -> Store:
     """Return the store that an argument names or is. Does no I/O.
+
+    DynamoDB expires each object by itself, and payloads and results may have different lifetimes.
 
     Raises:
         ValueError: it is none, or cannot be used with the other arguments.
     """
-    opened = _opened(app, store, encryption)
+    ttl_seconds = options.payload_ttl_seconds
+    opened = _opened(app, store, encryption, max(ttl_seconds, result_seconds(app.conf, ttl_seconds)))
     check_prefix(opened.prefix)
     return opened
 
@@ -68,18 +72,18 @@ def open_further(stores: Mapping[str, str | Store] | None, alias: str) -> dict[s
     return {name: _store(f"stores[{name!r}]", store) for name, store in (stores or {}).items()}
 
 
-def _store(name: str, store: Any, **encryption: str | None) -> Store:
+def _store(name: str, store: Any, ttl_seconds: int | None = None, **encryption: str | None) -> Store:
     if isinstance(store, str):
-        return store_from_url(store, **encryption)
+        return store_from_url(store, ttl_seconds, **encryption)
     _check_kind(name, store, Store, _STORE)
     return cast("Store", store)
 
 
-def _opened(app: Any, store: Any, encryption: Mapping[str, str | None]) -> Store:
+def _opened(app: Any, store: Any, encryption: Mapping[str, str | None], ttl_seconds: int) -> Store:
     if store is None:
         setting = app_settings.setting(app, "store")
         raise ValueError(f"no store: give pipeline.install {_STORE}, or set {setting} in the configuration")
-    opened = _store("store", store, **encryption)
+    opened = _store("store", store, ttl_seconds, **encryption)
     unused = (
         [] if isinstance(store, str) else [name for name, value in encryption.items() if value is not None]
     )
@@ -92,7 +96,8 @@ def _opened(app: Any, store: Any, encryption: Mapping[str, str | None]) -> Store
 
 def default_sink(store: str | Store) -> MetricSink:
     """Return where metrics go if ``install`` is given no sink."""
-    return CloudWatchSink() if isinstance(store, str) and store.startswith("s3:") else NullSink()
+    is_in_aws = isinstance(store, str) and store.startswith(("s3:", "dynamodb:"))
+    return CloudWatchSink() if is_in_aws else NullSink()
 
 
 def _check_names(given: Iterable[str], known: Iterable[str]) -> None:

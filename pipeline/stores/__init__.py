@@ -1,9 +1,10 @@
 """Where payloads are stored.
 
-``protocol``, ``ranges`` and ``records`` define what a store does, ``s3``, ``file`` and ``memory`` are the
-stores, and :func:`store_from_url` here chooses one::
+``protocol``, ``ranges`` and ``records`` define what a store does, ``s3``, ``dynamodb``, ``file`` and
+``memory`` are the stores, and :func:`store_from_url` here chooses one::
 
 s3://bucket/prefix      a bucket; boto3 finds endpoint, region and credentials
+dynamodb://table/prefix a table of DynamoDB; boto3 finds the same
 file:///directory       a directory of this machine
 memory://name           the memory of this process; a name is one store
 """
@@ -26,6 +27,9 @@ __all__ = ["Head", "RangeStore", "RecordKeeper", "Records", "Store", "StoredObje
 _BUCKET = re.compile(r"(?!\d+\.\d+\.\d+\.\d+\Z)[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]\Z", re.ASCII)
 """Source: Amazon S3 user guide, "General purpose bucket naming rules"."""
 
+_TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}\Z", re.ASCII)
+"""Source: DynamoDB Developer Guide, "Quotas in Amazon DynamoDB"."""
+
 _PREFIX = re.compile(r"[\w!.*'()=-]+(?:/[\w!.*'()=-]+)*\Z", re.ASCII)
 """S3's safe characters, and ``=``. Source: Amazon S3 user guide, "Naming Amazon S3 objects"."""
 
@@ -40,11 +44,12 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z", re.ASCII)
 _memories: dict[str, MemoryStore] = {}
 
 
-def store_from_url(url: str, **options: Any) -> Store:
+def store_from_url(url: str, ttl_seconds: int | None = None, **options: Any) -> Store:
     """Return the store that a URL names. Does no I/O.
 
     Args:
-        url: ``s3://bucket/prefix``, ``file:///directory`` or ``memory://name``.
+        url: ``s3://bucket/prefix``, ``dynamodb://table/prefix``, ``file:///directory`` or ``memory://name``.
+        ttl_seconds: how long objects live at most, where the store itself is told: in DynamoDB.
         **options: for S3, those of :class:`~pipeline.stores.s3.store.S3Store`; None counts as absent.
 
     Raises:
@@ -55,9 +60,11 @@ def store_from_url(url: str, **options: Any) -> Store:
     make = _SCHEMES.get(parts.scheme)
     if make is None:
         raise ValueError(
-            f"store URL: unknown scheme {parts.scheme!r}; expected s3://bucket/prefix, file:///directory or memory://name"
+            f"store URL: unknown scheme {parts.scheme!r}; expected s3://bucket/prefix, "
+            "dynamodb://table/prefix, file:///directory or memory://name"
         )
-    return make(parts, {name: value for name, value in options.items() if value is not None})
+    given = {name: value for name, value in options.items() if value is not None}
+    return make(parts, given, ttl_seconds)
 
 
 def check_prefix(prefix: str) -> None:
@@ -93,7 +100,7 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
-def _s3(parts: SplitResult, options: Mapping[str, Any]) -> Store:
+def _s3(parts: SplitResult, options: Mapping[str, Any], _ttl_seconds: int | None) -> Store:
     # Importing boto3 takes 0.2 s, and the other stores do not need it.
     from pipeline.stores.s3.store import S3Store  # noqa: PLC0415
 
@@ -121,7 +128,19 @@ def _prefix(path: str) -> str:
     return prefix
 
 
-def _file(parts: SplitResult, options: Mapping[str, Any]) -> Store:
+def _dynamodb(parts: SplitResult, options: Mapping[str, Any], ttl_seconds: int | None) -> Store:
+    from pipeline.stores.dynamodb.store import DynamoDBStore  # noqa: PLC0415 - as for S3
+
+    if not _TABLE.match(parts.netloc):
+        raise ValueError(
+            f"store URL: {parts.netloc!r} is not the name of a table; expected 3 to 255 of A-Z, a-z, 0-9, "
+            "'_', '.' and '-'"
+        )
+    known = _known(options, _DYNAMODB_OPTIONS, "dynamodb")
+    return DynamoDBStore(parts.netloc, _prefix(parts.path), ttl_seconds=ttl_seconds, **known)
+
+
+def _file(parts: SplitResult, options: Mapping[str, Any], _ttl_seconds: int | None) -> Store:
     _known(options, frozenset(), "file")
     directory = unquote(parts.path)
     if parts.netloc or not directory.strip("/") or "\0" in directory:
@@ -130,7 +149,7 @@ def _file(parts: SplitResult, options: Mapping[str, Any]) -> Store:
     return FileStore(Path(directory))
 
 
-def _memory(parts: SplitResult, options: Mapping[str, Any]) -> Store:
+def _memory(parts: SplitResult, options: Mapping[str, Any], _ttl_seconds: int | None) -> Store:
     _known(options, frozenset(), "memory")
     if parts.path or not _NAME.match(parts.netloc):
         raise ValueError("store URL: expected memory://name, a name of letters, digits, '_', '.' and '-'")
@@ -147,8 +166,11 @@ def _known(options: Mapping[str, Any], names: frozenset[str], scheme: str) -> Ma
 
 _S3_OPTIONS = frozenset({"server_side_encryption", "kms_key_id", "timeout_seconds", "region"})
 
-_SCHEMES: Mapping[str, Callable[[SplitResult, Mapping[str, Any]], Store]] = {
+_DYNAMODB_OPTIONS = frozenset({"timeout_seconds", "region"})
+
+_SCHEMES: Mapping[str, Callable[[SplitResult, Mapping[str, Any], int | None], Store]] = {
     "s3": _s3,
+    "dynamodb": _dynamodb,
     "file": _file,
     "memory": _memory,
 }

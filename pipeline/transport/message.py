@@ -77,6 +77,11 @@ class Message(virtual.Message):
         return self._state in ACK_STATES and not asked
 
     @property
+    def is_ended(self) -> bool:
+        """Whether its consumer has acknowledged it, settled or not; one that was rejected has not ended."""
+        return bool(self._state == "ACK")
+
+    @property
     def is_dead_next(self) -> bool:
         """Whether SQS moves it to the dead-letter queue instead of delivering it once more."""
         limit = self.delivery_info.get(LIMIT)

@@ -48,12 +48,12 @@ class ClaimCheckStep(bootsteps.Step):
     def create(self, worker: Any) -> None:
         """Run in the worker's main process, once, before the pool exists."""
         try:
-            claimcheck = _checked_claimcheck(worker.app)
+            claimcheck = _checked_claimcheck(worker)
             health = health_of(worker, claimcheck.recorder)
         except (ValueError, StoreError, ClaimError) as exc:
             raise SystemExit(f"claimcheck: {exc}") from exc
         open_notes(worker)
-        self._releaser = Releaser(claimcheck)
+        self._releaser = worker.releaser = Releaser(claimcheck)
         _follow_requests(worker.app, self._releaser)
         _extend_consumer(worker, claimcheck)
         _fix_celery(worker)
@@ -79,12 +79,13 @@ def _stopped(on_stopped: Callable[[], None], releaser: Releaser) -> None:
     releaser.leave()
 
 
-def _checked_claimcheck(app: Any) -> ClaimCheck:
+def _checked_claimcheck(worker: Any) -> ClaimCheck:
     """Return the claim check of this process, with which no message of the app can be lost."""
-    claimcheck = serializer.installed()
+    app, claimcheck = worker.app, serializer.installed()
     _check_configuration(app, claimcheck.options)
     time_chain.check_tasks(app)
-    _check_store(claimcheck)
+    if worker.options.get("check_store", True):
+        _check_store(claimcheck)
     _warn_of_memory(claimcheck.store, time_chain.scheme_of(app))
     return claimcheck
 

@@ -1,11 +1,15 @@
 """Records of calls, that each store keeps: made, replaced and removed on condition."""
 
+import json
 import threading
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from pipeline.errors import StoreDeniedError, StoreUnavailableError
+from pipeline.stores.dynamodb.items import rest
+from pipeline.stores.dynamodb.store import DynamoDBStore
 from pipeline.stores.file.store import FileStore
 from pipeline.stores.memory import MemoryStore
 from pipeline.stores.s3.store import S3Store
@@ -97,6 +101,42 @@ class TestFile(Rules):
         """A key that leads out of the directory is refused."""
         with pytest.raises(StoreDeniedError, match="rejected this key"):
             records.write("../outside", b"1", None)
+
+
+class TestDynamoDB(Rules):
+    @pytest.fixture
+    def store(self, aws):
+        return DynamoDBStore(aws.table(), "app")
+
+    def test_a_missing_table_is_an_error(self, store, aws):
+        """What is not a condition that failed is one of our errors, which names the table."""
+        aws.client("dynamodb").delete_table(TableName=store.table)
+
+        for verb in (
+            lambda: store.records().read("a"),
+            lambda: store.records().write("a", b"1", None),
+            lambda: store.records().remove("a", "tag"),
+            lambda: store.put("a", b"1", {}),
+            lambda: store.get("a", 1),
+            lambda: store.delete(["a"]),
+            lambda: list(store.list()),
+        ):
+            with pytest.raises(StoreDeniedError, match=f"table does not exist .table={store.table}"):
+                verb()
+
+    def test_a_throttled_table_is_tried_again(self, store, proxy):
+        """What a table leaves out of a batch is sent again, and is unavailable at last."""
+        [item] = rest("app/a", bytes(500_000))
+        item["data"]["B"] = b64encode(item["data"]["B"]).decode()
+        left = {store.table: [{"PutRequest": {"Item": item}}]}
+        answer = json.dumps({"UnprocessedItems": left}).encode()
+        proxy.fail("BatchWriteItem", status=200, content=answer, times=1)
+        store.put("app/a", bytes(500_000), {})
+        assert store.get("app/a", 500_000) == bytes(500_000)
+
+        proxy.fail("BatchWriteItem", status=200, content=answer, times=10)
+        with pytest.raises(StoreUnavailableError, match="no capacity"):
+            store.put("app/b", bytes(500_000), {})
 
 
 class TestS3(Rules):

@@ -17,8 +17,8 @@ from pipeline.errors import (
     StoreDeniedError,
     StoreUnavailableError,
 )
-from pipeline.stores.s3.error_table import CLASSES, CODES
-from pipeline.stores.s3.errors import KEY_TAKEN_CODES, explain, meaning_of
+from pipeline.stores.aws.errors import CLASSES
+from pipeline.stores.s3.error_table import CODES, KEY_TAKEN_CODES, TABLE
 from pipeline.stores.s3.reading import READS_COUNT
 from pipeline.stores.s3.store import S3Store
 
@@ -73,7 +73,7 @@ def client_error(code, status=400, **more):
 @pytest.mark.parametrize("code", CODES)
 def test_every_code_has_its_error(code):
     """Each code of the table becomes its error: fact, place, cause and remedy, in a message that pickles."""
-    error = explain(client_error(code), "bucket=b, key=k", "eu-west-1")
+    error = TABLE.explain(client_error(code), "bucket=b, key=k", "eu-west-1")
 
     assert type(error) is CODES[code].error
     assert str(error).startswith(f"{CODES[code].fact} [bucket=b, key=k]: S3 answered {code} (400) because; ")
@@ -99,7 +99,7 @@ def test_every_code_has_its_error(code):
 )
 def test_what_may_pass_and_what_will_not(error, codes):
     """What time may mend is retryable, and so is what nobody has heard of; the rest is not."""
-    assert {meaning_of(client_error(code)).error for code in codes} == {error}
+    assert {TABLE.meaning_of(client_error(code)).error for code in codes} == {error}
 
 
 def vendor_classes():
@@ -113,7 +113,7 @@ def vendor_classes():
 @pytest.mark.parametrize("kind", [*vendor_classes(), SSLError])
 def test_every_class_has_its_error(kind):
     """Whatever botocore can raise, now or after an upgrade, becomes one of ours, and never fails to."""
-    error = explain(kind.__new__(kind), "bucket=b, key=k", "eu-west-1")
+    error = TABLE.explain(kind.__new__(kind), "bucket=b, key=k", "eu-west-1")
 
     assert type(error) in {StoreDeniedError, StoreUnavailableError}
     assert "[bucket=b, key=k]: " in str(error)
@@ -122,7 +122,7 @@ def test_every_class_has_its_error(kind):
 @pytest.mark.parametrize("kind", CLASSES)
 def test_every_class_of_the_table_is_met(kind):
     """Each class of the table is looked up before its ancestors are."""
-    assert meaning_of(kind.__new__(kind)) is CLASSES[kind]
+    assert TABLE.meaning_of(kind.__new__(kind)) is CLASSES[kind]
 
 
 @pytest.mark.parametrize("answer", [None, "text", {}, {"Error": None}, {"Error": {"Code": 7}}])
@@ -131,7 +131,7 @@ def test_text_never_fails(answer):
     error = client_error("x")
     error.response = answer
 
-    assert str(explain(error, "bucket=b", "eu-west-1")).startswith(
+    assert str(TABLE.explain(error, "bucket=b", "eu-west-1")).startswith(
         "store unavailable [bucket=b]: S3 answered"
     )
 
@@ -143,7 +143,7 @@ def test_a_text_that_fails():
         def __str__(self):
             raise KeyError("fmt")
 
-    assert "Mute: (no description); " in str(explain(Mute(), "bucket=b", "eu-west-1"))
+    assert "Mute: (no description); " in str(TABLE.explain(Mute(), "bucket=b", "eu-west-1"))
 
 
 def test_codes_of_a_taken_key_are_known():

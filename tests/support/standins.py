@@ -90,6 +90,16 @@ class AWS:
         self.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration=where)
         return name
 
+    def table(self):
+        """Make a table of DynamoDB as the store wants it, and return its name."""
+        name = f"table-{uuid4().hex[:12]}"
+        self.client("dynamodb").create_table(
+            TableName=name, BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        )  # fmt: skip
+        return name
+
     def queue(self, name=None, **attributes):
         """Make a queue with SQS's own attribute names, and return its URL."""
         named = name or f"queue-{uuid4().hex[:12]}"

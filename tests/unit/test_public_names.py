@@ -34,7 +34,14 @@ def test_a_public_name_is_there(name):
     assert found.__doc__
 
 
-MODULES = ["pipeline", "pipeline.metrics", "pipeline.results", "pipeline.stores", "pipeline.testing"]
+MODULES = [
+    "pipeline",
+    "pipeline.aws_lambda",
+    "pipeline.metrics",
+    "pipeline.results",
+    "pipeline.stores",
+    "pipeline.testing",
+]
 """Modules with public names."""
 
 

@@ -1,34 +1,33 @@
-"""The table of S3's error codes and botocore's errors: which error of the library, and what to do.
+"""The table of S3's error codes: which error of the library, and what to do.
 
 Codes come from the S3 API Reference, "Error responses"; an answer without a body (to HEAD) has its HTTP
-status as its code. A code that is not in the table means :class:`~pipeline.errors.StoreUnavailableError`: the
-caller's retry limit bounds it.
+status as its code.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-
-from botocore import exceptions as boto
-from urllib3.exceptions import HTTPError
 
 from pipeline.aws.error_codes import EXPIRED_CODES, THROTTLING_CODES
 from pipeline.errors import (
     PayloadCorruptError,
     PayloadMissingError,
-    PipelineError,
     StoreDeniedError,
-    StoreUnavailableError,
+)
+from pipeline.stores.aws.errors import (
+    CONFIGURATION,
+    CREDENTIALS,
+    DAMAGED,
+    SKEWED,
+    STALE,
+    UNAVAILABLE,
+    ErrorTable,
+    Meaning,
 )
 
+KEY_TAKEN_CODES = frozenset({"PreconditionFailed", "412", "NoSuchUpload"})
+"""Codes of a conditional write whose key exists.
 
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """The library's error for an S3 or botocore error, with fact and remedy."""
-
-    error: type[PipelineError]
-    fact: str
-    remedy: str
-    """What to do; may contain ``{client_region}`` and ``{bucket_region}``."""
+``NoSuchUpload`` is the second answer to a CompleteMultipartUpload whose first answer was lost.
+"""
 
 
 _MISSING = Meaning(PayloadMissingError, "payload missing", "released, expired, or never written")
@@ -45,43 +44,17 @@ _FORBIDDEN = Meaning(
     "(without s3:ListBucket, S3 answers 403 for a missing key too); this client uses region "
     "{client_region}",
 )
-_CREDENTIALS = Meaning(
-    StoreDeniedError,
-    "store rejected the credentials",
-    "give this process valid credentials (environment, profile or role), and check its clock",
-)
-_STALE = Meaning(
-    StoreUnavailableError,
-    "store rejected the credentials for now",
-    "they are reloaded before the next attempt; if this persists, give this process valid credentials "
-    "(environment, profile or role)",
-)
-_SKEWED = Meaning(
-    StoreUnavailableError, "store rejected the request time", "set the clock of this machine; try again later"
-)
 _REGION = Meaning(
     StoreDeniedError,
     "store is in another region",
-    "this client uses region {client_region} and the bucket is in {bucket_region}: set AWS_DEFAULT_REGION "
+    "this client uses region {client_region} and the bucket is in {other_region}: set AWS_DEFAULT_REGION "
     "or region=",
-)
-_CONFIGURATION = Meaning(
-    StoreDeniedError,
-    "store cannot be used as configured",
-    "correct the configuration; a retry does not help",
-)
-REQUEST = Meaning(
-    StoreDeniedError,
-    "store request cannot be sent",
-    "the client rejected it: correct what the cause names; a retry does not help",
 )
 _KMS = Meaning(
     StoreDeniedError,
     "store cannot use its KMS key",
     "enable the key, allow this role to use it, and check kms_key_id",
 )
-_UNAVAILABLE = Meaning(StoreUnavailableError, "store unavailable", "try again later")
-_DAMAGED = Meaning(StoreUnavailableError, "payload damaged in transit", "try again")
 
 CODES: Mapping[str, Meaning] = {
     "NoSuchKey": _MISSING,
@@ -98,12 +71,12 @@ CODES: Mapping[str, Meaning] = {
     "NotSignedUp": _FORBIDDEN,
     "InvalidObjectState": _FORBIDDEN,
     "403": _FORBIDDEN,
-    "SignatureDoesNotMatch": _CREDENTIALS,
-    **dict.fromkeys(EXPIRED_CODES, _STALE),
-    "RequestExpired": _STALE,
-    "400": _STALE,
-    "RequestTimeTooSkewed": _SKEWED,
-    "RequestInTheFuture": _SKEWED,
+    "SignatureDoesNotMatch": CREDENTIALS,
+    **dict.fromkeys(EXPIRED_CODES, STALE),
+    "RequestExpired": STALE,
+    "400": STALE,
+    "RequestTimeTooSkewed": SKEWED,
+    "RequestInTheFuture": SKEWED,
     "PermanentRedirect": _REGION,
     "301": _REGION,
     "AuthorizationHeaderMalformed": _REGION,
@@ -115,83 +88,33 @@ CODES: Mapping[str, Meaning] = {
     "KMS.InvalidStateException": _KMS,
     "KMS.KMSInvalidStateException": _KMS,
     "KMS.NotFoundException": _KMS,
-    "EntityTooLarge": _CONFIGURATION,
-    "InvalidArgument": _CONFIGURATION,
-    "InvalidBucketName": _CONFIGURATION,
-    "InvalidEncryptionAlgorithmError": _CONFIGURATION,
-    "InvalidRequest": _CONFIGURATION,
-    "InvalidURI": _CONFIGURATION,
-    "KeyTooLongError": _CONFIGURATION,
-    "MetadataTooLarge": _CONFIGURATION,
-    "MissingSecurityHeader": _CONFIGURATION,
-    "RequestHeaderSectionTooLarge": _CONFIGURATION,
-    "MethodNotAllowed": _CONFIGURATION,
-    "NotImplemented": _CONFIGURATION,
-    "BadDigest": _DAMAGED,
-    "IncompleteBody": _DAMAGED,
-    "XAmzContentSHA256Mismatch": _DAMAGED,
-    "ConditionalRequestConflict": _UNAVAILABLE,
-    "InternalError": _UNAVAILABLE,
-    "NoSuchUpload": _UNAVAILABLE,
-    "OperationAborted": _UNAVAILABLE,
-    "RequestTimeout": _UNAVAILABLE,
-    "ServiceUnavailable": _UNAVAILABLE,
-    "500": _UNAVAILABLE,
-    "503": _UNAVAILABLE,
-    **dict.fromkeys(THROTTLING_CODES, _UNAVAILABLE),
+    "EntityTooLarge": CONFIGURATION,
+    "InvalidArgument": CONFIGURATION,
+    "InvalidBucketName": CONFIGURATION,
+    "InvalidEncryptionAlgorithmError": CONFIGURATION,
+    "InvalidRequest": CONFIGURATION,
+    "InvalidURI": CONFIGURATION,
+    "KeyTooLongError": CONFIGURATION,
+    "MetadataTooLarge": CONFIGURATION,
+    "MissingSecurityHeader": CONFIGURATION,
+    "RequestHeaderSectionTooLarge": CONFIGURATION,
+    "MethodNotAllowed": CONFIGURATION,
+    "NotImplemented": CONFIGURATION,
+    "BadDigest": DAMAGED,
+    "IncompleteBody": DAMAGED,
+    "XAmzContentSHA256Mismatch": DAMAGED,
+    "ConditionalRequestConflict": UNAVAILABLE,
+    "InternalError": UNAVAILABLE,
+    "NoSuchUpload": UNAVAILABLE,
+    "OperationAborted": UNAVAILABLE,
+    "RequestTimeout": UNAVAILABLE,
+    "ServiceUnavailable": UNAVAILABLE,
+    "500": UNAVAILABLE,
+    "503": UNAVAILABLE,
+    **dict.fromkeys(THROTTLING_CODES, UNAVAILABLE),
 }
 """S3's error codes, and those of STS and KMS that come through it. AWS rejects a new access
 key until it has propagated, and an old one until this process has reloaded: both are transient. Sources: S3
 API Reference, "Error responses"; IAM User Guide, "Changes that I make are not always immediately visible"."""
 
-CLASSES: Mapping[type[Exception], Meaning] = {
-    boto.NoCredentialsError: _CREDENTIALS,
-    boto.PartialCredentialsError: _CREDENTIALS,
-    boto.NoAuthTokenError: _CREDENTIALS,
-    boto.UnknownCredentialError: _CREDENTIALS,
-    boto.SSOError: _CREDENTIALS,
-    boto.LoginError: _CREDENTIALS,
-    boto.RefreshWithMFAUnsupportedError: _CREDENTIALS,
-    boto.ProfileNotFound: _CONFIGURATION,
-    boto.ConfigNotFound: _CONFIGURATION,
-    boto.ConfigParseError: _CONFIGURATION,
-    boto.InvalidConfigError: _CONFIGURATION,
-    boto.InvalidRetryConfigurationError: _CONFIGURATION,
-    boto.BaseEndpointResolverError: _CONFIGURATION,
-    boto.EndpointProviderError: _CONFIGURATION,
-    boto.InvalidEndpointConfigurationError: _CONFIGURATION,
-    boto.InvalidProxiesConfigError: _CONFIGURATION,
-    boto.UnsupportedS3ArnError: _CONFIGURATION,
-    boto.UnsupportedS3ConfigurationError: _CONFIGURATION,
-    boto.MissingDependencyException: _CONFIGURATION,
-    boto.DataNotFoundError: _CONFIGURATION,
-    boto.InvalidDefaultsMode: _CONFIGURATION,
-    boto.InvalidIMDSEndpointError: _CONFIGURATION,
-    boto.InvalidIMDSEndpointModeError: _CONFIGURATION,
-    boto.InvalidS3AddressingStyleError: _CONFIGURATION,
-    boto.InvalidS3UsEast1RegionalEndpointConfigError: _CONFIGURATION,
-    boto.InvalidSTSRegionalEndpointsConfigError: _CONFIGURATION,
-    boto.MD5UnavailableError: _CONFIGURATION,
-    boto.ServiceNotInRegionError: _CONFIGURATION,
-    boto.UnknownRegionError: _CONFIGURATION,
-    boto.UnknownSignatureVersionError: _CONFIGURATION,
-    boto.UnsupportedOutpostResourceError: _CONFIGURATION,
-    boto.UnsupportedS3AccesspointConfigurationError: _CONFIGURATION,
-    boto.UnsupportedServiceProtocolsError: _CONFIGURATION,
-    boto.UnsupportedSignatureVersionError: _CONFIGURATION,
-    boto.InvalidDNSNameError: REQUEST,
-    boto.InvalidHostLabelError: REQUEST,
-    boto.MissingParametersError: REQUEST,
-    boto.ParamValidationError: REQUEST,
-    boto.UnseekableStreamError: REQUEST,
-    boto.ValidationError: REQUEST,
-    boto.FlexibleChecksumError: _DAMAGED,
-    boto.BotoCoreError: _UNAVAILABLE,
-    boto.ClientError: _UNAVAILABLE,
-    HTTPError: _UNAVAILABLE,
-}
-"""Errors without an answer of S3; the nearest base class decides.
-
-A failure to *fetch* credentials (CredentialRetrievalError and its subclasses) is retryable: metadata services
-fail at times.
-"""
+TABLE = ErrorTable("S3", CODES)

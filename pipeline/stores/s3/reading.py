@@ -18,8 +18,8 @@ from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadErro
 from urllib3.exceptions import HTTPError
 
 from pipeline.errors import PayloadCorruptError, StoreUnavailableError
+from pipeline.stores.aws.errors import answer_of, code_of
 from pipeline.stores.protocol import deadline
-from pipeline.stores.s3.errors import answer_of, code_of
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody

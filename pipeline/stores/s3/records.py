@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from pipeline.stores.aws.errors import code_of
 from pipeline.stores.protocol import deadline
-from pipeline.stores.s3.errors import code_of
 from pipeline.stores.s3.reading import cut_off
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from blake3 import blake3
 
 from pipeline.aws.limits import S3_DELETE_COUNT
 from pipeline.errors import StoreDeniedError, StoreError, StoreUnavailableError
+from pipeline.stores.aws.client import ClientPerProcess
 from pipeline.stores.protocol import StoredObject, deadline
 from pipeline.stores.ranges import Head
-from pipeline.stores.s3.client import ClientPerProcess
-from pipeline.stores.s3.errors import is_denial, translated
+from pipeline.stores.s3.error_table import TABLE
 from pipeline.stores.s3.reading import PART_BYTES, in_parallel, read_object, read_range
 from pipeline.stores.s3.records import S3Records
 from pipeline.stores.s3.uploads import S3Upload
@@ -79,8 +79,8 @@ class S3Store:
                 "kms_key_id is set and has no effect: set server_side_encryption='aws:kms' as well"
             )
         object.__setattr__(self, "prefix", self.prefix.strip("/"))
-        object.__setattr__(self, "_clients", ClientPerProcess(self.region, self.timeout_seconds))
-        short = ClientPerProcess(self.region, min(SHORT_TIMEOUT_SECONDS, self.timeout_seconds), 1)
+        object.__setattr__(self, "_clients", ClientPerProcess("s3", self.region, self.timeout_seconds))
+        short = ClientPerProcess("s3", self.region, min(SHORT_TIMEOUT_SECONDS, self.timeout_seconds), 1)
         object.__setattr__(self, "_short_timeout_clients", short)
 
     def put(self, key: str, payload: bytes, metadata: Mapping[str, str]) -> None:
@@ -178,7 +178,8 @@ class S3Store:
             StoreDeniedError, StoreUnavailableError: there are no credentials.
         """
         with self._translated(f"key={key}"):
-            return self._clients.get().generate_presigned_url(
+            client: S3Client = self._clients.get()
+            return client.generate_presigned_url(
                 {"GET": "get_object", "PUT": "put_object"}[method],
                 Params={"Bucket": self.bucket, "Key": key, **_version(version), **(parameters or {})},
                 ExpiresIn=expires_seconds,
@@ -210,7 +211,7 @@ class S3Store:
     def _left(self, code: str, count: int) -> StoreError:
         """Return the error of keys that S3 did not delete; it reports them with status 200, key by key."""
         what = f"not deleted [{self._place(f'keys={count}')}]: S3 answered {code}"
-        if is_denial(code):
+        if TABLE.is_denial(code):
             return StoreDeniedError(f"{what}; allow s3:DeleteObject")
         return StoreUnavailableError(what)
 
@@ -237,7 +238,8 @@ class S3Store:
     def _reader(self) -> "S3Client":
         """Return a client whose timeout fits the deadline."""
         is_soon = deadline() - monotonic() <= SHORT_TIMEOUT_SECONDS
-        return (self._short_timeout_clients if is_soon else self._clients).get()
+        client: S3Client = (self._short_timeout_clients if is_soon else self._clients).get()
+        return client
 
     def close(self) -> None:
         """Close this process's connections; the next call opens new ones. Safe to call twice."""
@@ -249,7 +251,7 @@ class S3Store:
         return {name: value for name, value in chosen.items() if value}
 
     def _translated(self, what: str) -> AbstractContextManager[None]:
-        return translated(self._place(what), self._clients.region_name)
+        return TABLE.translated(self._place(what), self._clients.region_name)
 
     def _place(self, what: str) -> str:
         return f"bucket={self.bucket}, {what}"

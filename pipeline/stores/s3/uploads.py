@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from pipeline.errors import PayloadMissingError, StoreDeniedError, StoreUnavailableError
-from pipeline.stores.s3.errors import KEY_TAKEN_CODES, VENDOR_ERRORS, code_of
+from pipeline.stores.aws.errors import VENDOR_ERRORS, code_of
+from pipeline.stores.s3.error_table import KEY_TAKEN_CODES
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -3,16 +3,13 @@
 import os
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from boto3.session import Session
 from botocore.config import Config
 
 from pipeline.aws.credentials import renew_when_denied
 from pipeline.aws.session import botocore_session
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 """A healthy endpoint answers a SYN in milliseconds; five seconds allow for one or two lost packets."""
@@ -35,16 +32,18 @@ class ClientPerProcess:
     parent had locked at the fork.
     """
 
+    service: str
+    """boto3's name of it."""
     region: str | None
     timeout_seconds: float
     attempts_count: int = ATTEMPTS_COUNT
-    _clients: "dict[int, S3Client]" = field(default_factory=dict, init=False, repr=False, compare=False)
+    _clients: dict[int, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     _locks: dict[int, Lock] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.region, self.timeout_seconds, self.attempts_count)
+        return type(self), (self.service, self.region, self.timeout_seconds, self.attempts_count)
 
-    def get(self) -> "S3Client":
+    def get(self) -> Any:
         """Return this process's client, and create it if need be.
 
         Raises:
@@ -69,11 +68,11 @@ class ClientPerProcess:
         client = self._clients.get(os.getpid())
         return client.meta.region_name if client else str(self.region)
 
-    def _make(self) -> "S3Client":
+    def _make(self) -> Any:
         # A separate session: boto3's default one is shared with the application, and not thread-safe.
-        session = Session(region_name=self.region, botocore_session=botocore_session())
-        client: S3Client = session.client("s3", config=self._config())
-        client.meta.events.register_last("before-call.s3", _send_at_once)
+        session: Any = Session(region_name=self.region, botocore_session=botocore_session())
+        client = session.client(self.service, config=self._config())
+        client.meta.events.register_last(f"before-call.{self.service}", _send_at_once)
         renew_when_denied(client)
         return client
 

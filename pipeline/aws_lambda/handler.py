@@ -1,0 +1,64 @@
+"""The handler of a Lambda function whose event source is an SQS queue."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pipeline.aws.limits import SQS_FIFO_SUFFIX
+from pipeline.aws_lambda.invocation import Invocation
+from pipeline.aws_lambda.records import Arn, Record, field
+from pipeline.aws_lambda.worker import Worker
+
+Event = Mapping[str, Any]
+Response = dict[str, list[dict[str, str]]]
+
+
+def sqs_handler(app: Any) -> Callable[[Event, Any], Response]:
+    """Return a handler that runs the messages of an SQS event as a worker of the app does.
+
+    Call it where the function's module has imported all tasks: it prepares the worker, in Lambda's
+    initialisation. The handler deletes each message that has come to its end, and then releases its payload.
+    It returns the others as ``batchItemFailures``: the event source mapping needs
+    ``ReportBatchItemFailures``.
+
+    Args:
+        app: the Celery app, after ``pipeline.install``.
+
+    Raises:
+        ValueError: its broker is not SQS, or a setting could lose messages.
+        ClaimError: ``pipeline.install`` was not called.
+    """
+    worker = Worker(app)
+
+    def handle(event: Event, context: Any = None) -> Response:
+        worker.begin(Invocation.of(context))
+        try:
+            failed = _run(worker, event.get("Records") or [])
+        finally:
+            worker.finish()
+        return {"batchItemFailures": [{"itemIdentifier": each} for each in failed]}
+
+    return handle
+
+
+def _run(worker: Worker, records: list[Record]) -> list[str]:
+    """Run records in their order, and return the message ids of those that SQS is to deliver again.
+
+    Of a message group of a FIFO queue, nothing runs after the first failure.
+    """
+    failed, stopped = [], set[str]()
+    for record in records:
+        group = _group(record)
+        if group in stopped or not worker.invocation.seconds > 0:
+            worker.give_back(record)
+        elif worker.run(record):
+            continue
+        failed.append(str(field(record, "messageId")))
+        stopped |= {group} - {""}
+    return failed
+
+
+def _group(record: Record) -> str:
+    """Return the message group of a FIFO queue's message; a standard queue has no order to keep."""
+    if not Arn.of(record).name.endswith(SQS_FIFO_SUFFIX):
+        return ""
+    return str((field(record, "attributes") or {}).get("MessageGroupId", ""))
