@@ -7,8 +7,8 @@ RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 WORKDIR /build
 
-# Dependencies first, around an empty package: this layer is built again only when pyproject.toml changes.
-COPY pyproject.toml ./
+# Dependencies first, around an empty package: this layer is built again only when these files change.
+COPY pyproject.toml hatch_build.py ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     mkdir pipeline && touch README.md pipeline/__init__.py && pip install ".[${EXTRAS}]"
 

@@ -1,8 +1,11 @@
 """The image that ``Dockerfile`` builds."""
 
 import re
+import shutil
 import tomllib
 from pathlib import Path
+
+from hatchling.builders.wheel import WheelBuilder
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,6 +55,17 @@ def test_the_image_has_all_of_the_wheel():
     sources = {source for words in instructions("COPY") if "--from" not in words[0] for source in words[:-1]}
 
     assert set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) <= sources
+
+
+def test_the_layer_of_dependencies_can_be_built(tmp_path):
+    """The files of the first COPY make a wheel around an empty package."""
+    for source in instructions("COPY")[0][:-1]:
+        shutil.copy(ROOT / source, tmp_path)
+    (tmp_path / "README.md").touch()
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline/__init__.py").touch()
+
+    assert list(WheelBuilder(str(tmp_path)).build(directory=str(tmp_path / "dist")))
 
 
 def test_the_image_installs_what_the_project_offers():
