@@ -19,6 +19,7 @@ ROUTES = {
     "reports.*": {"queue": "default"},
     "tables.*": {"queue": "default"},
     "archives.*": {"queue": "bulk"},
+    "exports.*": {"queue": "bulk"},
 }
 
 

@@ -5,6 +5,6 @@ from celery import Celery
 import pipeline
 from settings import CelerySettings, ClaimCheckSettings
 
-app = Celery("tasks", include=["tasks.reports", "tasks.tables", "tasks.archives"])
+app = Celery("tasks", include=["tasks.reports", "tasks.tables", "tasks.archives", "tasks.exports"])
 app.conf.update(CelerySettings().as_celery())
 claimcheck = pipeline.install(app, **ClaimCheckSettings().as_options())

@@ -68,7 +68,7 @@ class ClaimCheck:
     """Aliases of those further stores from which handles may be deleted."""
 
     def put(self, source: Any, **about: Unpack[About]) -> Handle:
-        """Store a value, bytes or a stream, and return a handle; see :func:`pipeline.put`."""
+        """Store a value, bytes or a stream, and return a handle; see ``pipeline.put``."""
         return put_into(self, source, **about)
 
     def seal(self, value: Any) -> Inline:

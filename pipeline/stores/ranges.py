@@ -49,7 +49,7 @@ class Upload(Protocol):
 
 @runtime_checkable
 class RangeStore(Protocol):
-    """A store with parts and ranges, beside the verbs of :class:`~pipeline.stores.Store`.
+    """A store with parts and ranges, beside the verbs of ``Store``.
 
     All methods raise ``StoreUnavailableError`` for transient errors and ``StoreDeniedError`` for permanent
     ones.

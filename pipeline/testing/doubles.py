@@ -137,7 +137,7 @@ class CountingStore:
 
     @property
     def payload_bytes(self) -> Counter[str]:
-        """How many payload bytes ``put`` was given and ``get`` was asked for."""
+        """How many payload bytes ``put`` was given, and ``get`` and ``get_range`` were asked for."""
         total: Counter[str] = Counter()
         for verb, size_bytes in tuple(self._calls):
             total[verb] += size_bytes
@@ -167,8 +167,11 @@ class CountingStore:
         self, key: str, start: int, stop: int, *, etag: str | None = None, version: str | None = None
     ) -> bytes:
         """Count, and return a range."""
+        ranges = ranges_of(self.store)
         return self._count(
-            "get_range", lambda: ranges_of(self.store).get_range(key, start, stop, etag=etag, version=version)
+            "get_range",
+            lambda: ranges.get_range(key, start, stop, etag=etag, version=version),
+            stop - start,
         )
 
     def upload(self, key: str, metadata: Mapping[str, str], media_type: str | None = None) -> Upload:

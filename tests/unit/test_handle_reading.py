@@ -2,6 +2,7 @@
 
 import csv
 import io
+import random
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -190,3 +191,30 @@ def test_a_deleted_handle_is_missing(claimcheck):
     for use in (handle.load, handle.open().read, lambda: list(handle.chunks())):
         with pytest.raises(PayloadMissingError):
             use()
+
+
+def test_pandas_reads_from_a_handle(claimcheck):
+    """Pandas takes an open handle for a file, and so does a chunked reader."""
+    pandas = pytest.importorskip("pandas")
+    text = "a,b\n" + "1,2\n" * 1_000_000
+    with claimcheck.put(text.encode()).open() as file:
+        parts = [part["b"].sum() for part in pandas.read_csv(file, chunksize=400_000)]
+
+    assert parts == [800_000, 800_000, 400_000]
+
+
+def test_pyarrow_reads_a_column_without_the_whole_file(claimcheck, store):
+    """PyArrow reads the footer of a Parquet file and the ranges of one column."""
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    numbers = range(200_000)
+    table = arrow.table({"small": numbers, "large": [random.Random(n).randbytes(100) for n in numbers]})
+    packed = io.BytesIO()
+    parquet.write_table(table, packed, compression="none")
+    handle = claimcheck.put(packed.getvalue())
+    with handle.open() as file:
+        found = parquet.read_table(file, columns=["small"])
+    read_bytes = store.payload_bytes["get_range"]
+
+    assert found.column("small").to_pylist() == list(numbers)
+    assert read_bytes < handle.size_bytes / 4

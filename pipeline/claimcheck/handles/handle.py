@@ -23,7 +23,7 @@ class Handle(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A claim that a person holds: pass it to tasks, return it from them, keep it where JSON is kept.
 
     It arrives as a handle in this library's serializer, in Kombu's JSON and in pickle; in other formats
-    :meth:`as_dict` and :meth:`from_dict` carry it. Its methods read from the store that this process knows by
+    ``as_dict`` and ``from_dict`` carry it. Its methods read from the store that this process knows by
     the same alias, so ``pipeline.install`` must have been called here. They run in any process, and raise:
 
     Raises:
@@ -70,7 +70,7 @@ class Handle(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
-        """Return the handle that :meth:`as_dict` has made plain. Does no I/O; ignores unknown fields.
+        """Return the handle that ``as_dict`` has made plain. Does no I/O; ignores unknown fields.
 
         Raises:
             ClaimError: a field is missing, or of a wrong type.
@@ -84,7 +84,7 @@ class Handle(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Return the value, or the bytes of what was stored as bytes. Memory: all of it.
 
         Raises:
-            PayloadTooLargeError: it is above ``payload_limit_bytes``; use :meth:`open` or :meth:`chunks`.
+            PayloadTooLargeError: it is above ``payload_limit_bytes``; use ``open`` or ``chunks``.
         """
         with FramesDropped():
             return source.of(self).load()
@@ -145,7 +145,7 @@ class Handle(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class MalformedHandle(Handle, frozen=True, kw_only=True):
-    """What arrived instead of a handle. Whoever uses it gets a :class:`~pipeline.errors.ClaimError`."""
+    """What arrived instead of a handle. Whoever uses it gets a ``ClaimError``."""
 
     content: Any
     why: str

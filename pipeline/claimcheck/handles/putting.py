@@ -41,7 +41,7 @@ Progress = Callable[[int, int | None], None]
 
 
 class About(TypedDict, total=False):
-    """The optional arguments of :func:`pipeline.put`."""
+    """The optional arguments of ``pipeline.put``."""
 
     name: str | None
     media_type: str | None
@@ -187,7 +187,7 @@ def put_into(  # noqa: PLR0913 - as above
     uses: int | None = None,
     progress: Progress | None = None,
 ) -> Handle:
-    """See :func:`put`."""
+    """See ``put``."""
     ranges = ranges_of(claimcheck.store)
     key = new_handle_key(claimcheck.store.prefix, ttl_days)
     with FramesDropped(), _opened(claimcheck, source) as stream:
