@@ -1,7 +1,7 @@
 """The ``Store`` protocol: put, get, delete and list immutable objects.
 
 A store does not depend on claims, codecs or tasks. Every implementation passes
-``tests/integration/test_store.py``.
+``tests/support/store_rules.py``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -4,7 +4,7 @@ import json
 from time import sleep
 
 import pytest
-from test_deadletters import ROWS, Letters, outcome
+from dead_letters import ROWS, Letters, outcome
 
 from pipeline.admin import received_messages
 

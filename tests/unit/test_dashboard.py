@@ -1,6 +1,6 @@
 """Dashboard, alarms and pages name only what exists: our metrics, and those that SQS itself sends.
 
-That our metrics are sent by a real run is shown by tests/integration/test_health.py, for each of the table.
+A real run in tests/integration/test_every_metric.py shows that each metric of the table is sent.
 """
 
 import json

@@ -1,86 +1,20 @@
-"""Numbers arrive in CloudWatch as they were recorded, and a CloudWatch that is down hurts nobody."""
+"""Metrics arrive in CloudWatch as recorded, and a failing CloudWatch costs only metrics."""
 
 import os
 import socket
-import subprocess
-import sys
 import time
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from textwrap import dedent
-from uuid import uuid4
+from datetime import UTC, datetime
 
-import boto3
 import pytest
 
 from pipeline.aws.limits import CLOUDWATCH_DATA_COUNT
+from pipeline.local import free_port
 from pipeline.metrics import CloudWatchSink, Series
 from pipeline.metrics.recorder import VALUES_PER_SERIES, Recorder
 from pipeline.metrics.sinks import cloudwatch
 from pipeline.metrics.table import DATA_DROPPED, PAYLOAD_BYTES, RUN_SECONDS, TASKS_FAILED, TASKS_SUCCEEDED
 
 pytestmark = pytest.mark.aws
-
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
-@pytest.fixture(scope="module")
-def url():
-    port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(200):
-        with socket.socket() as probe:
-            if not probe.connect_ex(("127.0.0.1", port)):
-                break
-        time.sleep(0.1)
-    yield f"http://127.0.0.1:{port}"
-    server.terminate()
-    server.wait(10)
-
-
-@pytest.fixture
-def namespace():
-    """One for each test: stand-ins keep what earlier tests sent."""
-    return f"Test/{uuid4()}"
-
-
-@pytest.fixture
-def read(url, namespace):
-    client = boto3.client("cloudwatch", endpoint_url=url)
-
-    def read(metric, **dimensions):
-        now = datetime.now(UTC)
-        answer = client.get_metric_statistics(
-            Namespace=namespace,
-            MetricName=metric.name,
-            Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
-            StartTime=now - timedelta(hours=1),
-            EndTime=now + timedelta(hours=1),
-            Period=3600,
-            Statistics=["Sum", "SampleCount", "Minimum", "Maximum"],
-        )
-        points = answer["Datapoints"]
-        return {
-            "sum": sum(point["Sum"] for point in points),
-            "count": sum(point["SampleCount"] for point in points),
-            "least": min((point["Minimum"] for point in points), default=None),
-            "most": max((point["Maximum"] for point in points), default=None),
-            "units": {point["Unit"] for point in points},
-        }
-
-    yield read
-    client.close()
 
 
 @pytest.fixture
@@ -282,79 +216,3 @@ def test_namespaces_are_checked_at_once(namespace):
     """A namespace that CloudWatch would refuse is refused when the sink is built."""
     with pytest.raises(ValueError, match="namespace"):
         CloudWatchSink(namespace)
-
-
-APPLICATION = """
-    import time
-    from celery import Celery
-    from pipeline.metrics import CloudWatchSink
-    from pipeline.metrics.recorder import Recorder
-    from pipeline.worker.signals import observe
-
-    app = Celery("observed", broker="filesystem://")
-    folder = {{"data_folder_in": "{queue}", "data_folder_out": "{queue}", "control_folder": "{control}"}}
-    app.conf.update(broker_transport_options=folder, task_ignore_result=True)
-    observe(Recorder(CloudWatchSink("{namespace}", endpoint_url="{url}"), interval_seconds=3600))
-
-    @app.task
-    def nap():
-        time.sleep(0.1)
-
-    @app.task
-    def fail():
-        raise ValueError
-
-    @app.task(time_limit=1)
-    def hang():
-        time.sleep(60)
-"""
-
-
-@pytest.fixture
-def application(tmp_path, url, namespace):
-    """Where an application lies that reports to the stand-in; nothing is emitted but at shutdown."""
-    folders = {"queue": tmp_path / "queue", "control": tmp_path / "control"}
-    for folder in folders.values():
-        folder.mkdir()
-    source = APPLICATION.format(url=url, namespace=namespace, **folders)
-    (tmp_path / "observed.py").write_text(dedent(source))
-    return tmp_path
-
-
-def celery(application, *arguments):
-    environment = {**os.environ, "PYTHONPATH": f"{application}{os.pathsep}{Path.cwd()}"}
-    command = [sys.executable, "-m", "celery", "-A", "observed", *arguments]
-    return subprocess.Popen(command, env=environment, cwd=application, start_new_session=True)
-
-
-def wait_until(true, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-
-
-@pytest.mark.worker
-@pytest.mark.parametrize(
-    ("pool", "outcomes"),
-    [
-        ("prefork", {"nap": TASKS_SUCCEEDED, "fail": TASKS_FAILED}),
-        ("prefork", {"hang": TASKS_FAILED}),
-        ("threads", {"nap": TASKS_SUCCEEDED, "fail": TASKS_FAILED}),
-        ("solo", {"nap": TASKS_SUCCEEDED, "fail": TASKS_FAILED}),
-    ],
-)
-def test_a_worker_reports_before_it_ends(application, read, pool, outcomes):
-    """What a worker's processes recorded is in CloudWatch when a warm shutdown is over, each once."""
-    for task in outcomes:
-        assert celery(application, "call", f"observed.{task}").wait(60) == 0
-    worker = celery(application, "worker", "-P", pool, "-c", "1", "--without-gossip", "--without-mingle")
-    wait_until(lambda: not list((application / "queue").iterdir()))
-    time.sleep(4)  # the last task was taken off the queue, and may need its time limit
-    worker.terminate()
-
-    assert worker.wait(60) == 0
-    for task, metric in outcomes.items():
-        assert read(metric, Queue="celery", Task=f"observed.{task}")["sum"] == 1
-    if "nap" in outcomes:
-        assert read(RUN_SECONDS, Queue="celery", Task="observed.nap")["sum"] >= 0.1
