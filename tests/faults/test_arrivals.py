@@ -19,7 +19,7 @@ def sample_with(sample_of, aws, wait_seconds, multiplier):
 
 
 @pytest.mark.parametrize("pool", ["solo", "gevent"])
-def test_what_arrives_behind_a_task_is_held(sample_of, moto_aws, pool):
+def test_what_arrives_behind_a_task_is_in_flight(sample_of, moto_aws, pool):
     """While the first of an answer runs for longer than the timeout, no other worker sees the rest."""
     sample = sample_with(sample_of, moto_aws, wait_seconds=1, multiplier=4)
     results = [sample.nap.delay(b"x", 1.6 * VISIBILITY_SECONDS) for _ in range(3)]
@@ -33,8 +33,8 @@ def test_what_arrives_behind_a_task_is_held(sample_of, moto_aws, pool):
     assert "can no longer be hidden" not in "".join(worker.text() for worker in workers)
 
 
-def test_an_answer_that_nobody_read_in_time_is_left(sample_of, moto_aws):
-    """On solo a task of one queue may keep another queue's answer unread: by then it is somebody else's."""
+def test_an_answer_that_was_not_read_in_time_is_left(sample_of, moto_aws):
+    """On solo, messages of an answer that stayed unread past its visibility timeout are not run."""
     sample = sample_with(sample_of, moto_aws, wait_seconds=10, multiplier=1)
     other = f"{sample.queue}-other"
     busy = sample.worker(pool="solo", concurrency=1, options=("-Q", f"{sample.queue},{other}"))

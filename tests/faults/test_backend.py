@@ -54,17 +54,17 @@ def used(sample, **options):
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
-def test_a_refused_task_does_not_wait_for_it(sample, backend, moto_aws, pool):
-    """A task whose refusal could not be recorded is refused again, and holds up no other."""
+def test_a_rejected_task_does_not_wait_for_the_backend(sample, backend, moto_aws, pool):
+    """A task whose rejection could not be recorded is rejected again, and blocks no other task."""
     worker = used(sample, pool=pool)
-    refused = sample.digest_bytes.apply_async((b"x",), countdown=2)
+    rejected = sample.digest_bytes.apply_async((b"x",), countdown=2)
     serializer.installed().store.delete(sample.objects())
     backend.leave()
     eventually(lambda: "task is not recorded" in worker.text())
     backend.come_back()
 
     assert sample.echo.delay("y").get(timeout=60) == "y"
-    eventually(lambda: refused.state == "FAILURE", 60)
+    eventually(lambda: rejected.state == "FAILURE", 60)
     eventually(lambda: sum(moto_aws.depth(sample.queue)) == 0, 60)
     assert sum(moto_aws.depth(f"{sample.queue}-dlq")) == 1
 

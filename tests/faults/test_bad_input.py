@@ -35,7 +35,7 @@ WRONG_REGION = (
 
 
 def start(sample):
-    """Start a worker that is expected to refuse, and return its status and what it says."""
+    """Start a worker that is expected to fail its start, and return its status and its output."""
     command = [sys.executable, "-m", "celery", "-A", "sample_app", "worker", "-P", "solo", "-l", "ERROR"]
     ended = subprocess.run(
         command, cwd=APPS, env=sample.environment, capture_output=True, text=True, timeout=60, check=False
@@ -55,7 +55,7 @@ class TestPublisher:
         assert moto_aws.client("sqs").list_queues().get("QueueUrls", []) == []
 
     def test_no_credentials(self, sample, monkeypatch):
-        """Without credentials the error says so, and what to set."""
+        """A publish without credentials raises EncodeError."""
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
 
@@ -63,7 +63,7 @@ class TestPublisher:
             sample.digest.delay(1)
 
     def test_a_wrong_region(self, sample_of, moto_aws, proxy):
-        """A bucket in another region is refused with the region that the client uses."""
+        """A bucket in another region is declined with an error that names the client's region."""
         proxy.fail("PutObject", status=400, content=WRONG_REGION)
         sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})
 
@@ -72,13 +72,13 @@ class TestPublisher:
 
     def test_a_bucket_without_permission(self, sample_of, moto_aws, proxy):
         """A 403 is not retried, and names bucket, key and the likely permission."""
-        refusal = proxy.fail("PutObject", status=403, content=DENIED)
+        denial = proxy.fail("PutObject", status=403, content=DENIED)
         sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})
 
         with pytest.raises(EncodeError, match=r"key=claims/v1/.*s3:PutObject") as caught:
             sample.digest.delay(1)
         assert isinstance(caught.value.__cause__ or caught.value.args[0], StoreDeniedError)
-        assert refusal.used == 1
+        assert denial.used == 1
 
     def test_a_body_over_the_limit(self, sample_of, moto_aws):
         """A payload above the limit names its size, the limit and the setting."""
@@ -120,7 +120,7 @@ class TestStart:
         assert "time chain broken" in said
 
     def test_a_task_that_outlives_what_sqs_can_do(self, sample_of, moto_aws):
-        """The limit of a single task is checked as well, and the task is named."""
+        """The time limit of a single task is checked too, and the error names the task."""
         sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims")
         sample.environment["SHOP_CONF"] = '{"task_annotations": {"sample_app.nap": {"time_limit": 50000}}}'
         status, said = start(sample)
@@ -200,7 +200,7 @@ class TestWorker:
         ],
     )
     def test_a_forged_claim(self, sample, changes, error, text):
-        """A claim that we would not have made is refused by name; what it points at is not touched."""
+        """A forged claim is rejected with its reason, and the object that it names is not touched."""
         message = self.offloaded(serializer.installed(), **changes)
         result = self.send(sample, wire_form.write(message))
 
@@ -256,7 +256,7 @@ class TestWorker:
     [(["json"], "ContentDisallowed"), (["json", "claimcheck"], "claimcheck is not configured")],
 )
 def test_a_worker_without_the_serializer_configured(sample_of, moto_aws, accept, expected):
-    """A worker where nobody called install runs nothing, says why, and keeps the payload."""
+    """A worker without ``install`` runs no claimed task, logs why, and keeps the payload."""
     sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})
     result = sample.digest.delay(1)
     del sample.environment["SHOP_STORE"]

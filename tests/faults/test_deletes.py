@@ -12,7 +12,7 @@ pytestmark = pytest.mark.aws
 OPTIONS = {"visibility_timeout": 30, "wait_time_seconds": 1, "polling_interval": 0}
 
 
-def refusal(code):
+def denial(code):
     """Return what SQS answers with a code."""
     return f'{{"__type":"com.amazonaws.sqs#{code}","message":"no"}}'.encode()
 
@@ -36,9 +36,9 @@ def channel(moto_aws, proxy):
         yield channel
 
 
-def test_a_whole_call_that_is_refused_is_not_ten_stale_handles(channel, proxy, moto_aws):
+def test_a_denied_call_is_not_ten_stale_handles(channel, proxy, moto_aws):
     """Where the answer is about the call, each message is deleted by itself."""
-    proxy.fail("DeleteMessageBatch", 400, content=refusal("InvalidParameterValue"))
+    proxy.fail("DeleteMessageBatch", 400, content=denial("InvalidParameterValue"))
     for message in channel.got:
         message.ack()
 
@@ -50,8 +50,8 @@ def test_a_whole_call_that_is_refused_is_not_ten_stale_handles(channel, proxy, m
 
 def test_a_stale_handle_among_others_is_the_only_one(channel, proxy, moto_aws):
     """A message whose own delete is answered so will not settle, and the others do."""
-    proxy.fail("DeleteMessageBatch", 400, content=refusal("InvalidParameterValue"))
-    proxy.fail("DeleteMessage", 400, content=refusal("InvalidParameterValue"), times=1)
+    proxy.fail("DeleteMessageBatch", 400, content=denial("InvalidParameterValue"))
+    proxy.fail("DeleteMessage", 400, content=denial("InvalidParameterValue"), times=1)
     for message in channel.got:
         message.ack()
 

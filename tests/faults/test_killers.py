@@ -33,10 +33,10 @@ def test_a_task_that_kills_its_process_is_a_failure_in_the_end(sample, moto_aws)
         result.get(timeout=60)
     eventually(lambda: sum(moto_aws.depth(f"{sample.queue}-dlq")) == 1, 60)
     said = CliRunner().invoke(main, ["-A", "sample_app", "dlq", "show", "--json"])
-    [letter] = json.loads(said.stdout)["messages"]
+    [dead_letter] = json.loads(said.stdout)["messages"]
 
     assert sample.notes() == ["exiting", "exiting", f"errback {result.id} WorkerLostError"]
-    assert letter["error"].startswith("delivered 2 times without an end")
-    assert (letter["result"], letter["payload_there"]) == ("FAILURE", True)
+    assert dead_letter["error"].startswith("delivered 2 times without an end")
+    assert (dead_letter["result"], dead_letter["payload_there"]) == ("FAILURE", True)
     assert len(sample.objects()) == 1
     assert sample.echo.delay("y").get(timeout=60) == "y"

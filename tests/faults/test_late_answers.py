@@ -1,4 +1,4 @@
-"""Answers that come when nobody consumes any more: their messages are shown to others at once."""
+"""Messages of an answer that comes after the consumer stopped are visible to other consumers at once."""
 
 import signal
 from uuid import uuid4
@@ -59,7 +59,7 @@ def shown_after(aws, name):
 
 
 def test_a_closed_channel_gives_back_what_arrives(asked, hub, moto_aws, proxy, caplog):
-    """An answer to a channel that was closed gives its messages back, and the event loop asks no more."""
+    """A closed channel returns the messages of a late answer, and its event loop sends no further receive."""
     channel, name = asked
     channel.close()
     publish(moto_aws, name)

@@ -36,13 +36,13 @@ def test_a_lost_connection_gives_back_tasks_that_came_late(sample_of, moto_aws, 
     sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", conf={"worker_prefetch_multiplier": 4})
     sample.environment["PYTHONPATH"] = str(tmp_path)
     worker = sample.worker(pool="threads", concurrency=1, app="learning")
-    held = sample.hold.delay("x")
+    running = sample.hold.delay("x")
     eventually(sample.notes)
     sample.app.send_task("late")
     eventually(lambda: worker.text().count("Connected to") == 2)
     sample.note("go on")
 
-    assert held.get(timeout=30) == 1
+    assert running.get(timeout=30) == 1
     eventually(lambda: "late" in sample.notes())
     assert "ERROR" not in worker.text()
     assert worker.process.poll() is None

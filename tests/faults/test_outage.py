@@ -24,7 +24,7 @@ def sample(sample_of, moto_aws, s3):
 
 
 def test_twenty_seconds_without_s3_lose_and_fail_nothing(sample, s3):
-    """S3 answers 503 for ten seconds and refuses connections for ten more: every task ends in success."""
+    """Every task succeeds after S3 answers 503 for ten seconds and drops connections for ten more."""
     sample.worker(pool="prefork")
     payloads = [RANDOM.randbytes(20_000) for _ in range(40)]
     results = [sample.digest_bytes.delay(payload) for payload in payloads]
@@ -97,7 +97,7 @@ def test_a_time_limit_is_not_for_the_store(sample_of, moto_aws, s3, pool, limit,
 
 
 @pytest.mark.parametrize("size_bytes", [1, 9 * 1024**2], ids=["whole", "in ranges"])
-def test_a_soft_limit_is_heard_while_s3_is_silent(sample_of, moto_aws, s3, size_bytes):
+def test_a_soft_limit_is_raised_while_s3_is_silent(sample_of, moto_aws, s3, size_bytes):
     """A limit that comes in the middle of a request is not taken for a failure of the network, and lost."""
     conf = {"task_annotations": {"sample_app.digest_bytes": {"soft_time_limit": 2}}}
     sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0}, conf=conf)
@@ -111,7 +111,7 @@ def test_a_soft_limit_is_heard_while_s3_is_silent(sample_of, moto_aws, s3, size_
 
 
 def test_what_cannot_be_sent_again_fails(sample_of, moto_aws, s3, proxy_to, monkeypatch):
-    """If SQS refuses it too, a task that was acknowledged early fails for all to see."""
+    """A task acknowledged early is recorded as FAILURE if SQS also fails its republish."""
     sqs = proxy_to(moto_aws.url)
     monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", sqs.url)
     sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options=OPTIONS)
@@ -146,7 +146,7 @@ def test_a_worker_starts_during_an_outage(sample, s3):
 
 
 @pytest.mark.parametrize("verb", ["reset", "truncate", "lose"])
-def test_broken_connections_are_mended(sample, s3, verb):
+def test_broken_connections_are_restored(sample, s3, verb):
     """A read or write of the store that breaks in the middle is repeated, and the task runs."""
     sample.worker(pool="solo")
     getattr(s3, verb)("PutObject", times=1)

@@ -1,4 +1,4 @@
-"""Messages that no task can be made of: none stops a worker, none is lost, each is explained and mended."""
+"""Messages that no task can be made of stop no worker and become dead letters, with an explanation."""
 
 import json
 import os
@@ -39,18 +39,18 @@ CHANGES = {
     "no envelope": without("properties"),
     "properties that are a number": with_(properties=5),
     "delivery info that is a number": with_(properties={"delivery_info": 5, "delivery_tag": "x"}),
-    "an encoding that nobody knows": with_(properties={"body_encoding": "rot13", "delivery_info": {}}),
+    "an unknown encoding": with_(properties={"body_encoding": "rot13", "delivery_info": {}}),
     "base64 that is none": with_(body="%%%"),
     "a routing key that is a list": with_(properties={"delivery_info": {"routing_key": [1]}}),
     "headers that are a list": with_(headers=[1]),
     "no headers": with_(headers={}),
     "a task name that is a list": headers(task=["sample_app.digest"]),
     "no id": headers(id=None),
-    "no task that is known": headers(task="sample_app.nobody"),
+    "an unknown task": headers(task="sample_app.nobody"),
     "an ETA that is none": headers(eta="yesterday"),
     "a time limit that is none": headers(timelimit=5),
     "an expiry that is none": headers(expires=[]),
-    "a compression that nobody knows": headers(compression="rot13"),
+    "an unknown compression": headers(compression="rot13"),
     "a content type that is a list": with_(content_type=[]),
     "pickle": with_(content_type="application/x-python-serialize"),
     "a number for a body": text("5"),
@@ -91,8 +91,8 @@ def test_no_message_stops_a_worker_or_is_lost(sample, queues):
 
 @pytest.mark.parametrize("pool", ["prefork", "solo"])
 @pytest.mark.parametrize("poison", ["a number for a body", "a word", "no id", "an ETA that is none"])
-def test_no_pool_minds(sample, queues, pool, poison):
-    """The same holds on other pools."""
+def test_every_pool_moves_it_to_the_dead_letters(sample, queues, pool, poison):
+    """A message that is no task becomes a dead letter on every pool, and other tasks run."""
     if poison in RAW:
         queues.send(RAW[poison])
     else:
@@ -119,7 +119,7 @@ def ignorant(sample_of, moto_aws, monkeypatch):
     return make
 
 
-def refused(sample, name="digest_bytes"):
+def rejected(sample, name="digest_bytes"):
     """Publish a task whose payload is missing, and return what its errback notes."""
     result = getattr(sample, name).apply_async((os.urandom(20_000),), link_error=sample.errback.s())
     serializer.installed().store.delete(sample.objects())
@@ -128,9 +128,9 @@ def refused(sample, name="digest_bytes"):
 
 @pytest.mark.parametrize("ignores", [True, False])
 def test_errbacks_are_called_once(ignorant, moto_aws, ignores):
-    """A task that is refused at each delivery calls its errbacks at one of them, stored or not."""
+    """A task that is rejected at each delivery calls its errbacks once, stored or not."""
     sample = ignorant(ignores=ignores)
-    noted = refused(sample)
+    noted = rejected(sample)
     worker = sample.worker(pool="threads")
 
     eventually(lambda: Queues(sample, moto_aws).depth("-dlq") == 1, 60)
@@ -155,9 +155,9 @@ def test_errbacks_are_called_though_the_message_was_given_back(ignorant, moto_aw
 
 @pytest.mark.parametrize(("name", "broker"), [("early", {}), ("digest_bytes", {"dead_letter_queues": False})])
 def test_errbacks_are_called_when_no_delivery_follows(ignorant, moto_aws, name, broker):
-    """The first delivery is the last if its message is gone already, or is deleted as nobody redrives it."""
+    """A first delivery calls the errbacks if its message is gone or no redrive policy keeps it."""
     sample = ignorant(**broker)
-    noted = refused(sample, name)
+    noted = rejected(sample, name)
     sample.worker(pool="threads")
 
     eventually(lambda: sample.notes() == [noted])
@@ -171,7 +171,7 @@ def test_without_dead_letters_nothing_is_deleted(sample_of, moto_aws):
         store=f"s3://{moto_aws.bucket()}/claims", conf={"broker_transport_options": options}
     )  # fmt: skip
     queues = Queues(sample, moto_aws)
-    unknown = CHANGES["no task that is known"](queues.message(sample, "digest", [SECRET]))
+    unknown = CHANGES["an unknown task"](queues.message(sample, "digest", [SECRET]))
     queues.send("hello")
     queues.send(json.dumps(unknown))
     worker = sample.worker(pool="solo")
@@ -188,7 +188,7 @@ def dlq(*words):
     return json.loads(result.stdout)
 
 
-def test_what_is_mended_runs(sample, queues):
+def test_a_corrected_message_runs(sample, queues):
     """A missing object and an unknown task are explained; put right and redriven, both run."""
     store = serializer.installed().store
     missing = sample.digest.delay([SECRET])

@@ -101,17 +101,17 @@ def test_credentials_that_cannot_be_refreshed_cost_pauses(vault, sample):
     assert "Connection to broker lost" not in worker.text()
 
 
-def refusal(code):
+def denial(code):
     return f'{{"__type":"com.amazonaws.sqs#{code}","message":"no"}}'.encode()
 
 
 @pytest.mark.parametrize("pool", ["gevent", "eventlet"])
-def test_a_worker_without_an_event_loop_outlives_refusals(sample, proxy, pool):
-    """With greenlets, a busy SQS is asked again after a pause, and the worker goes on."""
+def test_a_worker_without_an_event_loop_survives_throttling(sample, proxy, pool):
+    """A worker with greenlets pauses when SQS throttles it, receives again, and keeps running."""
     sample.environment["AWS_MAX_ATTEMPTS"] = "1"
     worker = sample.worker(pool=pool)
     proxy.fail("ReceiveMessage", 503, times=2)
-    proxy.fail("ReceiveMessage", 400, times=2, content=refusal("RequestThrottled"))
+    proxy.fail("ReceiveMessage", 400, times=2, content=denial("RequestThrottled"))
     eventually(lambda: "nothing received: SQS answered RequestThrottled, attempt 4" in worker.text())
 
     assert sample.echo.delay("x").get(timeout=30) == "x"
@@ -136,9 +136,9 @@ def channel(moto_aws, proxy):
 @pytest.mark.parametrize(
     ("status", "code"), [(503, "ServiceUnavailable"), (403, "OverLimit"), (403, "ExpiredToken")]
 )
-def test_who_consumes_waits_through_refusals(channel, proxy, status, code):
-    """What may pass is no message and a pause, not longer than asked for."""
-    proxy.fail("ReceiveMessage", status, content=refusal(code))
+def test_drain_events_waits_through_transient_errors(channel, proxy, status, code):
+    """``drain_events`` treats a transient error as no message, and never waits beyond its timeout."""
+    proxy.fail("ReceiveMessage", status, content=denial(code))
     with pytest.raises(TimeoutError):
         channel.connection.client.drain_events(timeout=1)
     proxy.heal()
@@ -148,16 +148,16 @@ def test_who_consumes_waits_through_refusals(channel, proxy, status, code):
 
 
 def test_a_queue_that_is_gone_is_an_error(channel, proxy):
-    """Waiting helps nobody there."""
-    proxy.fail("ReceiveMessage", 400, content=refusal("QueueDoesNotExist"))
+    """``drain_events`` raises at once when the queue does not exist."""
+    proxy.fail("ReceiveMessage", 400, content=denial("QueueDoesNotExist"))
 
     with pytest.raises(ClientError, match="QueueDoesNotExist"):
         channel.connection.client.drain_events(timeout=5)
 
 
-def test_who_gets_one_message_is_told_of_a_refusal(channel, proxy):
-    """Nobody asks again there, so nothing is not the answer."""
-    proxy.fail("ReceiveMessage", 503, content=refusal("ServiceUnavailable"))
+def test_basic_get_raises_a_transient_error(channel, proxy):
+    """``basic_get`` raises a transient error instead of returning no message."""
+    proxy.fail("ReceiveMessage", 503, content=denial("ServiceUnavailable"))
 
     with pytest.raises(ClientError, match="ServiceUnavailable"):
         channel.basic_get(next(iter(channel._active_queues)))
@@ -165,7 +165,7 @@ def test_who_gets_one_message_is_told_of_a_refusal(channel, proxy):
 
 @pytest.mark.parametrize("verb", ["lose", "fail"])
 def test_a_rejected_message_frees_its_slot_though_sqs_is_gone(channel, proxy, verb):
-    """Whether it has dead letters cannot be asked, so the message stays; the consumer gets others."""
+    """A rejected message frees its prefetch slot and stays in SQS when its queue cannot be inspected."""
     channel.basic_qos(prefetch_count=1)
     channel.connection.client.drain_events(timeout=5)
     assert not channel.qos.can_consume()
@@ -178,7 +178,7 @@ def test_a_rejected_message_frees_its_slot_though_sqs_is_gone(channel, proxy, ve
 
 
 def test_a_channel_closes_without_credentials(vault, channel, proxy, caplog):
-    """Nothing can be given back then, which keeps nobody from closing."""
+    """A channel closes without credentials, although it cannot return its messages."""
     channel.connection.client.drain_events(timeout=5)
     vault.unlink()
     channel.close()

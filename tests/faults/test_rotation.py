@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 from kombu import Connection, Producer, Queue
-from test_deletes import channel, refusal  # noqa: F401 - a fixture among them
+from test_deletes import channel, denial  # noqa: F401 - a fixture among them
 from workers import eventually
 
 from pipeline.stores.s3.store import S3Store
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.aws
 
 @pytest.fixture
 def rotated(moto_aws, proxy, tmp_path, monkeypatch):
-    """A function that gives this process new credentials in a file, and makes the old ones be refused."""
+    """A function that writes new credentials to a file, and makes AWS deny the old ones."""
     file = tmp_path / "credentials"
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
@@ -28,14 +28,14 @@ def rotated(moto_aws, proxy, tmp_path, monkeypatch):
     def rotate():
         write("NEWKEY")
         old = lambda it: "Credential=OLDKEY/" in it.headers.get("authorization", "")  # noqa: E731
-        proxy.fail(old, 403, content=refusal("InvalidClientTokenId"))
+        proxy.fail(old, 403, content=denial("InvalidClientTokenId"))
 
     write("OLDKEY")
     return rotate
 
 
 def test_rotated_credentials_are_read_again(rotated, proxy, moto_aws):
-    """A call that is refused for its credentials is made once more with those that the file has now."""
+    """A call that fails for its credentials is repeated once with those that the file has now."""
     name = f"queue-{uuid4().hex[:8]}"
     with Connection("sqs://", transport=Transport) as connection:
         producer, queue = Producer(connection.channel()), Queue(name)
@@ -49,7 +49,7 @@ def test_rotated_credentials_are_read_again(rotated, proxy, moto_aws):
 
 
 def test_a_role_whose_sessions_were_revoked_is_assumed_again(moto_aws, proxy, tmp_path, monkeypatch):
-    """Credentials of a role that AWS refuses are fetched anew, and not taken from what botocore keeps."""
+    """Role credentials that AWS denies are fetched again instead of taken from botocore's cache."""
     (tmp_path / "token").write_text("token")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
@@ -62,7 +62,7 @@ def test_a_role_whose_sessions_were_revoked_is_assumed_again(moto_aws, proxy, tm
         producer.publish({}, routing_key=name, declare=[Queue(name)], serializer="json")
         old = channel.sqs()._request_signer._credentials.get_frozen_credentials().access_key
         is_old = lambda it: f"Credential={old}/" in it.headers.get("authorization", "")  # noqa: E731
-        proxy.fail(is_old, 403, content=refusal("ExpiredToken"))
+        proxy.fail(is_old, 403, content=denial("ExpiredToken"))
         producer.publish({}, routing_key=name, serializer="json")
 
     assert moto_aws.depth(name).waiting == 2
@@ -109,12 +109,12 @@ def test_a_worker_outlives_a_rotation(sample_of, rotated, moto_aws, tmp_path, po
     options = {"visibility_timeout": 6, "wait_time_seconds": 1, "polling_interval": 0}
     sample = sample_of(store=f"file://{tmp_path}/payloads", conf={"broker_transport_options": options})
     sample.worker(pool=pool)
-    held = sample.hold.delay("x")
+    running = sample.hold.delay("x")
     eventually(sample.notes)
     rotated()
     sample.note("go on")
 
-    assert held.get(timeout=30) == 1
+    assert running.get(timeout=30) == 1
     assert sample.echo.delay("y").get(timeout=30) == "y"
     eventually(lambda: not any(moto_aws.depth(sample.queue)))
 
@@ -125,7 +125,7 @@ def test_a_worker_outlives_a_rotation(sample_of, rotated, moto_aws, tmp_path, po
 )
 def test_a_delete_that_may_pass_is_tried_again(channel, proxy, moto_aws, code):  # noqa: F811
     """Credentials, clock and load are no verdict on a message: its acknowledgement settles later."""
-    proxy.fail("DeleteMessageBatch", 403 if code == "ExpiredToken" else 400, times=5, content=refusal(code))
+    proxy.fail("DeleteMessageBatch", 403 if code == "ExpiredToken" else 400, times=5, content=denial(code))
     for message in channel.got:
         message.ack()
 

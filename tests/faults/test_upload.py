@@ -42,16 +42,16 @@ def test_the_publisher_hears_of_it(sample, proxy, moto_aws, status, content, err
     proxy.fail("PutObject", status=status, content=content)
 
     for call in (lambda: sample.digest.delay("x"), lambda: sample.echo.chunks([("x",)] * 2, 1).apply_async()):
-        with pytest.raises(EncodeError, match="key=claims/") as refused:
+        with pytest.raises(EncodeError, match="key=claims/") as caught:
             call()
-        assert isinstance(refused.value.args[0], error)
+        assert isinstance(caught.value.args[0], error)
     assert messages(sample, moto_aws) == 0
     assert sample.objects() == []
     assert proxy.operations["SendMessage"] == proxy.operations["SendMessageBatch"] == 0
 
 
-def test_a_refusal_after_a_lost_answer_is_no_proof(sample, proxy, moto_aws, monkeypatch):
-    """SQS has taken the message, and refuses the repetition: what the first one names is left alone."""
+def test_a_denial_after_a_lost_answer_is_no_proof(sample, proxy, moto_aws, monkeypatch):
+    """The payload stays when SQS took the first send and denied its repetition."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     proxy.lose("SendMessage", times=1)
     proxy.fail("SendMessage", status=403, content=DENIED_BY_SQS, times=1)
@@ -67,12 +67,12 @@ def full_disk():
     """No file of this process gets longer than 10 kB: a write beyond that fails, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def mend():
+    def restore():
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
-    yield mend
-    mend()
+    yield restore
+    restore()
 
 
 def test_a_full_disk(sample_of, moto_aws, tmp_path, full_disk):
@@ -81,9 +81,9 @@ def test_a_full_disk(sample_of, moto_aws, tmp_path, full_disk):
     sample = sample_of(store=f"file://{tmp_path}/store", options=options)
     noise = os.urandom(50_000)
 
-    with pytest.raises(EncodeError, match="key=") as refused:
+    with pytest.raises(EncodeError, match="key=") as caught:
         sample.digest.delay(noise)
-    assert isinstance(refused.value.args[0], StoreUnavailableError)
+    assert isinstance(caught.value.args[0], StoreUnavailableError)
     assert messages(sample, moto_aws) == 0
     assert [path for path in (tmp_path / "store").rglob("*") if path.is_file()] == []
     full_disk()

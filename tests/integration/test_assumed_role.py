@@ -18,11 +18,11 @@ EXPIRED = b'{"__type":"ExpiredToken","message":"The security token included in t
 
 
 class Gate:
-    """Refuses calls of SQS that are signed with a role's credentials that it saw first too long ago."""
+    """Denies calls of SQS that are signed with a role's credentials that it saw first too long ago."""
 
     def __init__(self):
         self._lock, self._seen = Lock(), {}
-        self.refused = 0
+        self.denied = 0
 
     def __call__(self, request):
         if "x-amz-security-token" not in request.headers:
@@ -30,7 +30,7 @@ class Gate:
         with self._lock:
             first = self._seen.setdefault(request.headers["authorization"].split("/")[0], time.monotonic())
         is_over = time.monotonic() - first > GOOD_SECONDS + 1
-        self.refused += is_over
+        self.denied += is_over
         return is_over
 
     @property
@@ -80,10 +80,10 @@ def test_a_long_task_keeps_its_message(sample_of, moto_aws, gate, pool):
     eventually(lambda: sample.notes() == ["napping"] * 2)
     sample.eventually_empty()
     assert gate.keys > 4
-    assert gate.refused == 0, worker.text()
+    assert gate.denied == 0, worker.text()
 
 
-def test_a_task_ends_while_sts_refuses(sample_of, moto_aws, proxy_to, gate, monkeypatch):
+def test_a_task_ends_while_sts_denies(sample_of, moto_aws, proxy_to, gate, monkeypatch):
     """Its message is deleted as soon as there are credentials again, and the worker lives."""
     sts, queue = proxy_to(moto_aws.url), f"sts-{uuid4().hex[:12]}"
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
@@ -92,11 +92,11 @@ def test_a_task_ends_while_sts_refuses(sample_of, moto_aws, proxy_to, gate, monk
     worker = sample.worker(pool="threads", concurrency=1)
     result = sample.nap.delay(b"x", 8)
     eventually(sample.notes)
-    refused = sts.fail(status=400, content=THROTTLED)
+    throttled = sts.fail(status=400, content=THROTTLED)
 
     assert result.get(timeout=60) == 1
-    asked = refused.used
-    eventually(lambda: refused.used > asked + 2)
+    used = throttled.used
+    eventually(lambda: throttled.used > used + 2)
     sts.heal()
     sample.eventually_empty()
     assert sample.notes() == ["napping"]

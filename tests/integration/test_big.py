@@ -42,7 +42,7 @@ class Memory:
 
 @pytest.fixture
 def sample(sample_of, ministack, monkeypatch):
-    """A sample on the faster stand-in, with the default threshold and room for large visits."""
+    """A sample on the faster stand-in, with the default threshold and long timeouts."""
     bucket = entered(ministack, monkeypatch).bucket()
     conf = {
         "broker_transport_options": {"visibility_timeout": 600, "wait_time_seconds": 1, "polling_interval": 0}

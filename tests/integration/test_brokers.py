@@ -1,4 +1,4 @@
-"""Other brokers and other pools: serializer, deferred body and release work there as well."""
+"""Serializer, deferred body and release work with other brokers and other pools."""
 
 import random
 import threading
@@ -86,7 +86,7 @@ def watched(sample_of, redis_server, tmp_path):
     )  # fmt: skip
 
 
-def test_a_refused_task_is_over(watched):
+def test_a_rejected_task_is_over(watched):
     """A task whose payload is missing is active no more, nor reserved, once that is known."""
     results = [watched.digest_bytes.delay(NOISE) for _ in range(3)]
     serializer.installed().store.delete(watched.objects())
@@ -100,7 +100,7 @@ def test_a_refused_task_is_over(watched):
 
 
 def test_big_arguments_are_not_shown_because_they_travel_inline(watched):
-    """What compresses well may be inline and still fill a reply: ``inspect`` says how much there is."""
+    """``inspect`` shows the size, not the text, of a large argument that is inline because it compresses."""
     watched.worker(pool="prefork")
     watched.hold.delay("secret" * 1_000)
     eventually(watched.notes)

@@ -16,7 +16,7 @@ NOISE = random.Random(3).randbytes(400_000)
 
 @pytest.fixture
 def sample(sample_of, moto_aws, proxy):
-    """A sample with the default threshold, whose every call is written down."""
+    """A sample with the default threshold, whose every call is recorded."""
     return sample_of(store=f"s3://{moto_aws.bucket()}/claims")
 
 
@@ -45,7 +45,7 @@ def test_an_offloaded_task_costs_one_put_and_one_get(sample, proxy, pool):
 
 
 def test_an_inline_task_costs_nothing_more_than_before(sample, proxy):
-    """Small tasks, and large ones that compress well, never call the store."""
+    """Small tasks, and large ones that compress to a small size, never call the store."""
     sample.worker()
     proxy.requests.clear()
     small, packed = sample.digest.delay(1, a="x"), sample.digest.delay("all work and no play " * 20_000)
@@ -104,7 +104,7 @@ def test_a_message_whose_delete_fails_keeps_its_payload(sample, proxy):
 
 @pytest.mark.parametrize(("status", "left"), [(400, 0), (500, 1)])
 def test_a_failed_publish_gives_its_payload_up_if_that_is_safe(sample, proxy, status, left):
-    """If SQS certainly refused, the payload goes; if the message may be there, it stays."""
+    """A failed publish releases its payload only if SQS certainly did not take the message."""
     proxy.fail("SendMessage", status=status, content=b'{"__type":"AccessDenied","message":"no"}')
 
     with pytest.raises(Exception, match=r"SendMessage"):

@@ -38,15 +38,15 @@ def broken(): pass
 
 @pytest.fixture
 def broken(sample, monkeypatch, tmp_path):
-    """An app whose queues cannot be asked for, with a text that is nobody's business."""
+    """An app whose queues raise an error with a confidential text."""
     (tmp_path / "broken_app.py").write_text(BROKEN)
     monkeypatch.syspath_prepend(tmp_path)
     yield
     sys.modules.pop("broken_app", None)
 
 
-def test_what_nobody_expected_is_an_error(broken):
-    """An error of any kind ends with 2, and not with the 1 of findings; JSON does not repeat its text."""
+def test_an_unexpected_error_is_one_sentence(broken):
+    """An unexpected error exits with 2, not with the 1 of findings, and JSON does not repeat its text."""
     result = CliRunner().invoke(main, ["-A", "broken_app", "dlq", "list", "--json"])
 
     assert result.exit_code == 2
@@ -54,8 +54,8 @@ def test_what_nobody_expected_is_an_error(broken):
     assert "confidential" not in result.output
 
 
-def test_what_nobody_expected_has_a_traceback(broken):
-    """People get the traceback, which says where it happened, on stderr."""
+def test_an_unexpected_error_has_a_traceback(broken):
+    """An unexpected error prints its traceback on stderr."""
     result = CliRunner().invoke(main, ["-A", "broken_app", "dlq", "list"])
 
     assert (result.exit_code, result.stdout) == (2, "")
@@ -117,7 +117,7 @@ def test_flower_that_cannot_start_is_one_sentence(sample, words, said):
 
 @pytest.mark.worker
 def test_a_port_that_is_taken_is_one_sentence(sample):
-    """Where somebody else listens, the sentence says where, and what to do."""
+    """A port that is in use is one sentence that names the address and the fix."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with started(sample, "flower", f"--port={port}") as process:
@@ -136,7 +136,7 @@ PORT = "choose another --port"
     [([], "127.0.0.1", False), (["--address=0.0.0.0"], "0.0.0.0", True)],
 )
 def test_flower_listens_where_it_says(sample, words, host, is_open):
-    """It listens on this machine alone, unless it is told otherwise, and prints where."""
+    """Flower listens on localhost by default, and prints its address."""
     port = free_port()
     env = {"FLOWER_BASIC_AUTH": "user:password", "PYTHONUNBUFFERED": "1"}
     with started(sample, "flower", f"--port={port}", *words, **env) as process:
@@ -181,7 +181,7 @@ def test_extras_are_asked_for_when_they_are_needed(words, code, said):
 
 
 @pytest.mark.worker
-def test_output_that_nobody_reads_is_an_error(sample, moto_aws):
+def test_output_without_a_reader_is_an_error(sample, moto_aws):
     """A reader that goes away early does not make findings of what was not said."""
     moto_aws.queue(sample.queue)
     with started(sample, "top", "--json", "--interval", "1") as process:

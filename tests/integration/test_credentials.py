@@ -96,7 +96,7 @@ def test_a_request_that_another_thread_overtook_is_sent_again(keys, proxy, offlo
 
 @pytest.mark.parametrize("code", PASSING)
 def test_what_passes_is_tried_again(proxy, offloaded, code):
-    """A refusal that may pass costs a publisher and a task nothing but time."""
+    """A transient error costs a publisher and a task only time."""
     claimcheck, claim = offloaded
     proxy.fail(status=400, times=1, content=answer(code))
     assert claimcheck.rehydrate(claim) == NOISE
@@ -106,7 +106,7 @@ def test_what_passes_is_tried_again(proxy, offloaded, code):
 
 
 def test_what_does_not_pass_is_given_up(proxy, claimcheck_of):
-    """A refusal that goes on for ``store_retry_seconds`` is an unavailable store: its message goes back."""
+    """An error that lasts ``store_retry_seconds`` is an unavailable store: its message is redelivered."""
     claimcheck = claimcheck_of(0.3)
     proxy.fail(status=400, content=answer("ExpiredToken"))
 
@@ -116,7 +116,7 @@ def test_what_does_not_pass_is_given_up(proxy, claimcheck_of):
 
 @pytest.mark.parametrize("code", PASSING)
 def test_deletes_are_tried_again(proxy, claimcheck_of, code):
-    """A payload whose delete was refused for a while is released later, and never counted as an orphan."""
+    """A payload whose delete failed for a while is released later, and never counted as an orphan."""
     claimcheck = claimcheck_of(0.1)
     claim = claimcheck.offload(claimcheck.seal(NOISE)).claim
     proxy.fail("DeleteObjects", 400, content=answer(code))
@@ -131,7 +131,7 @@ def test_deletes_are_tried_again(proxy, claimcheck_of, code):
 
 
 def test_missing_credentials_are_looked_for_again(monkeypatch, keys, tmp_path, offloaded):
-    """A process that found no credentials when it first asked finds those that come later."""
+    """A process that started without credentials finds those that are added later."""
     claimcheck, claim = offloaded
     claimcheck.store.close()
     (tmp_path / "credentials").unlink()

@@ -88,7 +88,7 @@ def test_the_wheel_alone_sends_and_runs(bare, tmp_path):
 
 
 def test_the_entry_point_registers_the_serializer(bare, tmp_path):
-    """Kombu knows the serializer as soon as it is imported."""
+    """The serializer is registered as soon as Kombu is imported."""
     program = "from kombu.serialization import registry; print(registry.name_to_type['claimcheck'])"
 
     assert bare.run(program, tmp_path).stdout == "application/x-claimcheck\n"

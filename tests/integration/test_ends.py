@@ -33,7 +33,7 @@ def overtime(sample):
         yield module
 
 
-def test_a_payload_is_there_while_a_time_limit_is_told(sample, overtime):
+def test_a_payload_stays_until_a_time_limit_is_recorded(sample, overtime):
     """A hook that takes its time after a hard time limit still finds the arguments; then they go."""
     sample.worker(app="overtime_app", pool="prefork")
     overtime.hang.delay(ROWS)
@@ -63,7 +63,7 @@ def test_a_lost_worker_runs_the_task_again(sample):
 
 @pytest.mark.parametrize("serializer_name", ["json", "pickle", "claimcheck"])
 def test_result_extended_has_the_arguments(sample_of, moto_aws, serializer_name):
-    """Arguments reach the result backend as with any Celery; where nobody read them, what stands for them."""
+    """The result backend gets the arguments as with stock Celery, or a placeholder if they were not read."""
     conf = {
         "result_extended": True,
         "result_serializer": serializer_name,
@@ -71,10 +71,10 @@ def test_result_extended_has_the_arguments(sample_of, moto_aws, serializer_name)
     }
     sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0}, conf=conf)
     sample.worker(pool="prefork")
-    told, lost = sample.echo.delay(ROWS), sample.overtime.delay(value=ROWS)
+    echoed, lost = sample.echo.delay(ROWS), sample.overtime.delay(value=ROWS)
 
-    assert told.get(timeout=30) == ROWS
-    assert (told.args, told.kwargs) == ([ROWS], {})
+    assert echoed.get(timeout=30) == ROWS
+    assert (echoed.args, echoed.kwargs) == ([ROWS], {})
     with pytest.raises(TimeLimitExceeded):
         lost.get(timeout=30)
     assert re.search(r"<args.*: \d+ bytes in claims/v1/", repr(lost.args))
@@ -101,7 +101,7 @@ def test_errors_of_a_chord_reach_its_caller(sample):
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "gevent", "eventlet"])
 @pytest.mark.parametrize(("name", "state"), [("digest_bytes", "SUCCESS"), ("fail", "FAILURE")])
 def test_a_second_delivery_after_the_end_does_nothing(sample, pool, name, state):
-    """A message delivered again after its payload was released runs nothing, and alarms nobody."""
+    """A message delivered again after its payload was released runs nothing and logs no error."""
     embed = {"callbacks": None, "errbacks": [sample.errback.s()], "chain": None, "chord": None}
     body = serializer.encode(([random.Random(1).randbytes(100)], {}, embed))
     worker = sample.worker(pool=pool)

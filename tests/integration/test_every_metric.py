@@ -28,7 +28,7 @@ DENIED = b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"
 
 @pytest.fixture
 def watched(sample_of, moto_aws, proxy):
-    """A sample that offloads what is big, with short times, whose every call is written down."""
+    """A sample that offloads what is big, with short times, whose every call is recorded."""
     options = {"visibility_timeout": VISIBILITY_SECONDS, "wait_time_seconds": 1, "health_seconds": 1}
     sample = sample_of(
         store=f"s3://{moto_aws.bucket()}/claims",
@@ -82,7 +82,7 @@ def test_a_real_run_emits_every_metric(watched, proxy, moto_aws, monkeypatch):
     sample, recorder = watched, serializer.installed().recorder
     monkeypatch.setattr(received_messages, "WAIT_SECONDS", 0)
 
-    # A second delivery of a task that has ended; a payload that is gone, and one that somebody wrote over.
+    # A second delivery of a task that has ended; a missing payload, and one that was overwritten.
     twice = sample.digest.delay(BIG, "twice")
     url, body = one_message(sample)
     missing, key = spoil(sample, lambda: sample.digest.delay(BIG, "missing"))
@@ -100,7 +100,7 @@ def test_a_real_run_emits_every_metric(watched, proxy, moto_aws, monkeypatch):
     assert sample.retry_twice.delay(BIG).get(timeout=30) == len(BIG)
     eventually(
         lambda: len(sample.objects()) == 1
-    )  # the corrupt one's, which lies in front of the dead letters
+    )  # the payload of the corrupt one, whose message becomes a dead letter
     sample.sqs.send_message(QueueUrl=url, MessageBody=body)
     sample.sqs.send_message(QueueUrl=url, MessageBody="no task")
     eventually(lambda: "message is not valid" in worker.text())
@@ -118,7 +118,7 @@ def test_a_real_run_emits_every_metric(watched, proxy, moto_aws, monkeypatch):
     eventually(lambda: denied.used)
     worker.stop()
 
-    # A sweep, and a CloudWatch that refuses once.
+    # A sweep, and a CloudWatch that fails once.
     words = ["-A", "sample_app", "sweep", "--json", "--older-than", "0s", "--force-age"]
     swept = json.loads(CliRunner().invoke(main, words).stdout)
     recorder.flush()

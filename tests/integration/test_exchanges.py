@@ -1,4 +1,4 @@
-"""Tasks that are published to exchanges: to all workers, to several queues, or to nobody."""
+"""Tasks published to exchanges reach all workers, several queues, or no queue."""
 
 import random
 
@@ -86,7 +86,7 @@ def test_a_retry_goes_where_its_task_says(sample_of, moto_aws, monkeypatch):
     sample.eventually_empty()
 
 
-def test_a_task_that_would_go_nowhere_is_refused(sample):
+def test_a_task_without_a_destination_is_declined(sample):
     """An exchange that leads to no queue is an error for the publisher, and leaves nothing in the store."""
     with pytest.raises(NotRoutedError, match="bound to exchange media for routing key media"):
         sample.digest.apply_async((NOISE,), exchange="media", routing_key="media.x")

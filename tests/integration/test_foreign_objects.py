@@ -1,4 +1,4 @@
-"""What lies under a store's prefix and is none of ours: no name and no date of it ends a sweep."""
+"""Foreign objects under a store's prefix never end a sweep, whatever their names and dates."""
 
 import os
 from datetime import UTC, datetime, timedelta

@@ -46,7 +46,7 @@ def broken():
 
 @contextmanager
 def opened(store, **options):
-    """Open an app with a key, and a task that tells what hooks see."""
+    """Open an app with a key, and a task that returns what hooks see."""
     app = Celery("sample_app", broker="memory://", backend="cache+memory://", set_as_current=False)
     app.conf.update(task_acks_late=True, result_serializer="claimcheck")
     options = {"threshold_bytes": 0, "store_retry_seconds": 0.1, "signing_key": KEY, **options}
@@ -188,7 +188,7 @@ def test_a_worker_that_cannot_decode(broken, threshold_bytes):
 
 
 def test_a_reader_of_a_result(broken):
-    """Whoever reads a result that cannot be decoded finds nothing of it in our frames."""
+    """An undecodable result appears in no frame of ours in its reader's traceback."""
     with opened(MemoryStore(), result_threshold_bytes=0) as app:
         app.backend.store_result("id", [*ROWS, broken], "SUCCESS")
         with pytest.raises(PipelineError) as caught:

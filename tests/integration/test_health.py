@@ -74,8 +74,8 @@ def worker_of(app):
 
 
 class TestHealth:
-    def test_a_sample_tells_what_waits_and_what_is_dead(self, queued, health, recorder, sink):
-        """Depths and concurrency stand under the name that tasks know the queue by."""
+    def test_a_sample_has_depths_and_concurrency(self, queued, health, recorder, sink):
+        """Depths and concurrency are recorded under the queue name that tasks use."""
         health.sample()
         recorder.flush()
 
@@ -95,7 +95,7 @@ class TestHealth:
         assert proxy.operations == {"GetQueueAttributes": 6}
 
     def test_a_queue_without_dead_letters(self, queued, health, recorder, sink, moto_aws):
-        """There is nothing to tell of a dead-letter queue that is not there, and nothing to ask."""
+        """A queue without a dead-letter queue records no dead letters, and makes no call for them."""
         queued.sqs.set_queue_attributes(
             QueueUrl=moto_aws.url_of(f"test-{queued.queue}"), Attributes={"RedrivePolicy": ""}
         )
@@ -104,8 +104,8 @@ class TestHealth:
 
         assert {metric for metric, _ in sink.values()} == {WORKER_CONCURRENCY, QUEUE_BACKLOG}
 
-    def test_what_may_not_be_asked_is_logged_once(self, queued, health, recorder, sink, proxy, caplog):
-        """Without leave to look at the dead letters the rest is told; once it is there, all is."""
+    def test_a_denied_depth_is_logged_once(self, queued, health, recorder, sink, proxy, caplog):
+        """A denied dead-letter depth is logged once, and the other depths are recorded."""
         asked = count()
         rule = proxy.fail(
             lambda request: request.operation == "GetQueueUrl" and next(asked) % 2,  # not the queue itself
@@ -126,8 +126,8 @@ class TestHealth:
 
         assert sink.values()[DEAD_LETTERS, queued.queue] == [2]
 
-    def test_an_sqs_that_is_gone_hurts_nobody(self, queued, health, recorder, sink, proxy):
-        """A sample never raises, and the next one finds its way again."""
+    def test_an_sqs_that_fails_stops_no_sample(self, queued, health, recorder, sink, proxy):
+        """A sample never raises, and the next one works again."""
         proxy.fail("ListQueues", status=400, content=THROTTLED, times=1)
         health.sample()
         health.sample()
@@ -163,8 +163,8 @@ class TestHealth:
         assert sink.values()[WORKER_CONCURRENCY, queued.queue] == [4]
 
     @pytest.mark.parametrize("seconds", [-1, "60", None, 86_401])
-    def test_an_interval_that_is_none_is_refused(self, queued, recorder, seconds):
-        """A worker with such an option does not start."""
+    def test_a_wrong_interval_stops_the_start(self, queued, recorder, seconds):
+        """A worker with an invalid ``health_seconds`` does not start."""
         queued.app.conf.broker_transport_options["health_seconds"] = seconds
 
         with pytest.raises(ValueError, match="health_seconds"):
@@ -178,23 +178,23 @@ class TestHealth:
 
         assert health._thread is None
 
-    def test_nobody_asks_where_numbers_go_nowhere(self, queued):
-        """Without metrics no call of SQS is paid for."""
+    def test_without_metrics_there_is_no_call(self, queued):
+        """A worker without a metric sink makes no SQS call for health."""
         health = health_of(worker_of(queued.app), Recorder(NullSink()))
         health.start()
 
         assert health._thread is None
 
     def test_other_brokers_are_not_asked(self, sample_of, recorder, tmp_path):
-        """What Redis, RabbitMQ or memory have to say is theirs to say."""
+        """The health of other brokers is not sampled."""
         health = health_of(worker_of(sample_of(broker="memory://", store="memory://claims").app), recorder)
         health.start()
 
         assert health._thread is None
 
 
-def test_a_heartbeat_goes_on_when_nobody_can_count(caplog):
-    """An extension that failed is tried again even if counting it failed too."""
+def test_a_heartbeat_survives_a_failing_counter(caplog):
+    """A failed extension is tried again even if counting it failed too."""
 
     def broken(queue, code):
         raise RuntimeError(queue)

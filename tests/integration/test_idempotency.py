@@ -41,7 +41,7 @@ def test_a_second_delivery_gets_the_first_result(sample, pool):
 
 @pytest.mark.parametrize("kind", ["s3", "file"])
 def test_every_store_that_workers_share_will_do(aws, idempotent_sample_of, tmp_path, kind):
-    """The same holds on both stand-ins and in a directory, with two deliveries at once."""
+    """Both stand-ins and a directory run a task once for two deliveries at once."""
     sample = idempotent_sample_of(
         store=f"s3://{aws.bucket()}" if kind == "s3" else f"file://{tmp_path}/payloads"
     )
@@ -119,7 +119,7 @@ def test_automatic_retries_run_and_are_for_failures_alone(sample):
 
 
 def test_a_child_killed_in_the_middle_is_replaced(sample):
-    """A killed run holds its record until its time is over; the next delivery runs."""
+    """The next delivery runs once the record of a killed run has expired."""
     worker(sample, "prefork", concurrency=1)
 
     assert sample.idempotent_app.killed.delay("order").get(timeout=90)
@@ -164,7 +164,7 @@ def test_a_big_result_comes_back(idempotent_sample_of, store):
     assert sample.notes() == ["made"]
 
 
-def test_a_key_tells_calls_apart(sample):
+def test_a_key_distinguishes_calls(sample):
     """With a key, a second call with the same key has the first one's result, and another runs."""
     worker(sample)
     refund, ship = sample.idempotent_app.refund, sample.idempotent_app.ship
@@ -186,7 +186,7 @@ def test_a_key_tells_calls_apart(sample):
 
 
 def test_the_key_shows_nowhere(idempotent_sample_of, store):
-    """What tells calls apart is in no object, key or log line."""
+    """The idempotency key appears in no object, key or log line."""
     sample = idempotent_sample_of(store=store, options={"threshold_bytes": 0})
     running = worker(sample)
     sample.idempotent_app.refund.delay(1, order_id="secret-4711").get(timeout=30)
@@ -200,7 +200,7 @@ def test_the_key_shows_nowhere(idempotent_sample_of, store):
 
 
 def test_a_call_without_a_key_fails(sample):
-    """A call whose key is empty would be taken for any other: it is refused, and does not run."""
+    """A call with an empty idempotency key fails and does not run."""
     worker(sample)
     with pytest.raises(ValueError, match="empty"):
         sample.idempotent_app.refund.delay(1, order_id=None).get(timeout=30)
@@ -226,7 +226,7 @@ def test_a_result_that_cannot_be_kept_fails_the_task(sample):
     assert records(sample) == []
 
 
-def test_a_forged_record_is_refused(sample):
+def test_a_forged_record_is_rejected(sample):
     """A record that is not ours runs nothing and returns nothing: its task fails, and says why."""
     worker(sample)
     key = record_key("claims", "idempotent_app.charge", '"one"')

@@ -4,9 +4,9 @@ import suites
 
 REPLACED = {
     "test_new_fifo_queue": "a queue that is made gets a dead-letter queue and encryption",
-    "test_basic_ack_invalid_receipt_handle": "a delete that SQS refuses is an error, no acknowledgement",
+    "test_basic_ack_invalid_receipt_handle": "a delete that SQS denies is an error, no acknowledgement",
     "test_basic_ack_delete_error_with_backoff": "the same, for queues with Kombu's own backoff policy",
-    "test_delete_message": "what nobody acknowledges is deleted a call at a time, not one by one",
+    "test_delete_message": "messages without acknowledgement are deleted in batches",
     "test_put_fanout_non_fifo_queue": "fanout goes through a topic that is made anew if it was deleted",
     "test_on_messages_ready_releases_messages_when_consumer_cancelled": "what is late goes back in one call",
     "test_on_messages_ready_release_uses_canonical_queue_name": "the same",

@@ -19,7 +19,7 @@ CONF = {"result_serializer": "claimcheck"}
 
 
 class Life:
-    """What holds on every pool; each of its kinds runs one worker for all of its tests."""
+    """The rules of every pool; each subclass runs one worker for all of its tests."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -85,7 +85,7 @@ class Life:
         sample.eventually_empty()
 
     def test_a_task_out_of_retries_shows_no_arguments(self, sample):
-        """The error of a task that has retried often enough does not hold its arguments' text."""
+        """The error of a task that is out of retries does not contain its arguments' text."""
         with pytest.raises(MaxRetriesExceededError) as caught:
             sample.retry_forever.delay("top secret text").get(timeout=30)
 

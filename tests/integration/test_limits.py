@@ -188,7 +188,7 @@ def test_a_label_that_sqs_rejects_is_the_publisher_s_error(sample_with, calls, n
 
 
 def test_parameters_that_botocore_rejects_release_the_payload(sample_with, calls):
-    """Nothing was sent, so nobody needs the payload."""
+    """A message that botocore did not send releases its payload."""
     sample = sample_with(threshold_bytes=0)
     with pytest.raises(OperationalError, match="StringValue"):
         publish(

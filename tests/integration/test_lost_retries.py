@@ -4,7 +4,7 @@ import json
 from uuid import uuid4
 
 import pytest
-from retry_sample import CALLS, CONF, NOISE, OPTIONS, REFUSAL, ROWS, days_ahead
+from retry_sample import CALLS, CONF, DENIED, NOISE, OPTIONS, ROWS, days_ahead
 from workers import eventually
 
 from pipeline.admin import sweep
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
 @pytest.fixture
 def sample(sample_of, moto_aws, proxy):
-    """A sample with a prefork worker whose every call is written down."""
+    """A sample with a prefork worker whose every call is recorded."""
     sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options=OPTIONS, conf=CONF)
     sample.worker(pool="prefork")
     proxy.requests.clear()
@@ -101,7 +101,7 @@ def test_a_retry_of_a_lost_child_that_is_days_away(sample_of, moto_aws):
 
 
 def test_a_retry_of_a_lost_child_that_is_not_sent(sample_of, moto_aws, proxy):
-    """If SQS refuses the retry, the message comes again, and its payload with it."""
+    """The message is redelivered with its payload if SQS denies the retry."""
     sample = sample_of(
         store=f"s3://{moto_aws.bucket()}/claims",
         options=OPTIONS,
@@ -111,7 +111,7 @@ def test_a_retry_of_a_lost_child_that_is_not_sent(sample_of, moto_aws, proxy):
     proxy.requests.clear()
     result = sample.suicide.delay(NOISE)
     eventually(sample.notes)
-    proxy.fail("SendMessage", status=403, content=REFUSAL)
+    proxy.fail("SendMessage", status=403, content=DENIED)
 
     assert result.get(timeout=60) == len(NOISE)
     sample.eventually_empty()
@@ -121,7 +121,7 @@ def test_a_retry_of_a_lost_child_that_is_not_sent(sample_of, moto_aws, proxy):
 
 @pytest.mark.parametrize("suffix", ["", ".fifo"])
 def test_a_retry_stays_in_its_message_group(sample_of, moto_aws, suffix):
-    """A FIFO queue keeps what belongs together in order, and a fair queue knows whose message it is."""
+    """A retry keeps the message group of its task, on FIFO and on fair queues."""
     sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options=OPTIONS, conf=CONF)
     queue = f"{sample.queue}{suffix}"
     result = sample.retry_grouped.apply_async((NOISE,), queue=queue, MessageGroupId="tenant")

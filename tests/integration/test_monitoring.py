@@ -27,7 +27,7 @@ DENIED = b"<ErrorResponse><Error><Type>Sender</Type><Code>AuthorizationError</Co
 
 @pytest.fixture
 def sample(sample_of, ministack, monkeypatch, proxy_to):
-    """A sample with remote control and events, whose every call is written down."""
+    """A sample with remote control and events, whose every call is recorded."""
     aws = entered(ministack, monkeypatch)
     proxy = proxy_to(aws.url)
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
@@ -62,7 +62,7 @@ def listeners(sample):
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_workers_answer(sample, pool):
-    """Each question of ``inspect`` is answered, without arguments, and ``status`` knows who is there."""
+    """Workers answer each question of ``inspect`` without arguments, and ``status`` lists them."""
     worker = sample.worker(pool=pool)
     running = sample.nap.delay(SECRET, 100)
     eventually(sample.notes)
@@ -102,8 +102,8 @@ def test_workers_obey(sample):
     eventually(lambda: worker.process.poll() is not None)
 
 
-def test_events_are_heard_and_the_listener_leaves_nothing(sample, tmp_path):
-    """A listener hears of each task and of no argument's or result's text, for few calls; it leaves none."""
+def test_events_arrive_and_the_listener_leaves_nothing(sample, tmp_path):
+    """A listener receives each task's events without payload text, in few calls, and leaves no queue."""
     worker = sample.worker(pool="prefork")
     before = set(listeners(sample))
     log = tmp_path / "events"
@@ -124,7 +124,7 @@ def test_events_are_heard_and_the_listener_leaves_nothing(sample, tmp_path):
     eventually(lambda: set(listeners(sample)) == before)
 
 
-def test_a_listener_that_is_killed_harms_nobody(sample, tmp_path):
+def test_a_killed_listener_stops_no_other(sample, tmp_path):
     """Tasks go on, and what its queue piles up is what one minute brings."""
     sample.worker(pool="threads")
     before = set(listeners(sample))
@@ -139,7 +139,7 @@ def test_a_listener_that_is_killed_harms_nobody(sample, tmp_path):
 
 
 def test_without_permission_tasks_go_on(sample):
-    """Where SNS refuses, each worker warns once, and its tasks run."""
+    """Each worker warns once when SNS denies its calls, and its tasks run."""
     for name in ("CreateTopic", "Publish", "Subscribe"):
         sample.proxy.fail(name, status=403, content=DENIED)
     worker = sample.worker(pool="prefork")

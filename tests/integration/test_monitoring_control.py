@@ -162,7 +162,7 @@ def test_commands_do_not_go_through_the_store(sample, moto, inspect):
 
 
 def test_one_reply_queue_serves_many_questions(inspect, moto):
-    """A connection asks all its questions with one queue: SQS forbids to make a deleted one anew."""
+    """A connection uses one reply queue for all questions, since SQS blocks the name of a deleted queue."""
     inspect.ping()
     before = urls(moto)
     for _ in range(3):

@@ -103,8 +103,8 @@ def test_events_arrive_and_are_cheap(opened, moto_aws, proxy):
     assert len(listening(moto_aws)[0]) == 1
 
 
-def test_nobody_listens(opened, proxy):
-    """Without a monitor nothing is published; SNS is asked once whether there is one."""
+def test_without_a_listener_nothing_is_published(opened, proxy):
+    """A worker publishes no event without a listener, and asks SNS once for listeners."""
     sample = opened()
     sample.worker(pool="threads")
     results = [sample.add.delay(number, 1) for number in range(20)]
@@ -138,7 +138,7 @@ def test_all_may_be_off(opened, moto_aws, proxy):
 
 
 def test_a_denied_topic_stops_no_task(opened, proxy):
-    """Where SNS refuses everything, tasks run, each use of it is warned about once, and it is left alone."""
+    """Tasks run when SNS denies everything, and each use of SNS is warned about once."""
     sample = opened()
     rules = [proxy.fail(name, status=403, content=DENIED) for name in SNS]
     worker = sample.worker(pool="prefork")

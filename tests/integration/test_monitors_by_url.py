@@ -20,7 +20,7 @@ EXPORTER = (sys.executable, "-m", "celery_prometheus_exporter", f"--broker={URL}
 
 @pytest.fixture
 def watched(sample_of, moto_aws):
-    """A sample whose worker sends events and hears commands."""
+    """A sample whose worker sends events and receives commands."""
     return sample_of(
         store=f"s3://{moto_aws.bucket()}/claims",
         conf={"worker_enable_remote_control": True, "worker_send_task_events": True},

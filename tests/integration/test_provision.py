@@ -50,7 +50,7 @@ def test_what_is_missing_is_made(empty):
 
 
 def test_twice_is_safe(empty):
-    """The second time nothing is made, and a bucket without the rule is told the command until it has one."""
+    """A second run changes nothing, and prints the command for a lifecycle rule that is missing."""
     run("provision")
     empty.s3.delete_bucket_lifecycle(Bucket="shop-claims")
     code, said = run("provision")
@@ -71,8 +71,8 @@ def test_a_rule_that_may_not_be_written_is_printed(empty, proxy):
     assert '"Days": 35' in said["lifecycle_command"]
 
 
-def test_rules_that_may_not_be_read_are_nobody_s_to_add(empty, proxy):
-    """Who may not read a bucket's rules is not told to add one: there may be one."""
+def test_unreadable_rules_get_no_command(empty, proxy):
+    """Lifecycle rules that may not be read get no command to add one."""
     run("provision")
     proxy.fail("GetBucketLifecycleConfiguration", status=403)
 
@@ -134,7 +134,7 @@ def test_the_rules_are_the_template_s(empty):
 
 
 def test_fifo_queues_have_fifo_dead_letters(sample_of, moto_aws):
-    """The dead-letter queue of a FIFO queue is one as well, and both are made as such."""
+    """A FIFO queue and its dead-letter queue are both created as FIFO queues."""
     sample_of(store="s3://shop-claims/claims", conf={"task_default_queue": "orders.fifo"})
     said = run("provision")[1]
 
@@ -166,7 +166,7 @@ def test_places_of_the_compose_file_are_made_in_two_goes(moto_aws):
 
 
 def test_a_claim_is_shown(empty):
-    """Size and age of what lies under a key are shown, without reading it."""
+    """Size and age of the object under a key are shown without reading it."""
     run("provision")
     empty.digest.delay([1, 2, 3])
     [key] = empty.objects()
@@ -187,7 +187,7 @@ def test_a_handle_is_shown(empty):
 
 
 def test_a_claim_that_is_gone(empty):
-    """A key under which nothing lies is a finding."""
+    """A key without an object is a finding."""
     run("provision")
     code, said = run("claim", "show", f"claims/v1/2026/01/31/{'0' * 40}")
 
@@ -195,7 +195,7 @@ def test_a_claim_that_is_gone(empty):
 
 
 def test_a_foreign_key_is_never_looked_up(empty):
-    """A key that does not follow the grammar is said to be foreign, and the store is not asked."""
+    """A key that does not follow the grammar is reported as foreign, without a call of the store."""
     code, said = run("claim", "show", "claims/../secrets.txt")
 
     assert (code, said["ours"], said["there"]) == (1, False, False)
@@ -203,7 +203,7 @@ def test_a_foreign_key_is_never_looked_up(empty):
     assert serializer.installed().store.prefix == "claims"
 
 
-def test_a_bucket_of_somebody_else_is_not_made(empty, proxy):
+def test_a_bucket_of_another_account_is_not_made(empty, proxy):
     """A bucket that may not be looked at exists, so it is not ours to make."""
     run("provision")
     proxy.fail("HeadBucket", status=403)

@@ -20,8 +20,8 @@ def named(sample):
 
 
 @pytest.mark.parametrize("prefix", ["", "prod-"])
-def test_predefined_queues_that_somebody_listens_on_are_left_out(sample_of, moto_aws, prefix):
-    """Mailboxes, replies and events that an operator has predefined hold no tasks, and are not looked at."""
+def test_predefined_listener_queues_are_left_out(sample_of, moto_aws, prefix):
+    """Predefined queues for mailboxes, replies and events have no tasks, and are not read."""
     listeners = ["celery-pidbox", "reply-celery-pidbox", "w1_host-celery-pidbox", "celeryev", "celeryev-mine"]
     names = [prefix + name for name in (*listeners, "mail")]
     options = {
@@ -50,12 +50,12 @@ def test_listeners_are_known_by_the_names_that_the_app_gives_them(sample_of, mot
 
 def test_broadcasts_are_left_out(sample, moto_aws):
     """A queue of one consumer's own ends with it; one that stays is looked at, however it is filled."""
-    told = Broadcast("told")
+    reported = Broadcast("reported")
     stays = Queue("stays", exchange=Exchange("everybody", type="fanout"))
-    options = {"predefined_queues": {name: {"url": moto_aws.queue(name)} for name in ("told", "stays")}}
+    options = {"predefined_queues": {name: {"url": moto_aws.queue(name)} for name in ("reported", "stays")}}
     sample.app.conf.update(
-        task_queues=[Queue(sample.queue), told, stays],
-        task_routes={"sample_app.add": {"queue": "told"}},
+        task_queues=[Queue(sample.queue), reported, stays],
+        task_routes={"sample_app.add": {"queue": "reported"}},
         broker_transport_options=options,
     )
 

@@ -51,11 +51,11 @@ class Rules:
         assert records.write("app/once/v1/a", b"3", None)
 
     def test_one_of_many_makes_a_record(self, records):
-        """Of several who make a record at once, one does."""
+        """One of several concurrent writers creates a record."""
         assert winners(lambda number: records.write("app/once/v1/a", b"%d" % number, None)) == 1
 
     def test_one_of_many_takes_a_record_over(self, records):
-        """Of several who write over a record at once, one does."""
+        """One of several concurrent writers replaces a record."""
         tag = records.write("app/once/v1/a", b"0", None)
 
         assert winners(lambda number: records.write("app/once/v1/a", b"new %d" % number, tag)) == 1
@@ -98,7 +98,7 @@ class TestFile(Rules):
         return FileStore(tmp_path / "payloads", "app")
 
     def test_records_cannot_lead_out(self, records):
-        """A key that leads out of the directory is refused."""
+        """A key that leads out of the directory raises."""
         with pytest.raises(StoreDeniedError, match="rejected this key"):
             records.write("../outside", b"1", None)
 
@@ -157,7 +157,7 @@ class TestS3(Rules):
                 verb()
 
     def test_a_conflict_is_tried_again(self, store, proxy):
-        """S3's 409 says that two wrote at the very same moment: whoever gets it asks again."""
+        """A write that gets S3's 409 for concurrent writers is tried again."""
         answer = b"<Error><Code>ConditionalRequestConflict</Code></Error>"
         proxy.fail("PutObject", status=409, content=answer)
 

@@ -83,7 +83,7 @@ def joining(test):
 
 
 def test_a_large_result_is_one_object_until_it_is_forgotten(sample):
-    """A result above the threshold lies in the store once, under its own prefix; ``forget`` releases it."""
+    """A result above the threshold is one object under its own prefix until ``forget`` releases it."""
     small, large = sample.echo.delay("small"), sample.echo.delay(NOISE)
 
     assert (small.get(timeout=30), large.get(timeout=30)) == ("small", NOISE)
@@ -157,7 +157,7 @@ def test_a_failed_chord_can_be_forgotten(sample):
 
 
 def test_a_task_whose_payload_is_gone_has_ended_all_the_same(sample):
-    """The state stays known when the payload has expired; only who asks for the result gets an error."""
+    """The state stays readable after the payload expired, and only reading the result raises."""
     result = sample.echo.delay(NOISE)
     eventually(result.ready)
     serializer.installed().store.delete(sample.objects())
@@ -168,7 +168,7 @@ def test_a_task_whose_payload_is_gone_has_ended_all_the_same(sample):
 
 
 @joining
-def test_a_failure_whose_payload_is_gone_concerns_nobody_else(sample):
+def test_a_failure_whose_payload_is_gone_stops_no_other_task(sample):
     """Its state stays known, and a client that waits for it and for another result gets the other one."""
     backend, gone = sample.app.backend, sample.app.AsyncResult(uuid4().hex)
     other = sample.app.AsyncResult(uuid4().hex)

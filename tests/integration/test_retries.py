@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 from celery.exceptions import MaxRetriesExceededError
 from proxy import Proxy
-from retry_sample import CALLS, CONF, NOISE, OPTIONS, REFUSAL, ROWS, days_ahead
+from retry_sample import CALLS, CONF, DENIED, NOISE, OPTIONS, ROWS, days_ahead
 from sample_fixtures import entered, standing_sample
 from workers import eventually
 
@@ -17,14 +17,14 @@ pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
 @dataclass
 class Proxied:
-    """A stand-in for AWS behind a proxy that writes every call down."""
+    """A stand-in for AWS behind a proxy that records every call."""
 
     name: str
     url: str
     proxy: Proxy
 
     def reset(self):
-        """Keep what others have there: queues and buckets are new in each sample."""
+        """Keep other tests' data: queues and buckets are new in each sample."""
 
     def stored(self):
         """Return the calls of the store in their order."""
@@ -32,7 +32,7 @@ class Proxied:
 
 
 class Retries:
-    """What holds on every pool; each of its kinds runs one worker for all of its tests."""
+    """The rules of every pool; each subclass runs one worker for all of its tests."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -144,7 +144,7 @@ class Retries:
         assert server.stored().count("GetObject") == 3
 
     def test_a_retry_that_is_days_away_has_its_own(self, sample, server):
-        """The payload of a retry with a long countdown lies under the day it is due, as that of any task."""
+        """The payload of a retry with a long countdown is stored under the day it is due."""
         sample.retry_and.delay(NOISE, "return", 2 * DAY_SECONDS)
 
         eventually(lambda: sample.notes() and days_ahead(sample) == [2])
@@ -158,12 +158,12 @@ class Retries:
         assert server.stored().count("PutObject") == 2
 
     def test_a_retry_that_is_not_sent_leaves_the_payload(self, sample, server):
-        """If SQS refuses the retry, message and payload stay; the next delivery retries with the same one."""
+        """Message and payload stay if SQS denies the retry, and the next delivery retries with both."""
         rule = server.proxy.fail(
             lambda call: call.operation == "SendMessage" and call.pid != os.getpid(),
             status=400,
             times=1,
-            content=REFUSAL,
+            content=DENIED,
         )
         result = sample.retry_twice.delay(NOISE)
 
@@ -175,11 +175,11 @@ class Retries:
         assert server.stored() == ["PutObject", *["GetObject"] * 4, "DeleteObjects"]
 
     def test_a_retry_that_is_not_sent_after_early_acknowledgement(self, sample, server):
-        """If SQS refuses the retry of a message that is gone, no message names the payload: it goes."""
+        """The payload is released if SQS denies the retry of a message that was acknowledged early."""
         server.proxy.fail(
             lambda call: call.operation == "SendMessage" and call.pid != os.getpid(),
             status=400,
-            content=REFUSAL,
+            content=DENIED,
         )
         result = sample.retry_early.delay(NOISE)
 

@@ -28,7 +28,7 @@ def wait_over(sample, aws, result):
 @pytest.mark.parametrize("threshold_bytes", [0, 262_144])
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
 def test_a_revoked_task_does_not_run_in_a_later_worker(sample_of, moto_aws, pool, threshold_bytes):
-    """A worker that never heard of the revocation ends the task as REVOKED, and releases its payload."""
+    """A worker that started after the revocation ends the task as REVOKED, and releases its payload."""
     sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": threshold_bytes})
     revoked, early = sample.nap.delay("x", 0), sample.nap.delay("y", 0)
     early.forget()
@@ -56,8 +56,8 @@ def test_a_task_that_waited_and_was_not_revoked_runs(sample, moto_aws):
     assert len(records(sample)) == 2
 
 
-def test_a_silent_store_holds_no_small_task_up(sample_of, moto_aws, s3):
-    """A task that needs nothing of the store asks once whether it was revoked, and runs without an answer."""
+def test_a_silent_store_delays_no_small_task(sample_of, moto_aws, s3):
+    """An inline task runs without an answer to its one check for a revocation."""
     sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims")
     result = sample.nap.delay("x", 0)
     wait_over(sample, moto_aws, result)

@@ -13,7 +13,7 @@ from pipeline.serializer import serializer
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
-KEY = "the key of this sample, and of nobody else"
+KEY = "the key of this sample alone"
 CONF = {
     "broker_transport_options": {
         "visibility_timeout": 30,
@@ -35,7 +35,7 @@ def dead(sample):
 
 
 def send(sample, key):
-    """Publish a task as somebody does who has another key, or none, and return its result."""
+    """Publish a task with another key, or none, and return its result."""
     claimcheck = serializer.installed()
     codec, embed = claimcheck.codec.encode(NO_LINKS)
     message = Message(
@@ -57,7 +57,7 @@ class TestWorker:
     @pytest.fixture(scope="class")
     @classmethod
     def running(cls, moto, tmp_path_factory):
-        """A sample with a key, and a worker for all tests here that refuse."""
+        """A sample with a key, and a worker for all tests here that reject."""
         key = ("SHOP_SIGNING_KEY", KEY)
         with standing_sample(
             moto, tmp_path_factory.mktemp("sample_app"), pool="threads", variables=[key], conf=CONF
@@ -92,7 +92,7 @@ class TestWorker:
         assert "task not run, its message is not valid" in sample.running.text()
         assert "this app does not accept it" in sample.running.text()
 
-    @pytest.mark.parametrize("key", [None, b"the key of somebody else"])
+    @pytest.mark.parametrize("key", [None, b"another key"])
     def test_what_is_not_signed_by_us_does_not(self, sample, key):
         """A claim without our signature runs nothing, is a recorded FAILURE, and ends in the DLQ."""
         before = dead(sample)
@@ -109,18 +109,18 @@ class TestWorker:
         assert "pong" in repr(inspect.ping())
         assert "sample_app.echo" in repr(inspect.registered())
 
-    def test_events_are_heard(self, sample):
-        """So are events: a monitor hears of a signed task."""
-        heard = []
+    def test_events_of_signed_tasks_arrive(self, sample):
+        """A monitor receives the events of a signed task."""
+        arrived = []
         with sample.app.connection_for_read() as connection:
-            receiver = sample.app.events.Receiver(connection, handlers={"*": heard.append})
+            receiver = sample.app.events.Receiver(connection, handlers={"*": arrived.append})
             listening = threading.Thread(
                 target=receiver.capture, kwargs={"limit": None, "timeout": 30}, daemon=True
             )
             listening.start()
-            eventually(lambda: heard, 30)
+            eventually(lambda: arrived, 30)
             result = sample.echo.delay("x")
-            eventually(lambda: [event for event in heard if event.get("uuid") == result.id], 30)
+            eventually(lambda: [event for event in arrived if event.get("uuid") == result.id], 30)
             receiver.should_stop = True
             listening.join(30)
 
@@ -137,4 +137,4 @@ def test_the_grace_mode_runs_everything(sample_of, moto, monkeypatch):
     assert send(sample, None).get(timeout=30) == 1
     assert sample.nap.delay("x", 0).get(timeout=30) == 1
     with pytest.raises(ClaimError, match="a wrong signature"):
-        send(sample, b"the key of somebody else").get(timeout=30)
+        send(sample, b"another key").get(timeout=30)

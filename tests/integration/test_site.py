@@ -44,7 +44,7 @@ def sections():
 
 
 def copies(pages):
-    """Return where the Markdown copies of pages lie."""
+    """Return the paths of the Markdown copies of pages."""
     return [re.sub(r"(index|README)?\.md$", "", page).rstrip("/") + "/index.md" for page in pages]
 
 
@@ -53,7 +53,7 @@ def html_pages(site):
 
 
 def test_each_page_is_there_as_markdown(site):
-    """Beside each page lies its text as Markdown, with its heading and the languages of its code."""
+    """Each page is also published as Markdown, with its heading and the languages of its code."""
     assert len(html_pages(site)) > 30
     for page in html_pages(site):
         assert page.with_suffix(".md").read_text().startswith("# "), page

@@ -79,7 +79,7 @@ def test_the_encoder_sees_the_body_alone(app, calls):
 
 
 def test_headers_may_change_while_the_body_is_encoded(app, calls, monkeypatch):
-    """The dict of headers that the publisher holds is the one that is sent."""
+    """The publisher sends the same dict of headers that the encoder may change."""
     message = app.amqp.create_task_message("id", "t", (1,), {})
     monkeypatch.setitem(
         serialization.registry._encoders,
@@ -161,7 +161,7 @@ def test_kombu_forgets_an_event_loop_that_is_reset():
     assert "set_event_loop" not in inspect.getsource(asynloop) + inspect.getsource(Consumer)
 
 
-def test_kombu_tells_curl_of_no_timeout():
+def test_kombu_sets_no_timeout_for_curl():
     """Hence ours, which is set where curl has taken a request on."""
     source = inspect.getsource(CurlClient._setup_request)
 

@@ -57,7 +57,7 @@ def test_models_arrive_as_models(sample, models):
 
 
 def test_a_model_of_another_task_names_celery_s_way(sample, models):
-    """A model for a task that was not declared with pydantic=True is refused, and nothing is stored."""
+    """A model for a task without ``pydantic=True`` raises, and nothing is stored."""
     with pytest.raises(EncodeError, match=r"path=\[0\]\[0\], type=pydantic_app\.Order.*pydantic=True"):
         sample.echo.delay(models.Order(due=date(2026, 1, 2), lines=[]))
 

@@ -65,7 +65,7 @@ def test_a_report_shows_the_broker_as_its_url(sample):
 
 
 def test_an_unknown_task_is_not_said_to_be_discarded(sample):
-    """A task that the worker does not know is named, with what becomes of its message, and nothing else."""
+    """The log names an unknown task and what happens to its message, and does not say "discarded"."""
     task_id = sample.app.send_task("sample_app.of_tomorrow", [SECRET]).id
     text = line(sample, "task not run, it is not registered in this worker, and its message goes back")
 

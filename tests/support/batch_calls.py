@@ -12,11 +12,11 @@ ONCE = {"retries": {"total_max_attempts": 1}}
 """botocore asks once, so that the proxy counts what we do."""
 
 
-def answer(sent, **refused):
+def answer(sent, **codes):
     """Return SQS's answer to a batch: places that were taken, and codes of others; "!" is our fault."""
     failed = [
         {"Id": place.strip("_"), "Code": code.strip("!"), "SenderFault": code.endswith("!")}
-        for place, code in refused.items()
+        for place, code in codes.items()
     ]
     return json.dumps({"Successful": [{"Id": str(place)} for place in sent], "Failed": failed}).encode()
 

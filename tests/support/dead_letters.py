@@ -21,8 +21,8 @@ def outcome(*words, **options):
     return code, said["queues"][0]
 
 
-class Letters:
-    """A sample's queue with its dead-letter queue, and hands to move messages between them."""
+class DeadLetterQueue:
+    """A sample's queue with its dead-letter queue, and verbs that move messages between them."""
 
     def __init__(self, sample, aws, suffix=""):
         self.aws, self.sqs = aws, aws.client("sqs")

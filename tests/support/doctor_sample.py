@@ -28,8 +28,8 @@ def ill(checks):
     return sorted(name for name, check in checks.items() if check["ok"] is False)
 
 
-class House:
-    """Everything that the sample needs, as it should be."""
+class HealthySample:
+    """A sample with all that it needs: bucket, lifecycle rule, queue and dead-letter queue."""
 
     def __init__(self, sample, aws):
         self.sample, self.aws = sample, aws

@@ -29,7 +29,7 @@ def opened(**options):
 
 def listen(connection, name=None, exchange=EVENTS, channel=None):
     """Listen as a monitor does, and return the list that events come into, and the consumer."""
-    heard = []
+    arrived = []
     queue = Queue(
         name or f"celeryev.{uuid4()}",
         exchange,
@@ -40,9 +40,9 @@ def listen(connection, name=None, exchange=EVENTS, channel=None):
         expires=60,
     )
     consumer = Consumer(channel or connection.channel(), [queue], no_ack=True, accept=["json"])
-    consumer.register_callback(lambda body, _: heard.extend(body if isinstance(body, list) else [body]))
+    consumer.register_callback(lambda body, _: arrived.extend(body if isinstance(body, list) else [body]))
     consumer.consume()
-    return heard, consumer
+    return arrived, consumer
 
 
 def publish(connection, *numbers, exchange=EVENTS):
@@ -51,16 +51,16 @@ def publish(connection, *numbers, exchange=EVENTS):
         producer.publish({"number": number}, routing_key="task.sent", declare=[exchange])
 
 
-def drain(connection, heard, count):
-    """Receive until so many events were heard, and return their numbers."""
+def drain(connection, arrived, count):
+    """Receive until so many events were arrived, and return their numbers."""
 
     def received():
         with suppress(TimeoutError):
             connection.drain_events(timeout=1)
-        return len(heard) >= count
+        return len(arrived) >= count
 
     eventually(received)
-    return sorted(event["number"] for event in heard)
+    return sorted(event["number"] for event in arrived)
 
 
 def queues(aws):

@@ -17,7 +17,7 @@ CONF = {
         "redelivery_step_seconds": 1,
     }
 }
-REFUSAL = b'{"__type":"AccessDenied","message":"no"}'
+DENIED = b'{"__type":"AccessDenied","message":"no"}'
 
 
 def days_ahead(sample):

@@ -28,7 +28,7 @@ def payload_of(size_bytes, seed=1):
 
 
 def in_child(work):
-    """Run ``work`` in a forked child, and say whether it went well."""
+    """Run ``work`` in a forked child, and return whether it succeeded."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -73,7 +73,7 @@ class Rules:
         assert store.get("app/a", size_bytes) == payload
 
     def test_one_of_many_wins(self, store):
-        """Of several who put under one key at once, one succeeds, and its payload is what lies there."""
+        """One of several concurrent puts of one key succeeds, and its payload is stored."""
         barrier = threading.Barrier(8)
 
         def work(number):

@@ -30,7 +30,7 @@ def line(proxy):
 
 @pytest.fixture
 def odd_server():
-    """A server that answers each connection with the bytes it is told to, and then closes it."""
+    """A server that answers each connection with the given bytes, and then closes it."""
     listener = socket.create_server(("127.0.0.1", 0))
     answers = []
 

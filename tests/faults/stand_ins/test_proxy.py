@@ -66,12 +66,12 @@ def test_the_proxy_is_transparent(proxy, aws, bucket):
     ],
 )
 def test_operations_are_named_as_boto3_names_them(method, target, name):
-    """Method, path and query tell which of S3's operations a request is."""
+    """Method, path and query identify the S3 operation of a request."""
     head = Head([f"{method} {target} HTTP/1.1\r\n".encode()])
     assert request_of(head, iter(()), 1, None).operation == name
 
 
-def test_a_header_can_tell_operations_apart():
+def test_a_header_can_identify_an_operation():
     """A copy differs from a put by one header alone."""
     head = Head([b"PUT /bucket/key HTTP/1.1\r\n", b"X-Amz-Copy-Source: other/key\r\n"])
     assert request_of(head, iter(()), 1, None).operation == "CopyObject"
@@ -85,7 +85,7 @@ def test_a_connection_stays_open(proxy, aws, line):
 
 
 def test_a_client_may_close_its_connection(proxy, aws, line):
-    """A client that asks for it is the last that its connection serves."""
+    """A request with ``Connection: close`` is the last one on its connection."""
     line.request("GET", "/", headers={"Connection": "close"})
     line.getresponse().read()
     assert line.sock.recv(1) == b""
@@ -100,8 +100,8 @@ def test_a_huge_body_passes_both_ways(s3, bucket):
     assert sha256(back).digest() == sha256(content).digest()
 
 
-def test_a_client_that_waits_for_100_continue_is_told_to_go_on(proxy, aws, bucket):
-    """The body of a request with Expect is sent only after the proxy has asked for it."""
+def test_the_proxy_answers_100_continue(proxy, aws, bucket):
+    """The proxy answers 100 before it reads the body of a request with ``Expect``."""
     with (
         socket.create_connection(("127.0.0.1", proxy.port)) as client,
         client.makefile("rb") as answers,
@@ -141,7 +141,7 @@ def test_chunks_may_have_trailers():
         assert stream.read(4) == b"NEXT"
 
 
-def test_the_pid_tells_processes_apart(proxy, aws):
+def test_the_pid_identifies_the_process(proxy, aws):
     """A request of a child process carries the child's pid."""
     aws.bucket()
     with subprocess.Popen([sys.executable, "-c", LIST_BUCKETS], stdout=subprocess.DEVNULL) as child:
@@ -169,7 +169,7 @@ def test_every_kind_of_answer_passes(odd_server, proxy_to, answer):
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe"])
 def test_a_server_that_breaks_off_is_seen_to(odd_server, proxy_to, answer):
-    """What the server itself breaks off, the client sees broken off."""
+    """The client sees an answer break off where the server broke it off."""
     proxy = proxy_to(odd_server(answer))
     with (
         closing(http.client.HTTPConnection("127.0.0.1", proxy.port)) as line,

@@ -27,8 +27,8 @@ def stored(aws, bucket, content):
     return aws.client("s3").generate_presigned_url("get_object", Params=where).removeprefix(aws.url)
 
 
-def test_fail_answers_as_often_as_told(proxy, aws, bucket, s3):
-    """A failure reaches the client as often as ordered, the server never, and then all is well."""
+def test_fail_answers_as_often_as_ordered(proxy, aws, bucket, s3):
+    """A rule fails exactly as many requests as ordered, and none of them reaches the server."""
     rule = proxy.fail("PutObject", status=503, times=2)
     for _ in range(2):
         with pytest.raises(ClientError) as caught:
@@ -72,7 +72,7 @@ def test_rules_match_by_function_and_in_order(proxy, s3, bucket):
 
 
 def test_refuse_resets_and_refuses(proxy, aws, line):
-    """Refusing resets what is open and refuses what is new, until the same port accepts again."""
+    """``refuse`` resets open connections and refuses new ones until the port accepts again."""
     fetch(line)
     proxy.refuse()
     proxy.refuse()
@@ -92,8 +92,8 @@ def test_refuse_resets_and_refuses(proxy, aws, line):
     assert fetch(line)
 
 
-def test_refuse_cuts_a_request_that_is_held_back(proxy, aws, line):
-    """A request that waits in the proxy is reset, and never reaches the server."""
+def test_refuse_cuts_a_delayed_request(proxy, aws, line):
+    """``refuse`` resets a request that waits in the proxy, which never reaches the server."""
     proxy.delay(3_600)
     line.request("GET", "/")
     eventually(lambda: proxy.requests)
@@ -172,7 +172,7 @@ def test_flip_leaves_the_marks_of_chunks_alone(odd_server, proxy_to):
 
 
 def test_lose_lets_the_server_act(proxy, aws, bucket, s3):
-    """The answer is lost, and what was asked for is done."""
+    """A lost answer leaves the server's action done."""
     proxy.lose("PutObject", times=1)
     with pytest.raises(ConnectionClosedError):
         s3.put_object(Bucket=bucket, Key="key", Body=b"x")
@@ -181,8 +181,8 @@ def test_lose_lets_the_server_act(proxy, aws, bucket, s3):
     assert [(request.fault, request.status) for request in proxy.requests] == [("lose", 200)]
 
 
-def test_delay_holds_a_request_back(proxy, aws):
-    """A client that waits less than the delay gives up, and the delay does not hold up the proxy."""
+def test_delay_delays_one_request(proxy, aws):
+    """A delay makes one client time out and does not block the proxy."""
     rule = proxy.delay(3_600, times=1)
     with closing(http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=0.2)) as line:
         with pytest.raises(TimeoutError):
@@ -195,7 +195,7 @@ def test_delay_holds_a_request_back(proxy, aws):
 
 
 def test_a_delay_comes_on_top_of_a_fault(proxy, aws, line):
-    """A request can be held back and broken."""
+    """One request can be both delayed and failed."""
     proxy.delay(0.01)
     proxy.fail(status=500)
     line.request("GET", "/")
@@ -204,7 +204,7 @@ def test_a_delay_comes_on_top_of_a_fault(proxy, aws, line):
 
 
 def test_a_server_that_is_gone_closes_the_connection(proxy_to):
-    """Where nobody listens behind the proxy, the client's connection just ends."""
+    """The proxy closes the client's connection when no server listens behind it."""
     proxy = proxy_to(f"http://127.0.0.1:{free_port()}")
     with (
         closing(http.client.HTTPConnection("127.0.0.1", proxy.port)) as line,

@@ -103,8 +103,8 @@ def test_a_server_is_ended_by_its_pid():
     assert not process.is_running()
 
 
-def test_a_server_says_what_it_must_say():
-    """A server without a command or a question to ask is no server."""
+def test_a_server_defines_its_command_and_its_probe():
+    """A ``Server`` subclass must define its command and its readiness check."""
     with pytest.raises(NotImplementedError):
         Server().command()
     with pytest.raises(NotImplementedError):

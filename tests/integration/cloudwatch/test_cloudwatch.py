@@ -67,7 +67,7 @@ def test_what_is_recorded_can_be_read(recorder, read):
 
 
 def test_many_values_arrive_whole(recorder, read, calls):
-    """More distinct values than one datum may hold travel as several data, in one call."""
+    """A series with more values than one datum takes is sent as several data in one call."""
     for size in range(1000):
         recorder.record(PAYLOAD_BYTES, size, queue="q", task="t")
     recorder.flush()
@@ -79,7 +79,7 @@ def test_many_values_arrive_whole(recorder, read, calls):
 
 
 def test_unknown_dimensions_are_left_out(recorder, calls):
-    """A dimension that is unknown is not sent: CloudWatch refuses empty values."""
+    """An unknown dimension is not sent: CloudWatch rejects empty values."""
     recorder.record(TASKS_FAILED)
     recorder.record(TASKS_FAILED, queue="q")
     recorder.flush()
@@ -92,7 +92,7 @@ def test_unknown_dimensions_are_left_out(recorder, calls):
     [("é\n", "??"), (":x", "x"), (" ", None), ("n" * 2000, "n" * 1024), ("a.b-c_d/e:f", "a.b-c_d/e:f")],
 )
 def test_dimensions_are_what_cloudwatch_takes(name, sent, recorder, calls):
-    """A name that CloudWatch would refuse, and the whole call with it, is made printable first."""
+    """A name that CloudWatch would reject, with the whole call, is made printable first."""
     recorder.record(TASKS_FAILED, task=name)
     recorder.flush()
 
@@ -141,14 +141,14 @@ def test_the_estimate_is_an_upper_bound(protocol):
 
 
 def test_an_empty_batch_is_no_call(sink, calls):
-    """Nothing to tell, nothing sent."""
+    """An empty batch makes no call."""
     sink.emit([])
 
     assert calls == []
 
 
-def test_refused_connections_only_cost_numbers(namespace, read, url, caplog):
-    """With CloudWatch down nothing raises and nothing waits; once it is back the drops are told."""
+def test_refused_connections_cost_only_metrics(namespace, read, url, caplog):
+    """A CloudWatch that is down raises nothing and blocks nothing, and dropped metrics are counted later."""
     sink = CloudWatchSink(namespace, endpoint_url=f"http://127.0.0.1:{free_port()}", timeout_seconds=1)
     recorder = Recorder(sink)
     started = time.monotonic()
@@ -213,6 +213,6 @@ def test_each_process_has_its_own_client(sink):
 
 @pytest.mark.parametrize("namespace", ["", "AWS/SQS", ":x", "é", "n" * 256])
 def test_namespaces_are_checked_at_once(namespace):
-    """A namespace that CloudWatch would refuse is refused when the sink is built."""
+    """``CloudWatchSink`` raises for a namespace that CloudWatch would reject."""
     with pytest.raises(ValueError, match="namespace"):
         CloudWatchSink(namespace)

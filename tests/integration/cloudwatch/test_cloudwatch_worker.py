@@ -41,7 +41,7 @@ APPLICATION = """
 
 @pytest.fixture
 def application(tmp_path, url, namespace):
-    """Where an application lies that reports to the stand-in; nothing is emitted but at shutdown."""
+    """The folder of an application that sends its metrics to the stand-in, at shutdown only."""
     folders = {"queue": tmp_path / "queue", "control": tmp_path / "control"}
     for folder in folders.values():
         folder.mkdir()

@@ -1,10 +1,10 @@
 """What the tests of ``pipeline doctor`` share."""
 
 import pytest
-from doctor_sample import House
+from doctor_sample import HealthySample
 
 
 @pytest.fixture
-def house(sample, moto_aws):
+def healthy(sample, moto_aws):
     """A healthy sample."""
-    return House(sample, moto_aws)
+    return HealthySample(sample, moto_aws)

@@ -2,7 +2,7 @@
 
 import pytest
 from click.testing import CliRunner
-from doctor_sample import RULE, House, examine, fix, ill, sooner
+from doctor_sample import RULE, HealthySample, examine, fix, ill, sooner
 
 from pipeline.cli.main import main
 
@@ -11,24 +11,24 @@ pytestmark = pytest.mark.aws
 DENIED = b"<ErrorResponse><Error><Type>Sender</Type><Code>AuthorizationError</Code></Error></ErrorResponse>"
 
 
-def test_a_healthy_house(house):
-    """Where all is well, every check says so, the exit code is 0, and no object is left behind."""
+def test_a_healthy_sample(healthy):
+    """A healthy setup passes every check, exits with 0, and leaves no object behind."""
     code, checks = examine()
 
     assert (code, ill(checks)) == (0, [])
     assert all(check["ok"] and not check["fix"] for check in checks.values())
-    assert house.sample.objects() == []
+    assert healthy.sample.objects() == []
 
 
-def test_settings_that_were_overwritten(house):
+def test_settings_that_were_overwritten(healthy):
     """A serializer that was set after install is a finding."""
-    house.sample.app.conf.task_serializer = "json"
+    healthy.sample.app.conf.task_serializer = "json"
 
     assert ill(examine()[1]) == ["task_serializer"]
 
 
 def test_other_brokers_and_stores_are_checked_as_far_as_they_can_be(sample_of):
-    """With another broker and store, what can be asked is, and the rest is unknown."""
+    """Another broker or store is checked where possible, and the other checks are unknown."""
     sample_of(broker="memory://", store="memory://doctor")
     code, checks = examine()
 
@@ -39,9 +39,9 @@ def test_other_brokers_and_stores_are_checked_as_far_as_they_can_be(sample_of):
     assert not {"credentials", "bucket", "s3:PutObject"} & checks.keys()
 
 
-def test_people_get_marks_and_fixes(house):
+def test_people_get_marks_and_fixes(healthy):
     """Without --json each check has a mark, and each finding its fix below the table."""
-    house.s3.delete_bucket_lifecycle(Bucket=house.bucket)
+    healthy.s3.delete_bucket_lifecycle(Bucket=healthy.bucket)
     result = CliRunner().invoke(main, ["-A", "sample_app", "doctor"])
 
     assert result.exit_code == 1
@@ -50,14 +50,14 @@ def test_people_get_marks_and_fixes(house):
     assert "to fix lifecycle rule:" in result.stdout
 
 
-def test_the_command_for_a_lifecycle_rule_can_be_pasted(house, moto_aws):
+def test_the_command_for_a_lifecycle_rule_can_be_pasted(healthy, moto_aws):
     """It adds the rule for payloads, and keeps every other rule of the bucket."""
     theirs = {**RULE, "ID": "theirs", "Filter": {"Prefix": "other/"}, "Expiration": {"Days": 1}}
     too_short = {**RULE, "Expiration": {"Days": 2}}
-    house.rules(theirs, too_short)
+    healthy.rules(theirs, too_short)
     checks = examine()[1]
     fixed = fix(checks, "lifecycle rule", moto_aws)
-    kept = house.s3.get_bucket_lifecycle_configuration(Bucket=house.bucket)["Rules"]
+    kept = healthy.s3.get_bucket_lifecycle_configuration(Bucket=healthy.bucket)["Rules"]
 
     assert checks["lifecycle rule"]["detail"] == "expires after 2 days"
     assert (fixed["ok"], fixed["detail"]) == (True, "expires after 35 days")
@@ -65,22 +65,22 @@ def test_the_command_for_a_lifecycle_rule_can_be_pasted(house, moto_aws):
     assert kept[0] == theirs
 
 
-def test_a_rule_of_others_has_no_command(house):
-    """Where another rule ends payloads sooner, what to do is said in words, and nobody's rule is replaced."""
-    house.rules(RULE, sooner("claims/"))
+def test_a_rule_of_others_has_no_command(healthy):
+    """A conflicting lifecycle rule gets a fix in words, and no command that would replace it."""
+    healthy.rules(RULE, sooner("claims/"))
     check = examine()[1]["lifecycle rule"]
 
     assert (check["ok"], check["command"]) == (False, "")
     assert check["fix"].startswith("another rule expires payloads sooner: raise it to 35 days")
 
 
-def test_the_commands_for_a_queue_can_be_pasted(house, moto_aws):
+def test_the_commands_for_a_queue_can_be_pasted(healthy, moto_aws):
     """A missing dead-letter queue is made and named, and retentions are set."""
-    name = house.queue
-    house.change(RedrivePolicy="")
-    house.sqs.delete_queue(QueueUrl=house.dead_url)
+    name = healthy.queue
+    healthy.change(RedrivePolicy="")
+    healthy.sqs.delete_queue(QueueUrl=healthy.dead_url)
     dead = fix(examine()[1], f"dead letters of {name}", moto_aws)
-    house.sqs.set_queue_attributes(
+    healthy.sqs.set_queue_attributes(
         QueueUrl=moto_aws.url_of(f"{name}-dlq"), Attributes={"MessageRetentionPeriod": "60"}
     )
     retention = fix(examine()[1], f"retention of {name}", moto_aws)
@@ -98,20 +98,20 @@ def test_a_fifo_queue_gets_fifo_dead_letters(sample_of, moto_aws):
 
 
 class TestRemoteControl:
-    """The doctor asks the workers, as monitors do."""
+    """The doctor sends a ping to the workers, as monitors do."""
 
     @pytest.fixture
     def watched(self, sample_of, moto_aws, proxy):
-        """A healthy sample whose workers hear commands."""
+        """A healthy sample whose workers receive remote control commands."""
         store = f"s3://{moto_aws.bucket()}/claims"
         options = {"wait_time_seconds": 1, "polling_interval": 0.1}
         sample = sample_of(
             store=store, conf={"worker_enable_remote_control": True, "broker_transport_options": options}
         )
-        return House(sample, moto_aws)
+        return HealthySample(sample, moto_aws)
 
     def test_workers_are_counted(self, watched):
-        """Without a worker nobody knows; with one it is fine, and no queue for answers is left."""
+        """Remote control is unknown without a worker and ok with one, and leaves no reply queue behind."""
         _, alone = examine()
         watched.sample.worker(pool="threads")
         _, answered = examine()
@@ -131,8 +131,8 @@ class TestRemoteControl:
         assert "sns:CreateTopic" in checks["remote control"]["detail"]
         assert "docs/operate/monitoring.md" in checks["remote control"]["fix"]
 
-    def test_sqs_that_knows_us_not_is_found(self, watched, proxy):
-        """Credentials that SQS refuses are findings, and every other check is made and told."""
+    def test_wrong_sqs_credentials_are_findings(self, watched, proxy):
+        """Credentials that SQS rejects are findings, and every other check still runs."""
         proxy.fail("ListQueues", status=403, content=b'{"__type": "InvalidClientTokenId"}')
         code, checks = examine()
 
@@ -142,9 +142,9 @@ class TestRemoteControl:
         assert "credentials" in checks["remote control"]["fix"]
 
 
-def test_a_misnamed_setting_is_found(house):
+def test_a_misnamed_setting_is_found(healthy):
     """A setting that nothing reads is a finding, which names the one that is read."""
-    house.sample.app.conf.transport_options = {"visibility_timeout": 1_800}
+    healthy.sample.app.conf.transport_options = {"visibility_timeout": 1_800}
     code, checks = examine()
 
     assert (code, ill(checks)) == (1, ["setting transport_options"])

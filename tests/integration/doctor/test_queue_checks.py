@@ -13,11 +13,11 @@ pytestmark = pytest.mark.aws
 @pytest.mark.parametrize(
     "call", ["ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "SendMessage"]
 )
-def test_each_permission_of_a_queue_is_checked(house, proxy, call):
+def test_each_permission_of_a_queue_is_checked(healthy, proxy, call):
     """A permission that a worker lacks on a queue is named, with the policy that grants it."""
     proxy.fail(call, status=400, content=b'{"__type": "com.amazon.coral.service#AccessDeniedException"}')
     code, checks = examine()
-    name = f"permissions of {house.queue}"
+    name = f"permissions of {healthy.queue}"
 
     assert (code, ill(checks)) == (1, [name])
     assert checks[name]["detail"] == f"denied: sqs:{call}"
@@ -40,7 +40,7 @@ def test_permissions_are_tried_without_doing_anything(sample_of, aws):
         assert message["Attributes"]["ApproximateReceiveCount"] == "1"
 
 
-def test_an_sqs_that_cannot_answer_is_no_permission(house, proxy):
+def test_an_sqs_that_cannot_answer_is_no_permission(healthy, proxy):
     """A server error is neither a denial nor a proof of permission."""
     proxy.fail("ReceiveMessage", status=503)
 
@@ -48,38 +48,40 @@ def test_an_sqs_that_cannot_answer_is_no_permission(house, proxy):
 
 
 def test_a_queue_that_is_not_there(sample):
-    """A missing queue is a finding, and nothing more is asked of it."""
+    """A missing queue is a finding, and its other checks are skipped."""
     checks = examine()[1]
 
     assert f"queue {sample.queue}" in ill(checks)
 
 
-def test_a_queue_needs_dead_letters(house):
+def test_a_queue_needs_dead_letters(healthy):
     """A queue without redrive policy, or with one that leads nowhere, is a finding with the command."""
-    house.sqs.delete_queue(QueueUrl=house.dead_url)
-    gone = examine()[1][f"dead letters of {house.queue}"]
-    house.change(RedrivePolicy="")
-    none = examine()[1][f"dead letters of {house.queue}"]
+    healthy.sqs.delete_queue(QueueUrl=healthy.dead_url)
+    gone = examine()[1][f"dead letters of {healthy.queue}"]
+    healthy.change(RedrivePolicy="")
+    none = examine()[1][f"dead letters of {healthy.queue}"]
 
     assert "does not exist" in gone["detail"]
     assert none["detail"] == "no redrive policy"
-    assert house.url in none["command"]
+    assert healthy.url in none["command"]
 
 
-def test_dead_letters_must_outlive_their_queue(house):
+def test_dead_letters_must_outlive_their_queue(healthy):
     """SQS counts from the first send, so a dead-letter queue that keeps no longer is a finding."""
-    house.sqs.set_queue_attributes(QueueUrl=house.dead_url, Attributes={"MessageRetentionPeriod": "345600"})
+    healthy.sqs.set_queue_attributes(
+        QueueUrl=healthy.dead_url, Attributes={"MessageRetentionPeriod": "345600"}
+    )
 
-    assert ill(examine()[1]) == [f"retention of {house.queue}"]
+    assert ill(examine()[1]) == [f"retention of {healthy.queue}"]
 
 
-def test_a_queue_that_keeps_as_long_as_sqs_can_is_to_keep_less(house):
-    """Dead letters cannot be kept for more than 14 days, so then the queue's own retention is to go down."""
-    house.change(MessageRetentionPeriod=str(14 * 86_400))
-    check = examine()[1][f"retention of {house.queue}"]
+def test_a_queue_that_keeps_as_long_as_sqs_can_is_to_keep_less(healthy):
+    """A queue that keeps messages for SQS's maximum of 14 days gets a command that lowers its retention."""
+    healthy.change(MessageRetentionPeriod=str(14 * 86_400))
+    check = examine()[1][f"retention of {healthy.queue}"]
 
     assert not check["ok"]
-    assert f"--queue-url {house.url} " in check["command"]
+    assert f"--queue-url {healthy.url} " in check["command"]
     assert '{"MessageRetentionPeriod": "345600"}' in check["command"]
 
 
@@ -95,15 +97,15 @@ def test_fifo_dead_letters_start_anew(sample_of, moto_aws):
     assert "retention of orders.fifo" not in checks
 
 
-def test_times_are_those_of_the_real_queue(house):
-    """The time chain is checked against the queue's own retention, whatever the app believes."""
-    house.change(MessageRetentionPeriod=str(14 * 86_400))
+def test_times_are_those_of_the_real_queue(healthy):
+    """The time chain is checked against the queue's own retention, not the app's settings."""
+    healthy.change(MessageRetentionPeriod=str(14 * 86_400))
     before = examine()[1]
     object.__setattr__(serializer.installed().options, "payload_ttl_seconds", 28 * 86_400)
     after = examine()[1]
 
-    assert before[f"times of {house.queue}"]["ok"]
-    assert "payload_ttl_seconds" in after[f"times of {house.queue}"]["detail"]
+    assert before[f"times of {healthy.queue}"]["ok"]
+    assert "payload_ttl_seconds" in after[f"times of {healthy.queue}"]["detail"]
 
 
 def test_times_of_fifo_queues_count_twice(sample_of, moto_aws):
@@ -118,8 +120,8 @@ def test_times_of_fifo_queues_count_twice(sample_of, moto_aws):
     assert "twice for FIFO" in checks["times of orders.fifo"]["detail"]
 
 
-def test_sqs_that_refuses_is_a_finding(house, proxy):
-    """Without permission to ask SQS, the store is checked all the same."""
+def test_sqs_that_denies_is_a_finding(healthy, proxy):
+    """A denied SQS call is a finding, and the store is checked all the same."""
     proxy.fail("GetQueueAttributes", status=403)
     code, checks = examine()
 
@@ -139,8 +141,8 @@ def test_sqs_that_refuses_is_a_finding(house, proxy):
         (400, "InvalidAddress", "fix what it names"),
     ],
 )
-def test_what_sqs_answers_has_its_own_fix(house, proxy, monkeypatch, status, code, fix):
-    """What to do depends on what SQS says: nobody is told to allow what is allowed."""
+def test_what_sqs_answers_has_its_own_fix(healthy, proxy, monkeypatch, status, code, fix):
+    """Each error code of SQS has its own fix, and only a denial suggests a permission."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     proxy.fail("GetQueueUrl", status=status, content=json.dumps({"__type": code}).encode())
     check = examine()[1]["queues"]
@@ -156,16 +158,16 @@ def test_what_sqs_answers_has_its_own_fix(house, proxy, monkeypatch, status, cod
         ("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:9", "try again later"),
     ],
 )
-def test_what_keeps_us_from_asking_has_its_own_fix(house, monkeypatch, name, value, fix):
-    """Without credentials, and where nobody answers, the fix says so."""
+def test_missing_credentials_and_a_dead_endpoint_have_their_own_fix(healthy, monkeypatch, name, value, fix):
+    """Missing credentials and an unreachable endpoint each have their own fix."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
 
     assert examine()[1]["queues"]["fix"].startswith(fix)
 
 
-def test_a_setting_that_botocore_refuses_is_to_be_fixed(house):
-    """Where a setting led nowhere, to try again would be of no use."""
-    house.sample.app.conf.broker_transport_options["region"] = "no region"
+def test_a_setting_that_botocore_declines_is_to_be_fixed(healthy):
+    """A setting that botocore declines is fixed by changing it, not by trying again."""
+    healthy.sample.app.conf.broker_transport_options["region"] = "no region"
 
     assert examine()[1]["queues"]["fix"].startswith("fix the setting that it names")

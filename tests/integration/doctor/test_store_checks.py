@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from doctor_sample import RULE, examine, ill, sooner
 
+from pipeline import put
 from pipeline.admin import bucket
 
 pytestmark = pytest.mark.aws
@@ -21,7 +22,7 @@ RESULTS = {**RULE, "ID": "results", "Filter": {"Prefix": "claims/results/"}, "Ex
         ("ListObjectsV2", "s3:ListBucket"),
     ],
 )
-def test_each_permission_is_checked(house, proxy, operation, action):
+def test_each_permission_is_checked(healthy, proxy, operation, action):
     """A permission that is missing is named, alone, with the policy that grants it."""
     proxy.fail(operation, status=403)
     code, checks = examine()
@@ -30,8 +31,8 @@ def test_each_permission_is_checked(house, proxy, operation, action):
     assert f"allow {action}" in checks[action]["fix"]
 
 
-def test_wrong_credentials_are_one_finding(house, proxy):
-    """Credentials that S3 does not know are said once, and not for each permission."""
+def test_wrong_credentials_are_one_finding(healthy, proxy):
+    """Credentials that S3 does not know are one finding, not one for each permission."""
     answer = b"<Error><Code>InvalidAccessKeyId</Code></Error>"
     for operation in ("PutObject", "GetObject", "DeleteObjects", "ListObjectsV2"):
         proxy.fail(operation, status=403, content=answer)
@@ -55,7 +56,7 @@ def test_missing_credentials_are_one_finding(sample_of, moto_aws, monkeypatch):
 
 
 def test_a_store_that_does_not_answer_is_one_finding(sample_of, moto_aws, monkeypatch):
-    """Where nobody answers, nothing is known of credentials, bucket and permissions, and nothing is said."""
+    """An unreachable store is one finding, without checks of credentials, bucket and permissions."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     sample = sample_of(store="s3://somewhere/claims")
@@ -76,8 +77,8 @@ def test_a_store_that_does_not_answer_is_one_finding(sample_of, moto_aws, monkey
         (403, "SignatureDoesNotMatch", "credentials", "S3 rejected them: check key, secret"),
     ],
 )
-def test_what_s3_answers_has_its_own_fix(house, proxy, monkeypatch, status, code, name, fix):
-    """Clock, overload, region and credentials are one finding each, and nobody is told to allow anything."""
+def test_what_s3_answers_has_its_own_fix(healthy, proxy, monkeypatch, status, code, name, fix):
+    """Clock, overload, region and credentials are one finding each, and none suggests a permission."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     content = f"<Error><Code>{code}</Code></Error>".encode()
     for operation in ("PutObject", "GetObject", "DeleteObjects", "ListObjectsV2"):
@@ -88,13 +89,13 @@ def test_what_s3_answers_has_its_own_fix(house, proxy, monkeypatch, status, code
     assert checks[name]["fix"].startswith(fix)
 
 
-def test_a_store_that_stops_answering_is_one_finding(house, proxy):
+def test_a_store_that_stops_answering_is_one_finding(healthy, proxy):
     """A server error is not a missing permission."""
     proxy.fail("PutObject", status=503)
     checks = examine()[1]
 
     assert ill(checks) == ["store"]
-    assert house.sample.objects() == []
+    assert healthy.sample.objects() == []
 
 
 def test_a_bucket_that_is_not_there(sample_of, moto_aws):
@@ -127,9 +128,9 @@ def test_a_bucket_that_is_not_there(sample_of, moto_aws):
         ([sooner("claims/")], False),
     ],
 )
-def test_the_lifecycle_rule_must_cover_and_wait(house, rules, ok):
+def test_the_lifecycle_rule_must_cover_and_wait(healthy, rules, ok):
     """A rule must be enabled, cover the prefix, and be no sooner than the payloads' TTL, as every other."""
-    house.rules(*rules)
+    healthy.rules(*rules)
 
     assert examine()[1]["lifecycle rule"]["ok"] is ok
 
@@ -145,10 +146,10 @@ def test_the_lifecycle_rule_must_cover_and_wait(house, rules, ok):
         ([sooner("claims/v1/")], None, False),
     ],
 )
-def test_results_expire_as_celery_says(house, rules, expires, ok):
+def test_results_expire_as_celery_says(healthy, rules, expires, ok):
     """Large results are not to go before ``result_expires``, nor to stay for days after it."""
-    house.sample.app.conf.update(result_serializer="claimcheck", result_expires=expires)
-    house.rules(*rules)
+    healthy.sample.app.conf.update(result_serializer="claimcheck", result_expires=expires)
+    healthy.rules(*rules)
 
     assert examine()[1]["lifecycle of results"]["ok"] is ok
 
@@ -156,7 +157,7 @@ def test_results_expire_as_celery_says(house, rules, expires, ok):
 @pytest.mark.parametrize(
     ("days", "ok"), [(None, False), (7, True), (8, True), (6, False), (35, False)], ids=str
 )
-def test_handles_expire_by_their_class(house, days, ok):
+def test_handles_expire_by_their_class(healthy, days, ok):
     """A TTL class that is used needs a rule for just its days; one that is not is not checked."""
     rule = {
         **RULE,
@@ -164,7 +165,7 @@ def test_handles_expire_by_their_class(house, days, ok):
         "Filter": {"Prefix": "claims/handles/7d/"},
         "Expiration": {"Days": days},
     }
-    house.rules({**RULE, "Filter": {"Prefix": "claims/v1/"}}, *([rule] if days else []))
+    healthy.rules({**RULE, "Filter": {"Prefix": "claims/v1/"}}, *([rule] if days else []))
     put(b"x", ttl_days=7)
     checks = examine()[1]
 
@@ -172,15 +173,15 @@ def test_handles_expire_by_their_class(house, days, ok):
     assert "lifecycle of handles-30d" not in checks
 
 
-def test_no_lifecycle_rule_is_a_finding(house):
+def test_no_lifecycle_rule_is_a_finding(healthy):
     """Without any rule, payloads that slip through stay for ever."""
-    house.s3.delete_bucket_lifecycle(Bucket=house.bucket)
+    healthy.s3.delete_bucket_lifecycle(Bucket=healthy.bucket)
 
     assert ill(examine()[1]) == ["lifecycle rule"]
 
 
-def test_a_lifecycle_rule_that_may_not_be_read_is_unknown(house, proxy):
-    """Who may not read the rules learns that, and it is no finding."""
+def test_a_lifecycle_rule_that_may_not_be_read_is_unknown(healthy, proxy):
+    """Lifecycle rules that may not be read are unknown, and no finding."""
     proxy.fail("GetBucketLifecycleConfiguration", status=403)
     code, checks = examine()
 
@@ -188,7 +189,7 @@ def test_a_lifecycle_rule_that_may_not_be_read_is_unknown(house, proxy):
     assert checks["lifecycle rule"]["fix"] == "allow s3:GetLifecycleConfiguration for this check"
 
 
-def test_a_wrong_clock_is_found(house, monkeypatch):
+def test_a_wrong_clock_is_found(healthy, monkeypatch):
     """A clock that is more than a minute off is a finding, with the difference."""
 
     class Late(datetime):

@@ -26,7 +26,7 @@ def ping(state, **_):
 
 
 def questioned(mailbox, worker, asker):
-    """Ask the one worker that listens on a connection, from another, and return the answers."""
+    """Ping the one worker that listens on a connection, from another, and return the answers."""
     node = mailbox(worker).Node("w1@host", channel=worker.channel())
     node.handler(ping)
     node.listen()
@@ -41,23 +41,23 @@ def questioned(mailbox, worker, asker):
     return asking.multi_call("ping", timeout=20, limit=1)
 
 
-class TestRefusals:
-    def test_a_monitor_is_told(self, moto_aws, proxy):
-        """Whoever may not listen gets one sentence that says what to allow, and leaves nothing."""
+class TestDenials:
+    def test_a_monitor_without_permission_gets_an_error(self, moto_aws, proxy):
+        """A monitor without permission gets an error that names the permission, and leaves no queue."""
         proxy.fail("Subscribe", status=403, content=DENIED)
         with opened() as connection, pytest.raises(OperationalError, match="AuthorizationError; allow"):
             listen(connection)
 
         assert queues(moto_aws) == []
 
-    def test_whoever_commands_is_told(self, moto_aws, proxy):
-        """A command that cannot be published is an error of whoever sends it."""
+    def test_a_command_that_is_not_published_is_an_error(self, moto_aws, proxy):
+        """A remote control command that cannot be published raises to its sender."""
         proxy.fail("Publish", status=403, content=DENIED)
         with opened() as connection, pytest.raises(OperationalError, match="not published to exchange"):
             publish(connection, 1, exchange=Exchange("celery.pidbox", type="fanout", durable=False))
 
     def test_events_are_given_up_quietly(self, moto_aws, proxy, caplog):
-        """Events that SNS refuses are dropped with one warning, and it is not asked again at once."""
+        """Events that SNS denies are dropped with one warning, and are not retried at once."""
         rule = proxy.fail("Publish", status=403, content=DENIED)
         with opened() as connection:
             listen(connection)
@@ -68,8 +68,8 @@ class TestRefusals:
         assert rule.used <= 2  # the second when the connection is closed
         assert len([record for record in caplog.records if "events not published" in record.message]) == 1
 
-    def test_a_reply_to_nobody_makes_no_queue(self, connection, aws):
-        """A reply to somebody who has gone, or to a name that is none, is dropped."""
+    def test_a_reply_without_a_reader_makes_no_queue(self, connection, aws):
+        """A reply to a queue that is gone, or to an invalid name, is dropped."""
         exchange = Exchange("reply.celery.pidbox", type="direct", durable=False)
         producer = Producer(connection, exchange, serializer="json")
         for routing_key in (str(uuid4()), "default", "../x"):
@@ -103,9 +103,9 @@ class TestPermissions:
     def test_listeners_need_no_more_than_the_policy_allows(self, connection, aws, proxy, monkeypatch):
         """Listening, publishing, renewing, asking and leaving are within the policy that may create."""
         monkeypatch.setattr(listeners, "RENEW_SECONDS", 0.2)
-        heard, consumer = listen(connection)
+        arrived, consumer = listen(connection)
         publish(connection, 1)
-        drain(connection, heard, 1)
+        drain(connection, arrived, 1)
         eventually(lambda: proxy.operations["TagQueue"])
         with opened() as asker:
             assert questioned(Mailbox("celery", type="fanout"), connection, asker) == [{"w1@host": "pong"}]
@@ -139,6 +139,6 @@ class TestPredefined:
         assert aws.depth(urls["control"]).hidden == 0
 
     def test_queues_alone_are_not_enough(self, aws):
-        """With predefined queues and no topics nobody may make any, so there is no remote control."""
+        """Remote control is off with predefined queues and no predefined topics."""
         with opened(predefined_queues={"tasks": {"url": aws.queue("tasks")}}) as connection:
             assert not connection.supports_exchange_type("fanout")

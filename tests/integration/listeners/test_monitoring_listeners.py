@@ -16,8 +16,8 @@ pytestmark = pytest.mark.aws
 
 
 class TestListening:
-    def test_everybody_hears_everything(self, connection, aws):
-        """Two listeners each get every event, though Celery declares their exchange as a topic exchange."""
+    def test_every_listener_receives_every_event(self, connection, aws):
+        """Two listeners each receive every event, though Celery declares a topic exchange for them."""
         (first, _), (second, _) = listen(connection), listen(connection)
         publish(connection, 1, 2, 3)
 
@@ -26,14 +26,14 @@ class TestListening:
 
     def test_what_is_received_is_not_deleted(self, connection, proxy):
         """A queue hides what was received until it forgets it: no call deletes, nothing comes again."""
-        heard, _ = listen(connection)
+        arrived, _ = listen(connection)
         publish(connection, 1)
-        drain(connection, heard, 1)
+        drain(connection, arrived, 1)
         for _ in range(2):
             with pytest.raises(TimeoutError):
                 connection.drain_events(timeout=0.1)
 
-        assert len(heard) == 1
+        assert len(arrived) == 1
         assert proxy.operations["DeleteMessage"] == proxy.operations["DeleteMessageBatch"] == 0
 
     def test_a_dead_listener_piles_up_little(self, connection, aws):
@@ -60,19 +60,19 @@ class TestListening:
         assert (queues(aws), subscriptions(aws)) == ([], [])
 
     def test_the_same_listener_may_come_again(self, connection, aws):
-        """A name is never used twice: SQS would refuse to make the queue for a minute."""
+        """A returning listener gets a queue of a new name, since SQS blocks a deleted name for a minute."""
         _, consumer = listen(connection, "celeryev.mine")
         before = queues(aws)
         consumer.cancel()
-        heard, _ = listen(connection, "celeryev.mine")
+        arrived, _ = listen(connection, "celeryev.mine")
         publish(connection, 1)
 
-        assert drain(connection, heard, 1) == [1]
+        assert drain(connection, arrived, 1) == [1]
         assert len(queues(aws)) == 1
         assert queues(aws) != before
 
     def test_200_listeners(self, ministack, monkeypatch, proxy_to):
-        """Each of 200 listeners starts with the same few calls, and hears what is published once."""
+        """Each of 200 listeners starts with the same few calls, and receives each event once."""
         aws = entered(ministack, monkeypatch)  # moto publishes to the first hundred
         proxy = proxy_to(aws.url)
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
@@ -92,14 +92,14 @@ class TestListening:
             assert proxy.operations["Publish"] == 1
 
     def test_a_long_name_is_shortened(self, connection, aws):
-        """SQS takes 80 characters; a worker on a host with a long name is heard all the same."""
+        """A host name beyond SQS's 80 characters is shortened, and its worker still has a queue."""
         listen(connection, f"celery@{'host.' * 30}.celery.pidbox", Exchange("celery.pidbox", "fanout"))
         [url] = queues(aws)
 
         assert len(url.rpartition("/")[2]) <= 80
 
 
-class TestMending:
+class TestRecovery:
     @pytest.fixture(autouse=True)
     def soon(self, monkeypatch):
         """Renew listeners several times a second."""
@@ -115,7 +115,7 @@ class TestMending:
 
     def test_a_topic_that_is_deleted_comes_back(self, connection, aws):
         """Events are published to a new topic, and listeners subscribe to it by themselves."""
-        heard, _ = listen(connection)
+        arrived, _ = listen(connection)
         [topic] = aws.client("sns").list_topics()["Topics"]
         for each in aws.client("sns").list_subscriptions()["Subscriptions"]:
             aws.client("sns").unsubscribe(SubscriptionArn=each["SubscriptionArn"])
@@ -123,28 +123,28 @@ class TestMending:
         eventually(lambda: subscriptions(aws))
         publish(connection, 1)
 
-        assert drain(connection, heard, 1) == [1]
+        assert drain(connection, arrived, 1) == [1]
 
     def test_a_queue_that_is_deleted_comes_back(self, connection, aws):
-        """The listener makes another one, and hears again."""
-        heard, _ = listen(connection)
+        """A listener whose queue was deleted makes another one, and receives again."""
+        arrived, _ = listen(connection)
         [before] = queues(aws)
         aws.client("sqs").delete_queue(QueueUrl=before)
         eventually(lambda: queues(aws) not in ([], [before]))
         publish(connection, 1)
 
-        assert drain(connection, heard, 1) == [1]
+        assert drain(connection, arrived, 1) == [1]
 
     def test_a_worker_waits_for_its_mailbox(self, moto_aws, proxy, caplog):
-        """What SNS refuses at first is made as soon as it is allowed; that is warned about once."""
+        """A worker makes its mailbox as soon as SNS permits it, and warns once before."""
         rule = proxy.fail("CreateTopic", status=403, times=2, content=DENIED)
         exchange = Exchange("celery.pidbox", type="fanout", durable=False)
         with opened() as connection:
-            heard, _ = listen(connection, "w1@host.celery.pidbox", exchange)
+            arrived, _ = listen(connection, "w1@host.celery.pidbox", exchange)
             eventually(lambda: subscriptions(moto_aws))
             publish(connection, 1, exchange=exchange)
 
-            assert drain(connection, heard, 1) == [1]
+            assert drain(connection, arrived, 1) == [1]
         assert rule.used == 2
         assert [record.levelname for record in caplog.records if "remote control" in record.message] == [
             "WARNING"

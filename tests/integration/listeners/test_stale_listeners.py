@@ -19,7 +19,7 @@ class TestSweep:
         return result.exit_code, json.loads(result.stdout)
 
     def test_dead_listeners_are_swept(self, sample, moto_aws):
-        """A queue that nobody renews is a finding, and goes with its subscription; one that lives stays."""
+        """The sweep reports and removes a listener's queue that is not renewed, and keeps the others."""
         with opened() as connection:
             listen(connection, "celeryev.dead")
             listen(connection, "celeryev.alive")
@@ -39,7 +39,7 @@ class TestSweep:
             assert "alive" in queues(moto_aws)[0]
 
     def test_subscriptions_of_lost_queues_are_swept(self, sample, moto_aws):
-        """A subscription whose queue somebody has deleted goes too."""
+        """The sweep removes a subscription whose queue was deleted."""
         with opened() as connection:
             listen(connection, "celeryev.lost")
             listen(connection, "celeryev.alive")
@@ -52,8 +52,8 @@ class TestSweep:
 
     def test_a_sweep_that_may_not_look_sweeps_payloads(self, sample, moto_aws, proxy):
         """Without permission for listeners, their sweep says so, and the rest is done."""
-        refusal = b'{"__type":"com.amazonaws.sqs#AccessDenied","message":"no"}'
-        proxy.fail("ListQueueTags", status=403, content=refusal)
+        denial = b'{"__type":"com.amazonaws.sqs#AccessDenied","message":"no"}'
+        proxy.fail("ListQueueTags", status=403, content=denial)
         with opened() as connection:
             listen(connection)
             code, said = self.run()

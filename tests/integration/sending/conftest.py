@@ -8,13 +8,13 @@ from pipeline.transport.send import lingering
 
 @pytest.fixture(autouse=True)
 def unhurried(monkeypatch):
-    """Let messages wait until something else sends them: how many calls there are depends on no time."""
+    """Never send a batch by time, so that the number of calls is deterministic."""
     monkeypatch.setattr(lingering, "SECONDS", 3_600)
 
 
 @pytest.fixture
 def sample(sample_of, moto_aws, proxy):
-    """A sample where every argument goes through the store, and whose every call is written down."""
+    """A sample where every argument goes through the store, and whose every call is recorded."""
     options = {"visibility_timeout": 30, "wait_time_seconds": 1, "client-config": ONCE}
     return sample_of(
         store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0},

@@ -30,7 +30,7 @@ class TestCanvas:
 
     @pytest.mark.worker
     def test_chords_and_chunks_are_a_few_calls(self, sample, calls):
-        """The header of a chord and the chunks of a list travel together as well."""
+        """The header of a chord and the chunks of a list are sent in batches too."""
         together = chord([sample.add.s(number, 1) for number in range(12)], sample.total.s())()
         chunks = sample.add.chunks([(number, 1) for number in range(24)], 2).apply_async()
         after = chain(sample.add.s(1, 1), group(sample.add.s(number) for number in range(11)))()
@@ -44,7 +44,7 @@ class TestCanvas:
 
     @pytest.mark.worker
     def test_a_worker_sends_groups_in_a_few_calls(self, sample, calls, proxy):
-        """A task that publishes a group, in a chain that goes on after it, does so as well."""
+        """A task that publishes a group in the middle of a chain sends it in batches too."""
         worker = sample.worker(pool="prefork", concurrency=1)
         result = chain(sample.add.s(1, 1), group(sample.add.s(number) for number in range(10)))()
 
@@ -79,7 +79,7 @@ class TestCanvas:
 
     @pytest.mark.parametrize("limit", [0, None, 1])
     def test_any_pool_of_producers_will_do(self, sample_of, moto_aws, proxy, calls, limit):
-        """Without a limit Celery makes a producer for each use, and it is sent as well."""
+        """Messages are sent too when Celery, without a pool limit, makes a producer for each use."""
         sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", conf={"broker_pool_limit": limit})
         for _ in range(2):
             publish(sample, 15)
@@ -115,7 +115,7 @@ class TestCanvas:
         assert seen == [(0, 0)] * 10 + [(0, 1)] * 2
 
     def test_a_delay_travels_too(self, sample, moto_aws, calls):
-        """SQS holds back the tasks of a group that has a countdown."""
+        """SQS delays the tasks of a group that has a countdown."""
         group(sample.double.s(number) for number in range(3)).apply_async(countdown=100)
 
         assert calls() == (0, 1)

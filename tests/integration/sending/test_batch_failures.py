@@ -25,10 +25,10 @@ def owners(sample, aws):
 
 
 class TestFailures:
-    def test_one_entry_is_refused(self, sample, proxy, moto_aws):
-        """The error names what was not sent, all else is sent, and the payload of that alone is gone."""
-        refusal = answer(range(1, 10), _0="InvalidMessageContents!")
-        proxy.fail("SendMessageBatch", status=200, times=1, content=refusal)
+    def test_one_entry_fails(self, sample, proxy, moto_aws):
+        """The error names the message that was not sent, and only its payload is released."""
+        denial = answer(range(1, 10), _0="InvalidMessageContents!")
+        proxy.fail("SendMessageBatch", status=200, times=1, content=denial)
         with pytest.raises(OperationalError) as caught:
             publish(sample)
         (failed,) = caught.value.failed
@@ -39,8 +39,8 @@ class TestFailures:
         assert len(sample.objects()) == 24
         assert moto_aws.depth(sample.queue).waiting == 15  # of the first ten the proxy only said so
 
-    def test_one_entry_is_refused_for_now(self, sample, proxy, calls, moto_aws):
-        """What SQS says is its own fault is sent again, alone."""
+    def test_one_entry_fails_for_now(self, sample, proxy, calls, moto_aws):
+        """An entry that SQS failed by its own fault is sent again, alone."""
         proxy.fail("SendMessageBatch", status=200, times=1, content=answer(range(9), _9="InternalError"))
         publish(sample, 10)
 
@@ -50,8 +50,8 @@ class TestFailures:
     @pytest.mark.parametrize(
         ("code", "is_certain"), [("InternalError", False), ("RequestThrottled", True), ("X!", True)]
     )
-    def test_an_entry_that_is_refused_for_good(self, sample, proxy, code, is_certain):
-        """A fault of SQS leaves open whether the message is there, and then its payload stays."""
+    def test_an_entry_that_keeps_failing(self, sample, proxy, code, is_certain):
+        """The payload of an entry that failed by a fault of SQS stays: the message may have been sent."""
         content = answer([], _0=code, _1=code)
         rule = proxy.fail("SendMessageBatch", status=200, content=content)
         with pytest.raises(BatchSendError) as caught:
@@ -61,8 +61,8 @@ class TestFailures:
         assert rule.used == (1 if code.endswith("!") else 4)
         assert len(sample.objects()) == (0 if is_certain else 2)
 
-    def test_silence_is_no_confirmation(self, sample, proxy):
-        """An entry that no answer names is unclear, and sent again."""
+    def test_an_entry_without_a_result_is_no_confirmation(self, sample, proxy):
+        """An entry that the answer does not name is sent again, and its outcome is uncertain."""
         rule = proxy.fail("SendMessageBatch", status=200, content=answer([]))
         with pytest.raises(BatchSendError, match=r"2 \[queue=.*, code=no answer\]") as caught:
             publish(sample, 2)
@@ -101,8 +101,8 @@ class TestFailures:
 
         assert moto_aws.depth(sample.queue).waiting == 5
 
-    def test_a_refusal_after_an_unclear_attempt_is_unclear(self, sample, proxy):
-        """What may have been sent the first time is not made certain by the second."""
+    def test_a_denial_after_an_unclear_attempt_is_unclear(self, sample, proxy):
+        """A message that may have been sent stays uncertain after a later denial."""
         proxy.lose("SendMessageBatch", times=1)
         proxy.fail("SendMessageBatch", status=403, content=DENIED)
         with pytest.raises(BatchSendError, match="2 of them may have been sent"):

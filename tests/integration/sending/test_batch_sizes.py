@@ -59,16 +59,16 @@ class TestLoneTask:
         assert not seen
         assert not sample.objects()
 
-    def test_a_retry_waits_for_nobody(self, sample, calls):
-        """A retry is sent at once, in a block and in a group: it ends its attempt."""
+    def test_a_retry_is_not_collected(self, sample, calls):
+        """A retry is sent at once, in a block and in a group, because it ends its attempt."""
         with pipeline.batch():
             sample.double.apply_async((1,), retries=1)
             assert calls() == (1, 0)
 
 
 class TestSize:
-    def test_a_call_holds_a_mebibyte(self, sample_of, moto_aws, proxy, calls):
-        """Of messages of more than 350 KB two go into a call, and the last one travels alone."""
+    def test_a_call_takes_a_mebibyte(self, sample_of, moto_aws, proxy, calls):
+        """A call takes two messages of more than 350 KB, and the last one is sent alone."""
         sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 1_048_576})
         group(sample.digest_bytes.s(NOISE + bytes([number])) for number in range(7)).apply_async()
 
@@ -112,7 +112,7 @@ class TestFifo:
             assert numbers == sorted(numbers)
 
     def test_trying_again_keeps_the_order(self, sample, proxy, calls, moto_aws):
-        """A message that is refused for now is sent before the next of its group."""
+        """A throttled message is sent before the next message of its group."""
         queue = f"{sample.queue}.fifo"
         rule = proxy.fail("SendMessage", status=400, times=1, content=THROTTLED)
         with pipeline.batch():
@@ -124,7 +124,7 @@ class TestFifo:
         assert [each["MessageDeduplicationId"] for each in received] == ["0", "1", "2"]
 
     def test_nothing_overtakes_what_failed(self, sample, proxy, moto_aws):
-        """Once a message was refused, those after it in its group are not sent, and others are."""
+        """The later messages of a group are not sent after one of them failed, and other groups are."""
         queue = f"{sample.queue}.fifo"
         proxy.fail("SendMessageBatch", status=200, times=1, content=answer([1], _0="X!"))
         with pytest.raises(BatchSendError) as caught:

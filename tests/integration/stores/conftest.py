@@ -1,4 +1,4 @@
-"""The rules of every store are asserted in a support module, whose assertions pytest explains as well."""
+"""pytest rewrites the assertions of the rules that every store keeps, which are in a support module."""
 
 import pytest
 

@@ -26,7 +26,7 @@ class TestFile(Rules):
         "key", ["", "/etc/passwd", "../a", "app/../../a", "app/./a", "app//a", "a\0b", "app/", ".incoming/a"]
     )
     def test_no_key_leads_out(self, store, key):
-        """A key that is no plain path below the directory is refused by every verb."""
+        """Every verb declines a key that is no plain path below the directory."""
         with pytest.raises(StoreDeniedError, match="rejected this key"):
             store.put(key, b"x", METADATA)
         with pytest.raises(StoreDeniedError, match="rejected this key"):
@@ -74,7 +74,7 @@ class TestFile(Rules):
         ],
     )
     def test_what_the_file_system_says(self, number, error):
-        """A full or broken disk may mend, and is retryable; a permission will not, and is not."""
+        """A full or broken disk is a retryable error; a denied permission is not."""
         with pytest.raises(error, match=r"\[key=app/a\]: .* \(/x\); ") as caught, file_errors("app/a"):
             raise OSError(number, os.strerror(number), "/x")
 
@@ -98,5 +98,5 @@ class TestFile(Rules):
         assert [each.key for each in found] == ["app/c"]
 
     def test_empty_directory(self, tmp_path):
-        """A directory that nobody has made yet holds nothing."""
+        """A directory that does not exist lists nothing."""
         assert list(FileStore(tmp_path / "none").list()) == []

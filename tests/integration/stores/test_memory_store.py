@@ -21,7 +21,7 @@ class TestMemory(Rules):
 
 
 class TestCounting(Rules):
-    """The double that counts, which is a store as well."""
+    """The counting double keeps the rules of every store."""
 
     @pytest.fixture
     def store(self):
@@ -41,7 +41,7 @@ class TestCounting(Rules):
 
 
 class TestFaulty(Rules):
-    """The double that fails on order, which is a store as well once it has."""
+    """The failing double keeps the rules of every store once its errors are used up."""
 
     @pytest.fixture
     def store(self):
@@ -67,7 +67,7 @@ class TestFaulty(Rules):
             call()
 
     def test_some_verbs_fail(self):
-        """Only the verbs that are named fail, and a wrong name is refused."""
+        """Only the named verbs fail, and an unknown verb raises."""
         store = FaultyStore(MemoryStore(), fail=[StoreUnavailableError("down")], verbs=["get"])
         store.put("a", b"a", {})
 

@@ -45,8 +45,8 @@ def payload_of(size_bytes):
 
 
 @pytest.mark.parametrize("size_bytes", [300 * KIB, 17 * MIB])
-def test_a_passing_503(proxy, store, size_bytes):
-    """One 503, or one reset, on the way there and back is nobody's business."""
+def test_a_single_503(proxy, store, size_bytes):
+    """One 503 or one reset on each call is retried without an error."""
     payload = payload_of(size_bytes)
     rules = []
     for operation in ("PutObject" if size_bytes < MIB else "UploadPart", "GetObject"):
@@ -74,7 +74,7 @@ def test_a_broken_body_resumes(proxy, store, verb):
 
 
 def test_a_stalled_body_resumes(aws, proxy):
-    """A body that falls silent is taken up as well, after ``timeout_seconds``."""
+    """A stalled body is read on after ``timeout_seconds``."""
     store, payload = S3Store(aws.bucket(), timeout_seconds=1), payload_of(5 * MIB)
     store.put("a", payload, {})
     proxy._order("stall", "GetObject", 1, stall)
@@ -143,7 +143,7 @@ def test_a_wrong_object_is_not_downloaded(store):
     ("size_bytes", "operation"), [(1, "PutObject"), (17 * MIB, "CompleteMultipartUpload")]
 )
 def test_a_lost_answer_to_put(proxy, store, size_bytes, operation):
-    """A put whose answer got lost is repeated, told that its key is taken, and has succeeded all the same."""
+    """A put whose answer was lost is repeated, and succeeds although its key is taken by then."""
     payload = payload_of(size_bytes)
     proxy.lose(operation, times=1)
 
@@ -154,8 +154,8 @@ def test_a_lost_answer_to_put(proxy, store, size_bytes, operation):
 
 
 @pytest.mark.parametrize("size_bytes", [1, 17 * MIB])
-def test_a_foreign_object_is_refused(aws, store, size_bytes):
-    """A key that somebody else has written is not ours, even if the size is the same."""
+def test_a_foreign_object_is_not_overwritten(aws, store, size_bytes):
+    """A key with an object of another writer is not overwritten, even if the size is the same."""
     aws.client("s3").put_object(Bucket=store.bucket, Key="app/a", Body=bytes(size_bytes))
 
     with pytest.raises(StoreDeniedError, match=r"does not overwrite .*key=app/a\]: another object has this"):
@@ -164,7 +164,7 @@ def test_a_foreign_object_is_refused(aws, store, size_bytes):
 
 
 def test_a_taken_key_that_is_free_again(proxy, store):
-    """A key that was taken, and holds nothing when looked at, is worth another try."""
+    """A key that was taken and is empty when read raises a retryable error."""
     proxy.fail("PutObject", 412, times=1, content=xml("PreconditionFailed"))
 
     with pytest.raises(StoreUnavailableError, match="another object had the key and was deleted"):
@@ -172,7 +172,7 @@ def test_a_taken_key_that_is_free_again(proxy, store):
 
 
 def test_a_conflict_is_worth_another_try(proxy, store):
-    """S3 asks those who write a key at the same time to come back."""
+    """S3's 409 for concurrent writers raises a retryable error."""
     proxy.fail("PutObject", 409, times=1, content=xml("ConditionalRequestConflict"))
 
     with pytest.raises(StoreUnavailableError, match="ConditionalRequestConflict"):
@@ -185,7 +185,7 @@ def second_part(request):
 
 
 def test_a_failed_part_leaves_no_upload(aws, proxy, store):
-    """An upload whose part is refused is aborted, so that nobody pays for it."""
+    """An upload is aborted if one of its parts fails, so that it costs nothing."""
     proxy.fail(second_part, 403, content=xml("AccessDenied"))
 
     with pytest.raises(StoreDeniedError, match="AccessDenied"):

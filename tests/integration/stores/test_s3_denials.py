@@ -1,4 +1,4 @@
-"""S3's refusals, over real HTTP, become errors that name the remedy."""
+"""S3's denials, over real HTTP, become errors that name the remedy."""
 
 import pytest
 from botocore.exceptions import ClientError
@@ -12,8 +12,8 @@ from pipeline.stores.s3.store import S3Store
 
 
 @pytest.fixture
-def refused(proxy):
-    """A store that nobody asks, as the proxy answers."""
+def proxied(proxy):
+    """A store whose every call the proxy answers."""
     store = S3Store("payloads", "app", timeout_seconds=5)
     yield store
     store.close()
@@ -35,12 +35,12 @@ def result(*errors):
     return f"<DeleteResult>{said}</DeleteResult>".encode()
 
 
-def test_keys_that_must_not_be_deleted(refused, proxy):
-    """A bucket policy or an object lock refuses key by key: what will stay is told from what may yet go."""
+def test_keys_that_must_not_be_deleted(proxied, proxy):
+    """Keys that a bucket policy or object lock denies are reported apart from keys to try again."""
     proxy.fail(
         "DeleteObjects", status=200, content=result(("app/a", "InternalError"), ("app/b", "AccessDenied"))
     )
-    left = refused.delete(["app/a", "app/b", "app/c"])
+    left = proxied.delete(["app/a", "app/b", "app/c"])
 
     assert {key: type(why) for key, why in left.items()} == {
         "app/a": StoreUnavailableError,
@@ -49,16 +49,16 @@ def test_keys_that_must_not_be_deleted(refused, proxy):
     assert "keys=1]: S3 answered AccessDenied; allow s3:DeleteObject" in str(left["app/b"])
 
 
-def test_keys_that_could_not_be_deleted(refused, proxy):
+def test_keys_that_could_not_be_deleted(proxied, proxy):
     """What S3 could not do now is returned, to be tried again."""
     proxy.fail("DeleteObjects", status=200, content=result(("app/a", "InternalError")))
 
-    assert list(refused.delete(["app/a", "app/b"])) == ["app/a"]
+    assert list(proxied.delete(["app/a", "app/b"])) == ["app/a"]
 
 
 @pytest.mark.parametrize("call", VERBS)
 def test_missing_bucket(aws, call):
-    """A bucket that does not exist refuses every verb, by name."""
+    """Every verb raises an error that names a missing bucket."""
     store = S3Store("there-is-no-such-bucket", "app")
     with pytest.raises(StoreDeniedError, match=r"bucket does not exist \[bucket=there-is-no-such-bucket"):
         call(store)
@@ -74,12 +74,12 @@ def test_missing_bucket(aws, call):
         ("KMS.DisabledException", "kms_key_id"),
     ],
 )
-def test_denied(proxy, refused, call, code, words):
-    """A refusal is final for every verb, and says what to do; a 403 hints at keys that are only missing."""
+def test_denied(proxy, proxied, call, code, words):
+    """A denial is final for every verb, names the remedy, and mentions that a 403 may mean a missing key."""
     proxy.fail(status=403, content=xml(code))
 
     with pytest.raises(StoreDeniedError, match=words) as caught:
-        call(refused)
+        call(proxied)
     assert code in str(caught.value)
     assert isinstance(caught.value.__cause__, ClientError)
 
@@ -88,17 +88,17 @@ def test_denied(proxy, refused, call, code, words):
 @pytest.mark.parametrize(
     ("status", "code"), [(301, "PermanentRedirect"), (400, "AuthorizationHeaderMalformed")]
 )
-def test_wrong_region(proxy, refused, call, status, code):
+def test_wrong_region(proxy, proxied, call, status, code):
     """A bucket in another region is final, and the message names both regions."""
     proxy.fail(status=status, content=xml(code, "<Region>us-west-2</Region>"))
 
-    ours = refused._clients.get().meta.region_name
+    ours = proxied._clients.get().meta.region_name
     with pytest.raises(StoreDeniedError, match=f"region {ours} and the bucket is in us-west-2"):
-        call(refused)
+        call(proxied)
 
 
-def test_no_credentials(proxy, refused, monkeypatch, tmp_path):
-    """A process without credentials is refused before it asks."""
+def test_no_credentials(proxy, proxied, monkeypatch, tmp_path):
+    """A process without credentials raises before it makes a request."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -106,39 +106,39 @@ def test_no_credentials(proxy, refused, monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
 
     with pytest.raises(StoreDeniedError, match=r"rejected the credentials.*NoCredentialsError"):
-        refused.get("app/a", 1)
+        proxied.get("app/a", 1)
     assert proxy.requests == []
 
 
-def test_half_of_the_credentials(refused, monkeypatch):
-    """An access key without its secret is refused."""
+def test_half_of_the_credentials(proxied, monkeypatch):
+    """An access key without its secret raises."""
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
 
     with pytest.raises(StoreDeniedError, match="PartialCredentialsError"):
-        refused.get("app/a", 1)
+        proxied.get("app/a", 1)
 
 
-def test_no_such_profile(refused, monkeypatch):
-    """A profile that nobody has written is a matter of configuration, even before there is a client."""
+def test_no_such_profile(proxied, monkeypatch):
+    """A profile that does not exist raises StoreDeniedError, even before a client is made."""
     monkeypatch.setenv("AWS_PROFILE", "nobody")
 
     with pytest.raises(StoreDeniedError, match="ProfileNotFound"):
-        refused.get("app/a", 1)
+        proxied.get("app/a", 1)
 
 
 @pytest.mark.parametrize("call", VERBS)
-def test_connection_refused(proxy, refused, call):
-    """An endpoint where nobody listens is unavailable, and may come back."""
+def test_connection_refused(proxy, proxied, call):
+    """An endpoint that does not listen is unavailable and retryable."""
     proxy.refuse()
 
     with pytest.raises(StoreUnavailableError, match="EndpointConnectionError"):
-        call(refused)
+        call(proxied)
 
 
-def test_a_lasting_503(proxy, refused):
+def test_a_lasting_503(proxy, proxied):
     """Three times 503 is unavailable, and the caller decides what to do."""
     proxy.fail(status=503, content=xml("ServiceUnavailable"))
 
     with pytest.raises(StoreUnavailableError, match=r"ServiceUnavailable \(503\) because; try again"):
-        refused.get("app/a", 1)
+        proxied.get("app/a", 1)
     assert proxy.operations == {"GetObject": 3}

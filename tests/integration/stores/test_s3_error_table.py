@@ -50,7 +50,7 @@ def test_every_code_has_its_error(code):
     ],
 )
 def test_what_may_pass_and_what_will_not(error, codes):
-    """What time may mend is retryable, and so is what nobody has heard of; the rest is not."""
+    """Transient and unknown codes are retryable, and the others are final."""
     assert {TABLE.meaning_of(client_error(code)).error for code in codes} == {error}
 
 

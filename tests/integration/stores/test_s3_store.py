@@ -43,8 +43,8 @@ class TestS3(Rules):
         store.get("app/a", size_bytes)
         assert sent == gets
 
-    def test_metadata_lies_beside_the_payload(self, aws, store):
-        """The caller's metadata and a digest are stored with the object, for people and for put."""
+    def test_metadata_is_stored_with_the_payload(self, aws, store):
+        """The caller's metadata and a digest are stored with the object."""
         store.put("app/a", b"abc", METADATA)
 
         head = aws.client("s3").head_object(Bucket=store.bucket, Key="app/a")
@@ -53,7 +53,7 @@ class TestS3(Rules):
 
     @pytest.mark.parametrize("size_bytes", [1, 17 * MIB])
     def test_encryption(self, aws, size_bytes):
-        """Server-side encryption is asked for, in one request or many."""
+        """Server-side encryption is requested for single and multipart uploads."""
         bucket = aws.bucket()
         store = S3Store(bucket, server_side_encryption="AES256")
         store.put("a", payload_of(size_bytes), METADATA)
@@ -62,7 +62,7 @@ class TestS3(Rules):
         assert aws.client("s3").head_object(Bucket=bucket, Key="a")["ServerSideEncryption"] == "AES256"
 
     def test_without_checksums(self, monkeypatch, store):
-        """Where boto3 is told to send no checksums, parts go without them."""
+        """Multipart uploads work with boto3's checksums switched off."""
         monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
         payload = payload_of(17 * MIB)
         store.put("app/a", payload, METADATA)
@@ -110,7 +110,7 @@ class TestS3(Rules):
         ],
     )
     def test_wrong_arguments(self, arguments, words):
-        """Arguments that cannot work are refused when the store is made."""
+        """``S3Store`` raises for arguments that cannot work."""
         with pytest.raises(ValueError, match=words):
             S3Store(**arguments)
 

@@ -9,7 +9,7 @@ from pipeline.admin import received_messages
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
-    """Ask without waiting: a stand-in has one server."""
+    """Receive without long polls: a stand-in has one server."""
     monkeypatch.setattr(received_messages, "WAIT_SECONDS", 0)
 
 

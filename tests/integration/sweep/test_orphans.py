@@ -18,7 +18,7 @@ DAY = timedelta(days=1)
 
 
 def aged(days):
-    """Return so many days for whatever lies in a store."""
+    """Return an age of so many days for payloads and for results."""
     return Ages(days * DAY, days * DAY)
 
 
@@ -69,8 +69,8 @@ def test_deletes_come_in_batches(monkeypatch):
     assert list(store.list()) == []
 
 
-def test_what_a_store_keeps_is_told():
-    """Keys that the store would not delete are in the result."""
+def test_what_a_store_keeps_is_reported():
+    """The result lists keys that the store did not delete."""
 
     class Stubborn(MemoryStore):
         def delete(self, keys):

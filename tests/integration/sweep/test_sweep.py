@@ -39,8 +39,8 @@ def dead_letter(sample, task):
     sample.sqs.delete_message(QueueUrl=sample.url, ReceiptHandle=message["ReceiptHandle"])
 
 
-def test_too_small_an_age_is_refused(queued):
-    """An age at which a message may still name the payload is refused in one sentence."""
+def test_too_small_an_age_is_an_error(queued):
+    """An age at which a message may still name the payload is an error of one sentence."""
     code, said = run("--older-than", "18d")
 
     assert code == 2
@@ -84,7 +84,7 @@ def test_delete_spares_what_a_dead_letter_names(queued):
 
 
 def renewed(sample, **header):
-    """Bury a message whose claim is of a version that nobody here can read, and return its payload's key."""
+    """Dead-letter a message whose claim has an unreadable version, and return its payload's key."""
     sample.digest.delay([1, 2, 3])
     [message] = sample.sqs.receive_message(QueueUrl=sample.url)["Messages"]
     sent = json.loads(message["Body"])
@@ -128,8 +128,8 @@ def test_a_claim_that_names_no_key_stops_a_delete(queued):
     assert len(queued.objects()) == 1
 
 
-def test_dead_letters_are_given_back(queued):
-    """A sweep leaves the messages of a dead-letter queue where they are, visible at once."""
+def test_dead_letters_stay_visible(queued):
+    """A sweep leaves the messages of a dead-letter queue visible."""
     dead_letter(queued, queued.digest)
     run(*NOW)
 
@@ -137,7 +137,7 @@ def test_dead_letters_are_given_back(queued):
 
 
 def test_a_queue_that_cannot_be_read_whole_stops_a_forced_sweep(queued):
-    """While somebody else holds dead letters, an age below the safe one is an error."""
+    """An age below the safe one is an error while another consumer has dead letters in flight."""
     dead_letter(queued, queued.digest)
     queued.sqs.receive_message(QueueUrl=queued.dead_url, VisibilityTimeout=600)
     code, said = run(*NOW, "--delete")
@@ -150,7 +150,7 @@ def test_a_queue_that_cannot_be_read_whole_stops_a_forced_sweep(queued):
 
 
 def test_a_queue_that_cannot_be_read_whole_stops_every_delete(queued):
-    """Unread dead letters may name a payload of any age: a safe age is refused too, a dry run goes on."""
+    """Unread dead letters stop a delete at any age, and not a dry run."""
     dead_letter(queued, queued.digest)
     queued.sqs.receive_message(QueueUrl=queued.dead_url, VisibilityTimeout=600)
     name = f"{queued.queue}-dlq"
@@ -196,7 +196,7 @@ def test_wrong_calls_are_errors(queued, words, message):
     assert message in result.output
 
 
-def test_other_brokers_are_refused(sample_of):
+def test_other_brokers_are_an_error(sample_of):
     """Queues of another broker cannot be asked, so the command says so."""
     sample_of(broker="memory://", store="memory://sweep")
     code, said = run()
@@ -224,8 +224,8 @@ def test_progress_needs_rich(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_sweep_that_is_refused_a_delete_is_an_error(queued, proxy):
-    """Orphans that the store would not delete make the exit code 2, and are counted."""
+def test_a_sweep_that_is_denied_a_delete_is_an_error(queued, proxy):
+    """Orphans that the store did not delete make the exit code 2, and are counted."""
     queued.digest.delay([1])
     [key] = queued.objects()
     error = f"<DeleteResult><Error><Key>{key}</Key><Code>AccessDenied</Code></Error></DeleteResult>"
@@ -247,7 +247,7 @@ def test_an_answer_that_is_no_xml_ends_only_the_listeners_part(queued, proxy, mo
 
 
 def test_all_listeners_are_looked_at(queued, proxy, moto_aws, monkeypatch):
-    """SQS tells of more queues only if it was asked for so many at a time."""
+    """The sweep reads every page of SQS's list of queues."""
     for number in range(5):
         moto_aws.queue(f"{LISTENER}{number}")
     monkeypatch.setitem(stale_listeners.PAGES, "PageSize", 2)
@@ -258,7 +258,7 @@ def test_all_listeners_are_looked_at(queued, proxy, moto_aws, monkeypatch):
 
 
 def test_a_listener_that_may_not_be_removed_is_a_finding(queued, proxy, moto_aws):
-    """With --delete, a dead listener's queue that stays makes the exit code 1, and AWS's code is told."""
+    """With --delete, a listener's queue that stays makes the exit code 1, and AWS's code is reported."""
     url = moto_aws.queue(f"{LISTENER}dead")
     queued.sqs.tag_queue(QueueUrl=url, Tags={RENEWED: "0"})
     proxy.fail("DeleteQueue", status=403, content=b'{"__type": "AccessDenied"}', times=1)

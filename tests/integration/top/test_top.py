@@ -55,7 +55,7 @@ def test_counts(sample, queue, moto_aws):
 
 
 def test_a_picture_is_readable_in_80_columns(sample_of, moto_aws):
-    """Without a terminal a picture is 80 columns wide, and holds the longest name that SQS allows, whole."""
+    """The output without a terminal is 80 columns wide, and shows the longest queue name in full."""
     long = "production-eu-west-1-orders-" + "x" * 47 + "-high"
     sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", conf={"task_default_queue": long})
     moto_aws.queue(long)
@@ -67,8 +67,8 @@ def test_a_picture_is_readable_in_80_columns(sample_of, moto_aws):
     assert long in "".join(line.split()[0] if line.split() else "" for line in printed.splitlines())
 
 
-def test_a_queue_that_is_not_there_is_told(sample, moto_aws):
-    """A queue that nobody has made yet is absent, and no error."""
+def test_a_missing_queue_is_shown_as_absent(sample, moto_aws):
+    """A queue that does not exist is shown as absent, and is no error."""
     said = once()
 
     assert [depth["is_there"] for depth in said["queues"]] == [False]
@@ -144,7 +144,7 @@ def test_an_sqs_that_does_not_answer_is_one_sentence(sample, monkeypatch):
     assert json.loads(result.stdout)["error"].startswith("SQS did not answer ListQueues")
 
 
-def test_other_brokers_are_refused(sample_of):
+def test_other_brokers_are_an_error(sample_of):
     """An app whose broker is not SQS has no depths to show."""
     sample_of(broker="memory://", store="memory://claims")
     result = run("--once", "--json")
@@ -164,16 +164,16 @@ def test_an_outage_is_shown_and_outlived(sample, queue, proxy, monkeypatch):
     broken = eventually(lambda: (seen := watched.snapshot()).polls["queues"].error and seen)
     proxy.heal()
     sample.digest.delay(1)
-    mended = eventually(lambda: (seen := watched.snapshot()).queues[0].waiting == 2 and seen)
+    recovered = eventually(lambda: (seen := watched.snapshot()).queues[0].waiting == 2 and seen)
     watched.stop()
 
     assert [depth.waiting for depth in broken.queues] == [1]
     assert "SQS answered" in broken.polls["queues"].error
-    assert mended.polls["queues"].error is None
+    assert recovered.polls["queues"].error is None
 
 
 def test_a_store_that_fails_leaves_the_queues(sample, queue, proxy):
-    """A listing that is denied is told beside the queues' numbers, which are there."""
+    """A denied listing is reported beside the queues' numbers."""
     proxy.fail("ListObjectsV2", status=403)
     said = once()
 
@@ -205,7 +205,7 @@ def test_workers_are_counted_where_the_broker_carries_questions(sample_of, redis
 
 @pytest.mark.worker
 def test_workers_are_counted_over_sqs(sample_of, moto_aws):
-    """Over SQS workers answer too, to one reply queue however often they are asked."""
+    """Workers answer over SQS, through one reply queue for all polls."""
     conf = {"worker_enable_remote_control": True}
     sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", conf=conf)
     sample.worker(pool="threads", concurrency=3)
@@ -218,7 +218,7 @@ def test_workers_are_counted_over_sqs(sample_of, moto_aws):
     assert sum("reply" in url for url in queues) == 1
 
 
-def test_nobody_is_asked_where_remote_control_is_off(sample, queue, moto_aws):
+def test_without_remote_control_workers_are_unknown(sample, queue, moto_aws):
     """Without remote control no reply queue is made, and workers are unknown."""
     before = moto_aws.client("sqs").list_queues()["QueueUrls"]
 

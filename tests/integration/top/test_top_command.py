@@ -50,8 +50,8 @@ def test_it_goes_on_until_ctrl_c(sample, queue):
 
 
 @pytest.mark.worker
-def test_an_sqs_that_never_answers_does_not_hold_the_view(sample, queue, proxy):
-    """A request that hangs is waited for on another thread: the picture says so, and Ctrl-C is heard."""
+def test_an_sqs_that_never_answers_does_not_block_the_view(sample, queue, proxy):
+    """A hanging request blocks neither the view, which reports it, nor Ctrl-C."""
     proxy.delay(20, "ListQueues")
     with started(
         sample, "--interval", "1", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -88,7 +88,7 @@ def test_a_terminal_that_cannot_be_drawn_on_is_printed_to(sample, queue):
 
 
 def _watched(sample, terminal, end, pictures, **options):
-    """Return what a terminal is shown until so many pictures are there and Ctrl-C has ended it well."""
+    """Return a terminal's output until so many pictures are shown and Ctrl-C has ended the command."""
     with started(sample, "--interval", "1", stdin=end, stdout=end, stderr=end, **options) as process:
         os.close(end)
         shown = _read_until(terminal, lambda text: text.count("throughput") >= pictures)

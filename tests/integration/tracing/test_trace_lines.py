@@ -53,22 +53,19 @@ def test_lines_carry_the_same_fields(traced):
     assert "confidential" not in json.dumps(lines)
 
 
-def test_lines_of_a_refused_task_carry_the_same_fields(traced):
-    """A payload that is gone is named by the process that looked for it and by the one that refuses its task.
-
-    No line says that the task ran.
-    """
+def test_lines_of_a_rejected_task_carry_the_same_fields(traced):
+    """Lines of a rejected task carry the same fields in every process, and none says that it ran."""
     task_id = traced.call("digest", ROWS)
     [key] = traced.sample.objects()
     traced.sample.clear()
     worker = traced.worker(pool="prefork")
-    refused, unread = said(worker, "task rejected: "), said(worker, "payload not rehydrated: ")
+    rejected, unread = said(worker, "task rejected: "), said(worker, "payload not rehydrated: ")
     not_run = said(worker, "task not run")
     rehydrate, run = traced.span("claimcheck rehydrate"), traced.span("run sample_app.digest")
 
     assert "run_seconds" not in not_run
     assert "task ran" not in worker.text()
-    for line in (refused, unread, not_run):
+    for line in (rejected, unread, not_run):
         assert (line["task_id"], line["claim_key"], line["attempt"]) == (task_id, key, 0)
         assert line.keys() >= FIELDS
     assert rehydrate["attributes"]["error.type"] == run["attributes"]["error.type"] == "PayloadMissingError"

@@ -13,7 +13,7 @@ def ids(span):
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_a_task_is_one_trace(traced, moto_aws, pool):
-    """Offload, run and release lie below the caller's span, rehydrate below run; S3 names the trace."""
+    """Offload, run and release are children of the caller's span, rehydrate of run; S3 stores the trace."""
     task_id = traced.call("digest", ROWS)
     [key] = traced.sample.objects()
     metadata = moto_aws.client("s3").head_object(Bucket=traced.bucket, Key=key)["Metadata"]
@@ -58,7 +58,7 @@ def test_attributes_follow_the_conventions(traced):
 
 
 def test_without_a_callers_span_the_upload_begins_the_trace(traced):
-    """Where nobody has begun a trace, run and release lie below the upload."""
+    """Run and release are children of the upload's span if the caller has none."""
     traced.call("digest", ROWS, span=None)
     traced.worker(pool="threads")
     offload, release = traced.span("claimcheck offload"), traced.span("claimcheck release")
@@ -106,8 +106,8 @@ def test_celerys_own_instrumentation_is_joined(traced, pool):
     }
 
 
-def test_a_retry_lies_below_the_attempt_that_sent_it(traced):
-    """Attempts of one task are one trace, each below the one before, and each with its number."""
+def test_a_retry_is_a_child_of_the_attempt_that_sent_it(traced):
+    """Attempts of one task are one trace, each a child of the one before, with its number."""
     traced.call("retry_twice", ROWS)
     traced.worker(pool="prefork")
     traced.span("claimcheck release")
@@ -119,7 +119,7 @@ def test_a_retry_lies_below_the_attempt_that_sent_it(traced):
     assert [span["status"]["status_code"] for span in runs] == ["UNSET"] * 3
 
 
-def test_a_failure_is_told_by_its_class_alone(traced):
+def test_a_failed_span_has_the_class_alone(traced):
     """The span of a task that fails has the exception's class, and neither its text nor its traceback."""
     traced.call("fail", ROWS)
     traced.worker(pool="prefork")
@@ -153,8 +153,8 @@ def test_broken_tracing_breaks_no_task(traced, pool):
     for task_id in results:
         traced.result(task_id).get(timeout=30)
     traced.sample.eventually_empty()
-    told = [each for each in records(worker.text()) if each["name"] == "pipeline.telemetry.tracing"]
+    reported = [each for each in records(worker.text()) if each["name"] == "pipeline.telemetry.tracing"]
 
-    assert 1 <= len(told) <= 2  # in the child, and in main
-    assert "broken sampler" in told[0]["message"]
+    assert 1 <= len(reported) <= 2  # in the child, and in main
+    assert "broken sampler" in reported[0]["message"]
     assert traced.text() == ""

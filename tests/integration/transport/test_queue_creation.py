@@ -60,7 +60,7 @@ class TestQueues:
 
     def test_the_operators_own_attributes_come_first(self, moto_aws, proxy):
         """What sqs-creation-attributes says is not overruled."""
-        target = moto_aws.attributes(moto_aws.queue("letters"))["QueueArn"]
+        target = moto_aws.attributes(moto_aws.queue("dead-letters"))["QueueArn"]
         policy = json.dumps({"deadLetterTargetArn": target, "maxReceiveCount": 2})
         with opened(**{"sqs-creation-attributes": {"RedrivePolicy": policy}}) as channel:
             queue = publish(channel)
@@ -69,7 +69,7 @@ class TestQueues:
         assert found["deadLetterTargetArn"] == target
 
     def test_a_queue_without_dead_letters_is_warned_about_once(self, moto_aws, proxy, caplog):
-        """Queues that exist are never changed: whoever runs them is told, once."""
+        """An existing queue without a redrive policy is never changed, and is warned about once."""
         caplog.set_level(logging.WARNING)
         name = moto_aws.queue().rpartition("/")[2]
         for _ in range(2):
@@ -80,7 +80,7 @@ class TestQueues:
         assert proxy.operations["SetQueueAttributes"] == 0
 
     def test_a_repetition_on_a_fifo_queue_is_dropped_and_a_retry_is_not(self, channel, moto_aws):
-        """SQS knows the same sending by its deduplication id."""
+        """SQS drops a repeated send by its deduplication id, and keeps a retry."""
         name = f"queue-{uuid4().hex[:8]}.fifo"
         for retries in (0, 0, 1):
             headers = {"id": "1", "task": "add", "retries": retries}
@@ -89,7 +89,7 @@ class TestQueues:
         assert sum(moto_aws.depth(name)) == 2
 
     def test_a_given_deduplication_id_is_kept(self, channel, moto_aws):
-        """Whoever gives one knows better."""
+        """A deduplication id that the caller gives is kept."""
         name = f"queue-{uuid4().hex[:8]}.fifo"
         for number in (1, 2):
             publish(channel, name=name, headers={"id": str(number)}, MessageDeduplicationId="same")

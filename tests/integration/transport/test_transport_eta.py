@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
 @pytest.fixture
 def sample(sample_of, moto_aws, proxy):
-    """A sample whose every call is written down."""
+    """A sample whose every call is recorded."""
     return sample_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})
 
 
@@ -102,7 +102,7 @@ def test_a_far_eta_hops(sample, queue, delivered, delta):
 
 
 def test_a_queue_that_shows_a_message_once(sample, queue):
-    """With maxReceiveCount 1, who hides a message loses it: such a worker keeps it until its time."""
+    """With maxReceiveCount 1, a worker keeps an ETA message in flight until it is due."""
     dead = queue.aws.attributes(queue.aws.queue())["QueueArn"]
     policy = json.dumps({"deadLetterTargetArn": dead, "maxReceiveCount": 1})
     queue.sqs.set_queue_attributes(QueueUrl=queue.url, Attributes={"RedrivePolicy": policy})
@@ -141,12 +141,12 @@ def test_a_message_that_cannot_hop_stays(sample, queue, proxy):
     assert len(sample.objects()) == 1
 
 
-def test_an_eta_beyond_the_payloads_life_is_refused(sample):
+def test_an_eta_beyond_the_payloads_life_is_declined(sample):
     """A payload that would be gone before its task may run is not stored, and nothing is sent."""
-    with pytest.raises(EncodeError, match="leaves 16; raise it") as refused:
+    with pytest.raises(EncodeError, match="leaves 16; raise it") as caught:
         sample.digest.apply_async(("x",), countdown=17 * 86_400)
 
-    assert isinstance(refused.value.args[0], PayloadExpiresError)
+    assert isinstance(caught.value.args[0], PayloadExpiresError)
     assert sample.objects() == []
 
 

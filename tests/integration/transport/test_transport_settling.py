@@ -24,7 +24,7 @@ class TestSettling:
         started = monotonic()
         for message in messages:
             message.ack()
-        assert monotonic() - started < 0.5  # nobody waited for SQS
+        assert monotonic() - started < 0.5  # no ack waited for SQS
         eventually(lambda: all(message.acknowledged for message in messages))
 
         assert 10 <= proxy.operations["DeleteMessageBatch"] <= 14
@@ -76,7 +76,7 @@ class TestSettling:
         assert sum(moto_aws.depth(queue)) == 1  # the one that the proxy only said was gone
 
     def test_throttled_then_fine(self, channel, proxy, moto_aws):
-        """A refusal for the moment is not the end."""
+        """A throttled delete is tried again until it is confirmed."""
         queue = publish(channel)
         (message,) = take(channel, queue)
         rule = proxy.fail("DeleteMessageBatch", status=400, times=3, content=THROTTLED)
@@ -87,7 +87,7 @@ class TestSettling:
         assert sum(moto_aws.depth(queue)) == 0
 
     def test_a_lost_answer_is_asked_for_again(self, channel, proxy, moto_aws):
-        """SQS deletes, nobody hears of it, and the second time confirms."""
+        """A delete whose answer was lost is repeated, and confirmed the second time."""
         queue = publish(channel)
         (message,) = take(channel, queue)
         proxy.lose("DeleteMessageBatch", times=1)
@@ -126,8 +126,8 @@ class TestSettling:
         assert all(message.acknowledged for message in messages)
         assert sum(moto_aws.depth(queue)) == 0
 
-    def test_an_acknowledgement_after_the_end_is_refused(self, moto_aws, proxy):
-        """A channel that is closed has given the message back, so it must not pass for settled."""
+    def test_an_acknowledgement_after_the_close_fails(self, moto_aws, proxy):
+        """An acknowledgement raises after its channel was closed, since the message was returned."""
         with opened() as channel:
             (message,) = take(channel, publish(channel))
 

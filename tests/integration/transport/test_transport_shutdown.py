@@ -67,7 +67,7 @@ def test_what_waits_goes_back_in_one_call(sample_of, moto_aws, proxy):
 
 
 def test_a_cold_shutdown_loses_nothing(sample, proxy):
-    """What has ended settles, though the worker was told to end at once; what ran is run by another."""
+    """Ended tasks settle at a cold shutdown, and another worker runs those that were running."""
     stopping = sample.worker(pool="prefork", concurrency=4)
     running = sample.hold.delay("x")
     eventually(sample.notes)

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.aws
 
 
 class TestHeartbeat:
-    def test_what_is_held_is_hidden(self, moto_aws, proxy):
+    def test_messages_in_flight_stay_hidden(self, moto_aws, proxy):
         """A message stays hidden for several visibility timeouts, ten of them with one call a beat."""
         with opened(visibility_timeout=2) as channel:
             queue = publish(channel, 10)
@@ -25,7 +25,7 @@ class TestHeartbeat:
         assert sum(moto_aws.depth(queue)) == 0
 
     def test_what_settled_or_was_given_back_is_not_extended(self, moto_aws, proxy):
-        """The heartbeat is for what is held, and for nothing else."""
+        """The heartbeat extends only messages in flight."""
         with opened(visibility_timeout=2, redelivery_step_seconds=30, redelivery_floor_seconds=30) as channel:
             queue = publish(channel, 2)
             settled, rejected = take(channel, queue, 2)
@@ -58,7 +58,7 @@ class TestHeartbeat:
             assert channel.basic_get(queue) is None
 
     def test_a_beat_that_is_not_answered_is_given_up_soon(self, moto_aws, proxy):
-        """A call that hangs is no reason to let a message run twice: the next one is in time."""
+        """A heartbeat that hangs times out early enough for the next one."""
         with opened(visibility_timeout=12) as channel:
             queue = publish(channel)
             rule = proxy.delay(60, "ChangeMessageVisibilityBatch", times=1)
@@ -69,7 +69,7 @@ class TestHeartbeat:
             assert channel.basic_get(queue) is None
 
     def test_a_stale_receipt_handle_is_let_go(self, moto_aws, proxy):
-        """What SQS does not know any more is not asked for twice."""
+        """A stale receipt handle is extended once at most."""
         with opened(visibility_timeout=1) as channel:
             queue = publish(channel)
             (message,) = take(channel, queue)
@@ -109,7 +109,7 @@ class TestGivingBack:
         assert sum(moto_aws.depth(queue)) == 0
 
     def test_what_was_not_started_is_shown_at_once(self, moto_aws, proxy):
-        """A channel that closes gives back what it holds, for others to take."""
+        """A channel that closes makes its unstarted messages visible at once."""
         with opened() as channel:
             queue = publish(channel)
             take(channel, queue)
@@ -125,8 +125,8 @@ class TestGivingBack:
         assert proxy.operations["ChangeMessageVisibilityBatch"] == 2
         assert proxy.operations["ChangeMessageVisibility"] == 0
 
-    def test_a_network_that_is_gone_holds_up_no_shutdown(self, moto_aws, proxy):
-        """After the first failure nothing more is asked; the messages come after their visibility timeout."""
+    def test_a_network_that_is_gone_delays_no_shutdown(self, moto_aws, proxy):
+        """After the first failed return a closing channel makes no further call."""
         with opened() as channel:
             queue = publish(channel, 25)
             take(channel, queue, 25)
@@ -135,7 +135,7 @@ class TestGivingBack:
         assert rule.used == 1
 
     def test_a_failure_to_give_back_stops_nothing(self, channel, proxy, caplog):
-        """The message comes after its visibility timeout anyhow."""
+        """A failed return is logged, and the message becomes visible after its visibility timeout."""
         (message,) = take(channel, publish(channel))
         proxy.fail("ChangeMessageVisibility", status=400, content=THROTTLED)
         message.requeue()

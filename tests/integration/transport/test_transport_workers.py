@@ -12,7 +12,7 @@ VISIBILITY_SECONDS = 4
 
 @pytest.fixture
 def sample(sample_of, moto_aws, proxy):
-    """A sample whose every call is written down, with a short visibility timeout."""
+    """A sample whose every call is recorded, with a short visibility timeout."""
     options = {"visibility_timeout": VISIBILITY_SECONDS, "wait_time_seconds": 1, "polling_interval": 0}
     return sample_of(
         store=f"s3://{moto_aws.bucket()}/claims",
@@ -47,7 +47,7 @@ def test_a_task_longer_than_its_visibility_runs_once(sample, moto_aws, pool):
 
 
 def test_a_killed_workers_messages_come_back(sample, moto_aws):
-    """Nobody extends what a dead process held: another runs it within the visibility timeout."""
+    """Another worker runs the messages of a killed one after the visibility timeout."""
     doomed = sample.worker(pool="threads", concurrency=1)
     results = [task.delay("x") for task in (sample.hold, *[sample.echo] * 10)]
     eventually(lambda: doomed.text().count("received") == 10)
