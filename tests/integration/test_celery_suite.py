@@ -48,7 +48,7 @@ def test_canvas(ministack, redis_server):
     ran = run_celery("test_canvas.py", redis_server, opened(ministack), options=("-k", CANVAS))
 
     assert unexpected(ran) == set(), ran.said[-3000:]
-    assert ran.count("passed") >= 14
+    assert ran.count("passed") == 14
 
 
 @pytest.mark.timeout(600)

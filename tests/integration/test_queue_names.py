@@ -1,9 +1,10 @@
-"""What metrics and logs call a task's queue: its name, on both sides, whatever exchange and routing key."""
+"""Metrics, logs and spans name a task's queue on both sides, whatever exchange and routing key it came by."""
 
 import logging
 import re
 
 import pytest
+from traced_sample import Traced
 from workers import eventually
 
 from pipeline.serializer import serializer
@@ -58,3 +59,17 @@ def test_both_sides_count_for_the_same_queue(sample, moto_aws, caplog):
     assert counted(moto_aws, "PayloadsOffloaded") == expected
     assert logged("payload offloaded", caplog.text) == expected
     assert logged("task ran", worker.text()) == expected
+
+
+def test_spans_name_the_same_queue(sample, tmp_path):
+    """Every span of a task that was published to a topic exchange names the queue that it ran from."""
+    traced = Traced(sample, tmp_path, bucket=None)
+    queue = f"{sample.queue}-left"
+    traced.worker(pool="threads", options=("-Q", queue))
+    traced.call("echo", "x", exchange="media", routing_key="media.x")
+    traced.span("claimcheck release")
+    ours = [span for span in traced.spans() if span["name"] != "checkout"]
+
+    assert {span["name"].partition(" ")[0] for span in ours} == {"claimcheck", "run"}
+    assert len(ours) == 4
+    assert {span["attributes"]["messaging.destination.name"] for span in ours} == {queue}
