@@ -37,7 +37,7 @@ def channel(moto_aws, proxy):
 
 
 def test_a_denied_call_is_not_ten_stale_handles(channel, proxy, moto_aws):
-    """Where the answer is about the call, each message is deleted by itself."""
+    """Each message is deleted by itself after an error about the whole call."""
     proxy.fail("DeleteMessageBatch", 400, content=denial("InvalidParameterValue"))
     for message in channel.got:
         message.ack()

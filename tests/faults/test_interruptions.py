@@ -63,7 +63,7 @@ def limited(request, s3, idempotent_sample_of, store):
 
 @pytest.mark.parametrize(("limited", "kind"), [(SOFT, "soft"), (HARD, "hard")], indirect=["limited"])
 def test_a_time_limit_before_the_run(limited, s3, kind):
-    """What comes while the record is written is no failure: the message comes again, and the call runs."""
+    """A soft time limit while the record is written leads to a redelivery, which runs the call."""
     running = worker(limited, "prefork")
     s3.fail("PutObject", status=503)
     result = limited.idempotent_app.charge.delay("order")
@@ -86,7 +86,7 @@ def test_a_soft_time_limit_while_s3_is_silent(limited, s3):
 
 
 def test_a_soft_time_limit_after_the_run(limited, s3):
-    """What comes while the result is written does not undo the call: it has run, and has its result."""
+    """A soft time limit while the result is written does not undo the call, which keeps its result."""
     running = worker(limited, "prefork")
     result = limited.idempotent_app.charge.delay("order", 1)
     eventually(limited.notes)

@@ -72,7 +72,7 @@ RAW = {
 
 
 def test_no_message_stops_a_worker_or_is_lost(sample, queues):
-    """Whatever is on the queue goes to the dead letters, while tasks before and after it run."""
+    """Every broken message becomes a dead letter, while tasks before and after it run."""
     sound = queues.message(sample, "digest", [SECRET])
     bodies = [b64encode(json.dumps(change(sound)).encode()).decode() for change in CHANGES.values()]
     for body in [*bodies, *RAW.values()]:

@@ -195,7 +195,7 @@ def test_who_removes_a_listener_has_fresh_credentials(vault, channel):
 
 
 def test_a_rejected_message_is_deleted_from_its_own_queue(moto_aws):
-    """Where it has no dead letters it is deleted, whatever routing key its sender has written."""
+    """A rejected message without a dead-letter queue is deleted from its own queue, whatever its key."""
     name = f"queue-{uuid4().hex[:8]}"
     options = {"predefined_queues": {name: {"url": moto_aws.queue(name)}}, "wait_time_seconds": 1}
     with Connection("sqs://", transport=Transport, transport_options=options) as connection:

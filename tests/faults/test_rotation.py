@@ -105,7 +105,7 @@ def test_a_role_needs_the_keys_that_its_source_has_now(moto_aws, proxy, tmp_path
 @pytest.mark.worker
 @pytest.mark.parametrize("pool", ["threads", "gevent", "eventlet"])
 def test_a_worker_outlives_a_rotation(sample_of, rotated, moto_aws, tmp_path, pool):
-    """It receives, extends and deletes with the new credentials, with an event loop and without one."""
+    """A worker receives, extends and deletes with new credentials, with an event loop and without one."""
     options = {"visibility_timeout": 6, "wait_time_seconds": 1, "polling_interval": 0}
     sample = sample_of(store=f"file://{tmp_path}/payloads", conf={"broker_transport_options": options})
     sample.worker(pool=pool)

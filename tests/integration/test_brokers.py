@@ -233,7 +233,7 @@ def test_gevent_over_sqs(sample_of, moto_aws, options):
 @pytest.mark.aws
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
 def test_every_stand_in(sample_of, aws, pool):
-    """What works on one stand-in for AWS works on the other, which is strict where the first is not."""
+    """A task runs on both stand-ins, of which one is strict where the other is not."""
     sample = sample_of(store=f"s3://{aws.bucket()}/claims", options={"threshold_bytes": 0})
     sample.worker(pool=pool)
 

@@ -74,7 +74,7 @@ def test_an_unexpected_error_has_a_traceback(broken):
     ],
 )
 def test_an_app_that_cannot_be_loaded_is_an_error(monkeypatch, tmp_path, text, said, is_traced):
-    """Whatever the app's module does, the command says so in one sentence, and with 2; JSON has it alone."""
+    """An app that fails to load is one sentence and exit code 2, and JSON prints nothing else."""
     (tmp_path / "no_app.py").write_text(f"{text}\n")
     monkeypatch.syspath_prepend(tmp_path)
     words = ["-A", "no_app", "dlq", "list"]

@@ -154,7 +154,7 @@ def test_a_slow_answer_is_bounded_as_a_whole(proxy, offloaded):
 
 
 def test_a_slow_record_is_bounded_as_a_whole(proxy, claimcheck_of):
-    """So is the record of an idempotent call."""
+    """A slow idempotency record is bounded by the same time as a whole."""
     claimcheck = claimcheck_of(0.5)
     records = claimcheck.store.records()
     records.write("app/once/v1/a", NOISE, None)

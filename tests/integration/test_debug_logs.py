@@ -51,7 +51,7 @@ from sample_app import app
 
 
 def test_commands_print_no_tokens(sample_of, moto_aws, monkeypatch, tmp_path):
-    """The same holds for the commands of an application that logs at DEBUG."""
+    """Commands of an application that logs at DEBUG print no tokens."""
     (tmp_path / "loud.py").write_text(LOUD)
     monkeypatch.setenv("AWS_SESSION_TOKEN", "the-session-token")
     sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims")

@@ -119,7 +119,7 @@ def test_a_users_own_module_may_use_celery(bare, tmp_path):
 
 
 def test_a_library_that_cannot_be_imported_leaves_kombu_working(bare, tmp_path):
-    """Where something that this library needs is broken, one sentence says so, and Kombu works."""
+    """Kombu works if a dependency of this library is broken, after a warning of one sentence."""
     (tmp_path / "msgspec.py").write_text("raise ImportError('built for another Python')\n")
     done = bare.run(KOMBU_WORKS, tmp_path)
 

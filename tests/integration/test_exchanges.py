@@ -63,7 +63,7 @@ def test_one_queue_of_an_exchange_owns_its_payload(sample_of, moto_aws, monkeypa
 
 @pytest.mark.worker
 def test_a_retry_goes_where_its_task_says(sample_of, moto_aws, monkeypatch):
-    """What ``self.retry`` is given wins over the queue of its attempt: exchange, routing key, or queue."""
+    """Exchange, routing key or queue given to ``self.retry`` take precedence over those of its attempt."""
     monkeypatch.setenv("SHOP_EXCHANGES", "yes")
     sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})
     left = sample.app.amqp.queues[f"{sample.queue}-left"]

@@ -80,14 +80,14 @@ def published(app, *args):
 
 @pytest.mark.parametrize("error", [StoreDeniedError("no"), StoreUnavailableError("later")])
 def test_a_publisher_without_store(error):
-    """Where a payload cannot be put away, our frames show nothing of it."""
+    """Our frames show nothing of a payload that could not be stored."""
     with opened(FaultyStore(MemoryStore(), fail=[error] * 99)) as app:
         check(published(app, ROWS), everywhere=False)
 
 
 @pytest.mark.aws
 def test_a_publisher_that_s3_denies(moto_aws, proxy, monkeypatch):
-    """Of a request that S3 denies no frame is left: no payload, no signature and no token."""
+    """A denied request leaves no frame with payload, signature or token."""
     monkeypatch.setenv("AWS_SESSION_TOKEN", token := "the-session-token")
     proxy.fail("PutObject", 403, content=b"<Error><Code>AccessDenied</Code></Error>")
     with opened(f"s3://{moto_aws.bucket()}/claims") as app:
@@ -100,13 +100,13 @@ def test_a_publisher_that_s3_denies(moto_aws, proxy, monkeypatch):
 
 
 def test_a_publisher_with_a_value_of_an_unknown_type():
-    """Where an argument cannot be encoded, our frames show nothing of the others."""
+    """Our frames show nothing of the other arguments if one cannot be encoded."""
     with opened(MemoryStore()) as app:
         check(published(app, [*ROWS, object()]), everywhere=False)
 
 
 def test_a_publisher_of_too_much():
-    """Where a payload is too large, our frames show nothing of it."""
+    """Our frames show nothing of a payload that is too large."""
     with opened(MemoryStore(), payload_limit_bytes=100) as app:
         check(published(app, ROWS), everywhere=False)
 
@@ -120,7 +120,7 @@ def test_a_publisher_of_too_much():
     ],
 )
 def test_an_installation_that_fails(options, conf):
-    """Where ``install`` raises, our frames do not show the key that it was given."""
+    """Our frames do not show the key that a failing ``install`` was given."""
     app = Celery("sample_app", broker="memory://", set_as_current=False)
     app.conf.update(conf)
     with pytest.raises(ValueError, match=r"result_extended|threshold_bytes") as caught:
@@ -163,7 +163,7 @@ def ran(app, value, *, fault=None):
 
 @pytest.mark.parametrize("damage", [None, b"", bytes(10)])
 def test_a_worker_without_its_payload(damage):
-    """Where a payload is missing or corrupt, no frame at all shows anything of it."""
+    """No frame shows anything of a missing or corrupt payload."""
     store = MemoryStore()
 
     def harm():
@@ -180,7 +180,7 @@ def test_a_worker_without_its_payload(damage):
 
 @pytest.mark.parametrize("threshold_bytes", [0, 100_000])
 def test_a_worker_that_cannot_decode(broken, threshold_bytes):
-    """Where a value cannot be decoded, no frame at all shows anything of the payload, offloaded or inline."""
+    """No frame shows anything of a payload that cannot be decoded, offloaded or inline."""
     with opened(MemoryStore(), threshold_bytes=threshold_bytes) as app:
         [met, *_] = ran(app, [*ROWS, broken])
         check(met, everywhere=True)

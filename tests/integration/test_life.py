@@ -105,7 +105,7 @@ class Life:
         sample.eventually_empty()
 
     def test_an_own_base_class_may_change_arguments(self, sample):
-        """What ``before_start`` takes out of a task's arguments or puts in counts for the task."""
+        """Arguments that ``before_start`` adds or removes count for the task."""
         assert sample.tidied.delay(ROWS, a=1, _trace=7).get(timeout=30) == {"a": 1, "tidy": True}
         eventually(lambda: sample.notes() == ["trace 7", "SUCCESS 1 {'a': 1, 'tidy': True}"])
         sample.eventually_empty()

@@ -213,7 +213,7 @@ def test_one_invalid_message_of_a_batch_fails_alone(sample_with, aws):
 
 
 def test_the_stand_in_has_sqs_s_limit(aws):
-    """What is shown here would be shown by nothing if a byte too many were taken."""
+    """The stand-in rejects a message that is one byte above SQS's limit."""
     sqs, url = aws.client("sqs"), aws.queue()
     half = "x" * (LIMIT // 2)
     sqs.send_message(QueueUrl=url, MessageBody="x" * LIMIT)

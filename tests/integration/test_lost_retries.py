@@ -56,7 +56,7 @@ def test_a_child_killed_after_its_retry_was_sent_and_early_acknowledgement(sampl
 
 
 def test_success_is_the_last_word(sample_of, moto_aws, proxy):
-    """However idle the workers and slow the result backend, RETRY is stored before the retry runs."""
+    """RETRY is stored before the retry runs, with idle workers and a slow result backend."""
     backend = {"result_backend": f"dynamodb://eu-west-1/results-{uuid4().hex}"}
     sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options=OPTIONS, conf=CONF | backend)
     assert sample.app.backend.client
@@ -90,7 +90,7 @@ def test_a_retry_of_a_lost_child_keeps_its_payload(sample_of, moto_aws, proxy, l
 
 
 def test_a_retry_of_a_lost_child_that_is_days_away(sample_of, moto_aws):
-    """It gets a payload of its own, by Celery's own way, and the first one goes."""
+    """A retry with a long countdown after a lost child gets a payload of its own, and the first one goes."""
     annotations = {"sample_app.suicide": {"default_retry_delay": 2 * DAY_SECONDS}}
     conf = CONF | {"task_retry_on_worker_lost": True, "task_annotations": annotations}
     sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options=OPTIONS, conf=conf)

@@ -52,7 +52,7 @@ def test_other_stores_take_any_id_and_name(sample_of, tmp_path, store, text):
 
 @pytest.mark.parametrize("text", ["import\n42", "\u00e9", "\U0001f600"])
 def test_a_request_that_cannot_be_sent_is_not_repeated(moto_aws, text):
-    """What the client itself rejects does not go away by waiting, so the error is not retryable."""
+    """A request that the client itself rejects is not retryable."""
     store = S3Store(moto_aws.bucket(), "claims")
     with pytest.raises(StoreDeniedError, match=r"request cannot be sent .*a retry does not help"):
         store.put("claims/key", b"payload", {"task": text})

@@ -62,7 +62,7 @@ def test_twice_is_safe(empty):
 
 
 def test_a_rule_that_may_not_be_written_is_printed(empty, proxy):
-    """Where the bucket was made and its rule was not, the note says why, and the command is printed."""
+    """A lifecycle rule that could not be written is reported with its reason and its command."""
     proxy.fail("PutBucketLifecycleConfiguration", status=403)
     said = run("provision")[1]
 
@@ -154,7 +154,7 @@ def test_predefined_queues_are_not_ours_to_make(sample_of, moto_aws):
 
 
 def test_places_of_the_compose_file_are_made_in_two_goes(moto_aws):
-    """Where the first start broke off after the bucket, the second one makes what is missing."""
+    """A second start makes what is missing after a first one that stopped at the bucket."""
     service = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["places"]
     env = {**os.environ, **service["environment"], "AWS_ENDPOINT_URL": moto_aws.url}
     where = {"LocationConstraint": "eu-west-1"}

@@ -62,11 +62,11 @@ def test_both_sides_count_for_the_same_queue(sample, moto_aws, caplog):
 
 
 def test_spans_name_the_same_queue(sample, tmp_path):
-    """Every span of a task that was published to a topic exchange names the queue that it ran from."""
+    """Every span of a task that passed a topic exchange names the queue that it ran from."""
     traced = Traced(sample, tmp_path, bucket=None)
     queue = f"{sample.queue}-left"
     traced.worker(pool="threads", options=("-Q", queue))
-    traced.call("echo", "x", exchange="media", routing_key="media.x")
+    traced.call("echo", "x", queue=queue)
     traced.span("claimcheck release")
     ours = [span for span in traced.spans() if span["name"] != "checkout"]
 

@@ -145,7 +145,7 @@ class TestS3(Rules):
         return S3Store(aws.bucket(), "app")
 
     def test_a_missing_bucket_is_an_error(self, store, aws):
-        """What is not a condition that failed is one of our errors."""
+        """An error that is no failed condition becomes one of our errors."""
         aws.client("s3").delete_bucket(Bucket=store.bucket)
 
         for verb in (

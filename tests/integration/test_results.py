@@ -122,7 +122,7 @@ def test_a_forgotten_group_leaves_nothing(sample):
 @pytest.mark.parametrize("running", ["redis"], indirect=True)
 @pytest.mark.parametrize("body", ["echo", "fail"])
 def test_parts_of_ignored_results_go_with_the_body(sample, body):
-    """Where a header's results are ignored, their only copies are released once the body has taken them."""
+    """The parts of a header with ignored results are released once the body has read them."""
     header = [sample.echo.s(NOISE + bytes([i])).set(ignore_result=True) for i in range(3)]
     result = chord(header)(sample.module.app.tasks[f"sample_app.{body}"].s())
 
@@ -134,7 +134,7 @@ def test_parts_of_ignored_results_go_with_the_body(sample, body):
 
 @pytest.mark.parametrize("running", ["redis"], indirect=True)
 def test_parts_of_a_failed_chord_go(sample):
-    """Where one of the header's tasks fails, the other parts are released."""
+    """The other parts of a header are released if one of its tasks fails."""
     header = [
         task.set(ignore_result=True)
         for task in (sample.echo.s(NOISE), sample.fail.s(1), sample.echo.s(NOISE))

@@ -92,7 +92,7 @@ class Retries:
         assert server.stored().count("PutObject") == server.stored().count("GetObject") == 2
 
     def test_arguments_that_a_hook_changes_are_changed(self, sample, server):
-        """What ``before_start`` has changed goes along, in a new payload; what it leaves as it is stays."""
+        """Arguments that ``before_start`` changed get a new payload; unchanged ones keep theirs."""
         result = sample.tidied.delay(ROWS, times=2, _trace=7)
 
         assert result.get(timeout=30) == {"tidy": True}

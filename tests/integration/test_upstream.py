@@ -95,7 +95,7 @@ def test_headers_may_change_while_the_body_is_encoded(app, calls, monkeypatch):
 
 
 def test_encoder_errors_reach_the_caller_as_encode_errors(calls):
-    """Whatever an encoder raises becomes EncodeError, with the cause behind it."""
+    """Every exception of an encoder becomes EncodeError, with its cause."""
     with pytest.raises(EncodeError) as caught:
         serialization.dumps(object(), serializer="noting")
 
@@ -222,7 +222,7 @@ def test_billiard_s_handler_of_a_soft_time_limit_is_known_by_its_module():
 
 
 def test_ormsgpack_forgets_what_its_hook_raises():
-    """Whatever a hook raises, its caller gets a ValueError without a cause."""
+    """Every exception of a hook reaches the caller as ValueError without a cause."""
     with pytest.raises(ValueError, match="ext_hook failed") as caught:
         ormsgpack.unpackb(ormsgpack.packb(ormsgpack.Ext(1, b"")), ext_hook=lambda *_: 1 // 0)
 

@@ -120,13 +120,13 @@ WAYS = {
 
 
 def test_the_page_has_every_way():
-    """What is promised of a way to publish is tried, and what is tried is promised."""
+    """The page lists exactly the ways of publishing that are tested."""
     assert list(ROWS) == list(WAYS)
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_each_payload_is_put_once_and_deleted_once(sample, calls, way):
-    """Whatever publishes a task: one PUT for each payload, one DELETE, and nothing is left."""
+    """Each way of publishing costs one PUT and one DELETE for each payload, and leaves none."""
     calls.requests.clear()
     before = sample.running.text().count("payload released")
     result = WAYS[way](sample)

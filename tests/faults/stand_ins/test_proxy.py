@@ -11,8 +11,8 @@ from http import HTTPStatus
 from random import Random
 
 import boto3
-from http_messages import Head, body
 import pytest
+from http_messages import Head, body
 from proxy_calls import LIST_BUCKETS, fetch
 from proxy_requests import request_of
 

@@ -163,7 +163,7 @@ def test_flip_changes_one_bit(proxy, aws, bucket, line):
 
 
 def test_flip_leaves_the_marks_of_chunks_alone(odd_server, proxy_to):
-    """Of an answer in chunks, the first byte of the first chunk is flipped."""
+    """``flip`` changes the first byte of the first chunk, and no chunk header."""
     answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
     proxy = proxy_to(odd_server(answer))
     proxy.flip()

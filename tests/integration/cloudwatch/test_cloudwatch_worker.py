@@ -74,7 +74,7 @@ def wait_until(true, seconds=60):
     ],
 )
 def test_a_worker_reports_before_it_ends(application, read, pool, outcomes):
-    """What a worker's processes recorded is in CloudWatch when a warm shutdown is over, each once."""
+    """CloudWatch has each metric of a worker's processes once when its warm shutdown ends."""
     for task in outcomes:
         assert celery(application, "call", f"observed.{task}").wait(60) == 0
     worker = celery(application, "worker", "-P", pool, "-c", "1", "--without-gossip", "--without-mingle")

@@ -41,7 +41,7 @@ def test_a_redrive_that_cannot_send_loses_nothing(sample, dead_letters, proxy):
 
 
 def test_a_copy_is_kept_back(sample, dead_letters):
-    """What is sent back and fails at once is not sent in circles: a copy waits for the next redrive."""
+    """A message that fails again at once waits for the next redrive."""
     sample.digest.delay(ROWS)
     dead_letters.bury()
     dead_letters.sqs.send_message(
@@ -102,7 +102,7 @@ def test_redrive_only_what_can_run(sample, dead_letters):
 
 
 def test_a_shared_dead_letter_queue_gives_back_to_the_right_queue(sample_of, moto_aws):
-    """Where two queues share one, a message goes to the one that it was published to; others stay."""
+    """A shared dead-letter queue returns each message to the queue that it was published to."""
     store = f"s3://{moto_aws.bucket()}/claims"
     sample = sample_of(store=store, conf={"task_routes": {"sample_app.add": {"queue": "other"}}})
     dead_letters = DeadLetterQueue(sample, moto_aws)

@@ -73,7 +73,7 @@ def test_arguments_that_json_has_not_are_printed(sample_of, moto_aws):
 
 
 def test_show_does_without_results(sample_of, moto_aws):
-    """Where no result backend answers, the result is unknown."""
+    """The result is unknown without a result backend."""
     conf = {"result_backend": "disabled://"}
     sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", conf=conf)
     dead_letters = DeadLetterQueue(sample, moto_aws)
@@ -145,7 +145,7 @@ def test_show_says_what_a_worker_would(sample, dead_letters, change, error):
 
 
 def test_show_escapes_what_is_not_printable(sample, dead_letters):
-    """What anybody may have written into a header neither paints the terminal nor ends the command."""
+    """Control characters in headers are escaped on the terminal."""
     sample.digest.delay(ROWS)
     message = json.loads(dead_letters.receive(dead_letters.url)["Body"])
     dead_letters.sqs.purge_queue(QueueUrl=dead_letters.url)

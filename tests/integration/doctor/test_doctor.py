@@ -51,7 +51,7 @@ def test_people_get_marks_and_fixes(healthy):
 
 
 def test_the_command_for_a_lifecycle_rule_can_be_pasted(healthy, moto_aws):
-    """It adds the rule for payloads, and keeps every other rule of the bucket."""
+    """The command adds the rule for payloads, and keeps every other rule of the bucket."""
     theirs = {**RULE, "ID": "theirs", "Filter": {"Prefix": "other/"}, "Expiration": {"Days": 1}}
     too_short = {**RULE, "Expiration": {"Days": 2}}
     healthy.rules(theirs, too_short)

@@ -25,7 +25,7 @@ def test_each_permission_of_a_queue_is_checked(healthy, proxy, call):
 
 
 def test_permissions_are_tried_without_doing_anything(sample_of, aws):
-    """What is tried does nothing to a queue and its messages, of either kind and on either stand-in."""
+    """Permission checks change no queue and no message, of either kind and on either stand-in."""
     sample = sample_of(store=f"s3://{aws.bucket()}/claims", conf={"task_routes": {"x": "orders.fifo"}})
     urls = [aws.queue(sample.queue), aws.queue("orders.fifo", FifoQueue="true")]
     groups = ({}, {"MessageGroupId": "g", "MessageDeduplicationId": "d"})

@@ -105,8 +105,8 @@ class TestRecovery:
         """Renew listeners several times a second."""
         monkeypatch.setattr(listeners, "RENEW_SECONDS", 0.3)
 
-    def test_a_listener_says_that_it_lives(self, connection, aws):
-        """It writes the time on its queue again and again."""
+    def test_a_listener_renews_its_queue(self, connection, aws):
+        """A listener writes the time on its queue again and again."""
         listen(connection)
         [url] = queues(aws)
         aws.client("sqs").tag_queue(QueueUrl=url, Tags={RENEWED: "1"})

@@ -125,7 +125,7 @@ class TestCanvas:
 
 @pytest.mark.worker
 def test_every_stand_in(sample_of, aws, proxy, calls):
-    """A group runs on every stand-in, from a standard queue and from a FIFO queue."""
+    """Batches work on both stand-ins, from a standard queue and from a FIFO queue."""
     sample = sample_of(store=f"s3://{aws.bucket()}/claims", options={"threshold_bytes": 0})
     queue = f"{sample.queue}.fifo"
     sample.worker(pool="threads", concurrency=8, options=["-Q", f"{sample.queue},{queue}"])
@@ -154,7 +154,7 @@ class TestBlock:
         assert [moto_aws.depth(queue).waiting for queue in queues] == [12, 12]
 
     def test_an_exception_in_the_block_takes_nothing_back(self, sample, moto_aws):
-        """What was published before it is sent, as without a block."""
+        """Messages published before an exception in the block are sent, as without a block."""
         with pytest.raises(ZeroDivisionError):
             in_a_block(lambda: [sample.double.delay(1 // number) for number in (2, 1, 0)])
 

@@ -72,7 +72,7 @@ class TestFailures:
         assert len(sample.objects()) == 2
 
     def test_a_call_that_is_denied(self, sample, proxy, moto_aws):
-        """Where nothing is sent, the error comes with the tenth task, and no payload is left."""
+        """A denied call raises at the tenth task, sends no message, and leaves no payload."""
         rule = proxy.fail("SendMessageBatch", status=403, content=DENIED)
         with pytest.raises(BatchSendError) as caught:
             publish(sample)
@@ -134,7 +134,7 @@ class TestFailures:
         assert not sample.objects()
 
     def test_a_message_that_was_never_collected(self, sample, proxy, calls):
-        """What fails before there is a message, here for want of a queue, is given up as without a batch."""
+        """A publish that fails before there is a message releases its payload, as without a batch."""
         proxy.fail("CreateQueue", status=403, content=DENIED)
         with pytest.raises(Exception, match=r"AccessDenied|denied"):
             publish(sample, 5)
@@ -143,7 +143,7 @@ class TestFailures:
         assert not sample.objects()
 
     def test_an_error_after_a_message_was_collected(self, sample, proxy, moto_aws):
-        """Where only Celery's event fails, the task is sent, and its payload stays."""
+        """A task whose event alone failed is sent, and its payload stays."""
         sample.app.conf.task_send_sent_event = True
         events = SimpleNamespace(publish=fail)
         with pytest.raises(RuntimeError, match="no event"):

@@ -55,7 +55,7 @@ class TestFile(Rules):
             assert store.delete([key]) == {}
 
     def test_a_failed_put_leaves_nothing(self, store, tmp_path):
-        """What could not be linked to its key is removed."""
+        """A put that fails leaves no temporary file."""
         store.put("app/a", b"x", METADATA)
         with pytest.raises(StoreDeniedError):
             store.put("app/a", b"y", METADATA)

@@ -195,7 +195,7 @@ def test_a_failed_part_leaves_no_upload(aws, proxy, store):
 
 
 def test_an_abort_that_fails(proxy, store):
-    """What went wrong with the upload is reported, not what went wrong with its abort."""
+    """A failed upload raises its own error, not that of its failed abort."""
     proxy.fail(second_part, 403, content=xml("AccessDenied"))
     aborts = proxy.fail("AbortMultipartUpload", 403, content=xml("InvalidAccessKeyId"))
 

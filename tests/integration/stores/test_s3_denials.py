@@ -50,7 +50,7 @@ def test_keys_that_must_not_be_deleted(proxied, proxy):
 
 
 def test_keys_that_could_not_be_deleted(proxied, proxy):
-    """What S3 could not do now is returned, to be tried again."""
+    """Keys that S3 failed to delete are returned, to be tried again."""
     proxy.fail("DeleteObjects", status=200, content=result(("app/a", "InternalError")))
 
     assert list(proxied.delete(["app/a", "app/b"])) == ["app/a"]

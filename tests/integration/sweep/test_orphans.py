@@ -113,7 +113,7 @@ def test_results_have_an_age_of_their_own():
 
 
 def test_a_queue_that_is_not_there_counts_as_the_longest(sample):
-    """Of a queue that does not exist today nothing is known, so SQS's own limits count."""
+    """A queue that does not exist counts with SQS's own limits."""
     with Queues(sample.app) as queues:
         assert sweep.minimum_age(queues) == 29 * DAY
 

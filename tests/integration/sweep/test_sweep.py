@@ -106,7 +106,7 @@ def test_delete_spares_what_an_unreadable_claim_names(queued):
 
 
 def test_a_key_that_is_no_text_names_nothing(queued):
-    """Anybody can write a header: what is no text is no key, no error, and no answer."""
+    """A header key that is no text names no payload and raises no error."""
     renewed(queued, key=["a", "list"])
     said = run("--older-than", "19d")[1]
 
@@ -236,7 +236,7 @@ def test_a_sweep_that_is_denied_a_delete_is_an_error(queued, proxy):
 
 
 def test_an_answer_that_is_no_xml_ends_only_the_listeners_part(queued, proxy, moto_aws):
-    """Where a gateway answers for SNS in plain text, that is the listeners' error, and payloads are swept."""
+    """An SNS answer in plain text ends only the sweep of listeners, and payloads are swept."""
     policy = {"Statement": [{"Condition": {"ArnEquals": {"aws:SourceArn": "arn:aws:sns:eu-west-1:1:x"}}}]}
     moto_aws.queue(f"{LISTENER}alive", Policy=json.dumps(policy))
     queued.digest.delay([1])

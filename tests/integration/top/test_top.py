@@ -123,7 +123,7 @@ def test_a_queue_that_goes_and_comes_is_found_again(sample, queue, moto_aws):
 
 
 def test_a_listing_is_bounded(monkeypatch):
-    """Of a store with more than the limit, so many are listed, and the numbers are lower bounds."""
+    """A listing stops at its limit, and its numbers are then lower bounds."""
     monkeypatch.setattr(readers, "LISTED_OBJECTS", 5)
     store = MemoryStore("claims")
     for number in range(7):

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.aws
 
 class TestQueues:
     def test_a_new_queue_has_a_dead_letter_queue(self, channel, moto_aws):
-        """Both are encrypted; dead letters stay 14 days, and come after five receipts."""
+        """A new queue and its dead-letter queue are encrypted; dead letters stay 14 days after 5 receives."""
         queue = publish(channel)
         policy = json.loads(moto_aws.attributes(queue)["RedrivePolicy"])
         dead = moto_aws.attributes(f"{queue}-dlq")
@@ -49,7 +49,7 @@ class TestQueues:
         [({"dead_letter_queues": False}, {}), ({}, {"auto_delete": True}), ({}, {"durable": False})],
     )
     def test_some_queues_have_none(self, moto_aws, proxy, options, declaration):
-        """It can be switched off, and a queue that ends with its process has none."""
+        """No dead-letter queue is made if switched off, or for a queue that ends with its process."""
         with opened(**options) as channel:
             name = f"queue-{uuid4().hex[:8]}"
             Queue(name, **declaration)(channel).declare()
@@ -59,7 +59,7 @@ class TestQueues:
         assert [url.rpartition("/")[2] for url in urls] == [name]
 
     def test_the_operators_own_attributes_come_first(self, moto_aws, proxy):
-        """What sqs-creation-attributes says is not overruled."""
+        """``sqs-creation-attributes`` take precedence over the transport's own."""
         target = moto_aws.attributes(moto_aws.queue("dead-letters"))["QueueArn"]
         policy = json.dumps({"deadLetterTargetArn": target, "maxReceiveCount": 2})
         with opened(**{"sqs-creation-attributes": {"RedrivePolicy": policy}}) as channel:

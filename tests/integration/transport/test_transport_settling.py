@@ -62,7 +62,7 @@ class TestSettling:
         assert not message.acknowledged
 
     def test_each_entry_of_an_answer_counts(self, channel, proxy, moto_aws):
-        """Of one batch, what is confirmed has settled, and what is not is tried again."""
+        """Confirmed entries of a batch have settled, and the others are tried again."""
         queue = publish(channel, 2)
         first, second = take(channel, queue, 2)
         failed = {"Id": "1", "Code": "InternalError", "SenderFault": False}
@@ -116,7 +116,7 @@ class TestSettling:
         assert [record.message for record in caplog.records if "not settled" in record.message]
 
     def test_closing_flushes(self, moto_aws, proxy):
-        """What is acknowledged has settled when the channel is closed."""
+        """Acknowledged messages have settled when the channel is closed."""
         with opened() as channel:
             queue = publish(channel, 3)
             messages = take(channel, queue, 3)
