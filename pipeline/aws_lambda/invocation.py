@@ -59,7 +59,7 @@ class Invocation:
         """Seconds that are left for what follows the tasks."""
         return max(self._over - monotonic() - MARGIN_SECONDS, 0.0)
 
-    def has_time_for(self, limit_seconds: float | None) -> bool:
+    def has_time_for(self, limit_seconds: float) -> bool:
         """Return whether a task may begin: its time limit ends before the invocation does.
 
         The first task always begins, since no later invocation has more time for it.
@@ -67,4 +67,4 @@ class Invocation:
         if not self.has_begun:
             self.has_begun = True
             return True
-        return self.seconds > (limit_seconds or 0.0)
+        return self.seconds > limit_seconds

@@ -156,12 +156,14 @@ class Worker(WorkController):
 
     def _process_task(self, request: Any) -> None:
         """Run a task, or give its message back if the invocation ends before its time limit."""
-        hard, soft = request.time_limits
-        task = request.task
-        if self.invocation.has_time_for(hard or task.time_limit or soft or task.soft_time_limit):
+        limit_seconds = _limit_of(request)
+        about = {"task_id": request.id, "task_name": request.name}
+        if self.invocation.has_time_for(limit_seconds):
+            if limit_seconds > self.invocation.seconds:
+                logger.warning("the function's timeout is not above the task's time limit", extra=about)
             super()._process_task(request)
             return
-        logger.info("task not run, the invocation ends too soon for it", extra={"task_id": request.id})
+        logger.info("task not run, the invocation ends too soon for it", extra=about)
         task_ready(request)
         request.reject(requeue=True)
 
@@ -173,3 +175,10 @@ class Worker(WorkController):
         self.releaser.flush()
         serializer.installed().recorder.flush()
         tracing.flush()
+
+
+def _limit_of(request: Any) -> float:
+    """Return how long a task may run: its hard time limit, or else its soft one; 0 without any."""
+    hard, soft = request.time_limits
+    task = request.task
+    return hard or task.time_limit or soft or task.soft_time_limit or 0.0
