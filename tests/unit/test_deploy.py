@@ -15,6 +15,7 @@ from pipeline.aws.limits import SQS_RETENTION_DEFAULT_SECONDS, SQS_RETENTION_LIM
 from pipeline.claimcheck.keys import PAYLOADS, RESULTS, TTL_CLASSES_DAYS, handle_folder
 from pipeline.options import DAY_SECONDS, Options
 from pipeline.stores import store_from_url
+from pipeline.stores.dynamodb.items import expiry, key_of
 from settings import QUEUES, CelerySettings, ClaimCheckSettings
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +39,15 @@ def resources_of(name):
 def statements(role):
     policy = json.loads((DEPLOY / f"iam-{role}.json").read_text())
     return {statement["Sid"]: statement for statement in policy["Statement"]}
+
+
+def test_the_table_is_what_the_store_writes():
+    """The template's table has the key of the store's items, and their TTL attribute is on."""
+    table = resources_of("table.yaml")["Table"]["Properties"]
+    [key], [attribute] = table["KeySchema"], table["AttributeDefinitions"]
+
+    assert {key["AttributeName"]: {attribute["AttributeType"]: "k"}} == key_of("k")
+    assert table["TimeToLiveSpecification"] == {"AttributeName": next(iter(expiry(60))), "Enabled": True}
 
 
 def test_templates_are_valid():
