@@ -13,12 +13,12 @@ CONTENT = os.urandom(9_000_000)
 
 
 @pytest.mark.worker
-@pytest.mark.parametrize("serializer", ["json", "claimcheck"])
-def test_a_task_takes_and_returns_handles(sample_of, moto_aws, serializer):
+@pytest.mark.parametrize(("serializer", "pool"), [("json", "prefork"), ("claimcheck", "gevent")])
+def test_a_task_takes_and_returns_handles(sample_of, moto_aws, serializer, pool):
     """A handle is an argument and a result, in Kombu's JSON and in our own serializer."""
     conf = {"result_serializer": serializer}
     sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", conf=conf)
-    sample.worker()
+    sample.worker(pool=pool)
     given = pipeline.put(CONTENT, name="noise.bin")
     found = sample.turned.apply_async([given, {"in": [given]}], serializer=serializer).get(timeout=60)
 

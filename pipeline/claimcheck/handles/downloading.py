@@ -1,6 +1,5 @@
 """A handle's payload as a local file: continued where an earlier attempt broke off, and checked."""
 
-import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,6 +52,8 @@ def _tag(source: Source) -> str:
 @contextmanager
 def _locked(partial: Path) -> Iterator[BufferedRandom]:
     """Open a partial file that no other download writes to; another one of the same file is waited for."""
+    import fcntl  # noqa: PLC0415 - Windows lacks it; producers there do not download
+
     while True:
         with os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)

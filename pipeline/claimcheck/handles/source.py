@@ -21,6 +21,7 @@ from pipeline.errors import (
     PayloadTooLargeError,
     StoreDeniedError,
 )
+from pipeline.metrics.table import PAYLOADS_CORRUPT
 from pipeline.stores.protocol import Store
 from pipeline.stores.ranges import RangeStore, ranges_of
 
@@ -87,6 +88,7 @@ class Source:
     def check(self, digest: blake3) -> None:
         """Raise ``PayloadCorruptError`` if the digest of all bytes is not the handle's."""
         if self.handle.digest not in {None, f"blake3:{digest.hexdigest()}"}:
+            self.claimcheck.recorder.record(PAYLOADS_CORRUPT)
             raise PayloadCorruptError(
                 f"payload corrupt [key={self.handle.key}]: its digest differs from the one in the handle; "
                 "something else wrote to the bucket, or the handle was forged"
@@ -106,20 +108,17 @@ class Source:
 
     def in_order(self, start: int = 0) -> Iterator[bytes]:
         """Yield the bytes from ``start`` on, in ranges, some of which are read ahead by threads."""
-        begins = range(start, self.size_bytes, RANGE_BYTES)
-        with ThreadPoolExecutor(AHEAD_COUNT, "claimcheck-transfer") as pool:
-            ahead: deque[Future[bytes]] = deque()
-            try:
-                for begin in begins:
-                    stop = min(begin + RANGE_BYTES, self.size_bytes)
-                    ahead.append(pool.submit(self.range, begin, stop))
-                    if len(ahead) == AHEAD_COUNT:
-                        yield ahead.popleft().result()
-                while ahead:
+        pool, ahead = ThreadPoolExecutor(AHEAD_COUNT, "claimcheck-transfer"), deque[Future[bytes]]()
+        try:
+            for begin in range(start, self.size_bytes, RANGE_BYTES):
+                stop = min(begin + RANGE_BYTES, self.size_bytes)
+                ahead.append(pool.submit(self.range, begin, stop))
+                if len(ahead) == AHEAD_COUNT:
                     yield ahead.popleft().result()
-            finally:
-                for each in ahead:
-                    each.cancel()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:  # without a wait: a soft time limit leaves little time
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def of(handle: "Handle") -> Source:
