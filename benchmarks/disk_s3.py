@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
-from pipeline.claimcheck.handles.putting import PART_BYTES
+from pipeline.claimcheck.handles.streams import PART_BYTES
 
 READ_BYTES = 1024**2
 ETAG = '"0123456789abcdef0123456789abcdef"'

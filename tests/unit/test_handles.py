@@ -10,7 +10,7 @@ from kombu.utils import json
 
 import pipeline
 from pipeline.claimcheck import installed
-from pipeline.claimcheck.handles.putting import PART_BYTES
+from pipeline.claimcheck.handles.streams import PART_BYTES
 from pipeline.errors import (
     ClaimError,
     PayloadEncodeError,
@@ -227,3 +227,21 @@ def test_nothing_stays_of_a_source_that_fails(claimcheck, tmp_path):
     with pytest.raises(OSError, match="the disk is gone"):
         pipeline.put(broken())
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    "about", [{"uses": 0}, {"uses": "2"}, {"name": "x" * 1_025}, {"name": 7}, {"media_type": 7}], ids=str
+)
+def test_what_no_process_would_take_is_an_error_of_put(claimcheck, store, about):
+    """An argument that a worker would reject is a ValueError of the producer, and nothing is stored."""
+    with pytest.raises(ValueError, match="handle not stored: Expected"):
+        claimcheck.put(b"x", **about)
+
+    assert list(store.list()) == []
+
+
+@pytest.mark.parametrize("through", [through_ours, through_json])
+def test_what_no_process_would_take_is_not_published(claimcheck, through):
+    """A handle that was made by hand is checked where it is published."""
+    with pytest.raises((ClaimError, PayloadEncodeError), match=r"handle rejected|raised ClaimError"):
+        through(handle_of(uses=0))

@@ -1,5 +1,5 @@
 """Handles: payloads that a person holds, streams, links to and shares.
 
-``handle`` is what travels, ``putting`` stores, ``source`` finds and reads, ``ranged_file`` and
-``downloading`` are two ways to read.
+``handle`` is what travels, ``putting`` stores what ``streams`` reads, ``source`` finds and reads;
+``ranged_file`` and ``downloading`` are two ways to read.
 """

@@ -190,7 +190,9 @@ def url(handle: "Handle", expires_seconds: int) -> str:
     ranges: RangeStore = ranges_of(store_of(claimcheck, handle))
     shown = {"ResponseContentType": handle.media_type}
     if handle.name:
-        shown["ResponseContentDisposition"] = f"attachment; filename*=UTF-8''{quote(handle.name, safe='')}"
+        shown["ResponseContentDisposition"] = (
+            f"attachment; filename*=UTF-8''{quote(handle.name, safe='', errors='replace')}"
+        )
     return claimcheck.with_retries(
         lambda: ranges.url(handle.key, expires_seconds, version=handle.version, parameters=shown)
     )
