@@ -29,7 +29,7 @@ from pipeline.stores import Store, check_prefix, store_from_url
 
 Event = Mapping[str, Any]
 
-CLAIM = "claim_check"
+CLAIM = "claimcheck"
 """Field of an event that has the claim, as Base64 of a message body (docs/reference/wire-format.md)."""
 
 

@@ -30,9 +30,10 @@ def sqs_handler(app: Any) -> Callable[[Event, Any], Response]:
     worker = Worker(app)
 
     def handle(event: Event, context: Any = None) -> Response:
+        batch = [(record, _group(record)) for record in event.get("Records") or ()]
         worker.begin(Invocation.of(context))
         try:
-            failed = _run(worker, event.get("Records") or [])
+            failed = _run(worker, batch)
         finally:
             worker.finish()
         return {"batchItemFailures": [{"itemIdentifier": each} for each in failed]}
@@ -40,14 +41,13 @@ def sqs_handler(app: Any) -> Callable[[Event, Any], Response]:
     return handle
 
 
-def _run(worker: Worker, records: list[Record]) -> list[str]:
+def _run(worker: Worker, batch: list[tuple[Record, str]]) -> list[str]:
     """Run records in their order, and return the message ids of those that SQS is to deliver again.
 
     Of a message group of a FIFO queue, nothing runs after the first failure.
     """
     failed, stopped = [], set[str]()
-    for record in records:
-        group = _group(record)
+    for record, group in batch:
         if group in stopped or not worker.invocation.seconds > 0:
             worker.give_back(record)
         elif worker.run(record):
