@@ -17,6 +17,8 @@ testing       celery kombu                   for tests of applications: doubles 
 ------------  -----------------------------  ----------------------------------------------------------------
 installation  celery kombu                   ``install`` and ``uninstall``
 ------------  -----------------------------  ----------------------------------------------------------------
+doors         celery                         messages of other systems become task calls
+------------  -----------------------------  ----------------------------------------------------------------
 publisher     celery kombu                   Celery's producing end, batches of tasks, remote control
 worker        celery kombu billiard          Celery's consuming end: from a message to the end of its task
 backend       celery                         the result backend
@@ -53,6 +55,7 @@ from pipeline.claimcheck.claim import Claim
 from pipeline.claimcheck.handles.handle import Handle
 from pipeline.errors import (
     ClaimError,
+    MalformedError,
     PayloadCorruptError,
     PayloadEncodeError,
     PayloadError,
@@ -86,6 +89,7 @@ __all__ = [
     "ClaimCheck",
     "ClaimError",
     "Handle",
+    "MalformedError",
     "MaxRetriesExceededError",
     "NotRoutedError",
     "PayloadCorruptError",

@@ -5,6 +5,7 @@
     PipelineError                  retryable = False
     ├── ClaimError                 the claim is rejected: unknown version, foreign key, impossible size
     ├── TaskInProgressError        another delivery runs this idempotent task; retryable = True
+    ├── MalformedError             worker; a door cannot make a task call of a message
     ├── RevokedWhileWaitingError   worker; the task was revoked while it waited for its ETA
     ├── PayloadError
     │   ├── PayloadEncodeError     producer; an argument cannot be serialised (names its path and type)
@@ -46,6 +47,13 @@ class TaskInProgressError(PipelineError):
     free_in_seconds: float = 0.0
     """Seconds after which the other run must have ended; an earlier delivery finds it running, unless it
     failed."""
+
+
+class MalformedError(PipelineError):
+    """A door cannot make a task call of a message: SQS moves it to the dead-letter queue, unchanged.
+
+    The text says what is wrong, and shows nothing of the message.
+    """
 
 
 class RevokedWhileWaitingError(PipelineError):

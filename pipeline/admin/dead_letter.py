@@ -131,6 +131,7 @@ def _message(channel: Any, queue: str, received: Received) -> Any:
         "MessageId": received.message_id,
         "ReceiptHandle": received.receipt_handle,
         "Attributes": dict(received.attributes),
+        "MessageAttributes": dict(received.message_attributes),
     }
     return channel.message_to_python(channel._message_to_python(raw, queue, ""))  # noqa: SLF001 - Kombu's
 

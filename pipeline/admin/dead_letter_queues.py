@@ -90,8 +90,19 @@ class DeadLetterQueues:
 
     def _read(self, dead: DeadLetterQueue, received: Received) -> DeadLetter:
         return read_message(
-            self._queues.channel, self._app.conf.accept_content, dead.queue.name, received, self._claimcheck
+            self._queues.channel,
+            self._app.conf.accept_content,
+            self._read_as(dead, received),
+            received,
+            self._claimcheck,
         )
+
+    def _read_as(self, dead: DeadLetterQueue, received: Received) -> str:
+        """Return the queue whose door reads a message: its source queue; else the dead-letter queue."""
+        channel, arn = self._queues.channel, _source_arn(received)
+        names = {each.name for each in dead.sources if arn in {"", each.attributes.get("QueueArn")}}
+        doors = (each for each in channel.doors if channel.canonical_queue_name(each) in names)
+        return next(doors, dead.queue.name)
 
     def payload_and_error(self, message: DeadLetter) -> tuple[StoredObject | None, str]:
         """Return the payload of a message, and why its task could not run now; empty if it could.
@@ -145,7 +156,7 @@ class DeadLetterQueues:
         return outcome
 
     def _source(self, dead: DeadLetterQueue, message: DeadLetter) -> Queue | None:
-        if arn := _source_arn(message):
+        if arn := _source_arn(message.received):
             return next((queue for queue in dead.sources if queue.attributes.get("QueueArn") == arn), None)
         if len(dead.sources) == 1:
             return dead.sources[0]
@@ -235,14 +246,14 @@ def _move(source: Queue, message: Received, in_flight: MessagesInFlight, outcome
         outcome.moved += 1
 
 
-def _source_arn(message: DeadLetter) -> str:
+def _source_arn(received: Received) -> str:
     """Return the ARN of a message's source queue; empty if SQS does not report it."""
-    return str(message.received.attributes.get("DeadLetterQueueSourceArn") or "")
+    return str(received.attributes.get("DeadLetterQueueSourceArn") or "")
 
 
 def _is_foreign(dead: DeadLetterQueue, message: DeadLetter) -> bool:
     """Return whether a message is certainly another app's: apps may share a dead-letter queue."""
-    arn = _source_arn(message)
+    arn = _source_arn(message.received)
     return bool(arn) and arn not in {queue.attributes.get("QueueArn") for queue in dead.sources}
 
 

@@ -20,6 +20,7 @@ from pipeline.claimcheck.claim import Claim, Inline, is_young
 from pipeline.claimcheck.codec import Codec
 from pipeline.claimcheck.handles.handle import Handle
 from pipeline.claimcheck.handles.putting import About, put_into
+from pipeline.claimcheck.handles.source import owned_store
 from pipeline.claimcheck.keys import check_key, new_key
 from pipeline.claimcheck.message_size import Wire
 from pipeline.claimcheck.object_metadata import metadata, span_attributes
@@ -41,6 +42,9 @@ from pipeline.stores.protocol import Store
 from pipeline.telemetry import tracing
 
 T = TypeVar("T")
+
+Released = Claim | Handle
+"""What names a payload that is to be deleted."""
 
 
 class Offloaded(NamedTuple):
@@ -224,21 +228,22 @@ class ClaimCheck:
             )
 
     def release(
-        self, claims: Sequence[Claim], report: Callable[[Mapping[str, StoreError]], None] = lambda _: None
-    ) -> Sequence[Claim]:
+        self, claims: Sequence[Released], report: Callable[[Mapping[str, StoreError]], None] = lambda _: None
+    ) -> Sequence[Released]:
         """Delete payloads, and return the claims to try again later. Never raises; safe to call twice.
 
         Args:
-            claims: those of other stores are left alone.
+            claims: of one store; those of a store that this app does not own are left alone.
             report: called once unless the store was unavailable, with the error of each orphan; the other
                 payloads are deleted.
         """
         ours = {claim.key: claim for claim in claims if self._ours(claim)}
         if not ours:
             return ()
+        store = self.stores.get(claims[0].store, self.store)
         try:
             with self._timed(metrics.RELEASE_SECONDS, "", ""):
-                left = self.with_retries(lambda: self.store.delete(list(ours)))
+                left = self.with_retries(lambda: store.delete(list(ours)))
         except StoreUnavailableError:
             return list(ours.values())
         except StoreError as exc:
@@ -249,19 +254,19 @@ class ClaimCheck:
         report(orphans)
         return [ours[key] for key in left if key not in orphans]
 
-    def release_at_once(self, claims: Sequence[Claim], queue: str = "", task: str = "") -> None:
+    def release_at_once(self, claims: Sequence[Released], queue: str = "", task: str = "") -> None:
         """Delete payloads that no message names; those that the store does not delete now are orphans."""
         self.orphan(self.release(claims), queue, task)
 
-    def orphan(self, claims: Sequence[Claim], queue: str = "", task: str = "") -> None:
+    def orphan(self, claims: Sequence[Released], queue: str = "", task: str = "") -> None:
         """Count payloads that are left to the sweep and to the lifecycle rule."""
         if claims:
             self.recorder.record(metrics.PAYLOADS_ORPHANED, len(claims), queue=queue, task=task)
 
-    def _ours(self, claim: Claim) -> bool:
+    def _ours(self, claim: Released) -> bool:
         try:
-            self.check(claim)
-        except ClaimError:
+            owned_store(self, claim) if isinstance(claim, Handle) else self.check(claim)
+        except (ClaimError, StoreDeniedError):
             return False
         return True
 

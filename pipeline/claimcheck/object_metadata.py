@@ -1,10 +1,13 @@
 """What people are shown of a payload: the metadata of its object, and the attributes of spans."""
 
 from string import punctuation
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from pipeline.claimcheck.claim import Claim
 from pipeline.telemetry import tracing
+
+if TYPE_CHECKING:
+    from pipeline.claimcheck.claim_check import Released
 
 METADATA_CHARACTERS = 512
 """Longest value of an object's metadata: S3 takes 2 KB of names and values in all. Source: S3 user guide."""
@@ -16,7 +19,9 @@ def metadata(digest: str, task: str, task_id: str) -> dict[str, str]:
     return {"digest": digest} | {name: _sendable(text) for name, text in known.items()}
 
 
-def span_attributes(store: object, claim: Claim, task_id: str, task: str, queue: str) -> tracing.Attributes:
+def span_attributes(
+    store: object, claim: "Released", task_id: str, task: str, queue: str
+) -> tracing.Attributes:
     """Return a span's attributes for a payload; ``aws.s3.*`` only if the store has a bucket."""
     bucket: str | None = getattr(store, "bucket", None)
     return {

@@ -10,13 +10,15 @@ outcome on every pool. Source: celery 5.7.0, ``worker/strategy.py``, ``app/trace
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from functools import partial
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
 from pipeline.claimcheck.claim import Claim, Inline, Message
 from pipeline.claimcheck.claim_check import ClaimCheck
+from pipeline.claimcheck.handles.stored_text import loaded
 from pipeline.deferred import child_pipe, running, signatures
 from pipeline.deferred.child_pipe import reuses
 from pipeline.deferred.lazy import as_json
@@ -34,6 +36,8 @@ from pipeline.telemetry import log_fields, log_lines
 from pipeline.telemetry.sizes import size
 
 logger = log_lines.logger(__name__)
+
+T = TypeVar("T")
 
 MAIN_LIMIT_BYTES = 32_768
 """Most that a main process expands and decodes of a payload in a message, to report on its task."""
@@ -134,7 +138,11 @@ class Deferred:
             raise self._received
         claimcheck, message, embed = self._received
         running.check_not_revoked(claimcheck)
-        return _call(_rehydrated(claimcheck, message.payload), embed)
+        value = _from_store(claimcheck, partial(claimcheck.rehydrate, message.payload, *running.labels()))
+        args, kwargs = _call(value, embed)
+        if running.request() is None:  # a main process, which reads nothing of a store
+            return args, kwargs
+        return _from_store(claimcheck, lambda: [loaded(each) for each in args]), kwargs
 
     def _outcome(self) -> Exception:
         error = self._error or PipelineError("payload unread")
@@ -176,12 +184,12 @@ class Deferred:
         return f"{size(self.claim.expanded_bytes)} in {self.claim.key}"
 
 
-def _rehydrated(claimcheck: ClaimCheck, payload: Inline | Claim) -> Any:
-    """Rehydrate. The one place that decides whether a missing payload is lost or its task has ended."""
-    queue, task = running.labels()
+def _from_store(claimcheck: ClaimCheck, read: Callable[[], T]) -> T:
+    """Read. The one place that decides whether a missing payload is lost or its task has ended."""
     try:
-        return claimcheck.rehydrate(payload, queue, task)
+        return read()
     except PayloadMissingError as exc:
+        queue, task = running.labels()
         if not running.has_ended():
             claimcheck.recorder.record(metrics.PAYLOADS_MISSING, queue=queue, task=task)
             raise

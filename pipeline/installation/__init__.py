@@ -13,6 +13,7 @@ from pipeline import time_chain, undo
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.codec import Codec
 from pipeline.claimcheck.message_size import Wire
+from pipeline.doors import Door, setup
 from pipeline.installation import app_changes, arguments
 from pipeline.metrics import MetricSink
 from pipeline.metrics.recorder import Recorder
@@ -28,12 +29,16 @@ PLAIN_SERIALIZERS = frozenset({"msgpack", "yaml"})
 _app: Any = None
 """The app that the claim check was last installed for."""
 
+_doors: Mapping[str, Door] = {}
+"""Its doors."""
+
 
 def install(  # noqa: PLR0913 - each is a setting
     app: Any,
     store: str | Store | None = None,
     *,
     stores: Mapping[str, str | Store] | None = None,
+    doors: Mapping[str, Door] | None = None,
     metrics: MetricSink | None = None,
     server_side_encryption: str | None = None,
     kms_key_id: str | None = None,
@@ -54,7 +59,9 @@ def install(  # noqa: PLR0913 - each is a setting
         store: ``s3://bucket/prefix``, ``dynamodb://table/prefix``, ``file:///directory``, ``memory://name``,
             or a ``Store``. Required here or in the settings.
         stores: further stores that handles may name, by alias: ``{"uploads": "s3://bucket/input"}``. Their
-            objects are read, and never deleted.
+            objects are read, and deleted only if a door of theirs says so.
+        doors: for queues that others send to, by queue: what makes task calls of their messages, such as
+            ``{"uploads": pipeline.doors.s3_notifications("tasks.ingest", store="uploads")}``. For SQS.
         metrics: where metrics go; by default to CloudWatch with a store in AWS; otherwise nowhere.
         server_side_encryption: ``AES256`` or ``aws:kms``, for S3; by default the bucket's.
         kms_key_id: key for ``aws:kms``.
@@ -69,6 +76,7 @@ def install(  # noqa: PLR0913 - each is a setting
     named: dict[str, Any] = {
         "store": store,
         "stores": stores,
+        "doors": doors,
         "metrics": metrics,
         "server_side_encryption": server_side_encryption,
         "kms_key_id": kms_key_id,
@@ -78,7 +86,8 @@ def install(  # noqa: PLR0913 - each is a setting
         raise ValueError("claimcheck is installed in this process already: call pipeline.install once")
     _check_app(app, chosen)
     claimcheck = _claimcheck(app, chosen, **named)
-    _put_into(app, claimcheck)
+    setup.check(named["doors"] or {}, claimcheck.stores)
+    _put_into(app, claimcheck, named["doors"] or {})
     spawned.note_module()
     return claimcheck
 
@@ -100,7 +109,7 @@ def suspended() -> Iterator[ClaimCheck | None]:
 
     Changes of the block are undone at its end.
     """
-    app, claimcheck = _app, serializer.found()
+    app, claimcheck, doors = _app, serializer.found(), _doors
     uninstall()
     try:
         with undo.undone():
@@ -108,15 +117,16 @@ def suspended() -> Iterator[ClaimCheck | None]:
     finally:
         serializer.install(None)
         if claimcheck is not None:
-            _put_into(app, claimcheck)
+            _put_into(app, claimcheck, doors)
 
 
-def _put_into(app: Any, claimcheck: ClaimCheck) -> None:
-    global _app  # noqa: PLW0603 - the claim check is installed once in a process
-    _app = app
+def _put_into(app: Any, claimcheck: ClaimCheck, doors: Mapping[str, Door]) -> None:
+    global _app, _doors
+    _app, _doors = app, doors
     undo.begin()
     app_changes.accept(app, claimcheck.options)
     app_changes.configure(app, time_chain.scheme_of(app), publish=claimcheck.options.publish)
+    setup.put_into(app, claimcheck, doors)
     serializer.install(claimcheck)
 
 
@@ -136,12 +146,13 @@ def _check_formats(app: Any) -> None:
         )
 
 
-def _claimcheck(
+def _claimcheck(  # noqa: PLR0913 - the arguments of install
     app: Any,
     options: Options,
     *,
     store: Any,
     stores: Mapping[str, str | Store] | None,
+    doors: Mapping[str, Door] | None,
     metrics: MetricSink | None,
     **encryption: str | None,
 ) -> ClaimCheck:
@@ -154,6 +165,7 @@ def _claimcheck(
         recorder=Recorder(arguments.default_sink(store) if metrics is None else metrics),
         longest_wait_seconds=time_chain.longest_wait_seconds(app, options, transport),
         stores=arguments.open_further(stores, options.alias),
+        owned=setup.owned(doors or {}),
     )
 
 

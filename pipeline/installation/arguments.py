@@ -107,8 +107,9 @@ def _check_names(given: Iterable[str], known: Iterable[str]) -> None:
             raise ValueError(f"unknown option {name}{did_you_mean(name, known)}: expected one of {expected}")
 
 
-def _check_kinds(*, stores: object, metrics: object, kms_key_id: object, **_: object) -> None:
+def _check_kinds(*, stores: object, doors: object, metrics: object, kms_key_id: object, **_: object) -> None:
     _check_kind("stores", stores, (Mapping, NoneType), "a dict of aliases and stores")
+    _check_kind("doors", doors, (Mapping, NoneType), "a dict of queues and functions of their messages")
     _check_kind("metrics", metrics, (MetricSink, NoneType), "a sink such as CloudWatchSink(), or None")
     _check_kind("kms_key_id", kms_key_id, (str, NoneType), "the id or ARN of a key, or None")
 

@@ -61,6 +61,12 @@ PAYLOADS_ORPHANED = Metric("PayloadsOrphaned", Unit.COUNT, "main, producer", "Pa
 MESSAGES_REJECTED = Metric(
     "MessagesRejected", Unit.COUNT, "main", "Messages that are no task of this worker's: see the dead letters"
 )
+MESSAGES_WITHOUT_TASK = Metric(
+    "MessagesWithoutTask",
+    Unit.COUNT,
+    "main",
+    "Messages in which a door found nothing for a task, such as s3:TestEvent: deleted",
+)
 MESSAGES_UNSETTLED = Metric(
     "MessagesUnsettled", Unit.COUNT, "main", "Acknowledged messages that SQS did not delete: they come again"
 )

@@ -49,6 +49,18 @@ class Encoding:
         self._record(metrics.ENCODE_SECONDS, perf_counter() - start)
         return encoded
 
+    def inline(self, body: Any) -> Encoded:
+        """Return a task's body as it travels inline, whatever its size: for a message that has arrived.
+
+        Stores nothing, so a main process may call it.
+
+        Raises:
+            PipelineError: the body cannot be serialised, or is above ``payload_limit_bytes``.
+        """
+        args, kwargs, embed = _parts(body)
+        message = self._message([args, kwargs, []], self.claimcheck.codec.encode_embed(embed))
+        return Encoded(self._write(message), self._described(message.payload))
+
     def _task(self, body: Any) -> Encoded:
         args, kwargs, embed = _parts(body)
         plain, detached = self._embed(embed)

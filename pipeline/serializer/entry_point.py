@@ -10,6 +10,7 @@ from kombu.transport import TRANSPORT_ALIASES
 from kombu.utils import json
 
 from pipeline.claimcheck.claim import CONTENT_TYPE
+from pipeline.claimcheck.handles import stored_text
 from pipeline.claimcheck.handles.handle import MARKER, Handle, arrived
 
 ALIAS = "claimcheck-sqs"
@@ -19,6 +20,9 @@ TRANSPORT = "pipeline.transport:Transport"
 
 # Before anything is decoded: Kombu raises for a type that it does not know, and Celery acks such a message.
 json.register_type(Handle, MARKER, lambda handle: handle.as_dict(), arrived)
+json.register_type(
+    stored_text.StoredText, stored_text.MARKER, lambda text: text.handle.as_dict(), stored_text.received
+)
 
 
 def encode(body: Any) -> bytes:

@@ -20,11 +20,11 @@ class Headers(Protocol):
 
 
 class Payload(Protocol):
-    """An inline body, or a claim, which also has ``key`` and ``size_bytes``."""
+    """An inline body, or a claim or handle, which also has ``key`` and ``size_bytes``."""
 
     @property
-    def expanded_bytes(self) -> int:
-        """Return the size that the task sees."""
+    def expanded_bytes(self) -> int | None:
+        """Return the size that the task sees, as far as it is known."""
 
 
 def of_message(headers: Headers, queue: str | None = None) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pipeline.transport.envelope import Envelope, received
 from pipeline.transport.errors import NotSettledError
 from pipeline.transport.fanout import mailbox
 from pipeline.transport.fanout.listening import PAUSE_SECONDS
+from pipeline.transport.foreign import ForeignMixin
 from pipeline.transport.in_flight import Delivery
 from pipeline.transport.message import Message
 from pipeline.transport.qos import QoS
@@ -35,7 +36,7 @@ FLUSH_SECONDS = 10.0
 """How long a channel that closes waits for acknowledgements to settle. The others are delivered again."""
 
 
-class Channel(SendingChannel):
+class Channel(ForeignMixin, SendingChannel):
     """An SQS channel that keeps messages in flight until they have settled or are returned."""
 
     QoS = QoS

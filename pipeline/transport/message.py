@@ -7,8 +7,16 @@ from kombu.message import ACK_STATES
 from kombu.serialization import SKIP_DECODE, TRUSTED_CONTENT
 from kombu.transport import virtual
 
-from pipeline.transport.envelope import COMPRESSION, LIMIT, Envelope, emptied, receive_count, uncompressed
+from pipeline.transport.envelope import (
+    COMPRESSION,
+    LIMIT,
+    Envelope,
+    emptied,
+    receive_count,
+    uncompressed,
+)
 from pipeline.transport.expansion import ExpansionError, expand
+from pipeline.transport.foreign import DOOR, Translation
 
 
 class Message(virtual.Message):
@@ -30,6 +38,12 @@ class Message(virtual.Message):
     fault: str = ""
     """Why it could not be unpacked; empty otherwise. Such a message has no body."""
 
+    is_empty: bool = False
+    """Whether the door of its queue found nothing for a task in it: it is to be deleted."""
+
+    removes: Any = None
+    """What is to be deleted once it has settled: its door has named it. ``None`` if nothing."""
+
     started: bool = False
     """Whether a pool has started it. It is not returned while this process may still settle it."""
 
@@ -41,6 +55,10 @@ class Message(virtual.Message):
             self.fault = type(exc).__name__
         else:
             self._expand((payload.get("headers") or {}).get(COMPRESSION))
+        translation = (self.delivery_info or {}).get(DOOR)
+        if isinstance(translation, Translation):
+            self.fault, self.is_empty = translation.fault, translation.is_empty
+            self.removes = translation.removes
 
     def _expand(self, compression: Any) -> None:
         """Expand the body as Kombu does, but within a limit."""

@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline.aws.limits import SQS_FIFO_SUFFIX
 from pipeline.transport import addressing
+from pipeline.transport.foreign import OPTION
 from pipeline.transport.sqs_errors import ABSENT, code, meaning_of, remedy
 
 
@@ -125,8 +126,8 @@ class Queues:
     def names(self) -> list[str]:
         """Return SQS's names of the queues for tasks that the app names, sorted.
 
-        The app names them as its queues, in its routes and on its tasks; a queue that is
-        chosen when a task is called is not known here. Queues of listeners are left out.
+        The app names them as its queues, in its routes, on its tasks, and as queues with doors; a queue that
+        is chosen when a task is called is not known here. Queues of listeners are left out.
         """
         tasks = {self.channel.canonical_queue_name(name) for name in _task_queues(self._app)}
         given = {name for name in self.channel.predefined_queues if not self._is_listened_on(name)}
@@ -212,7 +213,9 @@ def _task_queues(app: Any) -> set[str]:
     """Return Kombu's names of the queues that an app names for its tasks."""
     declared = app.amqp.queues
     own = (getattr(task, "queue", None) for task in app.tasks.values())
-    wanted = (_declared(declared, each) for each in (*declared, *_routed(app.amqp.routes), *own) if each)
+    doors = app.conf.broker_transport_options.get(OPTION) or ()
+    named = (*declared, *_routed(app.amqp.routes), *own, *doors)
+    wanted = (_declared(declared, each) for each in named if each)
     return {str(getattr(each, "name", each)) for each in wanted if not _is_broadcast(each)}
 
 

@@ -13,7 +13,7 @@ from celery.worker.state import active_requests, reserved_requests, scheduled_re
 from kombu.asynchronous import set_event_loop
 
 from pipeline.metrics.recorder import Recorder
-from pipeline.metrics.table import MESSAGES_REJECTED
+from pipeline.metrics.table import MESSAGES_REJECTED, MESSAGES_WITHOUT_TASK
 from pipeline.telemetry import log_lines
 from pipeline.transport import Message, Transport
 from pipeline.worker.eta import postpone
@@ -47,6 +47,9 @@ class ConsumerMixin(Consumer):
         handle = super().create_task_handler(*args, **options)
 
         def on_task_received(message: Any) -> None:
+            if getattr(message, "is_empty", False):
+                self._delete_empty(message)
+                return
             if fault := examine(message).fault:
                 self._reject(message, fault)
                 signals.task_rejected.send(sender=self, message=message, exc=None)
@@ -103,6 +106,13 @@ class ConsumerMixin(Consumer):
         self._mark_rejected(message)
         logger.error(NOT_VALID, _outcome(message), exc, extra=_log_fields(message))
         super().on_invalid_task(_placeholder(message), message, exc)
+
+    def _delete_empty(self, message: Any) -> None:
+        """Delete a message in which its door has found nothing to do."""
+        self.recorder.record(MESSAGES_WITHOUT_TASK, queue=label(message))
+        logger.info("message deleted, it holds nothing for a task", extra=_log_fields(message))
+        message.settles_later = True
+        message.ack_log_error(logger, self.connection_errors)
 
     def _mark_rejected(self, message: Any) -> None:
         message.is_rejected = True  # our SQS transport deletes no such message

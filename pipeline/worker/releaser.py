@@ -6,14 +6,14 @@ message is acknowledged. With our SQS transport a message is acknowledged once S
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from time import monotonic, time_ns
 from typing import Any, Protocol
 
 from pipeline.aws.limits import S3_DELETE_COUNT
-from pipeline.claimcheck.claim import Claim
-from pipeline.claimcheck.claim_check import ClaimCheck
+from pipeline.claimcheck.claim_check import ClaimCheck, Released
 from pipeline.claimcheck.object_metadata import span_attributes
 from pipeline.errors import StoreError
 from pipeline.metrics.table import RELEASE_LAG_SECONDS
@@ -38,7 +38,7 @@ class Settling(Protocol):
 @dataclass(frozen=True, slots=True)
 class _Ended:
     message: Settling
-    claim: Claim
+    claim: Released
     since: float
 
 
@@ -71,7 +71,7 @@ class Releaser:
         """Start the thread."""
         self._thread.start()
 
-    def ended(self, message: Settling, claim: Claim) -> None:
+    def ended(self, message: Settling, claim: Released) -> None:
         """Queue the payload of an execution that has ended for good. Returns at once, from any thread."""
         self._ended.append(_Ended(message, claim, self._clock()))
 
@@ -97,8 +97,8 @@ class Releaser:
             for _ in range(len(self._ended)):
                 self._sort(self._ended.popleft())
             settled, self._settled = self._settled, []
-            for start in range(0, len(settled), S3_DELETE_COUNT):
-                self._settled += self._release(settled[start : start + S3_DELETE_COUNT])
+            for batch in _batches(settled):
+                self._settled += self._release(batch)
 
     def _sort(self, ended: _Ended) -> None:
         """Sort one payload: settled, still waiting, or kept because its message did not settle."""
@@ -142,10 +142,9 @@ class Releaser:
                 logger.error("payload not released, it is an orphan: %s", error, extra=_log_fields(ended))
 
     def _attributes(self, ended: _Ended) -> tracing.Attributes:
-        known = _log_fields(ended)
-        about = span_attributes(
-            self._claimcheck.store, ended.claim, known["task_id"], known["task_name"], known["queue"]
-        )
+        known, claimcheck = _log_fields(ended), self._claimcheck
+        store = claimcheck.stores.get(ended.claim.store, claimcheck.store)
+        about = span_attributes(store, ended.claim, known["task_id"], known["task_name"], known["queue"])
         return {**about, "messaging.system": "aws_sqs"} if "sqs_message" in _delivery(ended) else about
 
     def _may_settle(self, ended: _Ended) -> bool:
@@ -164,6 +163,19 @@ class Releaser:
             except Exception:
                 # The sweep finds payloads that stay. If this thread died, all of them would stay.
                 logger.exception("release failed")
+
+
+def _batches(settled: list[_Ended]) -> Iterator[list[_Ended]]:
+    """Yield what one call can delete: of one store, and not too much."""
+    settled.sort(key=_store)
+    for _, group in groupby(settled, _store):
+        of_store = list(group)
+        for start in range(0, len(of_store), S3_DELETE_COUNT):
+            yield of_store[start : start + S3_DELETE_COUNT]
+
+
+def _store(ended: _Ended) -> str:
+    return ended.claim.store
 
 
 def _headers(ended: _Ended) -> Mapping[str, Any]:

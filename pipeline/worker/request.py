@@ -197,14 +197,16 @@ class RequestMixin(LostChildMixin):
 
     def _end(self) -> None:
         deferred = deferred_in(self._payload)
-        if self._over or self._rejected or deferred is None or deferred.claim is None:
+        claim = deferred.claim if deferred is not None else None
+        removes = claim or getattr(self._message, "removes", None)  # a door's, of our SQS transport
+        if self._over or self._rejected or removes is None:
             return
         self._over = True
         if is_shared(self._message):
             return
         attempt = self.request_dict.get("retries") or 0
-        if not reuses.holds(child_pipe.mark(self.id, attempt, deferred.claim.key)):
-            self.releaser.ended(self._message, deferred.claim)
+        if claim is None or not reuses.holds(child_pipe.mark(self.id, attempt, claim.key)):
+            self.releaser.ended(self._message, removes)
 
     @cached_property
     def _context(self) -> Any:

@@ -8,6 +8,7 @@ from kombu import Exchange, Queue
 from kombu.common import Broadcast
 
 import pipeline
+from pipeline.doors import TaskCall, extended_client, plain_claims, s3_notifications
 from pipeline.metrics import NullSink
 
 
@@ -29,6 +30,8 @@ def configured_app():
         options = json.loads(os.environ.get("SHOP_OPTIONS", "{}"))
         if "SHOP_SIGNING_KEY" in os.environ:
             options["signing_key"] = os.environ["SHOP_SIGNING_KEY"].encode()
+        if "SHOP_DOORS" in os.environ:
+            options |= _doors(app.conf.task_default_queue, os.environ["SHOP_DOORS"])
         sink = None if "SHOP_METRICS" in os.environ else NullSink()  # a client of CloudWatch is 0.3 s of CPU
         pipeline.install(app, os.environ["SHOP_STORE"], metrics=sink, **options)
     if "SHOP_EXCHANGES" in os.environ:
@@ -39,3 +42,21 @@ def configured_app():
     if "SHOP_LATE" in os.environ:
         app.conf.task_serializer = "json"
     return app
+
+
+def _doors(queue, bucket):
+    """Return the doors of the sample, each at a queue of its own, and the stores that they name."""
+    task = "sample_app.open_door"
+    return {
+        "stores": {"input": f"s3://{bucket}/input", "large": f"s3://{bucket}-large"},
+        "doors": {
+            f"{queue}-s3": s3_notifications(task, store="input"),
+            f"{queue}-claims": plain_claims(task, store="input"),
+            f"{queue}-extended": extended_client(task, store="large", deletes=True),
+            f"{queue}-words": _words,
+        },
+    }
+
+
+def _words(message):
+    return [TaskCall("sample_app.open_door", [word]) for word in message.body.split()]

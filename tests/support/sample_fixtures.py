@@ -97,15 +97,19 @@ def imported(name):
 
 
 @contextmanager
-def standing_sample(server, tmp_path, pool, variables=(), **options):
-    """Open a sample on a stand-in for AWS, with a worker, for many tests; variables are the environment's."""
+def standing_sample(server, tmp_path, pool, variables=(), queues=(), **options):
+    """Open a sample on a stand-in for AWS, with a worker, for many tests; variables are the environment's.
+
+    The worker also consumes queues whose names begin with that of the sample's own.
+    """
     with pytest.MonkeyPatch.context() as patch, open_samples(tmp_path) as make:
         aws = entered(server, patch)
         for name, value in variables:
             patch.setenv(name, value)
         sample = make(store=f"s3://{aws.bucket()}/claims", **options)
         sample.aws = aws
-        sample.running = sample.worker(pool=pool)
+        consumed = ",".join([sample.queue, *(f"{sample.queue}-{each}" for each in queues)])
+        sample.running = sample.worker(pool=pool, options=("-Q", consumed))
         yield sample
 
 

@@ -83,9 +83,9 @@ class AWS:
             return _client(service, **{"endpoint_url": self.url, **options})
         return _shared_client(service, self.url)
 
-    def bucket(self):
+    def bucket(self, name=None):
         """Make a bucket, and return its name."""
-        name = f"bucket-{uuid4().hex[:12]}"
+        name = name or f"bucket-{uuid4().hex[:12]}"
         where = {"LocationConstraint": REGION}
         self.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration=where)
         return name

@@ -37,6 +37,7 @@ def test_a_public_name_is_there(name):
 MODULES = [
     "pipeline",
     "pipeline.aws_lambda",
+    "pipeline.doors",
     "pipeline.metrics",
     "pipeline.results",
     "pipeline.stores",

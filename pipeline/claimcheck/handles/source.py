@@ -198,14 +198,25 @@ def url(handle: "Handle", expires_seconds: int) -> str:
     )
 
 
-def delete(handle: "Handle") -> None:
-    """See :meth:`Handle.delete`."""
-    claimcheck = installed()
+def owned_store(claimcheck: "ClaimCheck", handle: "Handle") -> Store:
+    """Return the store of a handle, if this app may delete from it. Does no I/O.
+
+    Raises:
+        ClaimError: this process does not allow the handle's store or key.
+        StoreDeniedError: the store is a further one, and not owned.
+    """
     store = store_of(claimcheck, handle)
     if handle.store != claimcheck.options.alias and handle.store not in claimcheck.owned:
         raise StoreDeniedError(
             f"not deleted [store={handle.store}, key={handle.key}]: this app does not own that store; "
             "whoever put the object deletes it"
         )
+    return store
+
+
+def delete(handle: "Handle") -> None:
+    """See :meth:`Handle.delete`."""
+    claimcheck = installed()
+    store = owned_store(claimcheck, handle)
     for error in claimcheck.with_retries(lambda: store.delete([handle.key])).values():
         raise error

@@ -1,0 +1,19 @@
+"""Doors: messages of other systems become task calls, with all that a task has.
+
+``foreign_message`` is what a door gets and returns, ``translation`` what the transport asks, ``split`` the
+task behind a message with several calls, ``setup`` what ``install`` does. The other modules are doors.
+"""
+
+from pipeline.doors.extended_client import extended_client
+from pipeline.doors.foreign_message import Door, ForeignMessage, TaskCall
+from pipeline.doors.plain_claims import plain_claims
+from pipeline.doors.s3_notifications import s3_notifications
+
+__all__ = [
+    "Door",
+    "ForeignMessage",
+    "TaskCall",
+    "extended_client",
+    "plain_claims",
+    "s3_notifications",
+]
