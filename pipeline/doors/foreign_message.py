@@ -1,8 +1,8 @@
 """What a door gets and what it returns: a message of others, and calls of tasks."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from pipeline.claimcheck.handles.handle import Handle
 
@@ -40,8 +40,17 @@ class TaskCall:
     and for the only call of a message."""
 
 
-Door = Callable[[ForeignMessage], Iterable[TaskCall]]
-"""Translates a message into calls of tasks. It runs in the worker's main process, in its event loop: it does
-no I/O, and needs less than 100 ms for a message of 1 MiB. It raises :class:`~pipeline.MalformedError` for a
-message that is not what it expects: SQS moves that to the dead-letter queue, unchanged. Any other error has
-the same effect. Without a call the message is deleted; several calls become a message each."""
+class Door(Protocol):
+    """A function that translates a message into calls of tasks.
+
+    Process: the worker's main process, in its event loop. So it does no I/O, and needs less than 100 ms for a
+    message of 1 MiB. Without a call the message is deleted; several calls become a message each.
+    """
+
+    def __call__(self, message: ForeignMessage, /) -> Iterable[TaskCall]:
+        """Return the calls.
+
+        Raises:
+            MalformedError: the message is not what the door expects. SQS moves it to the dead-letter queue,
+                unchanged; so it does after any other error.
+        """

@@ -6,7 +6,7 @@ Doors are made above the transport, and given to it as the transport option ``do
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 from kombu.transport.SQS import Channel as SQSChannel
@@ -61,8 +61,7 @@ class ForeignMixin(SQSChannel):
     @property
     def doors(self) -> Translator:
         """The doors of the app; without any, an empty one."""
-        doors: Translator = self.transport_options.get(OPTION) or {}
-        return doors
+        return cast("Translator", self.transport_options.get(OPTION) or {})
 
     @property
     def get_message_attributes(self) -> dict[str, Any]:

@@ -37,16 +37,6 @@ def digest_bytes(content):
     return [len(content), hashlib.sha256(content).hexdigest()]
 
 
-@task(bind=True, max_retries=1)
-def open_door(self, what, about=None):
-    """Note what a door has found: a text itself, or an object by its key."""
-    text = what if isinstance(what, str) else what.load().decode()
-    note(f"{getattr(what, 'key', '')} {text[:20]} {len(text)} {self.request.retries}")
-    if text.startswith("again") and not self.request.retries:
-        raise self.retry(countdown=0)
-    return {"about": about, "length": len(text)}
-
-
 @task()
 def echo(value):
     return value

@@ -46,7 +46,7 @@ def configured_app():
 
 def _doors(queue, bucket):
     """Return the doors of the sample, each at a queue of its own, and the stores that they name."""
-    task = "sample_app.open_door"
+    task = "doors_app.open_door"
     return {
         "stores": {"input": f"s3://{bucket}/input", "large": f"s3://{bucket}-large"},
         "doors": {
@@ -59,4 +59,4 @@ def _doors(queue, bucket):
 
 
 def _words(message):
-    return [TaskCall("sample_app.open_door", [word]) for word in message.body.split()]
+    return [TaskCall("doors_app.open_door", [word]) for word in message.body.split()]

@@ -32,6 +32,7 @@ def standing(ministack, tmp_path_factory):
         [("SHOP_DOORS", "uploads")],
         conf={"broker_transport_options": OPTIONS},
         queues=DOORS,
+        module="doors_app",
     ) as sample:
         for bucket in ("uploads", "uploads-large"):
             sample.aws.bucket(bucket)
@@ -153,7 +154,7 @@ def test_a_malformed_message_is_a_dead_letter(sample):
             "-m",
             "pipeline",
             "-A",
-            "sample_app",
+            "doors_app",
             "dlq",
             "show",
             f"{sample.queue}-claims",

@@ -97,7 +97,7 @@ def imported(name):
 
 
 @contextmanager
-def standing_sample(server, tmp_path, pool, variables=(), queues=(), **options):
+def standing_sample(server, tmp_path, pool, variables=(), queues=(), module="sample_app", **options):
     """Open a sample on a stand-in for AWS, with a worker, for many tests; variables are the environment's.
 
     The worker also consumes queues whose names begin with that of the sample's own.
@@ -109,7 +109,7 @@ def standing_sample(server, tmp_path, pool, variables=(), queues=(), **options):
         sample = make(store=f"s3://{aws.bucket()}/claims", **options)
         sample.aws = aws
         consumed = ",".join([sample.queue, *(f"{sample.queue}-{each}" for each in queues)])
-        sample.running = sample.worker(pool=pool, options=("-Q", consumed))
+        sample.running = sample.worker(pool=pool, app=module, options=("-Q", consumed))
         yield sample
 
 

@@ -1,0 +1,15 @@
+"""The sample app with the task behind its doors; see ``sample_settings``."""
+
+from sample_app import app, note, task
+
+__all__ = ["app"]
+
+
+@task(bind=True, max_retries=1)
+def open_door(self, what, about=None):
+    """Note what a door has found: a text itself, or an object by its key."""
+    text = what if isinstance(what, str) else what.load().decode()
+    note(f"{getattr(what, 'key', '')} {text[:20]} {len(text)} {self.request.retries}")
+    if text.startswith("again") and not self.request.retries:
+        raise self.retry(countdown=0)
+    return {"about": about, "length": len(text)}

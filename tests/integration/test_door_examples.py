@@ -1,0 +1,29 @@
+"""The examples of doors run, and say what they did."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+PRINTED = {
+    "s3_notifications": "ObjectCreated:Put 'input/this im + age blah.txt': 1,000 lines, 7,000 bytes\n",
+    "plain_claims": "input/numbers.txt: 499,500 EUR\nthe file is still there: ['input/numbers.txt']\n",
+    "extended_client": (
+        "objects of the client: 1\n"
+        "'a large order': 1,000,000 characters\n'a small order': 13 characters\nobjects left: 0\n"
+    ),
+}
+
+
+@pytest.mark.aws
+@pytest.mark.parametrize("name", PRINTED)
+def test_the_example_of_a_door_runs(name):
+    """Others send, a task reads what they have put into S3, and the page's promises hold."""
+    program = [sys.executable, "-m", f"examples.doors_{name}"]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == PRINTED[name]
