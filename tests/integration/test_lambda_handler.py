@@ -234,6 +234,17 @@ def test_a_group_stops_at_its_first_failure(source_of):
     assert "ended b 1" in sample.notes()
 
 
+def test_a_group_waits_for_an_eta(source_of):
+    """A FIFO queue's message whose ETA is far is hidden until then, and its group waits."""
+    sample = source_of(task_default_queue=f"shop-{uuid4().hex[:8]}.fifo")
+    sample.ordered.apply_async(("a", 1), countdown=60, MessageGroupId="a")
+    sample.ordered.apply_async(("a", 2), MessageGroupId="a")
+
+    count, failed = sample.source.deliver()
+    assert (count, len(failed)) == (2, 2)
+    assert sample.notes() == []
+
+
 def test_idempotent_tasks(source_of, idempotent_sample_of):
     """A message that Lambda delivers twice runs an idempotent task once."""
     sample = source_of(idempotent_sample_of)
