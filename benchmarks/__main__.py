@@ -7,11 +7,17 @@ stderr, tables to stdout.
 import sys
 from argparse import ArgumentParser
 
-from benchmarks import codec, compression, digest, wire
+from benchmarks import codec, cold_start, compression, digest, wire
 from benchmarks.peers import report
 from benchmarks.peers.run import MINUTES, REPETITIONS, run
 
-TABLES = {"codec": codec.table, "compression": compression.table, "digest": digest.table, "wire": wire.table}
+TABLES = {
+    "codec": codec.table,
+    "cold_start": cold_start.table,
+    "compression": compression.table,
+    "digest": digest.table,
+    "wire": wire.table,
+}
 
 
 def compare_peers(repetitions: int, minutes: float) -> None:
