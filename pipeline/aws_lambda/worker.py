@@ -151,8 +151,9 @@ class Worker(WorkController):
         for name, predefined in channel.predefined_queues.items():
             if predefined["url"].endswith(f"/{arn.account}/{arn.name}"):
                 return str(name)
-        named = (name for name in self.app.amqp.queues if channel.canonical_queue_name(name) == arn.name)
-        return next(named, arn.name.removeprefix(channel.queue_name_prefix))
+        named = (*self.app.amqp.queues, *channel.doors)
+        found = (name for name in named if channel.canonical_queue_name(name) == arn.name)
+        return next(found, arn.name.removeprefix(channel.queue_name_prefix))
 
     def _process_task(self, request: Any) -> None:
         """Run a task, or give its message back if the invocation ends before its time limit."""

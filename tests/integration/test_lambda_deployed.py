@@ -14,21 +14,12 @@ from lambda_events import record
 from sample_fixtures import entered
 from workers import eventually
 
+from pipeline.aws_lambda.records import Arn
+
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
-ROWS = [{"amount": number, "text": random.randbytes(50).hex()} for number in range(10_000)]
-
-PRODUCER = """
-import json, sys
-from celery import Celery
-import pipeline
-
-app = Celery(broker="sqs://")
-app.conf.update(task_default_queue=sys.argv[1])
-pipeline.install(app, store=sys.argv[2])
-app.send_task("shop.report", [json.load(sys.stdin)])
-app.send_task("shop.unknown", [[]])
-"""
+AMOUNTS = [round(random.uniform(0, 1_000), 9) for _ in range(50_000)]
+"""So many that the task that gets them gets a claim."""
 
 
 @pytest.fixture
@@ -39,21 +30,18 @@ def aws(ministack, monkeypatch):
 
 @pytest.fixture
 def shop(aws):
-    """A queue with a dead-letter queue, and a bucket, with the large argument of a task in it."""
+    """The consumer's environment: a queue with a dead-letter queue, a large file, a bucket for payloads."""
     dead = f"shop-{uuid4().hex[:8]}-dlq"
     redrive = {"deadLetterTargetArn": aws.attributes(aws.queue(dead))["QueueArn"], "maxReceiveCount": 1}
     queue = dead.removesuffix("-dlq")
     aws.queue(queue, VisibilityTimeout=180, RedrivePolicy=json.dumps(redrive))
-    store = f"s3://{aws.bucket()}/claims"
-    return {"QUEUE": queue, "STORE": store}
+    files = aws.bucket()
+    rows = "".join(f"{number},{amount}\n" for number, amount in enumerate(AMOUNTS))
+    aws.client("s3").put_object(Bucket=files, Key="large_file.csv", Body=f"id,amount\n{rows}")
+    return {"QUEUE": queue, "FILES": f"s3://{files}", "STORE": f"s3://{aws.bucket()}/claims"}
 
 
-def produce(shop):
-    command = [sys.executable, "-c", PRODUCER, shop["QUEUE"], shop["STORE"]]
-    subprocess.run(command, input=json.dumps(ROWS), text=True, check=True, cwd=ROOT, timeout=60)
-
-
-def objects(aws, shop):
+def payloads(aws, shop):
     answer = aws.client("s3").list_objects_v2(Bucket=shop["STORE"].split("/")[2])
     return [found["Key"] for found in answer.get("Contents", [])]
 
@@ -69,37 +57,35 @@ def test_pages_show_the_examples(page, example):
 
 
 def test_a_consumer(aws, shop):
-    """A large argument reaches a task in Lambda, which is counted, and nothing is left but a dead letter."""
+    """A file's message runs a task in Lambda, which sends a large argument to another; nothing is left."""
     Function(aws, "lambda_consumer", **shop).consume(shop["QUEUE"])
-    produce(shop)
-    dead = f"{shop['QUEUE']}-dlq"
-    eventually(lambda: aws.depth(dead).waiting == 1, 60, "the unknown task is no dead letter")
+    sqs, url, dead = aws.client("sqs"), aws.url_of(shop["QUEUE"]), f"{shop['QUEUE']}-dlq"
+    sqs.send_message(QueueUrl=url, MessageBody='{"s3_key": "large_file.csv"}')
+    sqs.send_message(QueueUrl=url, MessageBody='{"key": "large_file.csv"}')
+    eventually(lambda: aws.depth(dead).waiting == 1, 60, "the malformed message is no dead letter")
+    eventually(lambda: sum(aws.depth(shop["QUEUE"])) == 0 and not payloads(aws, shop), 60)
 
-    assert aws.depth(shop["QUEUE"]) == (0, 0, 0)
-    assert objects(aws, shop) == []
+    [letter] = sqs.receive_message(QueueUrl=aws.url_of(dead))["Messages"]
+    assert letter["Body"] == '{"key": "large_file.csv"}'
     metrics = aws.client("cloudwatch").list_metrics()["Metrics"]
-    assert {"TasksSucceeded", "PayloadsReleased"} <= {metric["MetricName"] for metric in metrics}
+    assert "PayloadsReleased" in {metric["MetricName"] for metric in metrics}
+    succeeded = [metric["Dimensions"] for metric in metrics if metric["MetricName"] == "TasksSucceeded"]
+    tasks = {each["Value"] for dimensions in succeeded for each in dimensions}
+    assert {"shop.add_up", "shop.report"} <= tasks
 
 
-def test_the_consumer_runs_without_lambda(aws, shop, tmp_path):
-    """The handler of the same file takes an event from a file, for development."""
-    produce(shop)
-    queue, arn = aws.url_of(shop["QUEUE"]), aws.attributes(shop["QUEUE"])["QueueArn"]
-    answer = aws.client("sqs").receive_message(
-        QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1, AttributeNames=["All"]
-    )
-    records = [record(message, arn) for message in answer["Messages"]]
-    event = tmp_path / "event.json"
-    event.write_text(json.dumps({"Records": records}))
+def test_the_consumer_runs_without_lambda(aws, shop):
+    """The handler of the same file takes the documented event from a file; its message stays where it is."""
+    event = EXAMPLES / "lambda_event.json"
+    queue = Arn.of(json.loads(event.read_text())["Records"][0]).name
+    aws.queue(queue)
+    environment = {**os.environ, **shop, "QUEUE": queue, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(EXAMPLES / "lambda_consumer.py"), str(event)]
-    environment = {**os.environ, **shop, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, text=True, capture_output=True, check=True, timeout=60)
 
-    [failed] = json.loads(done.stdout)["batchItemFailures"]
-    [unknown] = [each for each in records if "shop.unknown" in each["body"]]
-    assert failed == {"itemIdentifier": unknown["messageId"]}
-    assert "10000 rows, 49995000 in all" in done.stderr
-    assert objects(aws, shop) == []
+    assert json.loads(done.stdout) == {"batchItemFailures": []}
+    assert len(payloads(aws, shop)) == 1
+    assert aws.depth(queue).waiting == 1
 
 
 ORDER = {"kind": "order", "lines": [random.randbytes(40).hex() for _ in range(2_500)]}
