@@ -20,6 +20,7 @@ from django.utils.functional import lazystr
 from django.utils.safestring import mark_safe
 from kombu.utils import json
 
+from pipeline import Handle
 from pipeline.claimcheck.codec import Codec
 from pipeline.errors import PayloadEncodeError
 from pipeline.serializer.serializer import KOMBU_TYPES
@@ -130,7 +131,7 @@ NAMES = {
         *(OrderedDict, defaultdict, deque, date, datetime, time, timedelta, timezone, Decimal, HTTPStatus),
         *(Path, UUID, ZoneInfo, Point, Money, Currency, Shade, Colour, Mood, Text, Number, Ratio, Loner),
         *(Oslo, OrderlySet, Described, Order, Item, Invoice, Nothing, Registry, Moment, Tally),
-        *(array, MultiValueDict, lazystr, mark_safe),
+        *(Handle, array, MultiValueDict, lazystr, mark_safe),
     )
 } | {"UTC": UTC, "np": np, "pd": pd}
 
