@@ -97,14 +97,14 @@ class Handle(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def open(self) -> BufferedReader:
         """Return a file, to read and to seek in; ``zipfile``, ``csv``, pandas and PyArrow read from it.
 
-        It reads ranges of the object, and ahead of a reader that goes on from where it was. Memory: 50 MiB
+        It reads ranges of the object, and ahead of a reader that goes on from where it was. Memory: 40 MiB
         at most. The digest is of the whole, so only the ETag is checked.
         """
         with FramesDropped():
             return ranged_file.opened(source.of(self))
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the bytes in order, 4 MiB at a time, and check the digest at the end. Memory: 50 MiB."""
+        """Yield the bytes in order, 4 MiB at a time, and check the digest at the end. Memory: 40 MiB."""
         with FramesDropped():
             return source.of(self).chunks()
 
@@ -112,7 +112,7 @@ class Handle(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Write the bytes to a file that only this user can read, and return its path.
 
         The file is at ``path`` when it is complete and its digest is right. Until then it is beside it, under
-        a name that ends with ``.part``: the next call continues it. Memory: 50 MiB.
+        a name that ends with ``.part``: the next call continues it. Memory: 40 MiB.
 
         Args:
             path: where to; what is there is replaced.

@@ -4,7 +4,7 @@ import errno
 import os
 
 import pytest
-from store_rules import METADATA, Rules
+from store_rules import METADATA, RangeRules
 
 from pipeline.errors import (
     PayloadMissingError,
@@ -15,7 +15,7 @@ from pipeline.stores.file.store import FileStore
 from pipeline.stores.file.store import _translated as file_errors
 
 
-class TestFile(Rules):
+class TestFile(RangeRules):
     """The store in a directory."""
 
     @pytest.fixture

@@ -1,7 +1,7 @@
 """The store in memory and the doubles around it keep the rules of every store."""
 
 import pytest
-from store_rules import METADATA, Rules
+from store_rules import METADATA, RangeRules
 
 from pipeline.errors import (
     PayloadMissingError,
@@ -12,7 +12,7 @@ from pipeline.stores.memory import MemoryStore
 from pipeline.testing import CountingStore, FaultyStore
 
 
-class TestMemory(Rules):
+class TestMemory(RangeRules):
     """The store in memory."""
 
     @pytest.fixture
@@ -20,7 +20,7 @@ class TestMemory(Rules):
         return MemoryStore("/app/")
 
 
-class TestCounting(Rules):
+class TestCounting(RangeRules):
     """The counting double keeps the rules of every store."""
 
     @pytest.fixture
@@ -40,7 +40,7 @@ class TestCounting(Rules):
         assert store.payload_bytes == {"put": 3, "get": 7}
 
 
-class TestFaulty(Rules):
+class TestFaulty(RangeRules):
     """The failing double keeps the rules of every store once its errors are used up."""
 
     @pytest.fixture

@@ -4,13 +4,13 @@ import pickle
 from collections import Counter
 
 import pytest
-from store_rules import KIB, METADATA, MIB, Rules, in_child, payload_of
+from store_rules import KIB, METADATA, MIB, RangeRules, in_child, payload_of
 
 from pipeline.stores.aws.client import ClientPerProcess
 from pipeline.stores.s3.store import S3Store
 
 
-class TestS3(Rules):
+class TestS3(RangeRules):
     """The store in S3, on each stand-in."""
 
     @pytest.fixture
