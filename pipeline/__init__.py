@@ -12,6 +12,7 @@ cli           celery                         the ``pipeline`` command: options a
 ------------  -----------------------------  ----------------------------------------------------------------
 admin         celery kombu botocore          operator actions: doctor, dead letters, sweep, provision, top
 aws_lambda    celery kombu billiard          AWS Lambda instead of a worker, and enrichments of pipes
+gateway       celery starlette               a web service: presigned uploads and reads, task states, a page
 local         moto                           a local AWS: moto's server
 testing       celery kombu                   for tests of applications: doubles of stores, an app in memory
 ------------  -----------------------------  ----------------------------------------------------------------

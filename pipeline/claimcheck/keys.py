@@ -10,6 +10,7 @@
 import re
 import secrets
 from datetime import UTC, datetime
+from uuid import UUID, uuid5
 
 from pipeline.errors import ClaimError
 
@@ -20,6 +21,9 @@ HANDLES = "handles/"
 
 TTL_CLASSES_DAYS = (1, 7, 30, 90)
 """How long payloads of handles may live: each class has a prefix of its own, with its lifecycle rule."""
+
+_OBJECTS = UUID("7d0f2c8e-5b1a-4c1e-9a52-3f6f0d1b8e47")
+"""Namespace of the ids of tasks that get an object."""
 
 _END = r"v1/\d{4}/\d{2}/\d{2}/[0-9a-f]{40}\Z"
 _KEY = re.compile(rf"(results/)?{_END}", re.ASCII)
@@ -100,6 +104,14 @@ def check_stored_key(key: str, prefix: str) -> None:
     """
     if ttl_days_of(key, prefix) is None:
         check_key(key, prefix)
+
+
+def object_task_id(store: str, key: str) -> str:
+    """Return the id of the task that gets an object which others stored, by the store's alias and the key.
+
+    Whoever has stored the object knows the id before the task runs.
+    """
+    return str(uuid5(_OBJECTS, f"{store}/{key}"))
 
 
 def _rest(key: str, prefix: str) -> str | None:

@@ -11,6 +11,7 @@ from urllib.parse import unquote, unquote_plus
 
 import msgspec
 
+from pipeline.claimcheck.keys import object_task_id
 from pipeline.doors.foreign_message import ForeignMessage, TaskCall
 from pipeline.doors.objects import ObjectDoor, object_handle
 from pipeline.errors import MalformedError
@@ -26,6 +27,12 @@ KEYS: Mapping[str, Callable[[str], str]] = {
     "ceph": _as_it_is,
 }
 """How keys are written in notifications: S3 encodes them as a form does, so ``+`` is a space."""
+
+TASK_IDS: Mapping[str, Callable[[str, str], str | None]] = {
+    "message": lambda _store, _key: None,
+    "object": object_task_id,
+}
+"""What the ids of tasks follow from, by a store's alias and a key."""
 
 TEST_EVENT = "s3:TestEvent"
 """What S3 sends once when notifications are configured; it names no object."""
@@ -95,7 +102,7 @@ class _Event:
     object: _Object | _BridgedObject
 
 
-def s3_notifications(task: str, *, store: str, keys: str = "aws") -> ObjectDoor:
+def s3_notifications(task: str, *, store: str, keys: str = "aws", task_ids: str = "message") -> ObjectDoor:
     """Return a door for S3's event notifications, also wrapped by SNS or EventBridge.
 
     Each record becomes a call ``task(handle, event)``. ``handle`` is a :class:`~pipeline.Handle` with size,
@@ -105,23 +112,36 @@ def s3_notifications(task: str, *, store: str, keys: str = "aws") -> ObjectDoor:
     Args:
         task: name of the task.
         store: alias of the store that the objects are in, among ``stores`` of ``pipeline.install``.
+        task_ids: what the ids of tasks follow from: ``message``, or ``object``: then whoever has stored an
+            object of a new key knows the id, by :func:`~pipeline.claimcheck.keys.object_task_id`.
         keys: who writes the keys: ``aws``, ``minio`` (a ``+`` is a plus) or ``ceph`` (nothing is encoded).
 
     Raises:
-        ValueError: ``keys`` is none of these.
+        ValueError: ``keys`` or ``task_ids`` is none of these.
     """
-    if keys not in KEYS:
-        raise ValueError(f"keys={keys!r}: expected one of {', '.join(KEYS)}")
-    return ObjectDoor((store,), partial(_calls, task, store, KEYS[keys]))
+    _check("keys", keys, KEYS)
+    _check("task_ids", task_ids, TASK_IDS)
+    return ObjectDoor((store,), partial(_calls, task, store, KEYS[keys], TASK_IDS[task_ids]))
 
 
-def _calls(task: str, store: str, key: Callable[[str], str], message: ForeignMessage) -> Iterable[TaskCall]:
+def _check(name: str, value: str, known: Iterable[str]) -> None:
+    if value not in known:
+        raise ValueError(f"{name}={value!r}: expected one of {', '.join(known)}")
+
+
+def _calls(
+    task: str,
+    store: str,
+    key: Callable[[str], str],
+    task_id: Callable[[str, str], str | None],
+    message: ForeignMessage,
+) -> Iterable[TaskCall]:
     for event in _events(message.body, key):
         found = event.object
         fields = {"size_bytes": found.size, "etag": found.etag, "version": found.version}
         handle = object_handle(store, {"key": event.key, **fields}, event.bucket)
         about = {"name": event.name, "time": event.time, "sequencer": found.sequencer}
-        yield TaskCall(task, [handle, about])
+        yield TaskCall(task, [handle, about], task_id=task_id(store, event.key))
 
 
 def _events(body: str, key: Callable[[str], str]) -> Iterable[_Event]:

@@ -12,11 +12,10 @@ from pipeline import errors
 
 ROOT = Path(__file__).parents[2]
 
-TESTS = ("apps", "e2e", "model", "property", "support", "unit")
-SMALL = ("pipeline", "tasks", "benchmarks", *(f"tests/{name}" for name in TESTS))
-"""Folders whose files are all small: those of tests/integration and tests/faults are not yet."""
+SMALL = ("pipeline", "tasks", "benchmarks", "tests")
+"""Folders whose files are all small."""
 
-VENDORS = {"billiard", "boto3", "botocore", "celery", "kombu", "moto", "opentelemetry"}
+VENDORS = {"billiard", "boto3", "botocore", "celery", "kombu", "moto", "opentelemetry", "starlette"}
 
 
 def drawn():

@@ -84,9 +84,9 @@ class ClientPerProcess:
             retries={"mode": "standard", "total_max_attempts": self.attempts_count},
             # The claim's digest covers more than S3's CRC does, and ranges carry no CRC at all.
             response_checksum_validation="when_required",
-            # For URLs, boto3's default is version 2, which knows no limit and no KMS.
+            # For URLs, boto3's default is version 2, which signs no size and no checksum, and knows no KMS.
             # Source: botocore 1.44, client.py, _default_s3_presign_to_sigv2.
-            signature_version="s3v4",
+            signature_version="s3v4" if self.service == "s3" else None,
         )
 
 

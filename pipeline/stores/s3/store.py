@@ -20,6 +20,7 @@ from pipeline.stores.aws.client import ClientPerProcess
 from pipeline.stores.protocol import StoredObject, deadline
 from pipeline.stores.ranges import Head
 from pipeline.stores.s3.error_table import TABLE
+from pipeline.stores.s3.presigned_uploads import S3PresignedUploads
 from pipeline.stores.s3.reading import PART_BYTES, in_parallel, read_object, read_range
 from pipeline.stores.s3.records import S3Records
 from pipeline.stores.s3.uploads import S3Upload
@@ -234,6 +235,10 @@ class S3Store:
     def records(self) -> S3Records:
         """Return the records of ``@idempotent``. Does no I/O."""
         return S3Records(self.bucket, self._clients.get, self._reader, self._encryption(), self._translated)
+
+    def presigned_uploads(self) -> S3PresignedUploads:
+        """Return what signs uploads to the bucket, for clients without credentials. Does no I/O."""
+        return S3PresignedUploads(self.bucket, self._clients.get, self._encryption(), self._translated)
 
     def _reader(self) -> "S3Client":
         """Return a client whose timeout fits the deadline."""
