@@ -1,7 +1,7 @@
 # Everything that this repository can do. It needs GNU make and Python 3.11 or later, and PyPI once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test coverage chaos suites check lint docs bench clean
+.PHONY: help demo demo-doors up test coverage chaos suites check lint docs bench clean
 
 # Tests start hundreds of processes: each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -13,10 +13,13 @@ SUITES_READY := .local/.suites
 TESTS := PYTHONPATH=tests/support:tests/apps
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(READY) ## Run the demonstration from the first task to the last, and end
 	$(PYTHON) -m tasks.demo
+
+demo-doors: $(READY) ## Upload files as a client without AWS credentials; they become tasks
+	$(PYTHON) -m tasks.demo.doors
 
 up: $(READY) ## Run the demonstration, and keep it running until Ctrl-C
 	$(PYTHON) -m tasks.demo --keep

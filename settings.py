@@ -9,7 +9,7 @@ variable that is wrong, but no value, as some are secrets. Names are Celery's ow
 from typing import Any, Self
 
 from kombu import Queue
-from pydantic import Field, PositiveInt, SecretBytes, model_validator
+from pydantic import Field, PositiveInt, SecretBytes, SecretStr, TypeAdapter, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MINUTE_SECONDS = 60
@@ -92,3 +92,21 @@ class ClaimCheckSettings(BaseSettings):
         """Return the keyword arguments of :func:`pipeline.install`."""
         key = self.signing_key.get_secret_value() if self.signing_key else None
         return {**self.model_dump(exclude={"signing_key"}), "signing_key": key}
+
+
+class UploadSettings(BaseSettings):
+    """Uploads of clients without AWS credentials: ``tasks/uploads.py``."""
+
+    model_config = SettingsConfigDict(env_prefix="UPLOADS_", hide_input_in_errors=True)
+
+    store: str = "s3://claimcheck-demo/input"
+    """Where clients upload to: S3 notifies the queue of what is created there."""
+    queue: str = "uploads"
+    tokens: SecretStr = SecretStr("{}")
+    """Access tokens, as JSON: the name of each user by token."""
+    size_limit_bytes: PositiveInt = 5 * 1024**3
+    media_types: list[str] = ["text/csv"]
+
+    def users(self) -> dict[str, str]:
+        """Return the name of each user, by token."""
+        return TypeAdapter(dict[str, str]).validate_json(self.tokens.get_secret_value())

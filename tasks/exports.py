@@ -58,6 +58,20 @@ def add_up_payments(export: pipeline.Handle) -> dict[str, Any]:
         }
 
 
+@shared_task(
+    name="exports.add_up_upload", autoretry_for=(pipeline.StoreUnavailableError,), retry_backoff=True
+)
+def add_up_upload(export: pipeline.Handle, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
+    """Add up a file that somebody has uploaded; see :func:`add_up_payments`.
+
+    Args:
+        export: the file.
+        event: what S3 says of it.
+    """
+    added: dict[str, Any] = add_up_payments(export)
+    return added
+
+
 def _rejections(rows: Iterator[Row], totals: defaultdict[str, Decimal]) -> Iterator[Row]:
     """Add each row to the totals, and yield those that cannot be read, with the reason."""
     for row in rows:

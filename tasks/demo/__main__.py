@@ -33,12 +33,13 @@ def main(*, keep: bool, produce_only: bool) -> None:
     # The checks find what libraries would warn of here, a dropped metric for example.
     logging.basicConfig(level=logging.ERROR)
     processes.handle_signals()
-    with _in_one_sentence():
+    with in_one_sentence():
         (_keep if keep else _produce if produce_only else _demonstrate)()
 
 
 @contextmanager
-def _in_one_sentence() -> Iterator[None]:
+def in_one_sentence() -> Iterator[None]:
+    """Report an error of the ``with`` block as one sentence, and end with status 1."""
     try:
         yield
     except Exception as exc:

@@ -43,7 +43,7 @@ def checks(sent: Sequence[Sent]) -> Iterator[Check]:
     succeeded = sum(each.succeeded for each in sent)
     yield Check(succeeded == len(sent), f"tasks succeeded: {succeeded} of {len(sent)}")
     yield _bucket()
-    yield _queues()
+    yield waiting_messages(aws_resources.queue_names())
     yield from _metrics(sent)
 
 
@@ -54,10 +54,10 @@ def _bucket() -> Check:
     return Check(count == 0, f"bucket empty: {count} objects under s3://{bucket}/{prefix}")
 
 
-def _queues() -> Check:
+def waiting_messages(names: Sequence[str]) -> Check:
+    """Check that no message is left in these queues."""
     sqs = boto3.client("sqs")
     counts = dict.fromkeys(WAITING, 0)
-    names = aws_resources.queue_names()
     for name in names:
         url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
         found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(WAITING))["Attributes"]

@@ -1,15 +1,14 @@
 """Flower beside the demo's workers, behind a password of its own."""
 
-import os
 import secrets
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from subprocess import TimeoutExpired
 
 from pipeline.local import free_port
-from tasks.demo.processes import INTERRUPTED_STOP_SECONDS, ROOT, uninterrupted
+from tasks.demo.processes import INTERRUPTED_STOP_SECONDS, started, uninterrupted
 
 
 @contextmanager
@@ -24,21 +23,14 @@ def running(directory: Path) -> Iterator[str]:
     port, password = free_port(), secrets.token_urlsafe(9)
     command = [sys.executable, "-m", "pipeline", "-A", "tasks.app", "flower"]
     command += [f"--port={port}", "--address=127.0.0.1"]
-    with (directory / "flower.log").open("wb") as log, uninterrupted():
-        process = subprocess.Popen(  # noqa: S603 - a fixed command
-            command,
-            cwd=ROOT,
-            env=os.environ | {"FLOWER_BASIC_AUTH": f"flower:{password}"},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    with uninterrupted():
+        password_of = {"FLOWER_BASIC_AUTH": f"flower:{password}"}
+        process = started(command, directory / "flower.log", password_of)
     try:
         yield f"http://127.0.0.1:{port} (user flower, password {password})"
     finally:
         process.terminate()
-        with suppress(subprocess.TimeoutExpired):
+        with suppress(TimeoutExpired):
             process.wait(INTERRUPTED_STOP_SECONDS)
         process.kill()
         process.wait()

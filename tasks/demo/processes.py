@@ -1,4 +1,4 @@
-"""The demo's processes: a local AWS and two workers, started together and always stopped."""
+"""The processes of a demo: a local AWS and a worker for each queue, started together and always stopped."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,6 @@ from types import FrameType
 
 from pipeline.local import REGION, EmbeddedAWS
 from pipeline.serializer import serializer
-from settings import QUEUES
 from tasks.demo import aws_resources, worker_journal
 
 ROOT = Path(__file__).parents[2]
@@ -82,6 +81,9 @@ class Workers:
     """One Celery worker for each queue, each with a process group of its own."""
 
     directory: Path
+    app: str = "tasks.app"
+    concurrency: Mapping[str, int] = field(default_factory=lambda: CONCURRENCY)
+    """Pool children, by queue."""
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -95,11 +97,11 @@ class Workers:
         Raises:
             DemoError: one of them has ended, or they took too long.
         """
-        for queue in QUEUES:
+        for queue in self.concurrency:
             with uninterrupted():
                 self._processes[queue] = self._started(queue)
         deadline = monotonic() + READY_SECONDS
-        while len(worker_journal.read(self.journal, worker_journal.READY)) < len(QUEUES):
+        while len(worker_journal.read(self.journal, worker_journal.READY)) < len(self.concurrency):
             self.check()
             if monotonic() > deadline:
                 raise DemoError(f"the workers were not ready after {READY_SECONDS:.0f} s")
@@ -133,43 +135,59 @@ class Workers:
         self._processes.clear()
 
     def _started(self, queue: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "celery", "-A", "tasks.app", "worker", "-Q", queue, "-P", "prefork"]
-        command += ["-c", str(CONCURRENCY[queue]), "-n", f"{queue}@%h", "-l", "INFO"]
+        command = [sys.executable, "-m", "celery", "-A", self.app, "worker", "-Q", queue, "-P", "prefork"]
+        command += ["-c", str(self.concurrency[queue]), "-n", f"{queue}@%h", "-l", "INFO"]
         command += ["--include", worker_journal.__name__]
-        with (self.directory / f"{queue}.log").open("wb") as log:
-            return subprocess.Popen(  # noqa: S603 - a fixed command
-                command,
-                cwd=ROOT,
-                env=os.environ
-                | {worker_journal.PATH_VARIABLE: str(self.journal), "TMPDIR": str(self.directory)},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # a terminal's Ctrl-C is for the demo, which ends things in order
-            )
+        variables = {worker_journal.PATH_VARIABLE: str(self.journal), "TMPDIR": str(self.directory)}
+        return started(command, self.directory / f"{queue}.log", variables)
+
+
+def started(
+    command: Sequence[str], log: Path, variables: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a process of the demo, with this process's environment and more variables, and its own log."""
+    with log.open("wb") as output:
+        return subprocess.Popen(  # noqa: S603 - a fixed command
+            command,
+            cwd=ROOT,
+            env=os.environ | (variables or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a terminal's Ctrl-C is for the demo, which ends things in order
+        )
 
 
 @contextmanager
-def running() -> Iterator[Workers]:
+def running(
+    app: str = "tasks.app",
+    concurrency: Mapping[str, int] = CONCURRENCY,
+    make: Callable[[], None] = aws_resources.make,
+) -> Iterator[Workers]:
     """Run the whole system, with this process as its producer, and end every process of it.
+
+    Args:
+        app: module of the Celery app.
+        concurrency: pool children of the worker of each queue.
+        make: creates what the app needs in the AWS that the environment names by then.
 
     Raises:
         DemoError: anything fails, here or in the ``with`` block.
     """
     with _logs() as directory, ExitStack() as stack:
-        workers = Workers(directory)
+        workers = Workers(directory, app, concurrency)
         try:
-            _start(workers, stack)
+            _start(workers, stack, make)
             yield workers
         finally:
             _ignore_signals()
 
 
-def _start(workers: Workers, stack: ExitStack) -> None:
+def _start(workers: Workers, stack: ExitStack, make: Callable[[], None]) -> None:
     with uninterrupted():
         aws = stack.enter_context(EmbeddedAWS())
     _enter(aws.environment())
-    aws_resources.make()
+    make()
     stack.callback(serializer.installed().recorder.close)
     stack.callback(workers.stop, INTERRUPTED_STOP_SECONDS)
     workers.start()

@@ -75,9 +75,9 @@ def _cells(sent: Sent, run: Mapping[str, Any]) -> tuple[str, ...]:
         size(sent.payload_bytes),
         "offloaded" if sent.key else "inline",
         size(sent.wire_bytes),
-        _seconds(sent.upload_seconds),
-        _seconds(run.get("rehydrate_seconds")),
-        _seconds(run.get("run_seconds")),
+        seconds(sent.upload_seconds),
+        seconds(run.get("rehydrate_seconds")),
+        seconds(run.get("run_seconds")),
         sent.outcome,
     )
 
@@ -89,5 +89,6 @@ def _total(sent: Sequence[Sent]) -> str:
     return f"{len(sent)} tasks, {offloaded} of them offloaded: {payloads} of arguments, {wire} over SQS"
 
 
-def _seconds(seconds: float | None) -> str:
-    return NOT_KNOWN if seconds is None else f"{seconds:.2f}"
+def seconds(value: float | None) -> str:
+    """Return a duration as the table shows it."""
+    return NOT_KNOWN if value is None else f"{value:.2f}"
