@@ -11,8 +11,6 @@ from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.testclient import TestClient
 
-from pipeline.claimcheck.keys import new_handle_key, new_result_key
-from pipeline.claimcheck.keys import new_key as new_payload_key
 from pipeline.gateway import BearerTokens, Limits
 from pipeline.gateway.app import routes
 from pipeline.gateway.claims import Links
@@ -23,6 +21,8 @@ from pipeline.stores.s3.store import S3Store
 
 TOKEN = "a-token-of-some-length"
 MIB = 1024**2
+KEY = f"input/2026/11/26/{'0' * 40}/a.csv"
+PAYLOAD = f"v1/2026/11/26/{'0' * 40}"
 CHECKSUM = b64encode(sha256(b"").digest()).decode()
 
 
@@ -139,8 +139,8 @@ def test_other_files_get_none(client, bucket, changes, status, words):
         ("POST", "/uploads/u/parts", {}),
         ("POST", "/uploads/u/complete", {}),
         ("DELETE", "/uploads/u?key=k", None),
-        ("GET", f"/claims/{new_key('input', 'a')}/url", None),
-        ("DELETE", f"/claims/{new_key('input', 'a')}", None),
+        ("GET", f"/claims/{KEY}/url", None),
+        ("DELETE", f"/claims/{KEY}", None),
         ("GET", "/tasks/1", None),
     ],
 )
@@ -166,7 +166,7 @@ def test_other_keys_are_not_reached(client, bucket, key):
     assert bucket.asked == []
 
 
-@pytest.mark.parametrize("key", [new_key("input", "a.csv"), new_handle_key("claims", 7)])
+@pytest.mark.parametrize("key", [KEY, f"claims/handles/7d/{PAYLOAD}"])
 def test_uploads_and_handles_are_readable(client, key):
     """A file that a client has uploaded, and a handle's payload, get a URL that expires."""
     link = client.get(f"/claims/{key}/url").json()
@@ -175,7 +175,7 @@ def test_uploads_and_handles_are_readable(client, key):
     assert parse_qs(urlsplit(link["url"]).query)["X-Amz-Expires"] == ["60"]
 
 
-@pytest.mark.parametrize("key", [new_payload_key("claims"), new_result_key("claims")])
+@pytest.mark.parametrize("key", [f"claims/{PAYLOAD}", f"claims/results/{PAYLOAD}"])
 def test_payloads_of_messages_are_not_for_clients(client, key):
     """The payload of a message or a result gets no URL."""
     assert client.get(f"/claims/{key}/url").status_code == 404

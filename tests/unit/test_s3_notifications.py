@@ -6,6 +6,7 @@ from copy import deepcopy
 import pytest
 from door_messages import BRIDGED, RECORD, TEST, calls, in_place  # noqa: F401 - a fixture
 
+from pipeline.claimcheck.keys import object_task_id
 from pipeline.doors import s3_notifications
 from pipeline.errors import MalformedError
 
@@ -60,6 +61,16 @@ class TestNotifications:
     def test_the_writing_of_keys(self, keys, written, meant):
         """Keys are decoded as whoever writes them encodes them."""
         assert notified(keys, key=written)[0].args[0].key == meant
+
+    def test_the_id_of_a_task_follows_from_its_object(self):
+        """Whoever has stored an object knows the id of its task; by default it follows from the message."""
+        door = s3_notifications("t", store="uploads", task_ids="object")
+        key = RECORD["s3"]["object"]["key"]
+
+        assert [call.task_id for call in calls(door, {"Records": [RECORD]})] == [
+            object_task_id("uploads", key)
+        ]
+        assert [call.task_id for call in calls(self.door, {"Records": [RECORD]})] == [None]
 
     def test_several_records(self):
         """Each record of a message is a call."""
@@ -120,6 +131,11 @@ class TestNotifications:
         """A lower-case or missing field, another bucket, and anything else are malformed."""
         with pytest.raises(MalformedError):
             calls(self.door, message)
+
+    def test_unknown_task_ids(self):
+        """Another word for what ids follow from is an error that lists the known ones."""
+        with pytest.raises(ValueError, match="task_ids='key': expected one of message, object"):
+            s3_notifications("t", store="uploads", task_ids="key")
 
     def test_an_unknown_writing_of_keys(self):
         """A wrong setting is an error at once."""
