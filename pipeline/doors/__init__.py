@@ -5,6 +5,7 @@ task behind a message with several calls, ``setup`` what ``install`` does. The o
 """
 
 from pipeline.doors.extended_client import extended_client
+from pipeline.doors.extended_sender import extended_client_sender
 from pipeline.doors.foreign_message import Door, ForeignMessage, TaskCall
 from pipeline.doors.plain_claims import plain_claims
 from pipeline.doors.s3_notifications import s3_notifications
@@ -14,6 +15,7 @@ __all__ = [
     "ForeignMessage",
     "TaskCall",
     "extended_client",
+    "extended_client_sender",
     "plain_claims",
     "s3_notifications",
 ]

@@ -15,6 +15,7 @@ from uuid import UUID, uuid5
 from pipeline.claimcheck.claim import CONTENT_TYPE
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.headers import SEE_ARGS
+from pipeline.doors.extended_sender import ExtendedSender
 from pipeline.doors.foreign_message import Door, ForeignMessage, TaskCall
 from pipeline.doors.split import SPLIT
 from pipeline.errors import MalformedError, PipelineError
@@ -40,6 +41,8 @@ class Doors:
     app: Any
     claimcheck: ClaimCheck
     by_queue: Mapping[str, Door] = field(default_factory=dict)
+    senders: Mapping[str, ExtendedSender] = field(default_factory=dict)
+    """What sends to queues whose consumers know no Celery."""
 
     def __iter__(self) -> Iterator[str]:
         """Yield the names of the queues."""
@@ -50,12 +53,16 @@ class Doors:
         return queue in self.by_queue
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Stay behind where the app is pickled to spawned pool children: they consume nothing."""
-        return dict, ()
+        """Leave functions behind where the app is pickled to spawned pool children: they only send."""
+        return Doors, (None, None, {}, self.senders)
 
     def __repr__(self) -> str:
         """Name the queues: ``celery report`` and ``inspect conf`` show transport options."""
         return f"Doors({', '.join(self.by_queue)})"
+
+    def sender(self, queue: str) -> ExtendedSender | None:
+        """Return what sends plain messages to a queue instead of tasks, or ``None``."""
+        return self.senders.get(queue)
 
     def translate(self, queue: str, sqs_message: Mapping[str, Any]) -> Translation:
         """Return what the queue's door makes of a message. Never raises."""

@@ -13,7 +13,8 @@ from pipeline import time_chain, undo
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.codec import Codec
 from pipeline.claimcheck.message_size import Wire
-from pipeline.doors import Door, setup
+from pipeline.doors import setup
+from pipeline.doors.setup import AnyDoor
 from pipeline.installation import app_changes, arguments
 from pipeline.metrics import MetricSink
 from pipeline.metrics.recorder import Recorder
@@ -29,7 +30,7 @@ PLAIN_SERIALIZERS = frozenset({"msgpack", "yaml"})
 _app: Any = None
 """The app that the claim check was last installed for."""
 
-_doors: Mapping[str, Door] = {}
+_doors: Mapping[str, AnyDoor] = {}
 """Its doors."""
 
 
@@ -38,7 +39,7 @@ def install(  # noqa: PLR0913 - each is a setting
     store: str | Store | None = None,
     *,
     stores: Mapping[str, str | Store] | None = None,
-    doors: Mapping[str, Door] | None = None,
+    doors: Mapping[str, AnyDoor] | None = None,
     metrics: MetricSink | None = None,
     server_side_encryption: str | None = None,
     kms_key_id: str | None = None,
@@ -120,7 +121,7 @@ def suspended() -> Iterator[ClaimCheck | None]:
             _put_into(app, claimcheck, doors)
 
 
-def _put_into(app: Any, claimcheck: ClaimCheck, doors: Mapping[str, Door]) -> None:
+def _put_into(app: Any, claimcheck: ClaimCheck, doors: Mapping[str, AnyDoor]) -> None:
     global _app, _doors
     _app, _doors = app, doors
     undo.begin()
@@ -152,7 +153,7 @@ def _claimcheck(  # noqa: PLR0913 - the arguments of install
     *,
     store: Any,
     stores: Mapping[str, str | Store] | None,
-    doors: Mapping[str, Door] | None,
+    doors: Mapping[str, AnyDoor] | None,
     metrics: MetricSink | None,
     **encryption: str | None,
 ) -> ClaimCheck:

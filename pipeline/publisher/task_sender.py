@@ -21,6 +21,7 @@ from pipeline.serializer.publication import Publication, publishing
 from pipeline.telemetry import tracing
 from pipeline.transport.addressing import check_labels
 from pipeline.transport.delay import remaining_seconds
+from pipeline.transport.foreign import OPTION
 from pipeline.transport.send.batch import Batch
 from pipeline.transport.send.collecting import collecting
 
@@ -45,6 +46,9 @@ class TaskSender:
             kombu.exceptions.EncodeError: its body was not encoded, or its payload not stored.
             BatchSendError: it filled a call of a batch, of which nothing was sent.
         """
+        queue = routes.queue_name(self.amqp.queues.values(), options)
+        if (plain := self._plain_sender(queue)) is not None:
+            return plain.send(self.claimcheck, producer.channel, queue, name, message)
         self._check(name, options)
         about = task_fields(message)
         options = routes.chosen(about, options)
@@ -55,6 +59,11 @@ class TaskSender:
                 return self.send(producer, name, message, **options)
             finally:
                 del message  # error trackers show what is in a frame
+
+    def _plain_sender(self, queue: str) -> Any:
+        """Return what sends to a queue whose consumers know no Celery, or ``None``."""
+        doors = self.amqp.app.conf.broker_transport_options.get(OPTION)
+        return doors.sender(queue) if doors and self.is_sqs else None
 
     def _check(self, name: str, options: Mapping[str, Any]) -> None:
         if self.is_sqs:

@@ -54,6 +54,9 @@ class Translator(Protocol):
     def translate(self, queue: str, sqs_message: Mapping[str, Any]) -> Translation:
         """Return what the queue's door makes of a message. Never raises."""
 
+    def sender(self, queue: str) -> Any:
+        """Return what sends plain messages to a queue instead of tasks, or ``None``."""
+
 
 class ForeignMixin(SQSChannel):
     """The part of a channel that gives foreign messages to doors, before Kombu looks at them."""
@@ -73,6 +76,12 @@ class ForeignMixin(SQSChannel):
             MESSAGE_ATTRIBUTES: ["All"],
             SYSTEM_ATTRIBUTES: [*wanted[SYSTEM_ATTRIBUTES], *READ_ATTRIBUTES],
         }
+
+    def send_plain(self, queue: str, body: str, attributes: Mapping[str, Any]) -> None:
+        """Send a message that is no envelope of Kombu, with the attributes of its sender."""
+        url = self._new_queue(queue)
+        client = self.sqs(queue=self.canonical_queue_name(queue))
+        client.send_message(QueueUrl=url, MessageBody=body, MessageAttributes=dict(attributes))
 
     def _message_to_python(self, message: dict[str, Any], queue_name: str, q_url: str) -> Envelope:
         text = message["Body"]

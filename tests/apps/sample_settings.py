@@ -8,7 +8,7 @@ from kombu import Exchange, Queue
 from kombu.common import Broadcast
 
 import pipeline
-from pipeline.doors import TaskCall, extended_client, plain_claims, s3_notifications
+from pipeline.doors import TaskCall, extended_client, extended_client_sender, plain_claims, s3_notifications
 from pipeline.metrics import NullSink
 
 
@@ -54,6 +54,8 @@ def _doors(queue, bucket):
             f"{queue}-claims": plain_claims(task, store="input"),
             f"{queue}-extended": extended_client(task, store="large", deletes=True),
             f"{queue}-words": _words,
+            f"{queue}-plain": extended_client_sender(store="large"),
+            f"{queue}-legacy": extended_client_sender(store="large", threshold_bytes=0, legacy=True),
         },
     }
 
