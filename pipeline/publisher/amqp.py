@@ -17,6 +17,7 @@ from pipeline.publisher.checks import check_links, warn_of_overwritten_serialize
 from pipeline.publisher.task_sender import TaskSender, task_fields
 from pipeline.serializer import serializer
 from pipeline.telemetry import tracing
+from pipeline.transport.foreign import OPTION
 from pipeline.transport.send.collecting import ProducerPool, producers
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class PublisherMixin(AMQP):
             is_sqs=scheme == "sqs",
             default_serializer=self.app.conf.task_serializer,
             send=super()._create_task_sender(),
+            doors=self.app.conf.broker_transport_options.get(OPTION) if scheme == "sqs" else None,
         )
 
     @property

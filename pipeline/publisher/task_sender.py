@@ -21,7 +21,6 @@ from pipeline.serializer.publication import Publication, publishing
 from pipeline.telemetry import tracing
 from pipeline.transport.addressing import check_labels
 from pipeline.transport.delay import remaining_seconds
-from pipeline.transport.foreign import OPTION
 from pipeline.transport.send.batch import Batch
 from pipeline.transport.send.collecting import collecting
 
@@ -37,6 +36,8 @@ class TaskSender:
     default_serializer: str
     send: Callable[..., Any]
     """Celery's own sender."""
+    doors: Any = None
+    """Those of the app, some of which send to consumers that know no Celery; see ``transport/foreign.py``."""
 
     def __call__(self, producer: Any, name: str, message: task_message, **options: Any) -> Any:
         """Send a message; the arguments and the result are those of Celery's sender.
@@ -46,9 +47,8 @@ class TaskSender:
             kombu.exceptions.EncodeError: its body was not encoded, or its payload not stored.
             BatchSendError: it filled a call of a batch, of which nothing was sent.
         """
-        queue = routes.queue_name(self.amqp.queues.values(), options)
-        if (plain := self._plain_sender(queue)) is not None:
-            return plain.send(self.claimcheck, producer.channel, queue, name, message)
+        if self.doors and (plain := self.doors.sender(self._queue(options))) is not None:
+            return plain.send(self.claimcheck, producer.channel, self._queue(options), name, message)
         self._check(name, options)
         about = task_fields(message)
         options = routes.chosen(about, options)
@@ -60,10 +60,8 @@ class TaskSender:
             finally:
                 del message  # error trackers show what is in a frame
 
-    def _plain_sender(self, queue: str) -> Any:
-        """Return what sends to a queue whose consumers know no Celery, or ``None``."""
-        doors = self.amqp.app.conf.broker_transport_options.get(OPTION)
-        return doors.sender(queue) if doors and self.is_sqs else None
+    def _queue(self, options: Mapping[str, Any]) -> str:
+        return routes.queue_name(self.amqp.queues.values(), options)
 
     def _check(self, name: str, options: Mapping[str, Any]) -> None:
         if self.is_sqs:
@@ -75,7 +73,7 @@ class TaskSender:
         return Publication(
             task=name,
             task_id=about.get("id", ""),
-            queue=routes.queue_name(self.amqp.queues.values(), options),
+            queue=self._queue(options),
             envelope=self._envelope(message, options),
             wait_seconds=remaining_seconds(about),
         )

@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from kombu.transport.virtual import Channel as VirtualChannel
 
 import pipeline
+from pipeline.claimcheck.handles.handle import Handle
+from pipeline.claimcheck.handles.stored_text import StoredText
+from pipeline.deferred.body import deferred_in
 from pipeline.doors import ForeignMessage, TaskCall, s3_notifications
 from pipeline.errors import MalformedError
 from pipeline.transport.channel import Channel
@@ -163,6 +166,16 @@ def test_attributes_of_a_message_reach_the_door(app, receive):
         "MessageAttributeNames": ["All"],
         "MessageSystemAttributeNames": ["ApproximateReceiveCount", "MessageGroupId"],
     }
+
+
+def test_a_main_process_reads_no_object(app, receive):
+    """What ``inspect`` shows of a call does not read the object behind a text, and says which one it is."""
+    handle = {"store": "uploads", "key": "input/x", "size_bytes": 3}
+    text = StoredText(Handle.from_dict(handle))
+    app.conf.broker_transport_options["doors"].by_queue["words"] = lambda _: [TaskCall("t", [text])]
+    _, body = examine(receive("hello"))
+
+    assert deferred_in(body).stored() == ([text], {})
 
 
 def test_a_message_group_is_kept(receive):
