@@ -15,7 +15,7 @@ from pipeline.aws.limits import SQS_RETENTION_DEFAULT_SECONDS, SQS_RETENTION_LIM
 from pipeline.claimcheck.keys import PAYLOADS, RESULTS, TTL_CLASSES_DAYS, handle_folder
 from pipeline.options import DAY_SECONDS, Options
 from pipeline.stores import store_from_url
-from pipeline.stores.dynamodb.items import expiry, key_of
+from pipeline.stores.dynamodb.items import TTL_ATTRIBUTE, key_of
 from settings import QUEUES, CelerySettings, ClaimCheckSettings
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ def test_the_table_is_what_the_store_writes():
     [key], [attribute] = table["KeySchema"], table["AttributeDefinitions"]
 
     assert {key["AttributeName"]: {attribute["AttributeType"]: "k"}} == key_of("k")
-    assert table["TimeToLiveSpecification"] == {"AttributeName": next(iter(expiry(60))), "Enabled": True}
+    assert table["TimeToLiveSpecification"] == {"AttributeName": TTL_ATTRIBUTE, "Enabled": True}
 
 
 def test_templates_are_valid():

@@ -9,6 +9,8 @@ from pipeline.admin.bucket import is_about
 from pipeline.admin.doctor.check import Check
 from pipeline.claimcheck.keys import new_key
 from pipeline.errors import PayloadMissingError, StoreError, StoreUnavailableError
+from pipeline.stores.dynamodb.items import TTL_ATTRIBUTE
+from pipeline.stores.dynamodb.store import DynamoDBStore
 from pipeline.stores.protocol import Store
 from pipeline.stores.s3.store import S3Store
 from pipeline.transport.sqs_errors import NO_CREDENTIALS, NOT_FETCHED, meaning_of
@@ -39,8 +41,19 @@ def check_store(store: Store, program: str) -> Iterator[Check]:
         yield from _of_bucket(failures, program)
         return
     for verb, error in failures.items():
-        fix = "fix what the error names: a missing directory, a permission, or a full disk"
+        fix = "fix what the error names: a missing directory or table, a permission, or a full disk"
         yield Check(f"store: {verb}", error is None, str(error or ""), fix)
+    if isinstance(store, DynamoDBStore):
+        yield _of_ttl(store)
+
+
+def _of_ttl(store: DynamoDBStore) -> Check:
+    """Return the check of the table's TTL, which removes payloads that nothing else does."""
+    fix = f"switch it on, with the attribute {TTL_ATTRIBUTE!r}, as deploy/table.yaml does"
+    try:
+        return Check("table: time to live", store.expires(), store.table, fix)
+    except StoreError as exc:
+        return Check("table: time to live", None, str(exc), "allow dynamodb:DescribeTimeToLive")
 
 
 def _of_bucket(failures: dict[str, StoreError | None], program: str) -> Iterator[Check]:

@@ -27,12 +27,16 @@ def key_of(key: str) -> Item:
     return {"id": {"S": key}}
 
 
+TTL_ATTRIBUTE = "expires"
+"""Attribute that DynamoDB reads the time from after which it deletes an item, if the table is set up so."""
+
+
 def expiry(ttl_seconds: int | None) -> Item:
     """Return the TTL attribute of an item that is written now."""
     if ttl_seconds is None:
         return {}
     due = datetime.now(UTC) + timedelta(seconds=ttl_seconds)
-    return {"expires": {"N": str(int(due.timestamp()))}}
+    return {TTL_ATTRIBUTE: {"N": str(int(due.timestamp()))}}
 
 
 def described(size_bytes: int) -> Item:

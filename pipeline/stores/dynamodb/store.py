@@ -161,6 +161,18 @@ class DynamoDBStore:
         for page in pages:
             yield from map(items.stored, page["Items"])
 
+    def expires(self) -> bool:
+        """Return whether the table deletes items by their TTL attribute.
+
+        Raises:
+            StoreDeniedError, StoreUnavailableError: see the table of errors.
+        """
+        with self._table.translated("call=DescribeTimeToLive"):
+            answer = self._table.client.describe_time_to_live(TableName=self.table)
+        found = answer["TimeToLiveDescription"]
+        is_on = found["TimeToLiveStatus"] in {"ENABLED", "ENABLING"}
+        return is_on and found.get("AttributeName") == items.TTL_ATTRIBUTE
+
     def records(self) -> DynamoDBRecords:
         """Return the records of ``@idempotent``. Does no I/O."""
         return DynamoDBRecords(self._table, self.ttl_seconds)

@@ -7,6 +7,8 @@ from doctor_sample import RULE, examine, ill, sooner
 
 from pipeline import put
 from pipeline.admin import bucket
+from pipeline.admin.doctor.store_checks import check_store
+from pipeline.stores.dynamodb.store import DynamoDBStore
 
 pytestmark = pytest.mark.aws
 
@@ -209,3 +211,19 @@ def test_errors_without_a_cause_are_about_no_code():
     from pipeline.errors import StoreError
 
     assert not bucket.is_about(StoreError("x"), "NoSuchBucket")
+
+
+def test_a_table_without_its_ttl_is_found(aws):
+    """A table whose items do not expire is a finding, with its remedy, and one whose items do is none."""
+    store = DynamoDBStore(aws.table(), "app")
+    *verbs, before = check_store(store, "pipeline")
+    aws.client("dynamodb").update_time_to_live(
+        TableName=store.table, TimeToLiveSpecification={"AttributeName": "expires", "Enabled": True}
+    )
+    *_, after = check_store(store, "pipeline")
+    store.close()
+
+    assert all(check.ok for check in verbs)
+    assert (before.name, before.ok) == ("table: time to live", False)
+    assert "deploy/table.yaml" in before.fix
+    assert after.ok
