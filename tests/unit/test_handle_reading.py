@@ -134,17 +134,26 @@ def test_a_download_continues(claimcheck, store, tmp_path):
     assert Path(tmp_path / "rows.bin").read_bytes() == BIG
 
 
-def test_a_damaged_rest_is_not_kept(claimcheck, tmp_path):
-    """A partial file whose bytes are wrong is an error once, and the next download starts anew."""
+@pytest.mark.parametrize("rest", [b"wrong" * 10, BIG[:-1] + b"x", BIG + b"more"], ids=["few", "all", "more"])
+@pytest.mark.parametrize("has_digest", [True, False])
+def test_a_damaged_rest_is_read_again(claimcheck, tmp_path, rest, has_digest):
+    """What a power failure left in a partial file does not get into the download."""
     handle = claimcheck.put(BIG)
-    (tmp_path / "x").mkdir()
-    handle.download(tmp_path / "x" / "rows.bin")
-    partial = partial_of(handle, tmp_path / "rows.bin")
-    partial.write_bytes(b"wrong" * 10)
-    with pytest.raises(PayloadCorruptError, match="digest"):
-        handle.download(tmp_path / "rows.bin")
+    if not has_digest:
+        handle, rest = replace_fields(handle, digest=None), BIG + rest
+    partial_of(handle, tmp_path / "rows.bin").write_bytes(rest)
 
     assert handle.download(tmp_path / "rows.bin").read_bytes() == BIG
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.bin"]
+
+
+def test_a_download_of_wrong_bytes_leaves_nothing(claimcheck, tmp_path):
+    """A wrong digest is an error, and neither the file nor a part of it is left."""
+    forged = replace_fields(claimcheck.put(b"rows"), digest="blake3:" + "0" * 64)
+
+    with pytest.raises(PayloadCorruptError, match="its digest differs"):
+        forged.download(tmp_path / "rows.bin")
+    assert list(tmp_path.iterdir()) == []
 
 
 def partial_of(handle, path):

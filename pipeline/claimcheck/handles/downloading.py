@@ -32,6 +32,19 @@ def download(source: Source, path: Path, progress: Progress | None = None) -> Pa
 
 
 def _complete(source: Source, file: BufferedRandom, progress: Progress) -> None:
+    """Append what is missing. What an earlier attempt left, and is wrong, is read again: power may fail."""
+    is_continued = bool(os.fstat(file.fileno()).st_size)
+    digest = _append(source, file, progress)
+    if is_continued and not (source.matches(digest) and file.tell() == source.size_bytes):
+        file.truncate(0)
+        file.seek(0)
+        digest = _append(source, file, progress)
+    file.flush()
+    source.check(digest)
+
+
+def _append(source: Source, file: BufferedRandom, progress: Progress) -> blake3:
+    """Write the bytes beyond those that the file has, and return the digest of all."""
     digest = blake3()
     while chunk := file.read(READ_BYTES):
         digest.update(chunk)
@@ -39,8 +52,7 @@ def _complete(source: Source, file: BufferedRandom, progress: Progress) -> None:
         file.write(chunk)
         digest.update(chunk)
         progress(file.tell(), source.size_bytes)
-    file.flush()
-    source.check(digest)
+    return digest
 
 
 def _tag(source: Source) -> str:

@@ -85,9 +85,13 @@ class Source:
                 yield chunk
             self.check(digest)
 
+    def matches(self, digest: blake3) -> bool:
+        """Return whether the digest of all bytes is the handle's; True if that has none."""
+        return self.handle.digest in {None, f"blake3:{digest.hexdigest()}"}
+
     def check(self, digest: blake3) -> None:
         """Raise ``PayloadCorruptError`` if the digest of all bytes is not the handle's."""
-        if self.handle.digest not in {None, f"blake3:{digest.hexdigest()}"}:
+        if not self.matches(digest):
             self.claimcheck.recorder.record(PAYLOADS_CORRUPT)
             raise PayloadCorruptError(
                 f"payload corrupt [key={self.handle.key}]: its digest differs from the one in the handle; "
