@@ -3,7 +3,7 @@
 It is handed in where that can be done. It is looked up where Kombu or Celery makes the caller by itself: an
 encoder and a decoder; the parts of an app and a worker's steps, which are made by class, in spawned pool
 children too; ``@idempotent`` and ``pipeline.batch()``, which know no app; a handle that has just arrived in a
-task; a command that was given an app's name.
+task or that a door makes; a command that was given an app's name.
 """
 
 from typing import TYPE_CHECKING

@@ -3,22 +3,29 @@
 import base64
 import json
 from time import process_time
+from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
 from celery import Celery
+from celery.app.task import Context
+from celery.exceptions import Reject
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kombu.transport.virtual import Channel as VirtualChannel
+from kombu.exceptions import OperationalError
+from list_sink import ListSink
 
 import pipeline
 from pipeline.claimcheck.handles.handle import Handle
 from pipeline.claimcheck.handles.stored_text import StoredText
 from pipeline.deferred.body import deferred_in
 from pipeline.doors import ForeignMessage, TaskCall, s3_notifications
+from pipeline.doors.split import SPLIT, split
 from pipeline.errors import MalformedError
-from pipeline.transport.channel import Channel
+from pipeline.metrics.recorder import Recorder
+from pipeline.metrics.table import MESSAGES_WITHOUT_TASK
 from pipeline.transport.queues import _task_queues
+from pipeline.worker.consumer import ConsumerMixin
 from pipeline.worker.validation import examine
 
 
@@ -48,8 +55,8 @@ def receive(app, monkeypatch):
     """Receive a message as the channel of a worker does: without a connection."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
-    connection = app.connection_for_read()
-    monkeypatch.setattr(Channel, "_update_queue_cache", lambda *_: None)
+    queues = {name: {"url": f"https://sqs/1/{name}"} for name in ("words", "uploads", "other")}
+    connection = app.connection_for_read(transport_options={"predefined_queues": queues})
     channel = connection.transport.create_channel(connection.transport)
 
     def received(body, queue="words", number=1, **fields):
@@ -58,7 +65,6 @@ def receive(app, monkeypatch):
         message.accept = set(app.conf.accept_content) | {"application/x-claimcheck"}
         return message
 
-    assert issubclass(Channel, VirtualChannel)
     received.channel = channel
     yield received
     connection.release()
@@ -176,6 +182,34 @@ def test_a_main_process_reads_no_object(app, receive):
     _, body = examine(receive("hello"))
 
     assert deferred_in(body).stored() == ([text], {})
+
+
+def test_an_empty_message_is_counted(receive):
+    """A worker deletes an empty message, and counts it for its queue."""
+    sink = ListSink()
+    consumer = ConsumerMixin.__new__(ConsumerMixin)
+    consumer.recorder, consumer.connection_errors = Recorder(sink), ()
+    message = receive(" ")
+    consumer._delete_empty(message)
+    consumer.recorder.close()
+
+    assert message.acknowledged
+    assert sink.total(MESSAGES_WITHOUT_TASK, queue="words") == 1
+
+
+def unanswered(*_, **__):
+    raise OperationalError("no answer")
+
+
+def test_calls_that_were_not_published_go_back(app, caplog):
+    """If a call of several cannot be published, the message is given back, and the log says so."""
+    request = Context(id="1", task=SPLIT, delivery_info={"routing_key": "words"}, properties={})
+    task = SimpleNamespace(request=request, app=SimpleNamespace(send_task=unanswered))
+
+    with pytest.raises(Reject) as caught:
+        split(task, [["2", "tasks.word", [], {}]])
+    assert caught.value.requeue
+    assert "calls not published, message given back" in caplog.text
 
 
 def test_a_message_group_is_kept(receive):
