@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.stores import store_from_url
+from pipeline.stores.dynamodb.store import DynamoDBStore
 from pipeline.stores.file.store import FileStore
 from pipeline.stores.s3.store import S3Store
 
@@ -30,6 +31,27 @@ def test_s3(url, bucket, prefix):
     store = store_from_url(url)
     assert isinstance(store, S3Store)
     assert (store.bucket, store.prefix) == (bucket, prefix)
+
+
+@pytest.mark.parametrize("url", ["dynamodb://Payloads_1.eu/shop/eu", "dynamodb://Payloads_1.eu/shop/eu/"])
+def test_dynamodb(url):
+    """The host is the table, as it is written, and the path is the prefix; the lifetime is the items'."""
+    assert store_from_url(url, 60) == DynamoDBStore("Payloads_1.eu", "shop/eu", ttl_seconds=60)
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "words"),
+    [
+        ("dynamodb://ab", {}, "not the name of a table"),
+        ("dynamodb:///shop", {}, "not the name of a table"),
+        ("dynamodb://table/a b", {}, "is not a prefix"),
+        ("dynamodb://table", {"kms_key_id": "k"}, "has no option kms_key_id"),
+    ],
+)
+def test_no_table(url, options, words):
+    """A URL that names no table, or an option of another store, is an error."""
+    with pytest.raises(ValueError, match=words):
+        store_from_url(url, **options)
 
 
 def test_s3_takes_options():
