@@ -3,12 +3,11 @@
 import secrets
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from subprocess import TimeoutExpired
 
 from pipeline.local import free_port
-from tasks.demo.processes import INTERRUPTED_STOP_SECONDS, started, uninterrupted
+from tasks.demo.processes import beside
 
 
 @contextmanager
@@ -23,14 +22,5 @@ def running(directory: Path) -> Iterator[str]:
     port, password = free_port(), secrets.token_urlsafe(9)
     command = [sys.executable, "-m", "pipeline", "-A", "tasks.app", "flower"]
     command += [f"--port={port}", "--address=127.0.0.1"]
-    with uninterrupted():
-        password_of = {"FLOWER_BASIC_AUTH": f"flower:{password}"}
-        process = started(command, directory / "flower.log", password_of)
-    try:
+    with beside(command, directory / "flower.log", {"FLOWER_BASIC_AUTH": f"flower:{password}"}):
         yield f"http://127.0.0.1:{port} (user flower, password {password})"
-    finally:
-        process.terminate()
-        with suppress(TimeoutExpired):
-            process.wait(INTERRUPTED_STOP_SECONDS)
-        process.kill()
-        process.wait()

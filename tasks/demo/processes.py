@@ -159,6 +159,23 @@ def started(
 
 
 @contextmanager
+def beside(
+    command: Sequence[str], log: Path, variables: Mapping[str, str] | None = None
+) -> "Iterator[subprocess.Popen[bytes]]":
+    """Run a further process of the demo for the length of a ``with`` block."""
+    with uninterrupted():
+        process = started(command, log, variables)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(INTERRUPTED_STOP_SECONDS)
+        process.kill()
+        process.wait()
+
+
+@contextmanager
 def running(
     app: str = "tasks.app",
     concurrency: Mapping[str, int] = CONCURRENCY,

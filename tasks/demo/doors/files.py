@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-NOTE = "a payment with a note that makes the file long, and its rows few"
+NOTE = "a payment with a note that makes the file long and its rows few"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,13 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from subprocess import Popen, TimeoutExpired
+from subprocess import Popen
 from time import monotonic, sleep
 
 from pipeline.local import free_port
-from tasks.demo.processes import INTERRUPTED_STOP_SECONDS, READY_SECONDS, DemoError, started, uninterrupted
+from tasks.demo.processes import READY_SECONDS, DemoError, beside
 
 
 @contextmanager
@@ -27,17 +27,9 @@ def running(directory: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "uvicorn", "--factory", "tasks.uploads:gateway"]
     command += [f"--port={port}", "--host=127.0.0.1", "--log-level=warning"]
     url = f"http://127.0.0.1:{port}"
-    with uninterrupted():
-        process = started(command, directory / "gateway.log")
-    try:
+    with beside(command, directory / "gateway.log") as process:
         _wait(process, url)
         yield url
-    finally:
-        process.terminate()
-        with suppress(TimeoutExpired):
-            process.wait(INTERRUPTED_STOP_SECONDS)
-        process.kill()
-        process.wait()
 
 
 def _wait(process: "Popen[bytes]", url: str) -> None:
