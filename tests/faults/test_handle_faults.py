@@ -70,7 +70,7 @@ def test_nothing_is_left_of_an_upload_that_is_denied(sample, proxy, moto_aws, op
     assert "Uploads" not in moto_aws.client("s3").list_multipart_uploads(Bucket=bucket)
 
 
-def test_a_store_that_stays_away_ends_a_download_that_goes_on_later(sample, proxy, tmp_path):
+def test_a_download_that_gave_up_continues(sample, proxy, tmp_path):
     """A download that gave up leaves what it has, and the next one reads the rest alone."""
     handle = pipeline.put(CONTENT)
     proxy.fail(lambda request: request.headers.get("range", "").startswith("bytes=1258"), status=503)

@@ -1,4 +1,4 @@
-"""Any handle: what travels arrives, what is forged is rejected where it is used, and nothing leads astray."""
+"""Any handle arrives as it was sent, a forged one is rejected where it is used, and no key leads out of its store."""
 
 import io
 import os

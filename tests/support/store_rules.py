@@ -261,7 +261,7 @@ class RangeRules(Rules):
 
     @pytest.mark.parametrize(("start", "stop"), [(100, 101), (90, 101), (0, 101)])
     def test_a_range_that_is_not_there(self, store, start, stop):
-        """A range beyond the end is corrupt: the object is not what its reader was told."""
+        """A range beyond the end is corrupt: the object is not the one that its reader expects."""
         store.put("app/a", payload_of(100), METADATA)
 
         with pytest.raises(PayloadCorruptError, match="app/a"):
