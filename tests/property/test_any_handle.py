@@ -1,4 +1,4 @@
-"""Any handle arrives as it was sent, a forged one is rejected where it is used, and no key leads out of its store."""
+"""Any handle arrives as it was sent, a forged one is rejected on use, and no key leads out of its store."""
 
 import io
 import os
