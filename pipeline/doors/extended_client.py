@@ -6,6 +6,7 @@ amazon-sqs-extended-client 1.0.1 (``client.py``).
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from pipeline.claimcheck.handles.handle import Handle
 from pipeline.claimcheck.handles.stored_text import StoredText
 from pipeline.doors.foreign_message import ForeignMessage, TaskCall
-from pipeline.doors.objects import ObjectDoor, bucket_of, object_handle
+from pipeline.doors.objects import ObjectDoor, object_handle
 from pipeline.errors import MalformedError
 
 SIZE_ATTRIBUTES = ("ExtendedPayloadSize", "SQSLargePayloadSize")
@@ -50,25 +51,21 @@ class _Reader:
     bare: bool
 
     def __call__(self, message: ForeignMessage) -> Iterable[TaskCall]:
-        size = next(
-            (message.attributes[name] for name in SIZE_ATTRIBUTES if name in message.attributes), None
-        )
-        if size is None:
-            location = _location(message.body, bare=True) if self.bare else None
-            if location is None:
-                return [TaskCall(self.task, [message.body])]
-        else:
-            location = _location(message.body, bare=self.bare)
-            if location is None:
-                raise MalformedError("it has the attribute of a pointer, and its body is none")
-        handle = self._handle(location, None if size is None else _bytes(size))
-        return [TaskCall(self.task, [StoredText(handle)], deletes=handle if self.deletes else None)]
+        sizes = [message.attributes[name] for name in SIZE_ATTRIBUTES if name in message.attributes]
+        location = _location(message.body, bare=self.bare) if sizes or self.bare else None
+        if location is not None:
+            handle = self._handle(location, _bytes(sizes[0]) if sizes else None)
+            return [TaskCall(self.task, [StoredText(handle)], deletes=handle if self.deletes else None)]
+        if sizes:
+            raise MalformedError("it has the attribute of a pointer, and its body is none")
+        return [TaskCall(self.task, [message.body])]
 
     def _handle(self, location: _Location, size_bytes: int | None) -> Handle:
+        fields = {"key": location.key, "size_bytes": size_bytes}
         for store in self.stores:
-            if location.bucket == bucket_of(store):
-                return object_handle(store, {"key": location.key, "size_bytes": size_bytes}, location.bucket)
-        raise MalformedError(f"its object is in the bucket of no listed store: {', '.join(self.stores)}")
+            with suppress(MalformedError):
+                return object_handle(store, fields, location.bucket)
+        raise MalformedError(f"its object is in no listed store: {', '.join(self.stores)}")
 
 
 def extended_client(
