@@ -75,6 +75,7 @@ from pipeline.errors import (
 if TYPE_CHECKING:
     from pipeline.claimcheck.claim_check import ClaimCheck
     from pipeline.claimcheck.handles.putting import put
+    from pipeline.claimcheck.sharing import shared
     from pipeline.idempotency.decorator import idempotent
     from pipeline.installation import install, uninstall
     from pipeline.publisher.batches import batch
@@ -111,6 +112,7 @@ __all__ = [
     "idempotent",
     "install",
     "put",
+    "shared",
     "uninstall",
 ]
 
@@ -123,6 +125,7 @@ _MODULES = {
     "idempotent": "pipeline.idempotency.decorator",
     "install": "pipeline.installation",
     "put": "pipeline.claimcheck.handles.putting",
+    "shared": "pipeline.claimcheck.sharing",
     "uninstall": "pipeline.installation",
 }
 """Where names are that are imported on first use: Kombu loads this package while it is itself being imported,

@@ -11,6 +11,7 @@ The message body is MessagePack, so that any language can read it::
                             around a result: a map, a list, or nil,
                  "embed_codec": how that is encoded,
                  "shared":  whether another message names the payload as well, and releases it,
+                 "shares":  [{"store", "key"}, …]: the shared payloads that its arguments name,
                  "payload": {"type": "inline", "data", "codec", "compression", "expanded_bytes"}
                           | {"type": "claim", "store", "key", "size_bytes", "digest",
                              "codec", "compression", "expanded_bytes", "created"}}
@@ -26,6 +27,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import msgspec
+from blake3 import blake3
 from msgspec.structs import replace
 
 from pipeline.aws.limits import S3_KEY_LIMIT_BYTES, S3_OBJECT_LIMIT_BYTES
@@ -40,6 +42,11 @@ CONTENT_TYPE = "application/x-claimcheck"
 
 Size = Annotated[int, msgspec.Meta(ge=0, le=S3_OBJECT_LIMIT_BYTES)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_.-]*\Z")]
+
+Key = Annotated[str, msgspec.Meta(min_length=1, max_length=S3_KEY_LIMIT_BYTES)]
+
+SHARES_COUNT = 100
+"""So many shared payloads one message may name: each costs its worker two requests."""
 
 
 class Inline(msgspec.Struct, frozen=True, kw_only=True, tag="inline"):
@@ -61,7 +68,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, tag="claim"):
 
     store: Name
     """Alias of a store in the reader's own configuration."""
-    key: Annotated[str, msgspec.Meta(min_length=1, max_length=S3_KEY_LIMIT_BYTES)]
+    key: Key
     """Full key of the object, prefix included."""
     size_bytes: Size
     """Size of the stored object."""
@@ -73,6 +80,14 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, tag="claim"):
     """Size after decompression, in bytes."""
     created: Annotated[datetime, msgspec.Meta(tz=True)]
     """When the payload was offloaded; aware, UTC."""
+
+
+class Share(msgspec.Struct, frozen=True, kw_only=True):
+    """A shared payload that a task is a member of: its end counts in the payload's ledger."""
+
+    store: Name
+    key: Key
+    """Key of the payload, and not of its ledger."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +102,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     embed_codec: Name = "msgpack"
     shared: bool = False
     """Whether another message names the payload as well, and is the one to release it with."""
+    shares: Annotated[tuple[Share, ...], msgspec.Meta(max_length=SHARES_COUNT)] = ()
+    """The shared payloads that the task's arguments name; here, so that a main process knows them."""
 
     def __repr__(self) -> str:
         """Say what kind it is, and nothing of the arguments in it."""
@@ -185,3 +202,8 @@ def is_young(claim: Claim, wait_seconds: float = 0.0, now: datetime | None = Non
     """
     age_seconds = ((now or datetime.now(UTC)) - claim.created).total_seconds()
     return abs(age_seconds) + wait_seconds < REUSE_SECONDS  # in the future: clocks differ
+
+
+def digest_of(data: bytes) -> str:
+    """Return the digest of stored bytes, as claims have it."""
+    return f"blake3:{blake3(data).hexdigest()}"

@@ -13,10 +13,8 @@ from math import inf
 from time import perf_counter
 from typing import Any, NamedTuple, TypeVar, Unpack
 
-from blake3 import blake3
-
 from pipeline.claimcheck import compression
-from pipeline.claimcheck.claim import Claim, Inline, is_young
+from pipeline.claimcheck.claim import Claim, Inline, digest_of, is_young
 from pipeline.claimcheck.codec import Codec
 from pipeline.claimcheck.handles.handle import Handle
 from pipeline.claimcheck.handles.putting import About, put_into
@@ -134,7 +132,7 @@ class ClaimCheck:
             store=self.options.alias,
             key=key,
             size_bytes=len(sealed.data),
-            digest=_digest(sealed.data),
+            digest=digest_of(sealed.data),
             codec=sealed.codec,
             compression=sealed.compression,
             expanded_bytes=sealed.expanded_bytes,
@@ -148,7 +146,7 @@ class ClaimCheck:
             found == (sealed.codec, sealed.compression, sealed.expanded_bytes, len(sealed.data))
             and is_young(claim, wait_seconds)
             and self._ours(claim)
-            and _digest(sealed.data) == claim.digest
+            and digest_of(sealed.data) == claim.digest
         )
 
     def rehydrate(self, payload: Inline | Claim, queue: str = "", task: str = "") -> Any:
@@ -182,7 +180,7 @@ class ClaimCheck:
         self.check(payload)
         with self._timed(metrics.REHYDRATE_SECONDS, queue, task):
             data = self.with_retries(lambda: self.store.get(payload.key, payload.size_bytes))
-            if _digest(data) != payload.digest:
+            if digest_of(data) != payload.digest:
                 raise PayloadCorruptError(
                     f"payload corrupt [key={payload.key}]: its digest differs from the one in the claim; "
                     "something else wrote to the bucket, or the claim was forged"
@@ -286,7 +284,3 @@ class ClaimCheck:
         start = perf_counter()
         yield
         self.recorder.record(metric, perf_counter() - start, queue=queue, task=task)
-
-
-def _digest(data: bytes) -> str:
-    return f"blake3:{blake3(data).hexdigest()}"

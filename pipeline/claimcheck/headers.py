@@ -1,7 +1,10 @@
 """What this library writes into the headers of a message, beside the body."""
 
 SHARED = "claimcheck-shared"
-"""Header of a message that went to several queues at once: none of them may release its payload."""
+"""Header of a message that went to several queues: how many have a ledger for its payload, or 0 without one.
+
+Each queue's end counts in the ledger. Without one, nothing but the sweep ends the payload: a broadcast has
+any number of receivers."""
 
 NAME = "claimcheck"
 """Name of the serializer, and of the header that describes the payload: sizes, key, wait until the ETA."""

@@ -5,6 +5,7 @@
     v1/YYYY/MM/DD/<40 hex digits>                       payloads of messages
     results/v1/YYYY/MM/DD/<40 hex digits>               payloads of results
     handles/<days>d/v1/YYYY/MM/DD/<40 hex digits>       payloads of handles, by TTL class
+    <one of these>.ledger                               the ledger of a shared payload
 """
 
 import re
@@ -18,6 +19,9 @@ PAYLOADS = "v1/"
 RESULTS = "results/"
 HANDLES = "handles/"
 """Prefixes below the store's own: what is below each has another lifetime."""
+
+LEDGER = ".ledger"
+"""What a ledger's key ends with, after the key of its payload: it lives as long. No claim may name it."""
 
 TTL_CLASSES_DAYS = (1, 7, 30, 90)
 """How long payloads of handles may live: each class has a prefix of its own, with its lifecycle rule."""
@@ -60,6 +64,16 @@ def new_handle_key(prefix: str, ttl_days: int) -> str:
 def handle_folder(ttl_days: int) -> str:
     """Return the folder of a TTL class, below a store's prefix."""
     return f"{HANDLES}{ttl_days}d/"
+
+
+def ledger_key(key: str) -> str:
+    """Return the key of the ledger of a payload."""
+    return key + LEDGER
+
+
+def payload_key(key: str) -> str:
+    """Return the key of the payload that a ledger belongs to; any other key is its own."""
+    return key.removesuffix(LEDGER)
 
 
 def is_result(key: str, prefix: str) -> bool:

@@ -5,14 +5,16 @@ payload (``payload.py``). ``embed`` is plain: Celery reads it where an error wou
 Source: celery 5.7.0, ``worker/strategy.py``, ``worker/request.py``, ``app/trace.py``.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.claimcheck.claim import Message
+from pipeline.claimcheck.claim import Message, Share
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.headers import SHARED
 from pipeline.deferred import running, signatures
 from pipeline.deferred.lazy import LazyDict, LazyList
 from pipeline.deferred.payload import Deferred, Rebuild, Received
+from pipeline.deferred.shared_arguments import shares_of
 from pipeline.errors import ClaimError, PipelineError
 
 
@@ -114,6 +116,41 @@ def retried(task_id: str, attempt: int) -> Deferred | None:
     ``None`` too if it was not read, or is shared with another message.
     """
     request = running.attempt_before(task_id, attempt)
-    if request is None or request.get(SHARED) or not isinstance(request.args, DeferredArgs):
+    deferred = _running()
+    if request is None or request.get(SHARED) is not None or deferred is None:
         return None
-    return request.args.deferred if request.args.deferred.loaded else None
+    return deferred if deferred.loaded else None
+
+
+def again(task_id: str) -> Deferred | None:
+    """Return the payload of the task that runs here if that is ``task_id``: it is retried, or replaced."""
+    request = running.request()
+    return _running() if request is not None and request.id == task_id else None
+
+
+def kept_shares(task_id: str, shares: Sequence[Share], embed: Mapping[str, Any]) -> tuple[bytes, ...]:
+    """Keep the task that runs here from ending its use of shared payloads that it names again.
+
+    Its retry names them, or what replaces it: a task, or a chain of tasks, the last of which has its id.
+
+    Args:
+        task_id: of the task that is published.
+        shares: what that one names.
+        embed: its signatures.
+
+    Returns:
+        Marks that the worker's main process knows now.
+
+    Raises:
+        StoreUnavailableError: the main process cannot be reached.
+    """
+    deferred = _running()
+    if deferred is None or not deferred.shares:
+        return ()
+    own = running.request().id
+    return deferred.keep_shares(shares if task_id == own else shares_of(own, embed))
+
+
+def _running() -> Deferred | None:
+    args = getattr(running.request(), "args", None)
+    return args.deferred if isinstance(args, DeferredArgs) else None

@@ -16,12 +16,13 @@ from typing import Any, NamedTuple, TypeVar
 
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
-from pipeline.claimcheck.claim import Claim, Inline, Message
+from pipeline.claimcheck.claim import Claim, Inline, Message, Share
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.handles.stored_text import loaded
 from pipeline.deferred import child_pipe, running, signatures
 from pipeline.deferred.child_pipe import reuses
 from pipeline.deferred.lazy import as_json
+from pipeline.deferred.shared_arguments import SharedArguments
 from pipeline.deferred.soft_time_limit import out_of_time, reraising_soft_limit
 from pipeline.errors import (
     FramesDropped,
@@ -30,6 +31,7 @@ from pipeline.errors import (
     PayloadReleasedError,
     PipelineError,
     RevokedWhileWaitingError,
+    StoreUnavailableError,
 )
 from pipeline.metrics import table as metrics
 from pipeline.telemetry import log_fields, log_lines
@@ -76,6 +78,9 @@ class Deferred:
         self._rebuild = rebuild
         self.payload = None if isinstance(received, PipelineError) else received.message.payload
         """What the message carries, or ``None`` if it cannot be read."""
+        self.shares = () if isinstance(received, PipelineError) else received.message.shares
+        """The shared payloads that the arguments name."""
+        self._shared: SharedArguments | None = None
         self._is_given_away = False
 
     def __reduce__(self) -> Rebuild:
@@ -90,7 +95,7 @@ class Deferred:
     @property
     def rehydrated_in(self) -> float | None:
         """How many seconds the store took to bring the payload back; ``None`` if it was not read there."""
-        return self.seconds if self.claim and self.loaded else None
+        return self.seconds if self._needs_store and self.loaded else None
 
     @property
     def claim(self) -> Claim | None:
@@ -98,9 +103,17 @@ class Deferred:
         return self.payload if isinstance(self.payload, Claim) else None
 
     @property
+    def _needs_store(self) -> bool:
+        return self.claim is not None or bool(self.shares)
+
+    @property
     def is_small(self) -> bool:
-        """Whether the payload is in the message, and small enough for a main process to read it."""
-        return isinstance(self.payload, Inline) and self.payload.expanded_bytes <= MAIN_LIMIT_BYTES
+        """Whether all is in the message, and small enough for a main process to read it."""
+        return (
+            not self.shares
+            and isinstance(self.payload, Inline)
+            and self.payload.expanded_bytes <= MAIN_LIMIT_BYTES
+        )
 
     def load(self) -> tuple[list[Any], dict[str, Any]]:
         """Return ``(args, kwargs)``, reading the payload the first time; a failure is remembered too.
@@ -114,7 +127,7 @@ class Deferred:
         if self._value is None and self._error is None:
             start = perf_counter()
             request = running.request()
-            with reuses.waiting(request.id) if self.claim and request is not None else nullcontext():
+            with reuses.waiting(request.id) if self._needs_store and request is not None else nullcontext():
                 self._try()
             self.seconds = perf_counter() - start
         if self._value is None:
@@ -142,7 +155,18 @@ class Deferred:
         args, kwargs = _call(value, embed)
         if running.request() is None:  # a main process, which reads nothing of a store
             return args, kwargs
-        return _from_store(claimcheck, lambda: [loaded(each) for each in args]), kwargs
+        return _from_store(claimcheck, partial(self._loaded, args, kwargs))
+
+    def _loaded(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """Return the arguments with shared values, and text that is stored, in place of what stands for them."""
+        if self.shares and not isinstance(self._received, PipelineError):
+            self._shared = SharedArguments(self._received.claimcheck)
+            args, kwargs = self._shared.read((args, kwargs))
+        return [loaded(each) for each in args], kwargs
+
+    def named(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """Return arguments of the same task with what stands for shared values, where they are unchanged."""
+        return (args, kwargs) if self._shared is None else self._shared.named((args, kwargs))
 
     def _outcome(self) -> Exception:
         error = self._error or PipelineError("payload unread")
@@ -165,6 +189,24 @@ class Deferred:
         mark = child_pipe.mark(task_id, attempt, self.claim.key)
         self._is_given_away = reuses.note(mark)
         return mark if self._is_given_away else None
+
+    def keep_shares(self, shares: Sequence[Share]) -> tuple[bytes, ...]:
+        """Keep this execution from ending its use of shared payloads that the task's next message names.
+
+        Returns:
+            Marks that the main process knows now, of those shares that this message names, too.
+
+        Raises:
+            StoreUnavailableError: the main process cannot be reached, and would count the end.
+        """
+        about = running.request()
+        marks = tuple(child_pipe.member_mark(about, each.key) for each in shares if each in self.shares)
+        if not all(map(reuses.note, marks)):
+            raise StoreUnavailableError(
+                f"task not sent again [task_id={about.id}]: the worker's main process takes no notes now, "
+                "and would end its use of a shared payload"
+            )
+        return marks
 
     def stored(self) -> tuple[list[Any], dict[str, Any]]:
         """Return the arguments for a result backend or monitor, in JSON's types, if they are loaded or small.

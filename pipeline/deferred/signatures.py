@@ -28,7 +28,7 @@ def detach(embed: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
         return embed, []
     bare = _copy(embed)
     links = []
-    for signature in _leaf_signatures(bare):
+    for signature in leaf_signatures(bare):
         links.append([signature["args"], signature["kwargs"]])
         signature["args"] = signature["kwargs"] = len(links)
     return bare, links
@@ -40,14 +40,14 @@ def attach(embed: dict[str, Any], links: Sequence[Any]) -> None:
     Raises:
         IndexError, TypeError, ValueError: ``links`` are not what was detached.
     """
-    for signature in filter(_is_bare, _leaf_signatures(embed)):
+    for signature in filter(_is_bare, leaf_signatures(embed)):
         args, kwargs = links[signature["args"] - 1]
         signature.update(args=args, kwargs=kwargs)
 
 
 def is_bare(embed: dict[str, Any]) -> bool:
     """Say whether any signature in ``embed`` waits for its arguments."""
-    return any(map(_is_bare, _leaf_signatures(embed)))
+    return any(map(_is_bare, leaf_signatures(embed)))
 
 
 def is_embed(value: Any) -> bool:
@@ -64,21 +64,21 @@ def _is_bare(signature: dict[str, Any]) -> bool:
     return isinstance(signature["args"], int)
 
 
-def _leaf_signatures(value: Any) -> Iterator[dict[str, Any]]:
+def leaf_signatures(value: Any) -> Iterator[dict[str, Any]]:
     """Yield the signatures that are one task each, depth first, in a fixed order; skip what is none."""
     if isinstance(value, (list, tuple)):
         for item in value:
-            yield from _leaf_signatures(item)
-    elif _is_signature(value):
+            yield from leaf_signatures(item)
+    elif is_signature(value):
         nested = _nested(value)
         if nested is None:
             yield value
         else:
             for name in nested:
-                yield from _leaf_signatures(_map(value["kwargs"]).get(name))
-        yield from _leaf_signatures(list(_map(value["options"]).values()))
+                yield from leaf_signatures(_map(value["kwargs"]).get(name))
+        yield from leaf_signatures(list(_map(value["options"]).values()))
     elif isinstance(value, dict):
-        yield from _leaf_signatures(list(value.values()))
+        yield from leaf_signatures(list(value.values()))
 
 
 def _nested(signature: dict[str, Any]) -> tuple[str, ...] | None:
@@ -97,7 +97,7 @@ def _copy(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     copied = dict(value)
-    if _is_signature(value):
+    if is_signature(value):
         if _nested(value) is not None:
             copied["kwargs"] = {name: _copy(item) for name, item in value["kwargs"].items()}
         copied["options"] = _copy(value.get("options") or {})
@@ -105,5 +105,6 @@ def _copy(value: Any) -> Any:
     return {name: _copy(item) for name, item in copied.items()}
 
 
-def _is_signature(value: Any) -> bool:
+def is_signature(value: Any) -> bool:
+    """Say whether a value is a signature, or one that has become a plain dict."""
     return isinstance(value, dict) and {"task", "args", "kwargs", "options"} <= value.keys()

@@ -6,6 +6,7 @@ connection the message may be on the queue: then the payload stays, and the swee
 
 from collections.abc import Sequence
 
+from pipeline.claimcheck import ledger
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.deferred.child_pipe import reuses
 from pipeline.serializer.publication import Publication
@@ -17,6 +18,7 @@ def give_up(claimcheck: ClaimCheck, unsent: Sequence[Publication], unclear: Sequ
     """Release the payloads of many publications with one call of the store, and count those left behind."""
     _withdraw(unsent)
     left = claimcheck.release([claim for publication in unsent for claim in publication.claims])
+    ledger.drop(claimcheck, [key for publication in unsent for key in publication.ledgers])
     for publication in unsent:
         kept = [claim for claim in publication.claims if claim in left]
         claimcheck.orphan(kept, publication.queue, publication.task)

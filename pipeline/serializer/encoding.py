@@ -3,7 +3,8 @@
 Runs in the process that publishes. Reads what is known of the message, and returns what was made of its body.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, cast
@@ -12,11 +13,15 @@ import msgspec
 
 from pipeline import results
 from pipeline.claimcheck import claim as wire_form
-from pipeline.claimcheck.claim import Claim, Inline, Message
+from pipeline.claimcheck import sharing
+from pipeline.claimcheck.claim import SHARES_COUNT, Claim, Inline, Message, Share
 from pipeline.claimcheck.claim_check import ClaimCheck
+from pipeline.claimcheck.codec import PICKLE
 from pipeline.claimcheck.headers import NAME, SEE_ARGS
 from pipeline.deferred import signatures
-from pipeline.deferred.body import retried
+from pipeline.deferred.body import again, kept_shares, retried
+from pipeline.deferred.child_pipe import reuses
+from pipeline.deferred.shared_arguments import shares_in
 from pipeline.errors import PayloadEncodeError, PayloadTooLargeError
 from pipeline.metrics import Metric
 from pipeline.metrics import table as metrics
@@ -45,7 +50,8 @@ class Encoding:
                 in the store.
         """
         start = perf_counter()
-        encoded = self._task(body) if is_task(body) else self._value(body)
+        with sharing.encoding():
+            encoded = self._task(body) if is_task(body) else self._value(body)
         self._record(metrics.ENCODE_SECONDS, perf_counter() - start)
         return encoded
 
@@ -63,16 +69,41 @@ class Encoding:
 
     def _task(self, body: Any) -> Encoded:
         args, kwargs, embed = _parts(body)
+        if (before := again(self.publication.task_id)) is not None:
+            args, kwargs = before.named(args, kwargs)
+        message = self._weighed(args, kwargs, embed)
+        with self._shares_kept(message.shares, embed) as marks:
+            encoded = self._sealed(message)
+        return self._measured(replace(encoded, marks=(*encoded.marks, *marks)))
+
+    @contextmanager
+    def _shares_kept(self, shares: Sequence[Share], embed: Mapping[str, Any]) -> Iterator[Sequence[bytes]]:
+        marks = kept_shares(self.publication.task_id, shares, embed)
+        try:
+            yield marks
+        except BaseException:
+            for mark in marks:
+                reuses.withdraw(mark)
+            raise
+
+    def _weighed(self, args: Any, kwargs: Any, embed: Mapping[str, Any]) -> Message:
+        """Return the message, inline, with all that has to be in its payload if that is offloaded."""
         plain, detached = self._embed(embed)
         message = self._message([args, kwargs, detached], plain)
-        if self._fits(message.payload, self._size_bytes(message)):
+        if detached or self._is_inline(message) or self._fits(message.payload, len(plain) + CLAIM_BYTES):
+            return message
+        bare, detached = self._bare(embed)
+        # If nothing was detached, the payload is what it was: encoding it again would be for nothing.
+        return self._message([args, kwargs, detached], bare) if detached else message
+
+    def _is_inline(self, message: Message) -> bool:
+        return self._fits(message.payload, self._size_bytes(message))
+
+    def _sealed(self, message: Message) -> Encoded:
+        if self._is_inline(message):
             self._record(metrics.BODIES_INLINE)
-            return self._measured(self._encoded(message))
-        if not detached and not self._fits(message.payload, len(plain) + CLAIM_BYTES):
-            bare, detached = self._bare(embed)
-            if detached:  # else the payload is what it was: encoding it again would be for nothing
-                message = self._message([args, kwargs, detached], bare)
-        return self._measured(self._reused(message) or self._offloaded(message))
+            return self._encoded(message)
+        return self._reused(message) or self._offloaded(message)
 
     def _embed(self, embed: Mapping[str, Any]) -> tuple[bytes, list[Any]]:
         """Return the embed in bytes, and what is detached from it: what a main process is not to decode."""
@@ -96,7 +127,22 @@ class Encoding:
         return Encoded(self._write(found.outgoing.message(self.claimcheck, found.around)))
 
     def _message(self, value: list[Any], embed: bytes) -> Message:
-        return Message(shape="task", payload=self.claimcheck.seal(value), embed=embed)
+        payload = self.claimcheck.seal(value)
+        return Message(shape="task", payload=payload, embed=embed, shares=self._shares(value[:2]))
+
+    def _shares(self, call: list[Any]) -> tuple[Share, ...]:
+        """Return the shared payloads that arguments name; pickle does not say whether there are any.
+
+        Raises:
+            PayloadEncodeError: there are too many.
+        """
+        shares = shares_in(call) if sharing.is_met() or self.claimcheck.codec.name == PICKLE else ()
+        if len(shares) > SHARES_COUNT:
+            raise PayloadEncodeError(
+                f"cannot encode {len(shares)} shared payloads of one task: {SHARES_COUNT} at most; "
+                "share one value that holds them all"
+            )
+        return shares
 
     def _write(self, message: Message) -> bytes:
         return wire_form.write(message, self.claimcheck.options.signing_key)
@@ -145,7 +191,7 @@ class Encoding:
         if mark is None:
             return None
         self._record(metrics.PAYLOADS_REUSED)
-        return replace(encoded, reuse=mark)
+        return replace(encoded, reused=running.claim, marks=(mark,))
 
     def _encoded(
         self, message: Message, claim: Claim | None = None, trace: Mapping[str, str] | None = None

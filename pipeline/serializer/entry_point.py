@@ -9,9 +9,11 @@ from typing import Any
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.utils import json
 
+from pipeline.claimcheck import sharing
 from pipeline.claimcheck.claim import CONTENT_TYPE
-from pipeline.claimcheck.handles import stored_text
-from pipeline.claimcheck.handles.handle import MARKER, Handle, arrived
+from pipeline.claimcheck.handles import handle, stored_text
+from pipeline.claimcheck.handles.handle import Handle
+from pipeline.claimcheck.sharing import Shared
 
 ALIAS = "claimcheck-sqs"
 """The scheme of a broker's URL that means our SQS transport, for programs that know no app of ours."""
@@ -19,7 +21,8 @@ TRANSPORT = "pipeline.transport:Transport"
 
 
 # Before anything is decoded: Kombu raises for a type that it does not know, and Celery acks such a message.
-json.register_type(Handle, MARKER, lambda handle: handle.as_dict(), arrived)
+json.register_type(Handle, handle.MARKER, sharing.handle_written, handle.arrived)
+json.register_type(Shared, sharing.MARKER, sharing.written, sharing.restored)
 json.register_type(
     stored_text.StoredText, stored_text.MARKER, lambda text: text.handle.as_dict(), stored_text.received
 )

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.claimcheck import installed, ledger
 from pipeline.claimcheck.claim import Claim
 from pipeline.claimcheck.message_size import Envelope
 
@@ -26,8 +27,10 @@ class Encoded:
     """What its message's headers say of it."""
     claim: Claim | None = None
     """The claim, if a payload was offloaded: to be released if the message is never sent."""
-    reuse: bytes | None = None
-    """Mark of the attempt whose payload it takes over instead; see ``deferred/child_pipe.py``."""
+    reused: Claim | None = None
+    """The claim of the attempt before it, if it takes that payload over instead."""
+    marks: tuple[bytes, ...] = ()
+    """What the main process was told of it; see ``deferred/child_pipe.py``."""
 
     def __repr__(self) -> str:
         """Show nothing of the body: error trackers show what is in a frame."""
@@ -48,7 +51,11 @@ class Publication:
     claims: list[Claim] = field(default_factory=list)
     """What was offloaded for it: at each try to send it, as Celery and Kombu may encode its body anew."""
     marks: list[bytes] = field(default_factory=list)
-    """Marks of the attempts whose payload it takes over."""
+    """What main processes must forget if it is never sent."""
+    named: list[Claim] = field(default_factory=list)
+    """The claims that its messages have named, at each try to send it."""
+    ledgers: list[str] = field(default_factory=list)
+    """Keys of the payloads that have a ledger, because several queues get the message."""
 
     @property
     def headers(self) -> dict[str, Any]:
@@ -60,8 +67,21 @@ class Publication:
         self.headers.update(encoded.headers)
         if encoded.claim is not None:
             self.claims.append(encoded.claim)
-        if encoded.reuse is not None:
-            self.marks.append(encoded.reuse)
+        self.named.extend(filter(None, [encoded.claim or encoded.reused]))
+        self.marks.extend(encoded.marks)
+
+    def share(self, queues_count: int) -> bool:
+        """Give the payload a ledger, before its message goes to several queues; say whether it has one.
+
+        Raises:
+            StoreError: the ledger was not made.
+        """
+        claimcheck = installed.found()
+        if not self.named or claimcheck is None or not ledger.is_kept_by(claimcheck):
+            return False
+        self.ledgers.append(self.named[-1].key)
+        ledger.make(claimcheck, self.named[-1].key, queues_count)
+        return True
 
 
 _current: ContextVar[Publication | None] = ContextVar("publication", default=None)

@@ -43,8 +43,8 @@ def records_of(store: object) -> Records:
     """
     if not isinstance(store, RecordKeeper):
         raise ValueError(  # noqa: TRY004 - wrong configuration is a ValueError
-            f"@idempotent needs a store with conditional writes, and {type(store).__name__} has no "
-            "records(); use an s3://, file:// or memory:// store, or add that method to yours "
-            "(pipeline.stores.RecordKeeper)"
+            "@idempotent and shared payloads need a store with conditional writes, and "
+            f"{type(store).__name__} has no records(); use an s3://, file:// or memory:// "
+            "store, or add that method to yours (pipeline.stores.RecordKeeper)"
         )
     return store.records()

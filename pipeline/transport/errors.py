@@ -6,6 +6,7 @@ from http import HTTPStatus
 from kombu.exceptions import ChannelError, EncodeError, KombuError
 from kombu.transport.SQS.exceptions import AccessDeniedQueueException
 
+from pipeline.errors import PipelineError
 from pipeline.transport.sqs_errors import FAILURES, meaning_of
 
 
@@ -28,7 +29,7 @@ def certainly_not_sent(exc: BaseException) -> bool:
     request with an error of the caller. After a timeout, a lost connection or a server error the message may
     have been sent. So it may if the error is the answer to a retry of botocore.
     """
-    if isinstance(exc, (EncodeError, NotRoutedError)):
+    if isinstance(exc, (EncodeError, NotRoutedError, PipelineError)):  # no broker raises one of these
         return True
     failure = next((cause for cause in _causes(exc) if isinstance(cause, FAILURES)), None)
     if failure is None:

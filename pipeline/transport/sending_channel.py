@@ -233,7 +233,7 @@ class SendingChannel(SQSChannel):
         """Publish a message. A header says whether other queues receive a copy of the task."""
         if exchange and (message.get("headers") or {}).get("task"):
             is_fanout = self._exchange_is_fanout(exchange)
-            mark_shared(message, is_shared=is_fanout or len(self._lookup(exchange, routing_key)) > 1)
+            mark_shared(message, None if is_fanout else len(self._lookup(exchange, routing_key)))
         return super().basic_publish(message, exchange, routing_key, **kwargs)
 
     def encode_body(self, body: Any, encoding: str | None = None) -> tuple[Any, str | None]:

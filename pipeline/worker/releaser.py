@@ -7,39 +7,23 @@ message is acknowledged. With our SQS transport a message is acknowledged once S
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import groupby
 from time import monotonic, time_ns
-from typing import Any, Protocol
 
 from pipeline.aws.limits import S3_DELETE_COUNT
 from pipeline.claimcheck.claim_check import ClaimCheck, Released
 from pipeline.claimcheck.object_metadata import span_attributes
 from pipeline.errors import StoreError
 from pipeline.metrics.table import RELEASE_LAG_SECONDS
-from pipeline.telemetry import log_fields, log_lines, tracing
-from pipeline.worker.republish import label
+from pipeline.telemetry import log_lines, tracing
+from pipeline.worker import shared_payloads
+from pipeline.worker.ended import Ended, EndedMember, EndedOwner, Settling
 
 logger = log_lines.logger(__name__)
 
 SETTLE_TIMEOUT_SECONDS = 60.0
 """A message that is neither acknowledged nor being settled after this time will be redelivered. Its payload
 stays."""
-
-
-class Settling(Protocol):
-    """The part of a Kombu message that the releaser reads."""
-
-    @property
-    def acknowledged(self) -> bool:
-        """Whether the broker has confirmed the acknowledgement."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    message: Settling
-    claim: Released
-    since: float
 
 
 class Releaser:
@@ -57,11 +41,11 @@ class Releaser:
         interval_seconds: float = 0.5,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._claimcheck = claimcheck
+        self.claimcheck = claimcheck
         self._clock = clock
         self._interval = interval_seconds
-        self._ended: deque[_Ended] = deque()
-        self._settled: list[_Ended] = []
+        self._ended: deque[Ended] = deque()
+        self._settled: list[Ended] = []
         self._wake = threading.Event()
         self._closed = False
         self._flushing = threading.Lock()
@@ -73,7 +57,11 @@ class Releaser:
 
     def ended(self, message: Settling, claim: Released) -> None:
         """Queue the payload of an execution that has ended for good. Returns at once, from any thread."""
-        self._ended.append(_Ended(message, claim, self._clock()))
+        self._ended.append(EndedOwner(message, self._clock(), claim))
+
+    def member_ended(self, message: Settling, key: str, member: bytes) -> None:
+        """Queue the mark of a shared payload's member that has ended for good, in the same way."""
+        self._ended.append(EndedMember(message, self._clock(), key, member))
 
     def leave(self) -> None:
         """Release what has settled by now on the thread, then stop it. Does not wait for the store."""
@@ -86,7 +74,7 @@ class Releaser:
         if self._thread.is_alive():
             self._thread.join()
         self.flush()
-        self._claimcheck.orphan([ended.claim for ended in self._settled])
+        self.claimcheck.orphan([ended.claim for ended in self._settled if isinstance(ended, EndedOwner)])
 
     def flush(self) -> None:
         """Release every payload whose message has settled; keep waiting for the others.
@@ -96,11 +84,13 @@ class Releaser:
         with self._flushing:
             for _ in range(len(self._ended)):
                 self._sort(self._ended.popleft())
-            settled, self._settled = self._settled, []
+            members = [ended for ended in self._settled if isinstance(ended, EndedMember)]
+            settled = [ended for ended in self._settled if isinstance(ended, EndedOwner)]
+            self._settled = [*shared_payloads.mark(self.claimcheck, members)]
             for batch in _batches(settled):
                 self._settled += self._release(batch)
 
-    def _sort(self, ended: _Ended) -> None:
+    def _sort(self, ended: Ended) -> None:
         """Sort one payload: settled, still waiting, or kept because its message did not settle."""
         may_settle = self._may_settle(
             ended
@@ -110,12 +100,12 @@ class Releaser:
         elif may_settle:
             self._ended.append(ended)
         else:
-            logger.warning("payload kept, its message did not settle", extra=_log_fields(ended))
+            logger.warning("payload kept, its message did not settle", extra=ended.log_fields())
 
-    def _release(self, settled: list[_Ended]) -> list[_Ended]:
+    def _release(self, settled: list[EndedOwner]) -> list[EndedOwner]:
         """Release payloads, and return those to try again later."""
         orphaned, begun_ns = list[Mapping[str, StoreError]](), time_ns()
-        later = self._claimcheck.release([ended.claim for ended in settled], orphaned.append)
+        later = self.claimcheck.release([ended.claim for ended in settled], orphaned.append)
         keys = {claim.key for claim in later}
         for orphans in orphaned:
             over = [ended for ended in settled if ended.claim.key not in keys]
@@ -126,28 +116,28 @@ class Releaser:
         now = self._clock()
         for ended in settled:
             if ended.claim.key not in keys:
-                self._claimcheck.recorder.record(RELEASE_LAG_SECONDS, now - ended.since)
+                self.claimcheck.recorder.record(RELEASE_LAG_SECONDS, now - ended.since)
         return [ended for ended in settled if ended.claim.key in keys]
 
-    def _report(self, over: list[_Ended], error: StoreError | None, begun_ns: int) -> None:
+    def _report(self, over: list[EndedOwner], error: StoreError | None, begun_ns: int) -> None:
         """Log the outcome for each payload, and add a span to the trace of its message."""
         if not over:
             return
-        spans = [(tracing.trace_headers(_headers(ended)), self._attributes(ended)) for ended in over]
+        spans = [(tracing.trace_headers(ended.headers), self._attributes(ended)) for ended in over]
         tracing.record("claimcheck release", spans, begun_ns, error)
         for ended in over:
             if error is None:
-                logger.info("payload released", extra=_log_fields(ended))
+                logger.info("payload released", extra=ended.log_fields())
             else:
-                logger.error("payload not released, it is an orphan: %s", error, extra=_log_fields(ended))
+                logger.error("payload not released, it is an orphan: %s", error, extra=ended.log_fields())
 
-    def _attributes(self, ended: _Ended) -> tracing.Attributes:
-        known, claimcheck = _log_fields(ended), self._claimcheck
+    def _attributes(self, ended: EndedOwner) -> tracing.Attributes:
+        known, claimcheck = ended.log_fields(), self.claimcheck
         store = claimcheck.stores.get(ended.claim.store, claimcheck.store)
         about = span_attributes(store, ended.claim, known["task_id"], known["task_name"], known["queue"])
-        return {**about, "messaging.system": "aws_sqs"} if "sqs_message" in _delivery(ended) else about
+        return {**about, "messaging.system": "aws_sqs"} if "sqs_message" in ended.delivery else about
 
-    def _may_settle(self, ended: _Ended) -> bool:
+    def _may_settle(self, ended: Ended) -> bool:
         if getattr(ended.message, "unsettled", False):  # our SQS transport's messages know
             return False
         is_settling: bool = getattr(ended.message, "settling", False)
@@ -165,7 +155,7 @@ class Releaser:
                 logger.exception("release failed")
 
 
-def _batches(settled: list[_Ended]) -> Iterator[list[_Ended]]:
+def _batches(settled: list[EndedOwner]) -> Iterator[list[EndedOwner]]:
     """Yield what one call can delete: of one store, and not too much."""
     settled.sort(key=_store)
     for _, group in groupby(settled, _store):
@@ -174,17 +164,5 @@ def _batches(settled: list[_Ended]) -> Iterator[list[_Ended]]:
             yield of_store[start : start + S3_DELETE_COUNT]
 
 
-def _store(ended: _Ended) -> str:
+def _store(ended: EndedOwner) -> str:
     return ended.claim.store
-
-
-def _headers(ended: _Ended) -> Mapping[str, Any]:
-    return getattr(ended.message, "headers", None) or {}
-
-
-def _delivery(ended: _Ended) -> Mapping[str, Any]:
-    return getattr(ended.message, "delivery_info", None) or {}
-
-
-def _log_fields(ended: _Ended) -> dict[str, Any]:
-    return log_fields.of_message(_headers(ended), label(ended.message)) | log_fields.of_payload(ended.claim)

@@ -68,7 +68,12 @@ def _info(message: Any) -> Mapping[str, Any]:
 
 def is_shared(message: Any) -> bool:
     """Return whether others have a copy of the message, and so share its payload."""
-    return is_broadcast(message) or bool(message.headers.get(SHARED))
+    return is_broadcast(message) or message.headers.get(SHARED) is not None
+
+
+def sqs_queue(message: Any) -> str:
+    """Return SQS's name of a message's queue; empty if another transport received it."""
+    return str(_info(message).get("sqs_queue") or "").rpartition("/")[2]
 
 
 def next_attempt(headers: Mapping[str, Any], countdown_seconds: float) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from typing import Any
 
 from kombu.utils.objects import cached_property
 
-from pipeline.claimcheck.headers import SEE_ARGS
+from pipeline.claimcheck import ledger
+from pipeline.claimcheck.claim import Claim
+from pipeline.claimcheck.headers import SEE_ARGS, SHARED
 from pipeline.deferred import child_pipe, signatures
 from pipeline.deferred.body import deferred_in
 from pipeline.deferred.child_pipe import reuses
@@ -23,7 +25,7 @@ from pipeline.worker.celery_fixes.hidden_results import shown
 from pipeline.worker.lost_children import LostChildMixin
 from pipeline.worker.rejection import hard_time_limit, is_hard_time_limit, rejection
 from pipeline.worker.releaser import Releaser
-from pipeline.worker.republish import is_shared, origin
+from pipeline.worker.republish import is_shared, origin, sqs_queue
 
 logger = log_lines.logger(__name__)
 
@@ -197,16 +199,31 @@ class RequestMixin(LostChildMixin):
 
     def _end(self) -> None:
         deferred = deferred_in(self._payload)
-        claim = deferred.claim if deferred is not None else None
-        removes = claim or getattr(self._message, "removes", None)  # a door's, of our SQS transport
-        if self._over or self._rejected or removes is None:
+        removes = getattr(self._message, "removes", None)  # a door's, of our SQS transport
+        if self._over or self._rejected or (deferred is None and removes is None):
             return
         self._over = True
+        if deferred is not None and deferred.claim is not None:
+            self._end_payload(deferred.claim)
+        elif removes is not None and not is_shared(self._message):
+            self.releaser.ended(self._message, removes)
+        for share in deferred.shares if deferred is not None else ():
+            mark = child_pipe.member_mark(self.request_dict, share.key)
+            if not reuses.holds(mark) and ledger.is_ours(self.releaser.claimcheck, share):
+                self._end_member(share.key)
+
+    def _end_payload(self, claim: Claim) -> None:
         if is_shared(self._message):
+            if self._message.headers.get(SHARED):  # the payload has a ledger
+                self._end_member(claim.key)
             return
         attempt = self.request_dict.get("retries") or 0
-        if claim is None or not reuses.holds(child_pipe.mark(self.id, attempt, claim.key)):
-            self.releaser.ended(self._message, removes)
+        if not reuses.holds(child_pipe.mark(self.id, attempt, claim.key)):
+            self.releaser.ended(self._message, claim)
+
+    def _end_member(self, key: str) -> None:
+        queue = sqs_queue(self._message) if is_shared(self._message) else ""
+        self.releaser.member_ended(self._message, key, ledger.member(self.id, queue))
 
     @cached_property
     def _context(self) -> Any:

@@ -11,6 +11,7 @@ import msgspec
 from blake3 import blake3
 from msgspec.structs import replace
 
+from pipeline.claimcheck import ledger
 from pipeline.claimcheck.handles.handle import Handle
 from pipeline.claimcheck.handles.streams import PART_BYTES, opened
 from pipeline.claimcheck.installed import installed
@@ -61,13 +62,14 @@ def put(  # noqa: PLR0913 - one by one, as callers give them
         media_type: by default what the name suggests.
         ttl_days: 1, 7, 30 or 90: after so many days the lifecycle rule of this class deletes the payload. It
             must outlive the messages that carry the handle.
-        uses: how many tasks use it; the end of the last one deletes the payload.
+        uses: how many tasks get it; the end of the last one deletes the payload. See :func:`shared`.
         progress: called after each part of 8 MiB, with the bytes that are stored so far, and with all bytes
             or None if their number is not known.
 
     Raises:
         ClaimError: ``pipeline.install`` was not called in this process.
-        ValueError: an argument is out of range, or the store has no parts and ranges.
+        ValueError: an argument is out of range, or the store has no parts and ranges, or, with ``uses``, no
+            conditional writes.
         PayloadEncodeError: a value cannot be serialised, or a source yields no bytes.
         PayloadTooLargeError: a value is above ``payload_limit_bytes``, or a stream above S3's limit.
         StoreUnavailableError: the store stayed unavailable for ``store_retry_seconds``.
@@ -90,6 +92,8 @@ def put_into(  # noqa: PLR0913 - as above
 ) -> Handle:
     """See ``put``."""
     ranges = ranges_of(claimcheck.store)
+    if uses is not None:
+        ledger.check_members_count(uses)
     key = new_handle_key(claimcheck.store.prefix, ttl_days)
     with FramesDropped(), opened(claimcheck, source) as stream:
         described = _described(
@@ -102,6 +106,8 @@ def put_into(  # noqa: PLR0913 - as above
         upload = ranges.upload(key, tracing.metadata(), described.media_type)
         sending = _Sending(claimcheck, upload, stream.total_bytes, progress)
         etag = sending.send(stream.parts())
+        if uses is not None:
+            ledger.make_or_delete(claimcheck, key, uses)
         return replace(
             described,
             size_bytes=sending.read_bytes,

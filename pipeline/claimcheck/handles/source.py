@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from pipeline.aws.limits import S3_URL_LIMIT_SECONDS
 from pipeline.claimcheck import compression
 from pipeline.claimcheck.installed import installed
-from pipeline.claimcheck.keys import HANDLES, below, ttl_days_of
+from pipeline.claimcheck.keys import HANDLES, below, ledger_key, ttl_days_of
 from pipeline.errors import (
     ClaimError,
     FramesDropped,
@@ -222,5 +222,6 @@ def delete(handle: "Handle") -> None:
     """See :meth:`Handle.delete`."""
     claimcheck = installed()
     store = owned_store(claimcheck, handle)
-    for error in claimcheck.with_retries(lambda: store.delete([handle.key])).values():
+    keys = [handle.key] if handle.uses is None else [handle.key, ledger_key(handle.key)]
+    for error in claimcheck.with_retries(lambda: store.delete(keys)).values():
         raise error

@@ -27,6 +27,9 @@ class Publication(Protocol):
     def queue(self) -> str:
         """Return the name of its queue."""
 
+    def share(self, queues_count: int) -> bool:
+        """Prepare the payload for several queues, and say whether each queue's end will count."""
+
 
 @dataclass(eq=False)
 class Parcel:

@@ -6,17 +6,25 @@ from pipeline.aws.limits import SQS_FIFO_SUFFIX
 from pipeline.claimcheck.headers import SHARED
 from pipeline.transport.addressing import deduplication_id
 from pipeline.transport.delay import delay_seconds
+from pipeline.transport.send.collecting import parcel_of
 
 
-def mark_shared(message: dict[str, Any], *, is_shared: bool) -> None:
-    """Mark a task in its headers if several queues receive a copy of it.
+def mark_shared(message: dict[str, Any], queues_count: int | None) -> None:
+    """Mark a task in its headers if several queues receive a copy of it; ``None``: it is unknown how many.
 
     A retry has the headers of the attempt before it, so an old mark is removed.
+
+    Raises:
+        StoreError: the ledger of its payload was not made.
     """
     headers = message["headers"]
     headers.pop(SHARED, None)
-    if is_shared:
-        headers[SHARED] = True
+    if queues_count is None:
+        headers[SHARED] = 0
+    elif queues_count > 1:
+        parcel = parcel_of(message)
+        has_ledger = parcel is not None and parcel.publication.share(queues_count)
+        headers[SHARED] = queues_count if has_ledger else 0
 
 
 def address(queue: str, message: dict[str, Any], kept_seconds: int) -> None:
