@@ -8,7 +8,8 @@ from typing import Any
 from kombu.serialization import prepare_accept_content
 
 from pipeline.admin.received_messages import Received
-from pipeline.claimcheck.claim import Claim
+from pipeline.claimcheck import ledger
+from pipeline.claimcheck.claim import Claim, Share
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.headers import SHARED
 from pipeline.claimcheck.keys import check_stored_key
@@ -50,7 +51,27 @@ class DeadLetter:
     @property
     def is_shared(self) -> bool:
         """Whether the message went to several queues, whose copies name the same payload."""
-        return bool(self.headers.get(SHARED))
+        return self.headers.get(SHARED) is not None
+
+    def members(self) -> list[tuple[Share, bytes]]:
+        """Return the payloads that have a ledger, and which member of each the message is."""
+        queue = self._source_queue if self.is_shared else ""
+        shares = list(self.shares)
+        if self.claim is not None and self.headers.get(SHARED) and queue:
+            shares.append(Share(store=self.claim.store, key=self.claim.key))
+        return [(share, ledger.member(self.task_id, queue)) for share in shares]
+
+    @property
+    def shares(self) -> tuple[Share, ...]:
+        """The shared payloads that the task's arguments name."""
+        deferred = deferred_in(self.value)
+        return () if deferred is None else deferred.shares
+
+    @property
+    def _source_queue(self) -> str:
+        """SQS's name of the queue that the message failed in; empty if SQS does not report it."""
+        arn = self.received.attributes.get("DeadLetterQueueSourceArn")
+        return str(arn or "").rpartition(":")[2]
 
     @property
     def key(self) -> str | None:

@@ -173,10 +173,10 @@ class DeadLetterQueues:
     ) -> Outcome:
         """Delete messages, and release the payloads that no other message of this queue names.
 
-        Kept are: messages from queues of other apps, with their payloads; payloads of messages that went to
-        several queues, because the other queues are not read; payloads whose claim this process cannot read;
-        and messages whose visibility timeout has passed, with their payloads, because another consumer may
-        have them.
+        The end of a message counts in the ledgers of shared payloads. Kept are: messages from queues of other
+        apps, with their payloads; shared payloads whose other tasks have not ended; payloads whose claim
+        this process cannot read; and messages whose visibility timeout has passed, with their payloads,
+        because another consumer may have them.
 
         Raises:
             QueueError: SQS denied the call or did not answer; the payloads of deleted messages are released.
@@ -221,6 +221,7 @@ class DeadLetterQueues:
             for message in self.read(dead):
                 count += 1
                 keys |= {message.key} if message.key else set()
+                keys |= {share.key for share in message.shares}
                 is_clear = is_clear and not message.may_name_any
             if count < dead.queue.depth or not is_clear:
                 unread.append(dead.queue.name)

@@ -24,7 +24,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline.aws.limits import S3_DELETE_COUNT, SQS_FIFO_SUFFIX, SQS_RETENTION_LIMIT_SECONDS
-from pipeline.claimcheck.keys import check_key, day_of, is_result, ttl_days_of
+from pipeline.claimcheck.keys import check_key, day_of, is_result, payload_key, ttl_days_of
 from pipeline.errors import ClaimError
 from pipeline.options import REUSE_SECONDS
 from pipeline.stores.protocol import Store, StoredObject
@@ -92,8 +92,10 @@ class Ages:
     def least(self, key: str, prefix: str) -> timedelta | None:
         """Return the minimum age of what has a key; None for a key that is none of this library's.
 
-        The payload of a handle is an orphan a day after its TTL class has ended.
+        The payload of a handle is an orphan a day after its TTL class has ended. A ledger
+        is one when its payload is.
         """
+        key = payload_key(key)
         ttl_days = ttl_days_of(key, prefix)
         if ttl_days is not None:
             return timedelta(days=ttl_days) + MARGIN
@@ -125,7 +127,7 @@ def orphans(
             swept.foreign += 1
         elif max(found.modified, day_of(found.key)) > now - least:
             swept.young += 1
-        elif found.key in named:
+        elif payload_key(found.key) in named:
             swept.named += 1
         else:
             swept.orphans += 1

@@ -51,7 +51,7 @@ def test_bare_signatures_cannot_be_mistaken_for_whole_ones(embed):
     assert signatures.is_bare(bare)
     assert detached
     assert "big" not in repr(bare)
-    leaf = next(signatures._leaf_signatures(bare))
+    leaf = next(signatures.leaf_signatures(bare))
     for call in ((), (1,)):
         with pytest.raises(TypeError):
             signature(leaf, app=app).apply_async(call)

@@ -14,7 +14,14 @@ from pipeline.telemetry.tracing import TRACEPARENT, TRACESTATE
 from pipeline.worker.validation import REPUBLISHED
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/wire-format.md").read_text()
-TYPES = {"str": "text", "bytes": "binary", "int": "integer", "bool": "boolean", "datetime": "timestamp"}
+TYPES = {
+    "str": "text",
+    "bytes": "binary",
+    "int": "integer",
+    "bool": "boolean",
+    "datetime": "timestamp",
+    "vartuple": "array",
+}
 
 
 def rows(mark):
