@@ -157,8 +157,10 @@ class Deferred:
             return args, kwargs
         return _from_store(claimcheck, partial(self._loaded, args, kwargs))
 
-    def _loaded(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
-        """Return the arguments with shared values, and text that is stored, in place of what stands for them."""
+    def _loaded(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """Return the arguments with shared values, and stored text, in place of what stands for them."""
         if self.shares and not isinstance(self._received, PipelineError):
             self._shared = SharedArguments(self._received.claimcheck)
             args, kwargs = self._shared.read((args, kwargs))

@@ -234,7 +234,7 @@ def test_nothing_stays_of_a_source_that_fails(claimcheck, tmp_path):
 )
 def test_what_no_process_would_take_is_an_error_of_put(claimcheck, store, about):
     """An argument that a worker would reject is a ValueError of the producer, and nothing is stored."""
-    with pytest.raises(ValueError, match="handle not stored: Expected|: expected a whole number"):
+    with pytest.raises(ValueError, match=r"handle not stored: Expected|: expected a whole number"):
         claimcheck.put(b"x", **about)
 
     assert list(store.list()) == []
