@@ -62,7 +62,11 @@ TEST = {
 }
 
 
-STORES = {"uploads": S3Store("amzn-s3-demo-bucket", "input"), "old": S3Store("old-bucket")}
+STORES = {
+    "uploads": S3Store("amzn-s3-demo-bucket", "input"),
+    "old": S3Store("old-bucket"),
+    "all": S3Store("amzn-s3-demo-bucket"),
+}
 """The stores that doors may name."""
 
 

@@ -91,6 +91,13 @@ class TestExtendedClient:
 
         assert (call.args, call.deletes) == ([body], None)
 
+    def test_two_stores_in_one_bucket(self):
+        """A pointer may lead to any listed store, also if another one is in the same bucket."""
+        door = extended_client("t", store=("uploads", "all"))
+        body = NEW.replace("old-bucket", "amzn-s3-demo-bucket")
+
+        assert calls(door, body, ExtendedPayloadSize="1")[0].args[0].handle.store == "all"
+
     @pytest.mark.parametrize("body", [NEW, OLD, BARE])
     def test_bare_pointers(self, body):
         """By choice a pointer needs no attribute and no class; what is none stays a text."""
