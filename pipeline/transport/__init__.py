@@ -14,7 +14,7 @@ publish                ``send/publishing`` adds delay and ids, ``send/batch`` co
 ``channel``
 consume                ``inspection`` reads a queue's visibility timeout and redrive policy
 receive                ``receive/receiver`` asks SQS, ``receive/arrivals`` puts messages in flight,
-                       ``envelope`` and ``message`` unpack them
+                       ``envelope`` and ``message`` unpack them, ``foreign`` asks the doors
 (while a task runs)    ``in_flight`` is the register, ``heartbeat`` extends visibility timeouts
 acknowledge            ``settling`` deletes, and reads SQS's confirmation
 reject, return, close  ``redelivery`` makes messages visible again

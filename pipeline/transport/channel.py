@@ -14,12 +14,12 @@ from kombu.asynchronous.aws.sqs.connection import AsyncSQSConnection
 from kombu.transport.SQS import Channel as SQSChannel
 
 from pipeline.telemetry import log_lines
+from pipeline.transport import foreign
 from pipeline.transport.addressing import LISTENER
 from pipeline.transport.envelope import Envelope, received
 from pipeline.transport.errors import NotSettledError
 from pipeline.transport.fanout import mailbox
 from pipeline.transport.fanout.listening import PAUSE_SECONDS
-from pipeline.transport.foreign import ForeignMixin
 from pipeline.transport.in_flight import Delivery
 from pipeline.transport.message import Message
 from pipeline.transport.qos import QoS
@@ -36,7 +36,7 @@ FLUSH_SECONDS = 10.0
 """How long a channel that closes waits for acknowledgements to settle. The others are delivered again."""
 
 
-class Channel(ForeignMixin, SendingChannel):
+class Channel(SendingChannel):
     """An SQS channel that keeps messages in flight until they have settled or are returned."""
 
     QoS = QoS
@@ -198,7 +198,8 @@ class Channel(ForeignMixin, SendingChannel):
     def _message_to_python(self, message: dict[str, Any], queue_name: str, q_url: str) -> Envelope:
         """Unpack a message, whatever was sent; runs in the event loop, and never raises."""
         try:
-            envelope = super()._message_to_python(message, queue_name, q_url)
+            translated = foreign.unpacked(self, message, queue_name, q_url)
+            envelope = translated or super()._message_to_python(message, queue_name, q_url)
         except Exception:  # noqa: BLE001 - JSON of a thousand brackets, properties that are a number …
             envelope = {}
         limit = self._transport.inspection.max_receive_count(q_url)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 import msgspec
-from kombu.transport.SQS import Channel as SQSChannel
 
 from pipeline.transport.envelope import Envelope
 
@@ -58,40 +57,27 @@ class Translator(Protocol):
         """Return what sends plain messages to a queue instead of tasks, or ``None``."""
 
 
-class ForeignMixin(SQSChannel):
-    """The part of a channel that gives foreign messages to doors, before Kombu looks at them."""
+def doors_in(transport_options: Mapping[str, Any]) -> Translator:
+    """Return the doors in transport options; without any, an empty one."""
+    return cast("Translator", transport_options.get(OPTION) or {})
 
-    @property
-    def doors(self) -> Translator:
-        """The doors of the app; without any, an empty one."""
-        return cast("Translator", self.transport_options.get(OPTION) or {})
 
-    @property
-    def get_message_attributes(self) -> dict[str, Any]:
-        """The names of the attributes to receive with each message: doors read all that a sender has set."""
-        wanted: dict[str, Any] = super().get_message_attributes
-        if not self.doors:
-            return wanted
-        return {
-            MESSAGE_ATTRIBUTES: ["All"],
-            SYSTEM_ATTRIBUTES: [*wanted[SYSTEM_ATTRIBUTES], *READ_ATTRIBUTES],
-        }
+def with_all_attributes(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the names of the attributes to receive: doors read all that a sender has set."""
+    return {
+        MESSAGE_ATTRIBUTES: ["All"],
+        SYSTEM_ATTRIBUTES: [*wanted[SYSTEM_ATTRIBUTES], *READ_ATTRIBUTES],
+    }
 
-    def send_plain(self, queue: str, body: str, attributes: Mapping[str, Any]) -> None:
-        """Send a message that is no envelope of Kombu, with the attributes of its sender."""
-        url = self._new_queue(queue)
-        client = self.sqs(queue=self.canonical_queue_name(queue))
-        client.send_message(QueueUrl=url, MessageBody=body, MessageAttributes=dict(attributes))
 
-    def _message_to_python(self, message: dict[str, Any], queue_name: str, q_url: str) -> Envelope:
-        text = message["Body"]
-        if queue_name not in self.doors or _is_envelope(self._decode_python_message_body(text)):
-            envelope: Envelope = super()._message_to_python(message, queue_name, q_url)
-            return envelope
-        translation = self.doors.translate(queue_name, message)
-        envelope = self._envelope_payload(translation.envelope, "", message, q_url)
-        envelope["properties"]["delivery_info"][DOOR] = translation
-        return envelope
+def unpacked(channel: Any, message: Mapping[str, Any], queue: str, url: str) -> Envelope | None:
+    """Return the envelope that a door makes of a message; ``None`` for a message that Kombu unpacks."""
+    if queue not in channel.doors or _is_envelope(channel._decode_python_message_body(message["Body"])):  # noqa: SLF001
+        return None
+    translation = channel.doors.translate(queue, message)
+    envelope: Envelope = channel._envelope_payload(translation.envelope, "", message, url)  # noqa: SLF001
+    envelope["properties"]["delivery_info"][DOOR] = translation
+    return envelope
 
 
 class _Envelope(msgspec.Struct):

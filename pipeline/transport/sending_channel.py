@@ -4,6 +4,7 @@ Producers use no more than this. ``channel.py`` has the hooks for the rest of a 
 Source: kombu 5.7.0, ``transport/SQS/__init__.py`` (``Channel``), ``transport/virtual/base.py``.
 """
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -14,7 +15,7 @@ from kombu.transport.SQS import Channel as SQSChannel
 from kombu.utils.objects import cached_property
 
 from pipeline.aws.limits import SQS_FIFO_SUFFIX
-from pipeline.transport import addressing
+from pipeline.transport import addressing, foreign
 from pipeline.transport.assumed_role import keep_fresh
 from pipeline.transport.clients import new_client, short_timeout_client
 from pipeline.transport.errors import NotRoutedError
@@ -59,6 +60,25 @@ class SendingChannel(SQSChannel):
             short_timeout_clients=lambda: self._short_timeout_clients,
             unbind=connection.state.queue_bindings_delete,
         )
+
+    # Doors
+
+    @property
+    def doors(self) -> foreign.Translator:
+        """The doors of the app; without any, an empty one."""
+        return foreign.doors_in(self.transport_options)
+
+    @property
+    def get_message_attributes(self) -> dict[str, Any]:
+        """The names of the attributes to receive with each message."""
+        wanted: dict[str, Any] = super().get_message_attributes
+        return foreign.with_all_attributes(wanted) if self.doors else wanted
+
+    def send_plain(self, queue: str, body: str, attributes: Mapping[str, Any]) -> None:
+        """Send a message that is no envelope of Kombu, with the attributes of its sender."""
+        url = self._new_queue(queue)
+        client = self.sqs(queue=self.canonical_queue_name(queue))
+        client.send_message(QueueUrl=url, MessageBody=body, MessageAttributes=dict(attributes))
 
     # Connect
 
