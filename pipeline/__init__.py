@@ -56,6 +56,7 @@ from pipeline.claimcheck.claim import Claim
 from pipeline.claimcheck.handles.handle import Handle
 from pipeline.errors import (
     ClaimError,
+    EventSendError,
     MalformedError,
     PayloadCorruptError,
     PayloadEncodeError,
@@ -90,6 +91,7 @@ __all__ = [
     "Claim",
     "ClaimCheck",
     "ClaimError",
+    "EventSendError",
     "Handle",
     "MalformedError",
     "MaxRetriesExceededError",

@@ -6,6 +6,7 @@
     ├── ClaimError                 the claim is rejected: unknown version, foreign key, impossible size
     ├── TaskInProgressError        another delivery runs this idempotent task; retryable = True
     ├── MalformedError             worker; a door cannot make a task call of a message
+    ├── EventSendError             producer; SNS or EventBridge did not take some events
     ├── RevokedWhileWaitingError   worker; the task was revoked while it waited for its ETA
     ├── PayloadError
     │   ├── PayloadEncodeError     producer; an argument cannot be serialised (names its path and type)
@@ -25,7 +26,8 @@ the main process. (With a keyword-only ``__init__`` it does not: ``BaseException
 Wrong configuration raises the builtin ``ValueError`` at start-up, never later.
 """
 
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar, NamedTuple
 
 
 class PipelineError(Exception):
@@ -54,6 +56,28 @@ class MalformedError(PipelineError):
 
     The text says what is wrong, and shows nothing of the message.
     """
+
+
+class FailedEvent(NamedTuple):
+    """An event that was not sent, or that may not have been sent."""
+
+    place: int
+    """Its place among those that were sent together, from 0."""
+    code: str
+    """AWS's, or the name of the error if there was no answer."""
+    is_certain: bool
+    """Whether it is certain that nobody receives it."""
+
+
+class EventSendError(PipelineError):
+    """Some of the events that were sent together were not sent; ``failed`` names each of them."""
+
+    def __init__(self, message: str, failed: Iterable[Iterable[Any]] = ()) -> None:
+        self.failed = tuple(FailedEvent(*each) for each in failed)
+        super().__init__(message, self.failed)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class RevokedWhileWaitingError(PipelineError):

@@ -50,6 +50,17 @@ SQS_LIST_COUNT = 1_000
 SNS_MESSAGE_LIMIT_BYTES = 262_144
 """Largest message of a topic by default. Source: SNS API Reference, Publish."""
 
+SNS_ATTRIBUTES_COUNT = 10
+"""Most attributes of a message that is delivered raw to SQS; with more, it is not delivered.
+Source: SNS Developer Guide, "Amazon SNS message attributes"."""
+
+EVENTBRIDGE_LIMIT_BYTES = 1_048_576
+"""Largest entry, and largest call, of PutEvents, since January 2026; 256 KiB before.
+Source: EventBridge User Guide, "Calculating PutEvents event entry size"; AWS News Blog, January 2026."""
+
+EVENTBRIDGE_FORMER_LIMIT_BYTES = 262_144
+"""The same until January 2026. Some targets still stop there: Step Functions."""
+
 STS_SESSION_LEAST_SECONDS = 900
 """Shortest life of an assumed role's credentials. Source: STS API Reference, AssumeRole."""
 

@@ -18,7 +18,7 @@ from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
 from pipeline.claimcheck.claim import Claim, Inline, Message, Share
 from pipeline.claimcheck.claim_check import ClaimCheck
-from pipeline.claimcheck.handles.stored_text import loaded
+from pipeline.claimcheck.handles.late_arguments import loaded
 from pipeline.deferred import child_pipe, running, signatures
 from pipeline.deferred.child_pipe import reuses
 from pipeline.deferred.lazy import as_json

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from pipeline.claimcheck.handles.handle import Handle
-from pipeline.claimcheck.handles.stored_text import StoredText
+from pipeline.claimcheck.handles.late_arguments import StoredText
 from pipeline.doors.foreign_message import ForeignMessage, TaskCall
 from pipeline.doors.objects import ObjectDoor, object_handle
 from pipeline.errors import MalformedError

@@ -11,7 +11,8 @@ from kombu.utils import json
 
 from pipeline.claimcheck import sharing
 from pipeline.claimcheck.claim import CONTENT_TYPE
-from pipeline.claimcheck.handles import handle, stored_text
+from pipeline.claimcheck.handles import handle
+from pipeline.claimcheck.handles import late_arguments as late
 from pipeline.claimcheck.handles.handle import Handle
 from pipeline.claimcheck.sharing import Shared
 
@@ -24,8 +25,12 @@ TRANSPORT = "pipeline.transport:Transport"
 json.register_type(Handle, handle.MARKER, sharing.handle_written, handle.arrived)
 json.register_type(Shared, sharing.MARKER, sharing.written, sharing.restored)
 json.register_type(
-    stored_text.StoredText, stored_text.MARKER, lambda text: text.handle.as_dict(), stored_text.received
+    late.StoredText, "claimcheck-stored-text", lambda it: it.handle.as_dict(), late.text_received
 )
+json.register_type(
+    late.StoredValue, "claimcheck-stored-value", lambda it: it.handle.as_dict(), late.value_received
+)
+json.register_type(late.JSONText, "claimcheck-json", lambda it: it.text, late.json_received)
 
 
 def encode(body: Any) -> bytes:

@@ -62,6 +62,9 @@ TEST = {
 }
 
 
+OWN = "handles/7d/v1/2026/11/26/" + "0a" * 20
+"""A key of the app's own store."""
+
 STORES = {
     "uploads": S3Store("amzn-s3-demo-bucket", "input"),
     "old": S3Store("old-bucket"),

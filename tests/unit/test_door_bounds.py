@@ -4,12 +4,20 @@ import json
 from time import process_time
 
 import pytest
-from door_messages import RECORD, STORES, in_place  # noqa: F401 - a fixture
+from door_messages import OWN, RECORD, STORES, in_place  # noqa: F401 - a fixture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.claimcheck.handles.stored_text import StoredText
-from pipeline.doors import ForeignMessage, extended_client, plain_claims, s3_notifications
+from pipeline.claimcheck.handles.late_arguments import StoredText, StoredValue
+from pipeline.claimcheck.keys import ttl_days_of
+from pipeline.doors import (
+    ForeignMessage,
+    eventbridge,
+    extended_client,
+    plain_claims,
+    s3_notifications,
+    sns,
+)
 from pipeline.doors.setup import check
 from pipeline.errors import MalformedError
 
@@ -18,6 +26,10 @@ DOORS = {
     "minio": s3_notifications("t", store="uploads", keys="minio"),
     "claims": plain_claims("t", store="uploads"),
     "extended": extended_client("t", store="uploads", bare=True, deletes=True),
+    "sns": sns("t", attributes=("x",), stores=("uploads",)),
+    "raw sns": sns("t", attributes=("x",), raw=True, stores=("uploads",)),
+    "eventbridge": eventbridge("t", fields=("id", "resources"), stores=("uploads",)),
+    "detail": eventbridge("t", bare=True, stores=("uploads",)),
 }
 
 
@@ -30,7 +42,22 @@ def of_one_shape():
     record = st.fixed_dictionaries({"eventName": value, "s3": s3})
     pointer = st.fixed_dictionaries({"s3BucketName": text, "s3Key": text})
     claim = st.fixed_dictionaries({"s3_key": value}, optional={"payload_size": value, "metadata": value})
-    return st.fixed_dictionaries({"Records": st.lists(record)}) | claim | pointer
+    return st.fixed_dictionaries({"Records": st.lists(record)}) | claim | pointer | of_events(value)
+
+
+def of_events(value):
+    """Return events with claims and handles that are nearly right, wrapped and bare."""
+    keys = value | st.sampled_from([OWN, f"{OWN}.ledger", "v1/" + OWN[-51:], "input/x", "input/../x"])
+    stores = st.sampled_from(["default", "uploads", "old", "unknown"]) | value
+    handle = st.fixed_dictionaries(
+        {"store": stores, "key": keys}, optional={"id": value, "uses": value, "size_bytes": value}
+    )
+    event = st.dictionaries(st.sampled_from(["claimcheck", "claimcheck-handle"]), handle | value)
+    attributes = st.dictionaries(st.just("x"), st.fixed_dictionaries({"Type": value, "Value": value}) | value)
+    fields = {"Type": st.just("Notification"), "MessageId": st.text(), "Message": event.map(json.dumps)}
+    wrapped = st.fixed_dictionaries(fields, optional={"MessageAttributes": attributes})
+    detail = {"id": st.text(), "source": st.text(), "detail-type": st.text(), "detail": event}
+    return event | wrapped | st.fixed_dictionaries(detail, optional={"resources": value})
 
 
 ANY_JSON = st.recursive(
@@ -53,11 +80,21 @@ def test_no_message_leads_outside(door, body, attributes):
         return
     for call in found:
         for each in call.args:
-            handle = each.handle if isinstance(each, StoredText) else each
+            is_found = isinstance(each, StoredText | StoredValue)
+            handle = each.handle if is_found else each
             if hasattr(handle, "key"):
-                assert handle.store == "uploads"
-                assert handle.key.startswith("input/")
-                assert not {".", ".."} & set(handle.key.split("/"))
+                assert_allowed(handle)
+            assert not isinstance(each, StoredValue) or handle.store == "default"
+
+
+def assert_allowed(handle):
+    """Say that a handle names a payload of the app itself, or an object below the listed store's prefix."""
+    if handle.store == "default":
+        assert ttl_days_of(handle.key, "")
+        return
+    assert handle.store == "uploads"
+    assert handle.key.startswith("input/")
+    assert not {".", ".."} & set(handle.key.split("/"))
 
 
 LARGE = 1_048_576
@@ -81,6 +118,21 @@ LARGE_BODIES = {
     "a long number": '{"Records":' + "9" * LARGE + "}",
     "escapes": '"' + "\\u0041" * (LARGE // 6) + '"',
     "a text": "x" * LARGE,
+    "a notification": json.dumps(
+        {"Type": "Notification", "MessageId": "1", "Message": json.dumps([{}] * (LARGE // 5))}
+    ),
+    "attributes": json.dumps(
+        {
+            "Type": "Notification",
+            "MessageId": "1",
+            "Message": "{}",
+            "MessageAttributes": {str(n): {"Type": "String", "Value": "x"} for n in range(25_000)},
+        }
+    ),
+    "an event": json.dumps(
+        {"id": "1", "source": "s", "detail-type": "t", "detail": {"more": [{}] * (LARGE // 5)}}
+    ),
+    "a large claim": json.dumps({"claimcheck": {"more": [{}] * (LARGE // 5)}}),
     "a wrapped text": json.dumps({"Type": "Notification", "Message": "\\" * (LARGE // 4)}),
 }
 """Messages as large as SQS takes them."""

@@ -17,7 +17,7 @@ from list_sink import ListSink
 
 import pipeline
 from pipeline.claimcheck.handles.handle import Handle
-from pipeline.claimcheck.handles.stored_text import StoredText
+from pipeline.claimcheck.handles.late_arguments import StoredText
 from pipeline.deferred.body import deferred_in
 from pipeline.doors import ForeignMessage, TaskCall, s3_notifications
 from pipeline.doors.split import SPLIT, split

@@ -5,7 +5,7 @@ import json
 import pytest
 from door_messages import calls, in_place  # noqa: F401 - a fixture
 
-from pipeline.claimcheck.handles.stored_text import StoredText
+from pipeline.claimcheck.handles.late_arguments import StoredText
 from pipeline.doors import extended_client, plain_claims
 from pipeline.errors import MalformedError
 

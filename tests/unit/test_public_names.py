@@ -38,6 +38,7 @@ MODULES = [
     "pipeline",
     "pipeline.aws_lambda",
     "pipeline.doors",
+    "pipeline.events",
     "pipeline.gateway",
     "pipeline.metrics",
     "pipeline.results",

@@ -1,0 +1,94 @@
+"""Arguments that are read where and when their task runs: it gets what they stand for.
+
+A consumer's main process passes them on as they are: what others wrote is not decoded there.
+"""
+
+from typing import Any
+
+import msgspec
+
+from pipeline.claimcheck.handles.handle import Handle, arrived
+from pipeline.errors import PayloadCorruptError
+
+
+class LateArgument(msgspec.Struct, frozen=True):
+    """Base of a positional argument that is read late."""
+
+    def load(self) -> Any:
+        """Return what the task gets.
+
+        Raises:
+            PipelineError: it cannot be read.
+        """
+        raise NotImplementedError
+
+
+class StoredText(LateArgument, frozen=True):
+    """A text that others have stored."""
+
+    handle: Handle
+
+    def load(self) -> str:
+        """Return the text.
+
+        Raises:
+            PayloadCorruptError: the object is not UTF-8; and all that :meth:`Handle.load` raises.
+        """
+        data: bytes = self.handle.load()
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            raise PayloadCorruptError(
+                f"payload corrupt [key={self.handle.key}]: it is not a text in UTF-8"
+            ) from None
+
+
+class StoredValue(LateArgument, frozen=True):
+    """A value that this library has stored."""
+
+    handle: Handle
+
+    def load(self) -> Any:
+        """Return the value; raises what :meth:`Handle.load` raises."""
+        return self.handle.load()
+
+
+class JSONText(LateArgument, frozen=True):
+    """A value in JSON."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        """Show nothing of it."""
+        return f"<JSON of {len(self.text)} characters>"
+
+    def load(self) -> Any:
+        """Return the value.
+
+        Raises:
+            PayloadCorruptError: it is not JSON.
+        """
+        try:
+            return msgspec.json.decode(self.text)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as exc:
+            raise PayloadCorruptError(f"message corrupt: its content is not JSON: {exc}") from None
+
+
+def text_received(content: Any) -> StoredText:
+    """Return the stored text in a decoded message. Does no I/O and never raises."""
+    return StoredText(arrived(content))
+
+
+def value_received(content: Any) -> StoredValue:
+    """Return the stored value in a decoded message. Does no I/O and never raises."""
+    return StoredValue(arrived(content))
+
+
+def json_received(content: Any) -> JSONText:
+    """Return the JSON in a decoded message. Does no I/O and never raises."""
+    return JSONText(content if isinstance(content, str) else "")
+
+
+def loaded(value: Any) -> Any:
+    """Return what a late argument stands for, and any other value as it is."""
+    return value.load() if isinstance(value, LateArgument) else value

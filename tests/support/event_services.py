@@ -1,0 +1,42 @@
+"""SNS and EventBridge as a producer sees them: they answer as a test says, and note what they were sent."""
+
+from collections import deque
+
+
+class Service:
+    """Answers each call with the next of ``answers``, and then takes everything.
+
+    An answer is an exception, or maps places in a call to the codes of entries that fail.
+    """
+
+    def __init__(self, *answers):
+        self.answers = deque(answers)
+        self.calls = []
+
+    def _codes(self, entries):
+        self.calls.append(entries)
+        answer = self.answers.popleft() if self.answers else {}
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def publish_batch(self, *, TopicArn, PublishBatchRequestEntries):  # noqa: N803 - AWS's names
+        """Answer as SNS does."""
+        codes = self._codes(PublishBatchRequestEntries)
+        ids = [each["Id"] for each in PublishBatchRequestEntries]
+        failed = [
+            {"Id": name, "Code": codes[place], "SenderFault": not codes[place].startswith("Internal")}
+            for place, name in enumerate(ids)
+            if place in codes
+        ]
+        good = [{"Id": name, "MessageId": f"m{name}"} for place, name in enumerate(ids) if place not in codes]
+        return {"Successful": good, "Failed": failed}
+
+    def put_events(self, *, Entries):  # noqa: N803 - AWS's name
+        """Answer as EventBridge does."""
+        codes = self._codes(Entries)
+        answers = [
+            {"ErrorCode": codes[place], "ErrorMessage": "no"} if place in codes else {"EventId": f"e{place}"}
+            for place in range(len(Entries))
+        ]
+        return {"FailedEntryCount": len(codes), "Entries": answers}
