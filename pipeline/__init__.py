@@ -20,6 +20,7 @@ installation  celery kombu                   ``install`` and ``uninstall``
 ------------  -----------------------------  ----------------------------------------------------------------
 doors         celery                         messages of other systems become task calls
 ------------  -----------------------------  ----------------------------------------------------------------
+events        botocore                       publishes to SNS and EventBridge: large values are claims
 publisher     celery kombu                   Celery's producing end, batches of tasks, remote control
 worker        celery kombu billiard          Celery's consuming end: from a message to the end of its task
 backend       celery                         the result backend

@@ -2,6 +2,13 @@
 
 from collections import deque
 
+from pipeline.events import EventBus, Topic
+
+ARN = "arn:aws:sns:eu-central-1:000000000000:orders"
+LIMIT = 2_000
+LARGE = {"kind": "created", "text": "x" * 3_000}
+"""A value above it."""
+
 
 class Service:
     """Answers each call with the next of ``answers``, and then takes everything.
@@ -40,3 +47,18 @@ class Service:
             for place in range(len(Entries))
         ]
         return {"FailedEntryCount": len(codes), "Entries": answers}
+
+
+def topic(service, arn=ARN, **settings):
+    """Return a topic with a low limit."""
+    return Topic(arn, LIMIT, client=service, **settings)
+
+
+def bus(service, **settings):
+    """Return a bus with a low limit."""
+    return EventBus("orders", source="shop", limit_bytes=LIMIT, client=service, **settings)
+
+
+def keys(store):
+    """Return the keys in a store."""
+    return [each.key for each in store.list()]

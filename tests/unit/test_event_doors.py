@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from event_services import Service
+from event_services import ARN, LARGE, Service, bus, topic
 from kombu.utils import json as kombu_json
 
 import pipeline
@@ -11,20 +11,18 @@ from pipeline.claimcheck.handles.late_arguments import loaded
 from pipeline.doors import ForeignMessage, eventbridge, sns
 from pipeline.doors.setup import check
 from pipeline.errors import MalformedError, PayloadCorruptError
-from pipeline.events import Event, EventBus, Topic
+from pipeline.events import Event
 from pipeline.serializer import serializer
 
 pytestmark = pytest.mark.usefixtures("claimcheck")
 
-ARN = "arn:aws:sns:eu-central-1:000000000000:orders"
-LARGE = {"text": "x" * 3_000, "number": 7}
 EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
 def published(value, **attributes):
     """Return what SNS is sent."""
     service = Service()
-    Topic(ARN, 2_000, client=service).publish(value, attributes)
+    topic(service).publish(value, attributes)
     return service.calls[0][0]
 
 
@@ -48,7 +46,7 @@ def wrapped(value, **attributes):
 def bridged(detail, **more):
     """Return what EventBridge sends to a queue."""
     service = Service()
-    EventBus("orders", "shop", limit_bytes=2_000, client=service).put_events([Event("created", detail)])
+    bus(service).put_events([Event("created", detail)])
     sent = service.calls[0][0]
     return {
         "version": "0",
