@@ -19,6 +19,7 @@ from pipeline.claimcheck.handles import source
 from pipeline.claimcheck.handles.handle import MARKER, Handle
 from pipeline.claimcheck.handles.late_arguments import JSONText, StoredValue
 from pipeline.claimcheck.installed import installed
+from pipeline.claimcheck.sharing import Shared
 from pipeline.errors import ClaimError, MalformedError, PayloadEncodeError
 
 CLAIM = "claimcheck"
@@ -109,7 +110,7 @@ def read(text: str, stores: tuple[str, ...]) -> Content:
     found = _parsed(text)
     if found.value is not msgspec.UNSET:
         handle, name = _handle(found.value, ())
-        return Content(StoredValue(handle), name)
+        return Content(StoredValue(handle) if handle.uses is None else Shared(handle), name)
     if found.handle is not msgspec.UNSET:
         return Content(*_handle(found.handle, stores))
     return Content(JSONText(text), "")

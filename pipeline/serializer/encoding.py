@@ -64,7 +64,8 @@ class Encoding:
             PipelineError: the body cannot be serialised, or is above ``payload_limit_bytes``.
         """
         args, kwargs, embed = _parts(body)
-        message = self._message([args, kwargs, []], self.claimcheck.codec.encode_embed(embed))
+        with sharing.encoding():
+            message = self._message([args, kwargs, []], self.claimcheck.codec.encode_embed(embed))
         return Encoded(self._write(message), self._described(message.payload))
 
     def _task(self, body: Any) -> Encoded:

@@ -2,6 +2,8 @@
 
 from sample_app import app, note, task
 
+from pipeline import Handle
+
 __all__ = ["app"]
 
 
@@ -13,3 +15,14 @@ def open_door(self, what, about=None):
     if text.startswith("again") and not self.request.retries:
         raise self.retry(countdown=0)
     return {"about": about, "length": len(text)}
+
+
+@task(bind=True, max_retries=1)
+def receive(self, value, **about):
+    """Note an event: what it is, what it carries, and what was said about it."""
+    if isinstance(value, Handle):
+        value = {"name": value.name, "text": value.load().decode()}
+    said = " ".join(f"{name}={each}" for name, each in about.items())
+    note(f"{value['name']} {len(value.get('text', ''))} {self.request.retries} {said}")
+    if value.get("again") and not self.request.retries:
+        raise self.retry(countdown=0)

@@ -8,7 +8,15 @@ from kombu import Exchange, Queue
 from kombu.common import Broadcast
 
 import pipeline
-from pipeline.doors import TaskCall, extended_client, extended_client_sender, plain_claims, s3_notifications
+from pipeline.doors import (
+    TaskCall,
+    eventbridge,
+    extended_client,
+    extended_client_sender,
+    plain_claims,
+    s3_notifications,
+    sns,
+)
 from pipeline.metrics import NullSink
 
 
@@ -46,7 +54,7 @@ def configured_app():
 
 def _doors(queue, bucket):
     """Return the doors of the sample, each at a queue of its own, and the stores that they name."""
-    task = "doors_app.open_door"
+    task, event = "doors_app.open_door", "doors_app.receive"
     return {
         "stores": {"input": f"s3://{bucket}/input", "large": f"s3://{bucket}-large"},
         "doors": {
@@ -54,6 +62,9 @@ def _doors(queue, bucket):
             f"{queue}-claims": plain_claims(task, store="input"),
             f"{queue}-extended": extended_client(task, store="large", deletes=True),
             f"{queue}-words": _words,
+            f"{queue}-sns": sns(event, attributes=("amount",)),
+            f"{queue}-raw": sns(event, attributes=("amount",), raw=True),
+            f"{queue}-events": eventbridge(event, fields=("detail_type",)),
             f"{queue}-plain": extended_client_sender(store="large"),
             f"{queue}-legacy": extended_client_sender(store="large", threshold_bytes=0, legacy=True),
         },

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.claimcheck.handles.late_arguments import StoredText, StoredValue
 from pipeline.claimcheck.keys import ttl_days_of
+from pipeline.claimcheck.sharing import Shared
 from pipeline.doors import (
     ForeignMessage,
     eventbridge,
@@ -80,11 +81,11 @@ def test_no_message_leads_outside(door, body, attributes):
         return
     for call in found:
         for each in call.args:
-            is_found = isinstance(each, StoredText | StoredValue)
+            is_found = isinstance(each, StoredText | StoredValue | Shared)
             handle = each.handle if is_found else each
             if hasattr(handle, "key"):
                 assert_allowed(handle)
-            assert not isinstance(each, StoredValue) or handle.store == "default"
+            assert not isinstance(each, StoredValue | Shared) or handle.store == "default"
 
 
 def assert_allowed(handle):

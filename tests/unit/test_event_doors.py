@@ -8,9 +8,10 @@ from kombu.utils import json as kombu_json
 
 import pipeline
 from pipeline.claimcheck.handles.late_arguments import loaded
+from pipeline.claimcheck.sharing import share_of
 from pipeline.doors import ForeignMessage, eventbridge, sns
 from pipeline.doors.setup import check
-from pipeline.errors import MalformedError, PayloadCorruptError
+from pipeline.errors import MalformedError, PayloadCorruptError, PayloadMissingError
 from pipeline.events import Event
 from pipeline.serializer import serializer
 
@@ -127,6 +128,27 @@ def test_fields_are_arguments():
         "id": "17793124-05d4-b198-2fde-7ededc63b103",
         "replay_name": None,
     }
+
+
+def test_a_value_that_counts_its_tasks():
+    """The claim of a value with subscribers names its ledger in the task's message, and other claims do not."""
+    service = Service()
+    topic(service, subscribers=2).publish(LARGE)
+    found = call(sns("t", raw=True), service.calls[0][0]["Message"])
+    handle = pipeline.put(b"content", uses=1)
+
+    assert share_of(found.args[0]).key == found.args[0].handle.key
+    assert share_of(call(sns("t"), wrapped(handle)).args[0]).key == handle.key
+    assert share_of(call(sns("t"), wrapped(LARGE)).args[0]) is None
+
+
+def test_a_payload_that_is_gone():
+    """The error of a value that has expired says what it belonged to, and what to do."""
+    found = call(sns("t"), wrapped(LARGE))
+    found.args[0].handle.delete()
+
+    with pytest.raises(PayloadMissingError, match="payload of an event missing .*replay archives within"):
+        loaded(found.args[0])
 
 
 @pytest.mark.parametrize("value", [1, LARGE])

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from pipeline.claimcheck.handles.handle import Handle, arrived
-from pipeline.errors import PayloadCorruptError
+from pipeline.errors import PayloadCorruptError, PayloadMissingError
 
 
 class LateArgument(msgspec.Struct, frozen=True):
@@ -44,13 +44,23 @@ class StoredText(LateArgument, frozen=True):
 
 
 class StoredValue(LateArgument, frozen=True):
-    """A value that this library has stored."""
+    """A value that this library has stored for an event."""
 
     handle: Handle
 
     def load(self) -> Any:
-        """Return the value; raises what :meth:`Handle.load` raises."""
-        return self.handle.load()
+        """Return the value.
+
+        Raises:
+            PipelineError: as :meth:`Handle.load`.
+        """
+        try:
+            return self.handle.load()
+        except PayloadMissingError as exc:
+            raise PayloadMissingError(
+                f"payload of an event missing [key={self.handle.key}]: it has expired, or was deleted; "
+                "replay archives within the ttl_days of their events, or raise ttl_days"
+            ) from exc
 
 
 class JSONText(LateArgument, frozen=True):
