@@ -131,7 +131,7 @@ def test_fields_are_arguments():
 
 
 def test_a_value_that_counts_its_tasks():
-    """The claim of a value with subscribers names its ledger in the task's message, and other claims do not."""
+    """The claim of a value with subscribers names its ledger, and that of another does not."""
     service = Service()
     topic(service, subscribers=2).publish(LARGE)
     found = call(sns("t", raw=True), service.calls[0][0]["Message"])
@@ -147,7 +147,7 @@ def test_a_payload_that_is_gone():
     found = call(sns("t"), wrapped(LARGE))
     found.args[0].handle.delete()
 
-    with pytest.raises(PayloadMissingError, match="payload of an event missing .*replay archives within"):
+    with pytest.raises(PayloadMissingError, match=r"payload of an event missing .*replay archives within"):
         loaded(found.args[0])
 
 
