@@ -6,7 +6,7 @@ pool runs and what ``RequestMixin`` then does is written down here, a line for e
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Empty
 from typing import Any
 
@@ -114,6 +114,7 @@ class Ended:
 
     message: Any
     key: str
+    member: bytes | None = None
 
 
 class Worker:
@@ -210,7 +211,8 @@ class Worker:
         settles = any(
             transport.settler._unfinished or len(transport.in_flight) for transport in self.transports
         )
-        return not (settles or self.waiting or self.runs or self._owes_releases())
+        is_releasing = not self.thread("releases").is_idle
+        return not (settles or self.waiting or self.runs or is_releasing or self._owes_releases())
 
 
 class Run:
@@ -254,7 +256,7 @@ class Run:
         try:
             self._world.store.get(claim.key)
         except PayloadMissingError:
-            assert self._world.is_over(self.copy.task), f"payload of {self.copy} gone before it was read"
+            assert self._world.is_over(self.copy), f"payload of {self.copy} gone before it was read"
             return "ignored"
         self.needs = None
         pause("the task runs")
@@ -263,13 +265,19 @@ class Run:
 
     def _retry(self, claim: Claim) -> str:
         """Publish the next attempt, as the serializer and the publisher do in the child."""
-        mark = child_pipe.mark(self.copy.task.id, self.copy.attempt, claim.key)
-        is_ours = not is_shared(self._message) and is_young(claim, now=self._world.clock.date)
+        copy, mark = self.copy, self._mark()
+        is_young_enough = copy.task.is_member or is_young(claim, now=self._world.clock.date)
+        is_ours = not is_shared(self._message) and is_young_enough
         is_reused = is_ours and self._worker.reuses.note(mark)
         pause("the retry is noted")
         if not is_reused:
             claim = self._world.offload()
-        fault = self._world.send(self.copy.task, claim, self.copy.attempt + 1)
+        member = copy.member if is_reused else None
+        again = replace(
+            copy, claim=claim, attempt=copy.attempt + 1, number=len(self._world.copies), member=member,
+            ended=False, is_final=False, gone=True,
+        )  # fmt: skip
+        fault = self._world.send(again)
         if fault is Fault.DENIED and is_reused:
             self._worker.reuses.withdraw(mark)
         return "retried" if fault is Fault.NONE else "dead letter"
@@ -280,11 +288,20 @@ class Run:
             return
         self._world.note_end(self.copy, is_final=outcome != "retried")
         self._acknowledge()
-        key = self.copy.claim.key
-        mark = child_pipe.mark(self.copy.task.id, self.copy.attempt, key)
-        if not is_shared(self._message) and not self._worker.reuses.holds(mark):
-            self._worker.ended.append(Ended(self._message, key))
+        key, member = self.copy.claim.key, self.copy.member
+        if not is_shared(self._message) and self._worker.reuses.holds(self._mark()):
+            return
+        self._worker.ended.append(Ended(self._message, key, member))
+        if member is None:
             self._worker.releaser.ended(self._message, self.copy.claim)
+        else:
+            self._worker.releaser.member_ended(self._message, key, member)
+
+    def _mark(self) -> bytes:
+        if self.copy.task.is_member:
+            about = {"id": self.copy.task.id, "retries": self.copy.attempt}
+            return child_pipe.member_mark(about, self.copy.claim.key)
+        return child_pipe.mark(self.copy.task.id, self.copy.attempt, self.copy.claim.key)
 
     def _acknowledge(self) -> None:
         if not self._acknowledged:

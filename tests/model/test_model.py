@@ -123,6 +123,14 @@ class Schedules(RuleBasedStateMachine):
         """A task is called."""
         self.world.publish(plan, is_early=is_early, is_shared=is_shared)
 
+    @rule(
+        plans=st.lists(st.lists(OUTCOMES, min_size=1, max_size=3), min_size=2, max_size=3),
+        is_early=st.booleans(),
+    )
+    def publish_group(self, plans, is_early):
+        """Tasks that share a payload are called."""
+        self.world.publish_group(plans, is_early=is_early)
+
     @rule(steps=STEPS)
     def run_threads(self, steps):
         """Threads that have something to do go on to the next point where others can come in between."""

@@ -14,6 +14,7 @@ from simulated_worker import Run, SteppedTransport, Worker
 from stepping import Actor, Clock, Fault, pause
 
 from pipeline.admin import sweep
+from pipeline.claimcheck import ledger
 from pipeline.claimcheck.claim import Claim
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.codec import Codec
@@ -41,8 +42,10 @@ class Task:
     """How its executions end, one after the other."""
     is_early: bool
     """Whether its messages are acknowledged before it runs."""
-    is_shared: bool
+    is_shared: bool = False
     """Whether two queues have a copy of its message."""
+    is_member: bool = False
+    """Whether other tasks name its payload, too."""
     copies: list["Copy"] = field(default_factory=list)
     executions: int = 0
 
@@ -55,6 +58,10 @@ class Copy:
     claim: Claim
     attempt: int
     number: int
+    side: int = 0
+    """Which of the queues it is in."""
+    member: bytes | None = None
+    """Its id in the ledger of its payload, if that has one."""
     ended: bool = False
     """Whether an execution has ended: with a result, or with a retry that was sent."""
     is_final: bool = False
@@ -91,6 +98,8 @@ class World:
             self.store, Codec({}, "msgpack"), Options(), Wire.of("sqs", 0, whole=False), self.numbers
         )
         self.copies: list[Copy] = []
+        self.shared: dict[str, int] = {}
+        """Keys of shared payloads, and how many members they have."""
         self.tasks: list[Task] = []
         self.is_calm = False
         self.sweeper = Actor("sweep", self._sweep)
@@ -113,27 +122,39 @@ class World:
         """Call a task."""
         task = Task(f"task {len(self.tasks) + 1}", plan, is_early, is_shared)
         self.tasks.append(task)
-        claim = self.offload()
-        for _ in range(2 if is_shared else 1):
-            self.send(task, claim, 0)
+        claim = self.offload(2 if is_shared else 0)
+        for side in range(2 if is_shared else 1):
+            member = ledger.member(task.id, str(side)) if is_shared else None
+            self.send(Copy(task, claim, 0, len(self.copies), side, member))
 
-    def offload(self) -> Claim:
-        """Put a payload away."""
+    def publish_group(self, plans: list[list[str]], *, is_early: bool) -> None:
+        """Call tasks that share a payload."""
+        claim = self.offload(len(plans))
+        for plan in plans:
+            task = Task(f"task {len(self.tasks) + 1}", plan, is_early, is_member=True)
+            self.tasks.append(task)
+            self.send(Copy(task, claim, 0, len(self.copies), 0, ledger.member(task.id)))
+
+    def offload(self, members_count: int = 0) -> Claim:
+        """Put a payload away, with a ledger if it has several members."""
         claim = Claim(
             store="default", key=new_key(PREFIX, self.clock.date), size_bytes=0, digest="blake3:" + "0" * 64,
             codec="msgpack", compression="none", expanded_bytes=0, created=self.clock.date,
         )  # fmt: skip
         self.store.put(claim.key)
+        if members_count:
+            ledger.make(self.claimcheck, claim.key, members_count)
+            self.shared[claim.key] = members_count
         return claim
 
-    def send(self, task: Task, claim: Claim, attempt: int) -> Fault:
+    def send(self, copy: Copy) -> Fault:
         """Send one message of a task, and return the sender's outcome."""
-        copy = Copy(task, claim, attempt, len(self.copies))
+        task = copy.task
         self.copies.append(copy)
         task.copies.append(copy)
-        headers = {"id": task.id, "task": "t", "copy": copy.number, "retries": attempt}
-        if task.is_shared:
-            headers[SHARED] = True
+        headers = {"id": task.id, "task": "t", "copy": copy.number, "retries": copy.attempt}
+        if copy.member and task.is_shared:
+            headers[SHARED] = 2
         body = {"body": "", "headers": headers, "properties": {"delivery_tag": "", "delivery_info": {}}}
         return self.sqs.send(json.dumps(body), copy)
 
@@ -176,11 +197,14 @@ class World:
 
     # What must hold.
 
-    def is_over(self, task: Task) -> bool:
-        """Say whether a task has ended for good and the message of that end is gone: no other end counts."""
-        if task.is_shared:
-            return all(copy.gone for copy in task.copies)
-        return any(copy.is_final and copy.gone for copy in task.copies)
+    def is_over(self, copy: Copy) -> bool:
+        """Say whether a task has ended for good and the message of that end is gone: no other end counts.
+
+        In several queues it ends once in each, and its retry has a payload of its own.
+        """
+        if copy.task.is_shared and copy.member:
+            return copy.ended and copy.gone
+        return any(each.is_final and each.gone for each in copy.task.copies if each.side == copy.side)
 
     def _check_delete(self, message: Stored) -> None:
         """Rule 1: a message goes only after an end was recorded, unless it is acknowledged early."""
@@ -195,9 +219,9 @@ class World:
         """Rule 2: a payload goes only when no message and no execution needs it any more."""
         for each in self.sqs.messages:
             copy = each.about
-            assert copy.claim.key != key or self.is_over(copy.task), f"payload released, {copy} is in SQS"
+            assert copy.claim.key != key or self.is_over(copy), f"payload released, {copy} is in SQS"
         for run in self.runs():
-            assert run.needs != key or self.is_over(run.copy.task), f"payload released, {run.copy} reads it"
+            assert run.needs != key or self.is_over(run.copy), f"payload released, {run.copy} reads it"
 
     def runs(self) -> list[Run]:
         """Return the executions of now."""
@@ -212,8 +236,9 @@ class World:
             ended.key
             for worker in self.workers
             for ended in worker.ended
-            if ended.message.acknowledged and ended.key in self.store.written
+            if ended.member is None and ended.message.acknowledged and ended.key in self.store.written
         }
+        left |= {key for key in self.shared if key in self.store.written and self._have_all_ended(key)}
         assert len(left) <= self.numbers.counts[PAYLOADS_ORPHANED], (
             "payload leaked: its message has settled, it is neither released nor counted as an orphan"
         )
@@ -222,6 +247,16 @@ class World:
         self.sweeper.step()
         self.sweeper.finish()
         assert not self.store.written, "payload leaked: the sweep has left it"
+
+    def _have_all_ended(self, key: str) -> bool:
+        """Say whether workers that live have the end of each member of a payload, and its message is gone."""
+        members = {
+            ended.member
+            for worker in self.workers
+            for ended in worker.ended
+            if ended.key == key and ended.message.acknowledged
+        }
+        return len(members) == self.shared[key]
 
     def _is_accounted_for(self, task: Task) -> bool:
         is_dead = any(each.about.task is task for each in self.sqs.messages)
