@@ -12,6 +12,7 @@ from typing import Any
 
 from botocore.exceptions import EndpointConnectionError
 from kombu import Connection
+from simulated_process import Client
 from simulated_sqs import URL
 from stepping import Actor, Clock, Fault, pause
 
@@ -93,19 +94,6 @@ class SteppedTransport(Transport):
     def __init__(self, client: Any, **options: Any) -> None:
         super().__init__(client, **options)
         self.settler.start = lambda: None
-
-
-class Client:
-    """What one process calls SQS with. A dead process makes no calls."""
-
-    def __init__(self, sqs: Any) -> None:
-        self._sqs = sqs
-        self.is_alive = True
-
-    def __getattr__(self, name: str) -> Any:
-        if not self.is_alive:
-            raise EndpointConnectionError(endpoint_url=URL)
-        return getattr(self._sqs, name)
 
 
 @dataclass(eq=False)
