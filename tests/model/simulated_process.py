@@ -1,5 +1,6 @@
-"""What one simulated process calls SQS with, until it dies."""
+"""What one simulated process calls SQS with until it dies, and what it has handed to its releaser."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import EndpointConnectionError
@@ -17,3 +18,12 @@ class Client:
         if not self.is_alive:
             raise EndpointConnectionError(endpoint_url=URL)
         return getattr(self._sqs, name)
+
+
+@dataclass(eq=False)
+class Ended:
+    """An execution that handed its payload to the releaser."""
+
+    message: Any
+    key: str
+    member: bytes | None = None

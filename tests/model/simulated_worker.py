@@ -6,13 +6,13 @@ pool runs and what ``RequestMixin`` then does is written down here, a line for e
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from queue import Empty
 from typing import Any
 
 from botocore.exceptions import EndpointConnectionError
 from kombu import Connection
-from simulated_process import Client
+from simulated_process import Client, Ended
 from simulated_sqs import URL
 from stepping import Actor, Clock, Fault, pause
 
@@ -94,15 +94,6 @@ class SteppedTransport(Transport):
     def __init__(self, client: Any, **options: Any) -> None:
         super().__init__(client, **options)
         self.settler.start = lambda: None
-
-
-@dataclass(eq=False)
-class Ended:
-    """An execution that handed its payload to the releaser."""
-
-    message: Any
-    key: str
-    member: bytes | None = None
 
 
 class Worker:
