@@ -10,7 +10,7 @@ from suites import run_celery
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
-CANVAS = "(test_generator and (3 or 4)) or test_link_error or test_xmap"
+CANVAS = "test_generator[3] or test_generator[4] or test_link_error or test_xmap"
 """Tests of ``test_canvas.py`` that lean most on when and how messages are sent."""
 
 
@@ -48,7 +48,7 @@ def test_canvas(ministack, redis_server):
     ran = run_celery("test_canvas.py", redis_server, opened(ministack), options=("-k", CANVAS))
 
     assert unexpected(ran) == set(), ran.said[-3000:]
-    assert ran.count("passed") == 14
+    assert ran.count("passed") == 19
 
 
 @pytest.mark.timeout(600)

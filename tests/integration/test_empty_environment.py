@@ -31,6 +31,7 @@ EXTRAS = {
     "flower": "from pipeline.cli import flower_server; print(flower_server.run)",
     "redis": APP.format(broker="redis://127.0.0.1:1")
     + "import kombu\ntry: app.send_task('x', retry=False)\nexcept kombu.exceptions.OperationalError: ...",
+    "gateway": "import uvicorn; from pipeline.gateway import Anyone, create_app; print(create_app, Anyone())",
     "otel": "from pipeline.metrics import OpenTelemetrySink; print(OpenTelemetrySink())",
     "logs": "import pythonjsonlogger.core; from pythonjsonlogger.json import JsonFormatter",
     "prometheus": "from opentelemetry.exporter.prometheus import PrometheusMetricReader\n"
@@ -158,4 +159,4 @@ def test_every_extra_is_tried():
     """No extra is left out, but for those of this repository's developers."""
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
-    assert EXTRAS.keys() == declared.keys() - {"dev", "docs"}
+    assert EXTRAS.keys() == declared.keys() - {"bench", "dev", "docs"}
