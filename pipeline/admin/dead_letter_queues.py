@@ -124,36 +124,43 @@ class DeadLetterQueues:
 
         A message is sent before it is deleted. If SQS does not confirm the delete, the message may exist
         twice, and counts as kept. A message whose visibility timeout has passed is not sent: another consumer
-        may have it.
+        may have it. Behind a FIFO message that is kept, those of its group are kept as well.
 
         Raises:
             QueueError: SQS denied the call or did not answer; messages that were not sent are still in the
             dead-letter queue.
         """
-        outcome, bodies = Outcome(dead.queue.name), set[int]()
+        outcome, bodies, held = Outcome(dead.queue.name), set[int](), set[tuple[str, str]]()
         with receiving(dead.queue) as in_flight:
             for message in self._chosen(dead, in_flight, limit, task_id):
                 outcome.matched += 1
-                body = hash(message.received.body)
                 source = self._source(dead, message)
+                sequence = _sequence(source, message.received)
                 if source is None:
-                    outcome.keep("its source queue is unknown")
-                elif source.is_fifo and _is_deduplicated(message):
-                    outcome.keep("a FIFO queue drops it as a duplicate until it is 5 minutes old")
-                elif only_runnable and (error := self.payload_and_error(message)[1]):
-                    outcome.keep(f"its task cannot run: {error}")
-                elif body in bodies:
-                    outcome.keep(
-                        "this command has just sent the same message: it failed again, or was there twice"
-                    )
-                elif not in_flight.contains(message.received.message_id):
-                    outcome.keep(TIMEOUT_PASSED)
+                    why = "its source queue is unknown"
+                elif sequence in held:
+                    why = "a message of its group that is before it stays"
                 else:
-                    bodies.add(body)
+                    why = self._why_kept(source, message, bodies, only_runnable=only_runnable)
+                if source is None or why or not in_flight.contains(message.received.message_id):
+                    outcome.keep(why or TIMEOUT_PASSED)
+                    held |= {sequence} if sequence else set()
+                else:
+                    bodies.add(hash(message.received.body))
                     _move(source, message.received, in_flight, outcome)
         if limit is None and task_id is None:
             _keep_unseen(outcome, dead, outcome.matched)
         return outcome
+
+    def _why_kept(self, source: Queue, message: DeadLetter, sent: set[int], *, only_runnable: bool) -> str:
+        """Return why a message is not sent to its source queue; empty if it is."""
+        if source.is_fifo and _is_deduplicated(message):
+            return "a FIFO queue drops it as a duplicate until it is 5 minutes old"
+        if only_runnable and (error := self.payload_and_error(message)[1]):
+            return f"its task cannot run: {error}"
+        if hash(message.received.body) in sent:
+            return "this command has just sent the same message: it failed again, or was there twice"
+        return ""
 
     def _source(self, dead: DeadLetterQueue, message: DeadLetter) -> Queue | None:
         if arn := _source_arn(message.received):
@@ -245,6 +252,13 @@ def _move(source: Queue, message: Received, in_flight: MessagesInFlight, outcome
         outcome.keep(f"sent, but not deleted from the dead-letter queue, so it may exist twice: {why}")
     else:
         outcome.moved += 1
+
+
+def _sequence(source: Queue | None, received: Received) -> tuple[str, str] | None:
+    """Return what a message must not be overtaken in: its group of a FIFO queue."""
+    if source is None or not source.is_fifo:
+        return None
+    return source.name, received.attributes.get("MessageGroupId", "")
 
 
 def _source_arn(received: Received) -> str:

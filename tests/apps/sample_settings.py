@@ -54,6 +54,7 @@ def configured_app():
 
 def _doors(queue, bucket):
     """Return the doors of the sample, each at a queue of its own, and the stores that they name."""
+    is_fifo = queue.endswith(".fifo")
     task, event = "doors_app.open_door", "doors_app.receive"
     return {
         "stores": {"input": f"s3://{bucket}/input", "large": f"s3://{bucket}-large"},
@@ -64,6 +65,7 @@ def _doors(queue, bucket):
             f"{queue}-words": _words,
             f"{queue}-sns": sns(event, attributes=("amount",)),
             f"{queue}-raw": sns(event, attributes=("amount",), raw=True),
+            **({queue: sns("sample_app.fixed_later", attributes=("number",), raw=True)} if is_fifo else {}),
             f"{queue}-events": eventbridge(event, fields=("detail_type",)),
             f"{queue}-plain": extended_client_sender(store="large"),
             f"{queue}-legacy": extended_client_sender(store="large", threshold_bytes=0, legacy=True),

@@ -1,15 +1,18 @@
 """FIFO queues: the messages of a group run one after another, in their order, whatever happens to workers."""
 
+import json
 import os
 import signal
 from collections import defaultdict
 from itertools import pairwise
 
 import pytest
+from dead_letters import outcome
 from sample_fixtures import entered
 from workers import eventually
 
 import pipeline
+from pipeline.admin import dead_letter_queues
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
@@ -24,15 +27,22 @@ OPTIONS = {
 
 
 @pytest.fixture
-def sample(sample_of, ministack, monkeypatch):
-    """A sample on a FIFO queue, whose workers take on more than they can run.
+def aws(ministack, monkeypatch):
+    """Ministack. moto keeps the order too, but its long poll sees a group's next message a second late."""
+    return entered(ministack, monkeypatch)
 
-    moto keeps the order too, but a long poll of it sees the next message of a group a second late.
-    """
+
+@pytest.fixture
+def sample(sample_of, aws):
+    """A sample on a FIFO queue, whose workers take on more than they can run."""
+    return fifo_sample(sample_of, aws)
+
+
+def fifo_sample(sample_of, aws, **options):
     return sample_of(
-        store=f"s3://{entered(ministack, monkeypatch).bucket()}/claims",
+        store=f"s3://{aws.bucket()}/claims",
         conf={
-            "broker_transport_options": OPTIONS,
+            "broker_transport_options": OPTIONS | options,
             "task_default_queue": f"shop-{os.urandom(4).hex()}.fifo",
             "worker_prefetch_multiplier": 8,
         },
@@ -108,3 +118,65 @@ def test_a_retry_goes_to_the_end_of_its_group(sample):
     retried = [("begun", 0), ("ended", 0), ("begun", 1)]
     retried += [(what, number) for number in (2, 3, 4, 5, 1) for what in ("begun", "ended")]
     assert runs(sample) == {"a": retried, "b": retried}
+
+
+def three_workers(sample):
+    """Start workers on two pools, and return them."""
+    return [
+        *(sample.worker(pool="prefork", concurrency=2) for _ in range(2)),
+        sample.worker(pool="threads", concurrency=4),
+    ]
+
+
+def send(sample, aws, group, number):
+    """Send a message of a group: even ones as others do, for the queue's door, and odd ones as tasks."""
+    if number % 2:
+        sample.fixed_later.apply_async((group, number), MessageGroupId=group)
+        return
+    attributes = {"number": {"DataType": "Number", "StringValue": str(number)}}
+    aws.client("sqs").send_message(
+        QueueUrl=aws.url_of(sample.queue), MessageBody=json.dumps(group), MessageAttributes=attributes,
+        MessageGroupId=group, MessageDeduplicationId=f"{group}{number}",
+    )  # fmt: skip
+
+
+def forget_ids(sample, aws):
+    """Make the queue anew, empty: SQS forgets deduplication ids after five minutes only."""
+    attributes = aws.attributes(sample.queue)
+    aws.client("sqs").delete_queue(QueueUrl=aws.url_of(sample.queue))
+    aws.queue(
+        sample.queue,
+        **{name: attributes[name] for name in ("FifoQueue", "RedrivePolicy", "VisibilityTimeout")},
+    )
+
+
+def test_a_group_keeps_its_order_through_dead_letters(sample_of, aws, monkeypatch):
+    """What fails, a task or a message through a door, runs in order after a redrive."""
+    monkeypatch.setenv("SHOP_DOORS", "uploads")
+    sample = fifo_sample(sample_of, aws, max_receive_count=2)
+    sample.fixed_later.apply_async(("z", 0), MessageGroupId="z")
+    for number in range(9):
+        for group in "abc":
+            send(sample, aws, group, number)
+    workers = three_workers(sample)
+    eventually(lambda: len(ended(sample)) == 19, 60)
+    dead = f"{sample.queue.removesuffix('.fifo')}-dlq.fifo"
+    eventually(lambda: sum(aws.depth(dead)) == 9, 60, f"dead letters: {aws.depth(dead)}")
+    for each in workers:
+        each.stop()
+    before = runs(sample)
+    forget_ids(sample, aws)
+    for group in "abc":
+        send(sample, aws, group, 9)
+    sample.note("fixed z 0")
+    monkeypatch.setattr(dead_letter_queues, "SQS_DEDUPLICATION_SECONDS", 0)
+    code, said = outcome("redrive")
+    three_workers(sample)
+    eventually(lambda: len(ended(sample)) == 31, 60)
+
+    assert (code, said["moved"]) == (0, 9)
+    for group in "abc":
+        begun = [number for what, number in before[group] if what == "begun"]
+        assert begun == [0, 1, 1, 2, 3, 4, 4, 5, 6, 7, 7, 8]
+        after = runs(sample)[group][len(before[group]) :]
+        assert after == [(what, number) for number in (9, 1, 4, 7) for what in ("begun", "ended")]

@@ -39,6 +39,14 @@ class DeadLetterQueue:
         while self.depth(self.url):
             self.sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10)
 
+    def bury_in_order(self):
+        """Send what is on a FIFO queue to the dead-letter queue: moto itself would change the order."""
+        found = self.sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10, AttributeNames=["All"])
+        for each in found["Messages"]:
+            ids = {name: each["Attributes"][name] for name in ("MessageGroupId", "MessageDeduplicationId")}
+            self.sqs.send_message(QueueUrl=self.dead_url, MessageBody=each["Body"], **ids)
+        self.sqs.purge_queue(QueueUrl=self.url)
+
     def depth(self, url):
         return sum(self.aws.depth(url))
 

@@ -1,6 +1,7 @@
 """``pipeline dlq redrive`` sends dead letters back unchanged."""
 
 import json
+import os
 
 import pytest
 from dead_letters import ROWS, DeadLetterQueue, outcome, run
@@ -73,6 +74,31 @@ def test_fifo_messages_wait_out_their_deduplication(sample_of, moto_aws, monkeyp
     assert outcome("redrive")[1]["moved"] == 1
     ids = dead_letters.receive(dead_letters.url)["Attributes"]
     assert (ids["MessageGroupId"], ids["MessageDeduplicationId"]) == ("g", "d")
+
+
+def test_a_redrive_keeps_the_order_of_a_group(sample_of, moto_aws, monkeypatch):
+    """Behind a FIFO message that stays, those of its group stay, too; other groups, and one task, may go."""
+    from pipeline.admin import dead_letter_queues
+
+    monkeypatch.setattr(dead_letter_queues, "SQS_DEDUPLICATION_SECONDS", 0)
+    sample = sample_of(
+        store=f"s3://{moto_aws.bucket()}/claims",
+        conf={"task_default_queue": f"orders-{os.urandom(4).hex()}.fifo"},
+    )
+    dead_letters = DeadLetterQueue(sample, moto_aws, ".fifo")
+    sample.app.send_task("sample_app.of_tomorrow", [ROWS], MessageGroupId="g")
+    behind = sample.digest.apply_async((ROWS,), MessageGroupId="g")
+    sample.digest.apply_async((ROWS,), MessageGroupId="h")
+    dead_letters.bury_in_order()
+    code, said = outcome("redrive", "--only-runnable")
+
+    assert (code, said["moved"]) == (1, 1)
+    assert said["kept"] == {
+        "its task cannot run: task unknown to this app: sample_app.of_tomorrow": 1,
+        "a message of its group that is before it stays": 1,
+    }
+    assert dead_letters.receive(dead_letters.url)["Attributes"]["MessageGroupId"] == "h"
+    assert outcome("redrive", "--task-id", behind.id)[1]["moved"] == 1
 
 
 @pytest.mark.worker
