@@ -207,15 +207,6 @@ def ordered(self, group, number):
     note(f"ended {group} {number}")
 
 
-@task(bind=True)
-def fixed_later(self, group, number):
-    """Note begin and end; every third one fails until somebody notes that it is fixed."""
-    note(f"begun {group} {number}")
-    if int(number) % 3 == 1 and "fixed" not in NOTES.read_text():
-        raise Reject("not fixed yet", requeue=False)
-    note(f"ended {group} {number}")
-
-
 @task(bind=True, max_retries=1)
 def retried_in_order(self, group, number):
     """Note begin and end; the second one is retried once."""

@@ -65,7 +65,7 @@ def _doors(queue, bucket):
             f"{queue}-words": _words,
             f"{queue}-sns": sns(event, attributes=("amount",)),
             f"{queue}-raw": sns(event, attributes=("amount",), raw=True),
-            **({queue: sns("sample_app.fixed_later", attributes=("number",), raw=True)} if is_fifo else {}),
+            **({queue: sns("doors_app.fixed_later", attributes=("number",), raw=True)} if is_fifo else {}),
             f"{queue}-events": eventbridge(event, fields=("detail_type",)),
             f"{queue}-plain": extended_client_sender(store="large"),
             f"{queue}-legacy": extended_client_sender(store="large", threshold_bytes=0, legacy=True),

@@ -123,15 +123,15 @@ def test_a_retry_goes_to_the_end_of_its_group(sample):
 def three_workers(sample):
     """Start workers on two pools, and return them."""
     return [
-        *(sample.worker(pool="prefork", concurrency=2) for _ in range(2)),
-        sample.worker(pool="threads", concurrency=4),
+        *(sample.worker(pool="prefork", concurrency=2, app="doors_app") for _ in range(2)),
+        sample.worker(pool="threads", concurrency=4, app="doors_app"),
     ]
 
 
 def send(sample, aws, group, number):
     """Send a message of a group: even ones as others do, for the queue's door, and odd ones as tasks."""
     if number % 2:
-        sample.fixed_later.apply_async((group, number), MessageGroupId=group)
+        sample.app.send_task("doors_app.fixed_later", (group, number), MessageGroupId=group)
         return
     attributes = {"number": {"DataType": "Number", "StringValue": str(number)}}
     aws.client("sqs").send_message(
@@ -154,7 +154,7 @@ def test_a_group_keeps_its_order_through_dead_letters(sample_of, aws, monkeypatc
     """What fails, a task or a message through a door, runs in order after a redrive."""
     monkeypatch.setenv("SHOP_DOORS", "uploads")
     sample = fifo_sample(sample_of, aws, max_receive_count=2)
-    sample.fixed_later.apply_async(("z", 0), MessageGroupId="z")
+    sample.app.send_task("doors_app.fixed_later", ("z", 0), MessageGroupId="z")
     for number in range(9):
         for group in "abc":
             send(sample, aws, group, number)
