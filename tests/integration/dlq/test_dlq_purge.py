@@ -67,7 +67,7 @@ def test_purge_keeps_a_payload_that_other_queues_name(sample, dead_letters):
 
     assert (code, said["deleted"], said["released"]) == (1, 1, 0)
     assert said["kept"] == {"payload named by another message": 1}
-    assert len(sample.objects()) == 1
+    assert len([key for key in sample.objects() if not str(key).endswith(".ledger")]) == 1
 
 
 def test_purge_keeps_the_payload_of_a_claim_that_cannot_be_read(sample, dead_letters):
