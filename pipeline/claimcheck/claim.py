@@ -136,7 +136,7 @@ def write(message: Message, signing_key: bytes | None = None) -> bytes:
 
 
 def size_bytes(message: Message, signing_key: bytes | None = None) -> int:
-    """Return the size of what :func:`write` returns, without a copy of the payload."""
+    """Return the size of what ``write`` returns, without a copy of the payload."""
     bare, data_bytes = message, 0
     if isinstance(message.payload, Inline):
         data_bytes = len(message.payload.data)

@@ -46,7 +46,7 @@ Released = Claim | Handle
 
 
 class Offloaded(NamedTuple):
-    """What :meth:`ClaimCheck.offload` has made."""
+    """What ``ClaimCheck.offload`` has made."""
 
     claim: Claim
     trace: Mapping[str, str]

@@ -51,7 +51,7 @@ def _slices(raw: bytes) -> Iterator[memoryview]:
 
 
 def expand(name: str, data: bytes, expanded_bytes: int) -> bytes:
-    """Undo :func:`compress`, producing exactly ``expanded_bytes``; stops at the first byte beyond.
+    """Undo ``compress``, producing exactly ``expanded_bytes``; stops at the first byte beyond.
 
     Raises:
         PayloadCorruptError: the data are broken, or expand to another size.

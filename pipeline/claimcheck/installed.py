@@ -28,7 +28,7 @@ def found() -> "ClaimCheck | None":
 
 
 def is_installed() -> bool:
-    """Say whether :func:`install` was called in this process."""
+    """Say whether ``install`` was called in this process."""
     return _installed is not None
 
 
@@ -36,7 +36,7 @@ def installed() -> "ClaimCheck":
     """Return the claim check of this process.
 
     Raises:
-        ClaimError: :func:`pipeline.install` was not called here.
+        ClaimError: ``pipeline.install`` was not called here.
     """
     if _installed is None:
         raise ClaimError(

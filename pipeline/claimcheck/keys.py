@@ -89,13 +89,13 @@ def ttl_days_of(key: str, prefix: str) -> int | None:
 
 
 def day_of(key: str) -> datetime:
-    """Return the day in a key that :func:`new_key` has made: its midnight, in UTC."""
+    """Return the day in a key that ``new_key`` has made: its midnight, in UTC."""
     year, month, day = map(int, key.split("/")[-4:-1])
     return datetime(year, month, day, tzinfo=UTC)
 
 
 def check_key(key: str, prefix: str) -> None:
-    """Reject a key that :func:`new_key` and :func:`new_result_key` do not make for ``prefix``.
+    """Reject a key that ``new_key`` and ``new_result_key`` do not make for ``prefix``.
 
     Raises:
         ClaimError: the key has another prefix or does not follow the grammar.

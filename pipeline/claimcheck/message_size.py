@@ -57,7 +57,7 @@ class Wire:
 
         Args:
             transport: ``sqs``, ``redis``, ``amqp`` …
-            reserve_bytes: see :class:`Options`.
+            reserve_bytes: see ``Options``.
             whole: whether the envelope is encoded too, as the transport option ``sqs_base64_encoding`` sets.
             dumps: writes the envelope, as the transport does.
         """

@@ -63,7 +63,7 @@ def is_revoked(claimcheck: ClaimCheck, task_id: str) -> bool:
     A store without records knows of none.
 
     Raises:
-        StoreError: the store has not answered within :data:`LOOK_UP_SECONDS`, or denies access.
+        StoreError: the store has not answered within ``LOOK_UP_SECONDS``, or denies access.
         PipelineError: the record is none of ours.
     """
     if not isinstance(claimcheck.store, RecordKeeper):

@@ -29,7 +29,7 @@ MARKER = "claimcheck-shared"
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """Stands for a shared value in the arguments of tasks; see :func:`shared`."""
+    """Stands for a shared value in the arguments of tasks; see ``shared``."""
 
     handle: Handle
     """Its payload: ``load()`` reads the value anywhere, ``delete()`` ends it before its tasks have ended."""
@@ -90,7 +90,7 @@ def read(claimcheck: "ClaimCheck", handle: Handle) -> Any:
     """Return a shared value, in the process that executes the task: one GET.
 
     Raises:
-        PipelineError: as :meth:`Handle.load`.
+        PipelineError: as ``Handle.load``.
     """
     try:
         return Source(claimcheck, store_of(claimcheck, handle), handle).load()

@@ -66,7 +66,7 @@ def read(
     """Return the record in ``content``. Does no I/O.
 
     Args:
-        content: as :func:`write` made it.
+        content: as ``write`` made it.
         key: the key that it was read from.
         signing_key: with a key, every other signature is rejected.
         accept_unsigned: accepts the checksum of a record that was written without a key, too.

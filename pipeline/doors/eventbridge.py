@@ -38,7 +38,7 @@ def eventbridge(
 ) -> ObjectDoor:
     """Return a door for a queue that is the target of a rule.
 
-    Each event becomes a call ``task(detail)``, whether :class:`~pipeline.events.EventBus` has put the detail
+    Each event becomes a call ``task(detail)``, whether ``pipeline.events.EventBus`` has put the detail
     itself or its claim on the bus. What was put as a handle arrives as a handle. An event that EventBridge
     delivers twice has one task id, and each replay of it another.
 

@@ -22,7 +22,7 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 def plain_claims(task: str, *, store: str) -> ObjectDoor:
     """Return a door for ``{"s3_key": …}`` and ``{"claim_check": …, "metadata": {…}, "payload_size": …}``.
 
-    Each message becomes a call ``task(handle, message)``: a :class:`~pipeline.Handle` of the object with that
+    Each message becomes a call ``task(handle, message)``: a ``pipeline.Handle`` of the object with that
     key, and a dict of the other fields. A ``payload_size`` is checked when the handle is read.
 
     Args:

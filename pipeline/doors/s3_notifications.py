@@ -105,7 +105,7 @@ class _Event:
 def s3_notifications(task: str, *, store: str, keys: str = "aws", task_ids: str = "message") -> ObjectDoor:
     """Return a door for S3's event notifications, also wrapped by SNS or EventBridge.
 
-    Each record becomes a call ``task(handle, event)``. ``handle`` is a :class:`~pipeline.Handle` with size,
+    Each record becomes a call ``task(handle, event)``. ``handle`` is a ``pipeline.Handle`` with size,
     ETag and version as far as S3 names them. ``event`` is a dict with ``name``, ``time`` and ``sequencer``.
     ``s3:TestEvent`` is deleted. A record of another bucket or prefix is malformed.
 
@@ -113,7 +113,7 @@ def s3_notifications(task: str, *, store: str, keys: str = "aws", task_ids: str 
         task: name of the task.
         store: alias of the store that the objects are in, among ``stores`` of ``pipeline.install``.
         task_ids: what the ids of tasks follow from: ``message``, or ``object``: then whoever has stored an
-            object of a new key knows the id, by :func:`~pipeline.claimcheck.keys.object_task_id`.
+            object of a new key knows the id, by ``pipeline.claimcheck.keys.object_task_id``.
         keys: who writes the keys: ``aws``, ``minio`` (a ``+`` is a plus) or ``ceph`` (nothing is encoded).
 
     Raises:

@@ -37,7 +37,7 @@ def sns(
 ) -> ObjectDoor:
     """Return a door for a queue that is subscribed to a topic.
 
-    Each message becomes a call ``task(value)``, whether :class:`~pipeline.events.Topic` has published the
+    Each message becomes a call ``task(value)``, whether ``pipeline.events.Topic`` has published the
     value itself or its claim; of another publisher's message the value is its JSON. What was published as a
     handle arrives as a handle. A message that SNS delivers twice has one task id.
 

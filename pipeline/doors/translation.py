@@ -36,7 +36,7 @@ _NAMESPACE = UUID("5f0b2a52-6a1c-5c58-9d5b-0d3c5f3b7d11")
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """The doors of an app, by queue. A :class:`~pipeline.transport.foreign.Translator`."""
+    """The doors of an app, by queue. A ``pipeline.transport.foreign.Translator``."""
 
     app: Any
     claimcheck: ClaimCheck

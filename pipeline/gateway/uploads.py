@@ -127,7 +127,7 @@ def new_key(prefix: str, name: str) -> str:
 
 
 def is_upload(key: str, prefix: str) -> bool:
-    """Say whether :func:`new_key` makes such a key for ``prefix``."""
+    """Say whether ``new_key`` makes such a key for ``prefix``."""
     head = below(prefix, "")
     return key.startswith(head) and bool(_KEY.match(key[len(head) :]))
 

@@ -54,7 +54,7 @@ class Codec:
         return self.name, write(value)
 
     def decode(self, codec: str, data: bytes) -> Any:
-        """Return the value that :meth:`encode` wrote, in the process that executes the task.
+        """Return the value that ``encode`` wrote, in the process that executes the task.
 
         Raises:
             PayloadCorruptError: the bytes do not hold such a value.
@@ -72,10 +72,10 @@ class Codec:
             return read(data)
 
     def encode_embed(self, embed: Mapping[str, Any]) -> bytes:
-        """Return the ``embed`` of a task as bytes that :meth:`decode_embed` reads, in the publishing process.
+        """Return the ``embed`` of a task as bytes that ``decode_embed`` reads, in the publishing process.
 
         Raises:
-            PayloadEncodeError: a value cannot be written, or :meth:`decode_embed` would not read it. The
+            PayloadEncodeError: a value cannot be written, or ``decode_embed`` would not read it. The
                 arguments of signatures may be detached instead.
         """
         encoded = self._writer.write(dict(embed))

@@ -23,7 +23,7 @@ EMBED_EXTENSIONS = 4
 
 
 class Reader:
-    """Reads what :class:`Writer` wrote. Raises whatever a parser or a registered type raises.
+    """Reads what ``Writer`` wrote. Raises whatever a parser or a registered type raises.
 
     Args:
         types: the application's type registry.

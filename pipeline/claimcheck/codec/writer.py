@@ -69,8 +69,8 @@ class Writer:
         """Return ``value`` as bytes.
 
         ormsgpack writes all of it if its keys are text, its text is valid Unicode and it nests less deep
-        than ``_PIECE``; what ormsgpack does not know it hands to :meth:`_foreign`. Otherwise
-        :meth:`_rewritten` makes of the value one that ormsgpack can write, or only of its foreign parts if
+        than ``_PIECE``; what ormsgpack does not know it hands to ``_foreign``. Otherwise
+        ``_rewritten`` makes of the value one that ormsgpack can write, or only of its foreign parts if
         MessagePack has all its keys.
 
         Raises:

@@ -18,7 +18,7 @@ Progress = Callable[[int, int], None]
 
 
 def download(source: Source, path: Path, progress: Progress | None = None) -> Path:
-    """See :meth:`Handle.download`."""
+    """See ``Handle.download``."""
     source.check_plain()
     partial = path.with_name(f".{path.name}.{_tag(source)}.part")
     with _locked(partial) as file:

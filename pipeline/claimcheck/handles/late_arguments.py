@@ -32,7 +32,7 @@ class StoredText(LateArgument, frozen=True):
         """Return the text.
 
         Raises:
-            PayloadCorruptError: the object is not UTF-8; and all that :meth:`Handle.load` raises.
+            PayloadCorruptError: the object is not UTF-8; and all that ``Handle.load`` raises.
         """
         data: bytes = self.handle.load()
         try:
@@ -52,7 +52,7 @@ class StoredValue(LateArgument, frozen=True):
         """Return the value.
 
         Raises:
-            PipelineError: as :meth:`Handle.load`.
+            PipelineError: as ``Handle.load``.
         """
         try:
             return self.handle.load()

@@ -62,7 +62,7 @@ def put(  # noqa: PLR0913 - one by one, as callers give them
         media_type: by default what the name suggests.
         ttl_days: 1, 7, 30 or 90: after so many days the lifecycle rule of this class deletes the payload. It
             must outlive the messages that carry the handle.
-        uses: how many tasks get it; the end of the last one deletes the payload. See :func:`shared`.
+        uses: how many tasks get it; the end of the last one deletes the payload. See ``shared``.
         progress: called after each part of 8 MiB, with the bytes that are stored so far, and with all bytes
             or None if their number is not known.
 

@@ -92,6 +92,6 @@ class RangedFile(io.RawIOBase):
 
 
 def opened(source: Source) -> io.BufferedReader:
-    """See :meth:`Handle.open`."""
+    """See ``Handle.open``."""
     source.check_plain()
     return io.BufferedReader(RangedFile(source), BUFFER_BYTES)

@@ -51,7 +51,7 @@ class Source:
         return self.handle.size_bytes or 0
 
     def load(self) -> Any:
-        """See :meth:`Handle.load`."""
+        """See ``Handle.load``."""
         handle = self.handle
         expanded_bytes = self.size_bytes if handle.expanded_bytes is None else handle.expanded_bytes
         if max(expanded_bytes, self.size_bytes) > self.claimcheck.options.payload_limit_bytes:
@@ -73,7 +73,7 @@ class Source:
         return data
 
     def chunks(self) -> Iterator[bytes]:
-        """See :meth:`Handle.chunks`."""
+        """See ``Handle.chunks``."""
         self.check_plain()
         return self._checked()
 
@@ -185,7 +185,7 @@ def _check_below(key: str, prefix: str) -> None:
 
 
 def url(handle: "Handle", expires_seconds: int) -> str:
-    """See :meth:`Handle.url`."""
+    """See ``Handle.url``."""
     if not 0 < expires_seconds <= S3_URL_LIMIT_SECONDS:
         raise ValueError(
             f"expires_seconds={expires_seconds}: expected 1 to {S3_URL_LIMIT_SECONDS}, seven days"
@@ -219,7 +219,7 @@ def owned_store(claimcheck: "ClaimCheck", handle: "Handle") -> Store:
 
 
 def delete(handle: "Handle") -> None:
-    """See :meth:`Handle.delete`."""
+    """See ``Handle.delete``."""
     claimcheck = installed()
     store = owned_store(claimcheck, handle)
     keys = [handle.key] if handle.uses is None else [handle.key, ledger_key(handle.key)]
