@@ -11,19 +11,7 @@ from pipeline.claimcheck.handles.handle import Handle, arrived
 from pipeline.errors import PayloadCorruptError, PayloadMissingError
 
 
-class LateArgument(msgspec.Struct, frozen=True):
-    """Base of a positional argument that is read late."""
-
-    def load(self) -> Any:
-        """Return what the task gets.
-
-        Raises:
-            PipelineError: it cannot be read.
-        """
-        raise NotImplementedError
-
-
-class StoredText(LateArgument, frozen=True):
+class StoredText(msgspec.Struct, frozen=True):
     """A text that others have stored."""
 
     handle: Handle
@@ -43,7 +31,7 @@ class StoredText(LateArgument, frozen=True):
             ) from None
 
 
-class StoredValue(LateArgument, frozen=True):
+class StoredValue(msgspec.Struct, frozen=True):
     """A value that this library has stored for an event."""
 
     handle: Handle
@@ -63,7 +51,7 @@ class StoredValue(LateArgument, frozen=True):
             ) from exc
 
 
-class JSONText(LateArgument, frozen=True):
+class JSONText(msgspec.Struct, frozen=True):
     """A value in JSON."""
 
     text: str
@@ -82,6 +70,10 @@ class JSONText(LateArgument, frozen=True):
             return msgspec.json.decode(self.text)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as exc:
             raise PayloadCorruptError(f"message corrupt: its content is not JSON: {exc}") from None
+
+
+LateArgument = StoredText | StoredValue | JSONText
+"""A positional argument that is read late: ``load`` returns what the task gets, or raises a PipelineError."""
 
 
 def text_received(content: Any) -> StoredText:
