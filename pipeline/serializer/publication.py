@@ -30,7 +30,7 @@ class Encoded:
     reused: Claim | None = None
     """The claim of the attempt before it, if it takes that payload over instead."""
     marks: tuple[bytes, ...] = ()
-    """What the main process was told of it; see ``deferred/child_pipe.py``."""
+    """What the main process was sent about it; see ``deferred/child_pipe.py``."""
 
     def __repr__(self) -> str:
         """Show nothing of the body: error trackers show what is in a frame."""

@@ -49,7 +49,7 @@ def store_from_url(url: str, ttl_seconds: int | None = None, **options: Any) -> 
 
     Args:
         url: ``s3://bucket/prefix``, ``dynamodb://table/prefix``, ``file:///directory`` or ``memory://name``.
-        ttl_seconds: how long objects live at most, where the store itself is told: in DynamoDB.
+        ttl_seconds: longest life of an object, for a store that expires objects itself: DynamoDB.
         **options: for S3, those of :class:`~pipeline.stores.s3.store.S3Store`; None counts as absent.
 
     Raises:

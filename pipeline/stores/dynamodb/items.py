@@ -87,5 +87,5 @@ def stored(found: Item) -> StoredObject:
 
 
 def digest(payload: bytes) -> str:
-    """Return what tells two payloads apart."""
+    """Return what distinguishes two payloads."""
     return str(blake3(payload).hexdigest())

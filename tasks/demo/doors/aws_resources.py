@@ -1,4 +1,4 @@
-"""Bucket, queue and notification of the demo: what is created below ``input/`` is told to the queue."""
+"""Bucket, queue and notification of the demo: S3 notifies the queue of what is created below ``input/``."""
 
 import json
 from urllib.parse import urlsplit
