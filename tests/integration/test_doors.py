@@ -5,35 +5,20 @@ import subprocess
 import sys
 
 import pytest
-from sample_fixtures import cleared, standing_sample
+from door_sample import behind_doors
+from sample_fixtures import cleared
 from workers import eventually
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
 DOORS = ("s3", "claims", "extended", "words")
-OPTIONS = {
-    "visibility_timeout": 30,
-    "wait_time_seconds": 1,
-    "polling_interval": 0.1,
-    "max_receive_count": 2,
-    "redelivery_floor_seconds": 0,
-    "redelivery_step_seconds": 1,
-}
 LARGE = 300_000
 
 
 @pytest.fixture(scope="module")
 def standing(ministack, tmp_path_factory):
     """A worker behind four doors, and the buckets that others put objects into."""
-    with standing_sample(
-        ministack,
-        tmp_path_factory.mktemp("doors"),
-        "prefork",
-        [("SHOP_DOORS", "uploads")],
-        conf={"broker_transport_options": OPTIONS},
-        queues=DOORS,
-        module="doors_app",
-    ) as sample:
+    with behind_doors(ministack, tmp_path_factory.mktemp("doors"), DOORS) as sample:
         for bucket in ("uploads", "uploads-large"):
             sample.aws.bucket(bucket)
         yield sample

@@ -4,7 +4,8 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sample_fixtures import cleared, standing_sample
+from door_sample import behind_doors
+from sample_fixtures import cleared
 from workers import eventually
 
 import pipeline
@@ -12,29 +13,13 @@ from pipeline.events import Event, EventBus, Notification, Topic
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
-OPTIONS = {
-    "visibility_timeout": 30,
-    "wait_time_seconds": 1,
-    "polling_interval": 0.1,
-    "max_receive_count": 2,
-    "redelivery_floor_seconds": 0,
-    "redelivery_step_seconds": 1,
-}
 TEXT = "x" * 300_000
 
 
 @pytest.fixture(scope="module")
 def standing(ministack, tmp_path_factory):
     """A worker behind two subscriptions of a topic, and behind a rule of a bus."""
-    with standing_sample(
-        ministack,
-        tmp_path_factory.mktemp("events"),
-        "prefork",
-        [("SHOP_DOORS", "uploads")],
-        conf={"broker_transport_options": OPTIONS},
-        queues=("sns", "raw", "events"),
-        module="doors_app",
-    ) as sample:
+    with behind_doors(ministack, tmp_path_factory.mktemp("events"), ("sns", "raw", "events")) as sample:
         yield sample
 
 
