@@ -125,6 +125,13 @@ def test_every_test_states_its_rule(path):
             assert (ast.get_docstring(node) or "").endswith("."), f"{path.name}: {node.name}"
 
 
+def test_test_modules_have_unique_names():
+    """Pytest imports test modules by name alone, so no two folders have one of the same name."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+
+    assert sorted(names) == sorted(set(names))
+
+
 @pytest.mark.parametrize("folder", SMALL)
 def test_modules_stay_small(folder):
     """A file above 300 lines holds more than one concept."""
