@@ -11,8 +11,7 @@ from sample_fixtures import cleared, standing_sample
 from workers import APPS, eventually
 
 from pipeline.claimcheck import claim as wire_form
-from pipeline.claimcheck.claim import Message
-from pipeline.claimcheck.claim_check import _digest
+from pipeline.claimcheck.claim import Message, digest_of
 from pipeline.claimcheck.compression import zstd
 from pipeline.errors import (
     ClaimError,
@@ -233,7 +232,7 @@ class TestWorker:
             serializer.installed(),
             data=lambda _: bomb,
             size_bytes=lambda _: len(bomb),
-            digest=lambda _: _digest(bomb),
+            digest=lambda _: digest_of(bomb),
             compression=lambda _: "zstd",
             expanded_bytes=lambda _: 900_000,
         )
