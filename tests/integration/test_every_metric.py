@@ -27,8 +27,9 @@ DENIED = b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"
 
 
 @pytest.fixture
-def watched(sample_of, moto_aws, proxy):
+def watched(sample_of, moto_aws, proxy, monkeypatch):
     """A sample that offloads what is big, with short times, whose every call is recorded."""
+    monkeypatch.setenv("SHOP_DOORS", "uploads")
     options = {"visibility_timeout": VISIBILITY_SECONDS, "wait_time_seconds": 1, "health_seconds": 1}
     sample = sample_of(
         store=f"s3://{moto_aws.bucket()}/claims",
@@ -90,7 +91,8 @@ def test_a_real_run_emits_every_metric(watched, proxy, moto_aws, monkeypatch):
     corrupt, key = spoil(sample, lambda: sample.digest.delay(BIG, "corrupt"))
     size_bytes = sample.s3.head_object(Bucket=sample.bucket, Key=key)["ContentLength"]
     sample.s3.put_object(Bucket=sample.bucket, Key=key, Body=b"?" * size_bytes)
-    worker = sample.worker(concurrency=2)
+    words_queue = f"{sample.queue}-words"
+    worker = sample.worker(concurrency=2, options=("-Q", f"{sample.queue},{words_queue}"))
 
     # Success, failure and retry, inline and offloaded.
     assert sample.echo.delay("small").get(timeout=30) == "small"
@@ -103,7 +105,9 @@ def test_a_real_run_emits_every_metric(watched, proxy, moto_aws, monkeypatch):
     )  # the payload of the corrupt one, whose message becomes a dead letter
     sample.sqs.send_message(QueueUrl=url, MessageBody=body)
     sample.sqs.send_message(QueueUrl=url, MessageBody="no task")
+    sample.sqs.send_message(QueueUrl=moto_aws.url_of(words_queue), MessageBody=" ")
     eventually(lambda: "message is not valid" in worker.text())
+    eventually(lambda: "it holds nothing for a task" in worker.text())
 
     # SQS does not extend, and then does not delete; S3 does not delete.
     failures = proxy.fail("ChangeMessageVisibilityBatch", status=400, times=2, content=FORBIDDEN)

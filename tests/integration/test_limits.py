@@ -14,6 +14,7 @@ import pipeline
 from pipeline.aws.limits import SQS_MESSAGE_LIMIT_BYTES
 from pipeline.claimcheck.message_size import FRAME_BYTES, attributes_bytes
 from pipeline.transport import BatchSendError
+from pipeline.transport.send import lingering
 
 pytestmark = [pytest.mark.aws]
 
@@ -121,8 +122,9 @@ def test_one_message_at_the_limit(sample_with, aws, calls, seen, limits, kind):
 
 
 @pytest.mark.parametrize("fifo", [False, True], ids=["standard", "fifo"])
-def test_a_call_at_the_limit(sample_with, aws, calls, seen, fifo):
+def test_a_call_at_the_limit(sample_with, aws, calls, seen, fifo, monkeypatch):
     """Two messages that weigh a mebibyte together are one call; with one byte more they are two."""
+    monkeypatch.setattr(lingering, "SECONDS", 3_600)  # on a busy machine the first one would be sent alone
     sample = sample_with(threshold_bytes=LIMIT)
     options = {"queue": f"{sample.queue}.fifo"} if fifo else {}
     numbers = iter(range(100))
