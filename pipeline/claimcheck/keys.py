@@ -2,10 +2,14 @@
 
 ::
 
-    v1/YYYY/MM/DD/<40 hex digits>                       payloads of messages
-    results/v1/YYYY/MM/DD/<40 hex digits>               payloads of results
-    handles/<days>d/v1/YYYY/MM/DD/<40 hex digits>       payloads of handles, by TTL class
-    <one of these>.ledger                               the ledger of a shared payload
+    v1/<shard>/YYYY/MM/DD/<40 hex digits>                   payloads of messages
+    results/v1/<shard>/YYYY/MM/DD/<40 hex digits>           payloads of results
+    handles/<days>d/v1/<shard>/YYYY/MM/DD/<40 hex digits>   payloads of handles, by TTL class
+    <one of these>.ledger                                   the ledger of a shared payload
+
+A shard is two random hex digits. S3 divides its key space by what keys begin with, and learns slowly where
+the requests are: behind a date, each midnight all of them would be in one new place
+(docs/explanation/partitions.md).
 """
 
 import re
@@ -29,23 +33,26 @@ TTL_CLASSES_DAYS = (1, 7, 30, 90)
 _OBJECTS = UUID("7d0f2c8e-5b1a-4c1e-9a52-3f6f0d1b8e47")
 """Namespace of the ids of tasks that get an object."""
 
-_END = r"v1/\d{4}/\d{2}/\d{2}/[0-9a-f]{40}\Z"
+FORM = f"{PAYLOADS}<2 hex digits>/YYYY/MM/DD/<40 hex digits>"
+"""What each key ends with, as errors show it."""
+
+_END = r"v1/[0-9a-f]{2}/\d{4}/\d{2}/\d{2}/[0-9a-f]{40}\Z"
 _KEY = re.compile(rf"(results/)?{_END}", re.ASCII)
 _HANDLE_KEY = re.compile(rf"handles/({'|'.join(map(str, TTL_CLASSES_DAYS))})d/{_END}", re.ASCII)
 
 
 def new_key(prefix: str, due: datetime | None = None) -> str:
-    """Return a new, unguessable key under ``prefix``: ``<prefix>/v1/YYYY/MM/DD/<40 hex digits>``.
+    """Return a new, unguessable key under ``prefix``, in a random shard.
 
     The day is that on which the payload is due: today, or that of its task's ETA. No payload is an orphan
     before that.
     """
     day = (due or datetime.now(UTC)).astimezone(UTC).strftime("%Y/%m/%d")
-    return below(prefix, f"v1/{day}/{secrets.token_hex(20)}")
+    return below(prefix, f"{PAYLOADS}{secrets.token_hex(1)}/{day}/{secrets.token_hex(20)}")
 
 
 def new_result_key(prefix: str) -> str:
-    """Return a new key for a result: ``<prefix>/results/v1/YYYY/MM/DD/<40 hex digits>``, with today's day."""
+    """Return a new key for a result, with today's day."""
     return new_key(below(prefix, RESULTS.rstrip("/")))
 
 
@@ -104,8 +111,8 @@ def check_key(key: str, prefix: str) -> None:
     if rest is None or not _KEY.match(rest) or not _has_day(key):
         head = below(prefix, "")
         raise ClaimError(
-            f"claim rejected [key={key[:120]!r}]: expected {head}v1/YYYY/MM/DD/<40 hex digits> or "
-            f"{head}{RESULTS}v1/…; "
+            f"claim rejected [key={key[:120]!r}]: expected {head}{FORM} or "
+            f"{head}{RESULTS}{PAYLOADS}…; "
             "producer and worker must be given the same store"
         )
 

@@ -25,7 +25,7 @@ PARTS_LIMIT_COUNT = 10_000
 """Most parts of one upload. Source: Amazon S3 User Guide, "Amazon S3 multipart upload limits"."""
 
 _UNSAFE = re.compile(r"[^\w.()-]+", re.ASCII)
-_KEY = re.compile(r"\d{4}/\d{2}/\d{2}/[0-9a-f]{40}/[\w.()-]{1,100}\Z", re.ASCII)
+_KEY = re.compile(r"[0-9a-f]{2}/\d{4}/\d{2}/\d{2}/[0-9a-f]{40}/[\w.()-]{1,100}\Z", re.ASCII)
 NAME_LIMIT_CHARACTERS = 100
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
@@ -117,13 +117,13 @@ class Uploaded(msgspec.Struct, frozen=True):
 
 
 def new_key(prefix: str, name: str) -> str:
-    """Return a new, unguessable key: ``<prefix>/YYYY/MM/DD/<40 hex digits>/<name>``.
+    """Return a new, unguessable key: ``<prefix>/<2 hex digits>/YYYY/MM/DD/<40 hex digits>/<name>``.
 
     Of the name stay letters, digits and ``._-()``, and its last 100 characters.
     """
     day = datetime.now(UTC).strftime("%Y/%m/%d")
     safe = _UNSAFE.sub("_", name)[-NAME_LIMIT_CHARACTERS:]
-    return below(prefix, f"{day}/{secrets.token_hex(20)}/{safe}")
+    return below(prefix, f"{secrets.token_hex(1)}/{day}/{secrets.token_hex(20)}/{safe}")
 
 
 def is_upload(key: str, prefix: str) -> bool:

@@ -15,14 +15,14 @@ from pipeline.stores.s3.store import S3Store
 DIGITS = "0" * 40
 AT_ONCE, A_DAY = (Ages(age, age) for age in (timedelta(0), timedelta(days=1)))
 FOREIGN = [
-    f"claims/v1/2026/99/99/{DIGITS}",
-    f"claims/v1/2026/02/30/{DIGITS}",
-    f"claims/v1/0000/01/01/{DIGITS}",
-    f"claims/results/v1/2026/13/01/{DIGITS}",
-    f"claims/v1/2026/1/1/{DIGITS}",
-    f"claims/v1/2026/01/01/{DIGITS}.tmp",
-    f"claims/v1/2026/01/01/{'Z' * 40}",
-    f"claims/v1/٢٠٢٦/01/01/{DIGITS}",
+    f"claims/v1/0a/2026/99/99/{DIGITS}",
+    f"claims/v1/0a/2026/02/30/{DIGITS}",
+    f"claims/v1/0a/0000/01/01/{DIGITS}",
+    f"claims/results/v1/0a/2026/13/01/{DIGITS}",
+    f"claims/v1/0a/2026/1/1/{DIGITS}",
+    f"claims/v1/0a/2026/01/01/{DIGITS}.tmp",
+    f"claims/v1/0a/2026/01/01/{'Z' * 40}",
+    f"claims/v1/0a/٢٠٢٦/01/01/{DIGITS}",
     "claims/v1/notes & <more>.txt",
     "claims/v1/a b+c%2Fd",
     "claims/v1/😀",

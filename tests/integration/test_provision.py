@@ -189,7 +189,7 @@ def test_a_handle_is_shown(empty):
 def test_a_claim_that_is_gone(empty):
     """A key without an object is a finding."""
     run("provision")
-    code, said = run("claim", "show", f"claims/v1/2026/01/31/{'0' * 40}")
+    code, said = run("claim", "show", f"claims/v1/0a/2026/01/31/{'0' * 40}")
 
     assert (code, said["ours"], said["there"]) == (1, True, False)
 

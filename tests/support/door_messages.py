@@ -62,7 +62,7 @@ TEST = {
 }
 
 
-OWN = "handles/7d/v1/2026/11/26/" + "0a" * 20
+OWN = "handles/7d/v1/0a/2026/11/26/" + "0a" * 20
 """A key of the app's own store."""
 
 STORES = {

@@ -6,7 +6,7 @@ import pipeline
 from pipeline.claimcheck.handles.streams import PART_BYTES
 
 BIG = random.Random(3).randbytes(2 * PART_BYTES + 5)
-OWN = "claims/handles/7d/v1/2026/11/26/" + "0a" * 20
+OWN = "claims/handles/7d/v1/0a/2026/11/26/" + "0a" * 20
 
 
 def handle_of(**fields):

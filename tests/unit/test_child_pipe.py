@@ -10,7 +10,7 @@ from programs import printed_by
 
 from pipeline.deferred import child_pipe
 
-MARK = child_pipe.mark("id", 0, "claims/v1/2026/01/01/0")
+MARK = child_pipe.mark("id", 0, "claims/v1/0a/2026/01/01/0")
 
 
 def test_notes_cross_a_fork(reuses):

@@ -1,5 +1,6 @@
 """The claim's wire form and the key grammar."""
 
+import re
 from datetime import UTC, datetime
 
 import msgspec
@@ -16,7 +17,7 @@ KEY = b"k" * 32
 GOOD = {
     "type": "claim",
     "store": "default",
-    "key": "claims/v1/2026/11/21/" + "0a" * 20,
+    "key": "claims/v1/0a/2026/11/21/" + "0a" * 20,
     "size_bytes": 10,
     "digest": "blake3:" + "0" * 64,
     "codec": "msgpack",
@@ -26,13 +27,13 @@ GOOD = {
 }
 
 PINNED = (
-    "9301c5012784a57368617065a47461736ba77061796c6f616489a474797065a5636c61696da573746f7265a764656661756c"
-    "74a36b6579d93d636c61696d732f76312f323032362f31312f32312f30613061306130613061306130613061306130613061"
-    "306130613061306130613061306130613061aa73697a655f62797465730aa6646967657374d947626c616b65333a30303030"
+    "9301c5012a84a57368617065a47461736ba77061796c6f616489a474797065a5636c61696da573746f7265a764656661756c"
+    "74a36b6579d940636c61696d732f76312f30612f323032362f31312f32312f30613061306130613061306130613061306130"
+    "613061306130613061306130613061306130613061aa73697a655f62797465730aa6646967657374d947626c616b65333a30"
     "3030303030303030303030303030303030303030303030303030303030303030303030303030303030303030303030303030"
-    "30303030303030303030a5636f646563a76d73677061636bab636f6d7072657373696f6ea46e6f6e65ae657870616e646564"
-    "5f62797465730aa763726561746564d6ff6b00df00a5656d626564c40180ab656d6265645f636f646563a76d73677061636b"
-    "c420d36d1b4a3227e124bb64f583775079fc569ca7161827aa12e13ec105f87f3983"
+    "30303030303030303030303030a5636f646563a76d73677061636bab636f6d7072657373696f6ea46e6f6e65ae657870616e"
+    "6465645f62797465730aa763726561746564d6ff6b00df00a5656d626564c40180ab656d6265645f636f646563a76d736770"
+    "61636bc4207e22ed9bd8cd1f888d06e4c96d354507415002312e08f7ca7e429f858de8a9a9"
 )
 
 
@@ -135,13 +136,21 @@ def test_a_signature_covers_the_whole_claim():
             claim.read(forged, KEY)
 
 
-def test_keys_are_date_partitioned_and_unguessable():
-    """A key holds the day and 160 random bits, and never the same ones twice."""
+def test_keys_hold_a_day_and_are_unguessable():
+    """A key holds a shard, the day and 160 random bits, and never the same ones twice."""
     now = datetime(2026, 11, 21, 23, 30, tzinfo=UTC)
     keys = {new_key("claims", now) for _ in range(1000)}
 
     assert len(keys) == 1000
-    assert all(key.startswith("claims/v1/2026/11/21/") and len(key) == 61 for key in keys)
+    assert all(re.match("claims/v1/[0-9a-f]{2}/2026/11/21/", key) and len(key) == 64 for key in keys)
+
+
+def test_keys_of_one_day_are_spread_over_all_shards():
+    """S3 divides its key space by what keys begin with: those of one day begin in 256 ways."""
+    now = datetime(2026, 11, 21, tzinfo=UTC)
+    heads = {new_key("claims", now).partition("/2026/")[0] for _ in range(10_000)}
+
+    assert heads == {f"claims/v1/{shard:02x}" for shard in range(256)}
 
 
 @pytest.mark.parametrize("prefix", ["", "claims", "a/b"])
@@ -153,25 +162,28 @@ def test_own_keys_pass_the_check(prefix):
 @pytest.mark.parametrize(
     "key",
     [
-        "other/v1/2026/11/21/" + "0" * 40,
-        "claims/../secrets/v1/2026/11/21/" + "0" * 40,
-        "claims/v1/2026/11/21/../" + "0" * 40,
-        "claims/v2/2026/11/21/" + "0" * 40,
-        "claims/v1/2026/11/21/" + "0" * 39,
-        "claims/v1/2026/99/99/" + "0" * 40,
-        "claims/v1/2026/02/30/" + "0" * 40,
-        "claims/v1/0000/01/01/" + "0" * 40,
-        "claims/v1/2026/11/21/" + "G" * 40,
-        "claims/v1/2026/11/21/" + "0" * 40 + "\n",
-        "claims/v1/2026/11/21/" + "0" * 40 + "/x",
-        "claims/v1/٢٠٢٦/11/21/" + "0" * 40,
-        "s3://evil/claims/v1/2026/11/21/" + "0" * 40,
-        "/claims/v1/2026/11/21/" + "0" * 40,
+        "other/v1/0a/2026/11/21/" + "0" * 40,
+        "claims/../secrets/v1/0a/2026/11/21/" + "0" * 40,
+        "claims/v1/0a/2026/11/21/../" + "0" * 40,
+        "claims/v1/2026/11/21/" + "0" * 40,
+        "claims/v1/0/2026/11/21/" + "0" * 40,
+        "claims/v1/0G/2026/11/21/" + "0" * 40,
+        "claims/v2/0a/2026/11/21/" + "0" * 40,
+        "claims/v1/0a/2026/11/21/" + "0" * 39,
+        "claims/v1/0a/2026/99/99/" + "0" * 40,
+        "claims/v1/0a/2026/02/30/" + "0" * 40,
+        "claims/v1/0a/0000/01/01/" + "0" * 40,
+        "claims/v1/0a/2026/11/21/" + "G" * 40,
+        "claims/v1/0a/2026/11/21/" + "0" * 40 + "\n",
+        "claims/v1/0a/2026/11/21/" + "0" * 40 + "/x",
+        "claims/v1/0a/٢٠٢٦/11/21/" + "0" * 40,
+        "s3://evil/claims/v1/0a/2026/11/21/" + "0" * 40,
+        "/claims/v1/0a/2026/11/21/" + "0" * 40,
     ],
 )
 def test_foreign_keys_are_rejected(key):
     """A key that we could not have made is rejected, and the error shows the grammar."""
-    with pytest.raises(ClaimError, match=r"expected claims/v1/YYYY/MM/DD/<40 hex digits>"):
+    with pytest.raises(ClaimError, match=r"expected claims/v1/<2 hex digits>/YYYY/MM/DD/<40 hex digits>"):
         check_key(key, "claims")
 
 

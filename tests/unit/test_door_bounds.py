@@ -48,7 +48,7 @@ def of_one_shape():
 
 def of_events(value):
     """Return events with claims and handles that are nearly right, wrapped and bare."""
-    keys = value | st.sampled_from([OWN, f"{OWN}.ledger", "v1/" + OWN[-51:], "input/x", "input/../x"])
+    keys = value | st.sampled_from([OWN, f"{OWN}.ledger", "v1/" + OWN[-54:], "input/x", "input/../x"])
     stores = st.sampled_from(["default", "uploads", "old", "unknown"]) | value
     handle = st.fixed_dictionaries(
         {"store": stores, "key": keys}, optional={"id": value, "uses": value, "size_bytes": value}

@@ -21,8 +21,8 @@ from pipeline.stores.s3.store import S3Store
 
 TOKEN = "a-token-of-some-length"
 MIB = 1024**2
-KEY = f"input/2026/11/26/{'0' * 40}/a.csv"
-PAYLOAD = f"v1/2026/11/26/{'0' * 40}"
+KEY = f"input/0a/2026/11/26/{'0' * 40}/a.csv"
+PAYLOAD = f"v1/0a/2026/11/26/{'0' * 40}"
 CHECKSUM = b64encode(sha256(b"").digest()).decode()
 
 
@@ -154,7 +154,7 @@ def test_others_get_nothing(client, bucket, method, path, body, header):
     assert bucket.asked == []
 
 
-@pytest.mark.parametrize("key", ["other/file", "input/../secret", "input/2026/11/26/file", "input/v1/x"])
+@pytest.mark.parametrize("key", ["other/file", "input/../secret", "input/0a/2026/11/26/file", "input/v1/x"])
 def test_other_keys_are_not_reached(client, bucket, key):
     """A key that this gateway has not made gets no URL, no part and no end."""
     assert client.get(f"/claims/{key}/url").status_code == 404

@@ -73,7 +73,7 @@ def test_what_is_no_handle_arrives_and_raises_when_it_is_used(claimcheck, conten
 @pytest.mark.parametrize(
     "key",
     [
-        "elsewhere/handles/7d/v1/2026/11/26/" + "0a" * 20,
+        "elsewhere/handles/7d/v1/0a/2026/11/26/" + "0a" * 20,
         OWN.replace("handles/7d/", ""),
         OWN.replace("handles/7d", "results"),
         OWN.replace("7d", "8d"),

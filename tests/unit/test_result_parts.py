@@ -81,7 +81,7 @@ def test_a_result_has_a_key_of_its_own(claimcheck, noise):
     meta = through({**META, "result": Outgoing(noise)})
 
     assert is_result(meta.stored.claim.key, claimcheck.store.prefix)
-    assert not is_result(claimcheck.store.prefix + "/v1/2026/01/01/" + 40 * "0", claimcheck.store.prefix)
+    assert not is_result(claimcheck.store.prefix + "/v1/0a/2026/01/01/" + 40 * "0", claimcheck.store.prefix)
 
 
 @pytest.fixture

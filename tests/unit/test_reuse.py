@@ -168,7 +168,7 @@ def test_reuse_is_counted(claimcheck, reuses):
         ({"created": -timedelta(seconds=60)}, True),
         ({"created": -timedelta(seconds=REUSE_SECONDS + 600)}, False),
         ({"store": "other"}, False),
-        ({"key": "elsewhere/v1/2026/01/01/" + "0" * 40}, False),
+        ({"key": "elsewhere/v1/0a/2026/01/01/" + "0" * 40}, False),
         ({"digest": "blake3:" + "0" * 64}, False),
         ({"codec": "pickle"}, False),
         ({"compression": "other"}, False),

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any
 
 from pipeline.aws.limits import S3_LIST_COUNT
+from pipeline.claimcheck.keys import PAYLOADS
 from pipeline.stores.protocol import Store
 from pipeline.transport.queues import Queue, Queues
 
@@ -173,14 +174,14 @@ class StoreReader:
         """Pages listed so far."""
 
     def __call__(self) -> Stored:
-        """List the oldest payloads: keys begin with their day.
+        """List payloads in the order of their keys: those of random shards, so a sample if there are more.
 
         Raises:
             StoreError: the store denied the request or did not answer.
         """
         objects = size_bytes = 0
         oldest: datetime | None = None
-        for stored in islice(self._store.list("v1/"), LISTED_OBJECTS):
+        for stored in islice(self._store.list(PAYLOADS), LISTED_OBJECTS):
             objects, size_bytes = objects + 1, size_bytes + stored.size_bytes
             oldest = min(oldest or stored.modified, stored.modified)
         self.calls += max(-(-objects // S3_LIST_COUNT), 1)

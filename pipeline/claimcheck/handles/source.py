@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from pipeline.aws.limits import S3_URL_LIMIT_SECONDS
 from pipeline.claimcheck import compression
 from pipeline.claimcheck.installed import installed
-from pipeline.claimcheck.keys import HANDLES, below, ledger_key, ttl_days_of
+from pipeline.claimcheck.keys import FORM, HANDLES, below, ledger_key, ttl_days_of
 from pipeline.errors import (
     ClaimError,
     FramesDropped,
@@ -170,8 +170,8 @@ def store_of(claimcheck: "ClaimCheck", handle: "Handle") -> Store:
 def _own(store: Store, key: str) -> Store:
     if ttl_days_of(key, store.prefix) is None:
         raise ClaimError(
-            f"handle rejected [key={key[:120]!r}]: expected {below(store.prefix, HANDLES)}<days>d/v1/"
-            "YYYY/MM/DD/<40 hex digits>; producer and worker must be given the same store"
+            f"handle rejected [key={key[:120]!r}]: expected {below(store.prefix, HANDLES)}<days>d/{FORM}; "
+            "producer and worker must be given the same store"
         )
     return store
 

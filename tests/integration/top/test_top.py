@@ -127,7 +127,7 @@ def test_a_listing_is_bounded(monkeypatch):
     monkeypatch.setattr(readers, "LISTED_OBJECTS", 5)
     store = MemoryStore("claims")
     for number in range(7):
-        store.put(f"{store.prefix}/v1/2026/01/01/{number:040d}", b"12", {})
+        store.put(f"{store.prefix}/v1/0a/2026/01/01/{number:040d}", b"12", {})
     store.put(f"{store.prefix}/once/v1/{0:040d}", b"a record", {})
     found = StoreReader(store)()
 
