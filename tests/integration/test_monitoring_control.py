@@ -11,6 +11,8 @@ from sample_fixtures import standing_sample
 from standins import AWS
 from workers import APPS, eventually
 
+import pipeline
+
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
 CONF = {
@@ -140,6 +142,23 @@ def test_a_revoked_task_does_not_run(sample, inspect):
     eventually(lambda: result.state == "REVOKED")
     sample.eventually_empty()
     assert sample.notes() == []
+
+
+@pytest.mark.parametrize("countdown", [0, 3])
+def test_a_revoked_task_ends_its_use_of_a_shared_value(sample, inspect, countdown):
+    """A member that is revoked before it comes, or while its worker waits for its ETA, is an end."""
+    shared, task_id = pipeline.shared(["x"], uses=2), uuid()
+    if countdown:
+        result = sample.nap.apply_async((shared, 1), task_id=task_id, countdown=countdown)
+    sample.app.control.revoke(task_id)
+    eventually(lambda: task_id in only(inspect.revoked()))
+    if not countdown:
+        result = sample.nap.apply_async((shared, 1), task_id=task_id)
+    eventually(lambda: result.state == "REVOKED")
+
+    assert sample.nap.delay(shared, 0).get(timeout=30) == 1
+    sample.eventually_empty()
+    assert sample.notes() == ["napping"]
 
 
 def test_a_running_task_is_terminated(sample):

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from workers import eventually
 
+import pipeline
+
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
 
@@ -54,6 +56,18 @@ def test_a_task_that_waited_and_was_not_revoked_runs(sample, moto_aws):
     assert result.get(timeout=30) == 1
     sample.eventually_empty()
     assert len(records(sample)) == 2
+
+
+def test_a_shared_value_of_a_revoked_task_is_released(sample, moto_aws):
+    """A member that was revoked while it waited in SQS has ended, without having read the value."""
+    revoked = sample.nap.delay(pipeline.shared(["x"], uses=1), 0)
+    revoked.revoke()
+    wait_over(sample, moto_aws, revoked)
+    sample.worker(pool="prefork")
+
+    eventually(lambda: revoked.state == "REVOKED")
+    sample.eventually_empty()
+    assert sample.notes() == []
 
 
 def test_a_silent_store_delays_no_small_task(sample_of, moto_aws, s3):

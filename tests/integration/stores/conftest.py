@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("store_rules")
+pytest.register_assert_rewrite("store_rules", "ledger_rules")
