@@ -32,7 +32,16 @@ def receive(self, value, **about):
 @task()
 def fixed_later(group, number):
     """Note begin and end; every third one fails until somebody notes that it is fixed."""
+    group = group.strip()
     note(f"begun {group} {number}")
     if int(number) % 3 == 1 and "fixed" not in NOTES.read_text():
         raise Reject("not fixed yet", requeue=False)
     note(f"ended {group} {number}")
+
+
+@task(bind=True, max_retries=1)
+def run_twice(self, word):
+    """Note the message group, and retry once."""
+    note(f"{self.request.properties['MessageGroupId']} {word} {self.request.retries}")
+    if not self.request.retries:
+        raise self.retry(countdown=0)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import partial
 
 from celery import Celery
 from kombu import Exchange, Queue
@@ -54,24 +55,27 @@ def configured_app():
 
 def _doors(queue, bucket):
     """Return the doors of the sample, each at a queue of its own, and the stores that they name."""
-    is_fifo = queue.endswith(".fifo")
     task, event = "doors_app.open_door", "doors_app.receive"
+    in_order = {
+        queue: sns("doors_app.fixed_later", attributes=("number",), raw=True),
+        f"{queue.removesuffix('.fifo')}-words.fifo": partial(_words, "doors_app.run_twice"),
+    }
     return {
         "stores": {"input": f"s3://{bucket}/input", "large": f"s3://{bucket}-large"},
         "doors": {
             f"{queue}-s3": s3_notifications(task, store="input"),
             f"{queue}-claims": plain_claims(task, store="input"),
             f"{queue}-extended": extended_client(task, store="large", deletes=True),
-            f"{queue}-words": _words,
+            f"{queue}-words": partial(_words, task),
             f"{queue}-sns": sns(event, attributes=("amount",)),
             f"{queue}-raw": sns(event, attributes=("amount",), raw=True),
-            **({queue: sns("doors_app.fixed_later", attributes=("number",), raw=True)} if is_fifo else {}),
             f"{queue}-events": eventbridge(event, fields=("detail_type",)),
             f"{queue}-plain": extended_client_sender(store="large"),
             f"{queue}-legacy": extended_client_sender(store="large", threshold_bytes=0, legacy=True),
+            **(in_order if queue.endswith(".fifo") else {}),
         },
     }
 
 
-def _words(message):
-    return [TaskCall("doors_app.open_door", [word]) for word in message.body.split()]
+def _words(task, message):
+    return [TaskCall(task, [word]) for word in message.body.split()]

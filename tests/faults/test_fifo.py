@@ -13,6 +13,7 @@ from workers import eventually
 
 import pipeline
 from pipeline.admin import dead_letter_queues
+from pipeline.events import Notification, Topic
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
@@ -180,3 +181,43 @@ def test_a_group_keeps_its_order_through_dead_letters(sample_of, aws, monkeypatc
         assert begun == [0, 1, 1, 2, 3, 4, 4, 5, 6, 7, 7, 8]
         after = runs(sample)[group][len(before[group]) :]
         assert after == [(what, number) for number in (9, 1, 4, 7) for what in ("begun", "ended")]
+
+
+def test_a_topic_keeps_the_order_of_its_groups(sample_of, aws, monkeypatch):
+    """A FIFO topic delivers to a FIFO queue: tasks of a group run in order, of values and claims alike."""
+    monkeypatch.setenv("SHOP_DOORS", "uploads")
+    sample = fifo_sample(sample_of, aws)
+    sample.app.send_task("doors_app.fixed_later", ("z", 0), MessageGroupId="z")
+    attributes = {"FifoTopic": "true", "ContentBasedDeduplication": "false"}
+    arn = aws.client("sns").create_topic(Name="orders.fifo", Attributes=attributes)["TopicArn"]
+    aws.client("sns").subscribe(
+        TopicArn=arn, Protocol="sqs", Endpoint=aws.attributes(sample.queue)["QueueArn"],
+        Attributes={"RawMessageDelivery": "true"},
+    )  # fmt: skip
+    sample.note("fixed z 0")
+    values = [(each.ljust(300_000 * (number % 2)), each, number) for number in range(9) for each in "abc"]
+    Topic(arn).publish_batch(
+        [Notification(value=text, attributes={"number": number}, group=group) for text, group, number in values]
+    )
+    three_workers(sample)
+    eventually(lambda: len(ended(sample)) == 28, 60)
+
+    happened = runs(sample)
+    expected = [(what, number) for number in range(9) for what in ("begun", "ended")]
+    assert [happened[group] for group in "abc"] == [expected] * 3
+
+
+def test_calls_of_one_message_keep_its_group(sample_of, aws, monkeypatch):
+    """What ``claimcheck.split`` publishes, and the retries of that, run in order in the message's group."""
+    monkeypatch.setenv("SHOP_DOORS", "uploads")
+    sample = fifo_sample(sample_of, aws)
+    queue = f"{sample.queue.removesuffix('.fifo')}-words.fifo"
+    for _ in range(2):
+        sample.worker(pool="prefork", concurrency=2, app="doors_app", options=("-Q", queue))
+    aws.client("sqs").send_message(
+        QueueUrl=aws.url_of(queue), MessageBody="one two three",
+        MessageGroupId="a", MessageDeduplicationId="1",
+    )  # fmt: skip
+    eventually(lambda: len(sample.notes()) == 6, 60)
+
+    assert sample.notes() == [f"a {word} {retry}" for retry in (0, 1) for word in ("one", "two", "three")]
