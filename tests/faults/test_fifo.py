@@ -197,7 +197,10 @@ def test_a_topic_keeps_the_order_of_its_groups(sample_of, aws, monkeypatch):
     sample.note("fixed z 0")
     values = [(each.ljust(300_000 * (number % 2)), each, number) for number in range(9) for each in "abc"]
     Topic(arn).publish_batch(
-        [Notification(value=text, attributes={"number": number}, group=group) for text, group, number in values]
+        [
+            Notification(value=text, attributes={"number": number}, group=group)
+            for text, group, number in values
+        ]
     )
     three_workers(sample)
     eventually(lambda: len(ended(sample)) == 28, 60)
