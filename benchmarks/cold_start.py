@@ -39,14 +39,14 @@ def measured(source: str) -> tuple[float, float]:
     return seconds, kibibytes
 
 
-def rows() -> Iterator[tuple[str, ...]]:
+def rows(repetitions: int) -> Iterator[tuple[str, ...]]:
     """Yield the least of some runs for each import."""
     for label, source in IMPORTS.items():
-        runs = [measured(source) for _ in range(REPETITIONS)]
+        runs = [measured(source) for _ in range(repetitions)]
         seconds, kibibytes = (min(each) for each in zip(*runs, strict=True))
         yield label, f"{seconds:.2f} s", f"{kibibytes / 1_024:.0f} MB"
 
 
-def table() -> str:
+def table(repetitions: int = REPETITIONS) -> str:
     """Return the figures of docs/howto/lambda.md."""
-    return markdown(("what is imported", "time", "memory"), rows())
+    return markdown(("what is imported", "time", "memory"), rows(repetitions))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import cold_start
 from benchmarks.peers import report
 from benchmarks.peers.cell import ONCE
 from benchmarks.peers.peers import PEERS
@@ -79,3 +80,20 @@ def test_sqs_bills_each_64_kib():
 
     assert counts.calls == {"SQS SendMessage": 1}
     assert counts.billed == {"SQS SendMessage": 2}
+
+
+def cells(row):
+    """Return the cells of a table's row, with the texts of links alone."""
+    return [re.sub(r"\[(.*)\]\(.*\)", r"\1", cell.strip()) for cell in row.strip("|").split("|")]
+
+
+def test_cold_starts_are_measured():
+    """The measurement of cold starts runs, and its table has the rows and units of the page."""
+    page = (ROOT / "docs/howto/lambda.md").read_text().partition("## Cold start")[2]
+    shown = [cells(row) for row in page.splitlines() if row.startswith("|")]
+    measured = [cells(row) for row in cold_start.table(repetitions=1).splitlines() if row]
+
+    assert [row[0] for row in measured] == [row[0] for row in shown]
+    for rows in (shown[2:], measured[2:]):
+        assert all(re.fullmatch(r"\d+(\.\d+)? s", time) for _, time, _ in rows)
+        assert all(re.fullmatch(r"\d+ MB", memory) for _, _, memory in rows)
