@@ -1,6 +1,6 @@
 """What an execution that has ended owes to the store, once its message has settled."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -39,11 +39,17 @@ class Ended:
         return log_fields.of_message(self.headers, label(self.message))
 
 
+def _not_needed() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class EndedOwner(Ended):
     """The only one that names its payload, which is to be released."""
 
     claim: Released
+    is_needed: Callable[[], bool] = _not_needed
+    """Whether another attempt of its task needs the payload after all; asked right before the release."""
 
     def log_fields(self) -> dict[str, Any]:
         """Return the fields of a log line about it, and its payload."""

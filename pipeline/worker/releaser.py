@@ -55,9 +55,15 @@ class Releaser:
         """Start the thread."""
         self._thread.start()
 
-    def ended(self, message: Settling, claim: Released) -> None:
-        """Queue the payload of an execution that has ended for good. Returns at once, from any thread."""
-        self._ended.append(EndedOwner(message, self._clock(), claim))
+    def ended(self, message: Settling, claim: Released, **about: Callable[[], bool]) -> None:
+        """Queue the payload of an execution that has ended for good. Returns at once, from any thread.
+
+        Args:
+            message: it is released once this has settled.
+            claim: names the payload.
+            about: ``is_needed``, as ``EndedOwner`` has it.
+        """
+        self._ended.append(EndedOwner(message, self._clock(), claim, **about))
 
     def member_ended(self, message: Settling, key: str, member: bytes) -> None:
         """Queue the mark of a shared payload's member that has ended for good, in the same way."""
@@ -85,7 +91,7 @@ class Releaser:
             for _ in range(len(self._ended)):
                 self._sort(self._ended.popleft())
             members = [ended for ended in self._settled if isinstance(ended, EndedMember)]
-            settled = [ended for ended in self._settled if isinstance(ended, EndedOwner)]
+            settled = [ended for ended in self._settled if isinstance(ended, EndedOwner) and _is_free(ended)]
             self._settled = [*shared_payloads.mark(self.claimcheck, members)]
             for batch in _batches(settled):
                 self._settled += self._release(batch)
@@ -153,6 +159,13 @@ class Releaser:
             except Exception:
                 # The sweep finds payloads that stay. If this thread died, all of them would stay.
                 logger.exception("release failed")
+
+
+def _is_free(ended: EndedOwner) -> bool:
+    if ended.is_needed():
+        logger.info("payload kept, another attempt of its task needs it", extra=ended.log_fields())
+        return False
+    return True
 
 
 def _batches(settled: list[EndedOwner]) -> Iterator[list[EndedOwner]]:

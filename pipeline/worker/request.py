@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
+from celery import states
 from kombu.utils.objects import cached_property
 
 from pipeline.claimcheck import ledger
@@ -53,7 +54,7 @@ class RequestMixin(LostChildMixin):
         self._over = False
         self._given_back = False
         self._unbegun: bool | None = None
-        self._is_recording = self._is_done_with = False
+        self._is_recording = self._is_done_with = self._has_succeeded = False
         self._starting = Lock()
         self._delivery_info |= origin(message)
         if hasattr(message, "settles_later"):  # our SQS transport's
@@ -65,6 +66,7 @@ class RequestMixin(LostChildMixin):
 
     def _succeeded(self, *args: Any, **kwargs: Any) -> None:
         self._report_success(*args, **kwargs)
+        self._has_succeeded = True
         self._end()
 
     def on_failure(
@@ -218,8 +220,26 @@ class RequestMixin(LostChildMixin):
                 self._end_member(claim.key)
             return
         attempt = self.request_dict.get("retries") or 0
-        if not reuses.holds(child_pipe.mark(self.id, attempt, claim.key)):
+        if reuses.holds(child_pipe.mark(self.id, attempt, claim.key)):
+            return
+        if attempt and self._has_succeeded:
+            self.releaser.ended(self._message, claim, is_needed=self._is_retried_again)
+        else:
             self.releaser.ended(self._message, claim)
+
+    def _is_retried_again(self) -> bool:
+        """Return whether the result backend takes a retry that has succeeded for one that is to come.
+
+        A first attempt that ran twice, as SQS delivered it twice, has published two retries with one payload.
+        Celery keeps a SUCCESS that it finds when it stores RETRY, but one that is stored just after it looked
+        is lost. The other retry will store it again, for which it needs the payload.
+        Source: celery 5.7.0, ``backends/base.py`` (``KeyValueStoreBackend._store_result``).
+        """
+        try:
+            meta = self.task.backend.get_task_meta(self.id, cache=False)
+        except Exception:  # noqa: BLE001 - no backend, or one that does not answer: then nobody waits for it
+            return False
+        return bool(meta["status"] == states.RETRY)
 
     def _end_member(self, key: str) -> None:
         queue = sqs_queue(self._message) if is_shared(self._message) else ""

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 from retry_sample import CALLS, CONF, DENIED, NOISE, OPTIONS, ROWS, days_ahead
+from sample_fixtures import imported
 from workers import eventually
 
 from pipeline.admin import sweep
@@ -66,6 +67,22 @@ def test_success_is_the_last_word(sample_of, moto_aws, proxy):
 
     eventually(lambda: "retry: Retry in 0s" in worker.text() and "succeeded" in worker.text())
     assert result.state == "SUCCESS"
+
+
+def test_a_retry_keeps_the_payload_that_another_one_needs(sample_of, moto_aws, proxy, tmp_path):
+    """An attempt that came twice has two retries with one payload; a late RETRY hides one's success."""
+    backend = {"result_backend": f"late_app.LateBackend+file://{tmp_path / 'results'}"}
+    sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options=OPTIONS, conf=CONF | backend)
+    proxy.lose("SendMessage", times=1)
+    proxy.delay(1, lambda request: request.operation.startswith("DeleteMessage"))
+    with imported("late_app") as module:
+        result = module.retry_one_by_one.delay(NOISE)
+        sample.worker(app="late_app", pool="prefork", concurrency=4)
+
+        assert result.get(timeout=60) == len(NOISE)
+    sample.eventually_empty()
+    attempts = [line.split()[1] for line in sample.notes()]
+    assert attempts == ["0", "0", "1", "1"]
 
 
 @pytest.mark.parametrize(("late", "compression"), [(True, None), (False, None), (True, "gzip")])

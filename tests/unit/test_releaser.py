@@ -55,6 +55,22 @@ def test_an_unsettled_payload_stays(claimcheck, releaser):
     assert kept(claimcheck) == set()
 
 
+def test_a_payload_that_another_attempt_needs_stays(claimcheck, releaser):
+    """Whether it is needed is asked once, when its message has settled."""
+    pending, claim, asked = message(acknowledged=False), offloaded(claimcheck), []
+    releaser.ended(pending, claim, is_needed=lambda: asked.append(claim) or True)
+    releaser.flush()
+
+    assert not asked
+
+    pending.acknowledged = True
+    releaser.flush()
+    releaser.flush()
+
+    assert asked == [claim]
+    assert kept(claimcheck) == {claim.key}
+
+
 def test_a_message_that_never_settles_keeps_its_payload(claimcheck, releaser, monkeypatch):
     """A failed acknowledgement means a redelivery: the payload is kept and forgotten about."""
     monkeypatch.setattr(module, "SETTLE_TIMEOUT_SECONDS", 0.0)
