@@ -10,7 +10,8 @@ from pipeline.claimcheck.handles.handle import Handle
 from pipeline.claimcheck.handles.putting import put
 from pipeline.errors import PayloadEncodeError, PayloadTooLargeError
 from pipeline.events import content
-from pipeline.events.sending import Entry, Outcome, client, discard, failed_outcome, send_all
+from pipeline.events.sending import Entry, Outcome, client, discard, send_all
+from pipeline.transport.send import failures
 
 TARGET_BYTES = 2_048
 """What EventBridge adds to an event for a target: a queue takes 1 MiB, like the bus. Names have 256 at most.
@@ -127,11 +128,8 @@ class EventBus:
     def _call(self, entries: Sequence[dict[str, Any]]) -> list[Outcome]:
         region = self.name.split(":")[3] if self.name.startswith("arn:") else None
         events = self.client or client("events", region)
-        answers = events.put_events(Entries=list(entries))["Entries"]
-        return [_outcome(each) for each in answers]
-
-
-def _outcome(answer: Mapping[str, Any]) -> Outcome:
-    if answer.get("EventId"):
-        return Outcome(answer["EventId"])
-    return failed_outcome(str(answer.get("ErrorCode", "an error")))
+        answer = events.put_events(Entries=list(entries))
+        return [
+            each.get("EventId") or failures.of_code(answer, str(each.get("ErrorCode", "an error")))
+            for each in answer["Entries"]
+        ]

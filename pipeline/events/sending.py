@@ -11,15 +11,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from time import sleep
-from typing import Any, NamedTuple
+from typing import Any
 
 from botocore.config import Config
 
 from pipeline.claimcheck.handles.handle import Handle
 from pipeline.errors import EventSendError, FailedEvent, StoreError
 from pipeline.transport.clients import new_client
-from pipeline.transport.errors import certainly_not_sent
-from pipeline.transport.sqs_errors import FAILURES, code, meaning_of, meaning_of_code
+from pipeline.transport.send import failures
+from pipeline.transport.send.failures import Failure
+from pipeline.transport.sqs_errors import FAILURES
 
 ATTEMPTS = 4
 BACKOFF_SECONDS = 0.1
@@ -30,16 +31,8 @@ BATCH_COUNT = 10
 _CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
 
 
-class Outcome(NamedTuple):
-    """What an answer says of one entry."""
-
-    id: str | None = None
-    """What the service calls it, if it has confirmed it."""
-    code: str = ""
-    is_certain: bool = True
-    """Whether it is certain that this attempt did not send it."""
-    is_transient: bool = False
-
+Outcome = str | Failure
+"""What became of an entry in a call: the id that the service has given it, or why it is not confirmed."""
 
 Call = Callable[[Sequence[dict[str, Any]]], Sequence[Outcome]]
 """Sends entries in one call, and returns what became of each, in order."""
@@ -62,14 +55,10 @@ class Entry:
 
     def note(self, outcome: Outcome) -> None:
         """Note what became of it in an attempt."""
-        self.id, self.code = outcome.id, outcome.code
-        self.is_certain = self.is_certain and outcome.is_certain
-
-
-def failed_outcome(why: str, status: int = 0) -> Outcome:
-    """Return what the code of a failed entry means."""
-    meaning = meaning_of_code(why, status)
-    return Outcome(code=why, is_certain=meaning.is_certain, is_transient=meaning.is_transient)
+        if isinstance(outcome, str):
+            self.id = outcome
+        else:
+            self.code, self.is_certain = outcome.code, self.is_certain and outcome.is_certain
 
 
 def client(service: str, region: str | None) -> Any:
@@ -150,18 +139,21 @@ def _send(entries: list[Entry], call: Call) -> None:
         outcomes = _attempt(entries, call)
         for each, outcome in zip(entries, outcomes, strict=True):
             each.note(outcome)
-        entries = [each for each, it in zip(entries, outcomes, strict=True) if it.is_transient]
+        entries = [each for each, it in zip(entries, outcomes, strict=True) if _may_succeed(it)]
+
+
+def _may_succeed(outcome: Outcome) -> bool:
+    return isinstance(outcome, Failure) and outcome.is_transient
 
 
 def _attempt(entries: list[Entry], call: Call) -> Sequence[Outcome]:
     try:
         return call([each.fields for each in entries])
     except FAILURES as exc:
-        meaning = meaning_of(exc)
-        return [Outcome(None, code(exc), certainly_not_sent(exc), meaning.is_transient)] * len(entries)
+        return [failures.of_call(exc)] * len(entries)
     except BaseException as exc:
         for each in entries:
-            each.note(Outcome(code=type(exc).__name__, is_certain=False))
+            each.note(Failure(type(exc).__name__, is_certain=False, is_transient=False))
         raise
 
 

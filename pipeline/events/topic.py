@@ -5,7 +5,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
@@ -15,7 +14,8 @@ from pipeline.claimcheck.handles.putting import DEFAULT_TTL_DAYS, put
 from pipeline.claimcheck.message_size import attributes_bytes
 from pipeline.errors import PayloadTooLargeError
 from pipeline.events import content
-from pipeline.events.sending import Entry, Outcome, client, discard, failed_outcome, send_all
+from pipeline.events.sending import Entry, Outcome, client, discard, send_all
+from pipeline.transport.send import failures
 
 Attribute = str | bool | int | float | Decimal | bytes | Sequence[str | bool | int | float | None]
 """A ``String``, ``Number``, ``Binary`` or ``String.Array`` of SNS; a bool is the text ``true``, ``false``."""
@@ -137,17 +137,8 @@ class Topic:
         answer = sns.publish_batch(TopicArn=self.arn, PublishBatchRequestEntries=list(entries))
         confirmed = {each["Id"]: each["MessageId"] for each in answer.get("Successful", ())}
         failed = {each["Id"]: each for each in answer.get("Failed", ())}
-        return [_outcome(each["Id"], confirmed, failed) for each in entries]
-
-
-def _outcome(name: str, confirmed: Mapping[str, str], failed: Mapping[str, Mapping[str, Any]]) -> Outcome:
-    if name in confirmed:
-        return Outcome(confirmed[name])
-    if name not in failed:
-        return Outcome(code="no answer", is_certain=False, is_transient=True)
-    is_ours = failed[name].get("SenderFault", False)
-    status = HTTPStatus.BAD_REQUEST if is_ours else HTTPStatus.INTERNAL_SERVER_ERROR
-    return failed_outcome(str(failed[name].get("Code", "an error")), status)
+        names = [each["Id"] for each in entries]
+        return [confirmed.get(name) or failures.of_entry(answer, failed.get(name)) for name in names]
 
 
 def typed(name: str, value: Any) -> dict[str, Any]:

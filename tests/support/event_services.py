@@ -16,8 +16,9 @@ class Service:
     An answer is an exception, or maps places in a call to the codes of entries that fail.
     """
 
-    def __init__(self, *answers):
+    def __init__(self, *answers, retries_count=0):
         self.answers = deque(answers)
+        self.metadata = {"RetryAttempts": retries_count}
         self.calls = []
 
     def _codes(self, entries):
@@ -37,7 +38,7 @@ class Service:
             if place in codes
         ]
         good = [{"Id": name, "MessageId": f"m{name}"} for place, name in enumerate(ids) if place not in codes]
-        return {"Successful": good, "Failed": failed}
+        return {"Successful": good, "Failed": failed, "ResponseMetadata": self.metadata}
 
     def put_events(self, *, Entries):  # noqa: N803 - AWS's name
         """Answer as EventBridge does."""
@@ -46,7 +47,7 @@ class Service:
             {"ErrorCode": codes[place], "ErrorMessage": "no"} if place in codes else {"EventId": f"e{place}"}
             for place in range(len(Entries))
         ]
-        return {"FailedEntryCount": len(codes), "Entries": answers}
+        return {"FailedEntryCount": len(codes), "Entries": answers, "ResponseMetadata": self.metadata}
 
 
 def topic(service, arn=ARN, **settings):

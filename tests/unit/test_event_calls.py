@@ -115,6 +115,17 @@ class TestFailures:
         assert raised.value.failed == ((0, "AuthorizationError", False),)
         assert len(keys(store)) == 1
 
+    @pytest.mark.parametrize("target", ["topic", "bus"])
+    def test_unclear_after_a_retry_of_botocore(self, target, store):
+        """What fails in the answer to botocore's second request may have been sent by the first one."""
+        service = Service({0: "AuthorizationError"}, retries_count=1)
+        put, publish = bus(service).put_events, topic(service).publish
+        with pytest.raises(EventSendError) as raised:
+            put([Event("created", LARGE)]) if target == "bus" else publish(LARGE)
+
+        assert raised.value.failed == ((0, "AuthorizationError", False),)
+        assert len(keys(store)) == 1
+
     def test_interrupted(self, store):
         """An interrupted call may have arrived; what was not sent yet leaves nothing behind."""
         service = Service(KeyboardInterrupt())

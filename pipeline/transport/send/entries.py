@@ -4,16 +4,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from http import HTTPStatus
 from time import monotonic
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from botocore.exceptions import ParamValidationError
 
 from pipeline.aws.limits import SQS_FIFO_SUFFIX
 from pipeline.claimcheck.message_size import attributes_bytes
 from pipeline.transport.errors import certainly_not_sent
-from pipeline.transport.sqs_errors import FAILURES, TOO_LONG, code, meaning_of, meaning_of_code
+from pipeline.transport.send import failures
+from pipeline.transport.send.failures import Failure
+from pipeline.transport.sqs_errors import FAILURES, TOO_LONG, meaning_of_code
 
 
 class Publication(Protocol):
@@ -99,17 +100,6 @@ class Entry:
         self.code, self.is_certain = why, self.is_certain and is_certain
 
 
-class Failure(NamedTuple):
-    """What is known of an entry that SQS has not confirmed."""
-
-    code: str
-    """SQS's, or the name of the error if there was no answer."""
-    is_certain: bool
-    """Whether it is certain that this attempt did not put it on the queue."""
-    is_transient: bool
-    """Whether the next attempt may succeed."""
-
-
 def send(entries: list[Entry]) -> dict[Entry, Failure]:
     """Send entries of one queue in one call, and return those that are not confirmed."""
     client, url = entries[0].client, entries[0].url
@@ -119,9 +109,7 @@ def send(entries: list[Entry]) -> dict[Entry, Failure]:
             return {}
         answer = client.send_message_batch(QueueUrl=url, Entries=_numbered(entries))
     except FAILURES as exc:
-        return dict.fromkeys(
-            entries, Failure(code(exc), certainly_not_sent(exc), meaning_of(exc).is_transient)
-        )
+        return dict.fromkeys(entries, failures.of_call(exc))
     return _unconfirmed(entries, answer)
 
 
@@ -134,23 +122,11 @@ def _numbered(entries: list[Entry]) -> list[dict[str, Any]]:
 def _unconfirmed(entries: list[Entry], answer: dict[str, Any]) -> dict[Entry, Failure]:
     confirmed = {each["Id"] for each in answer.get("Successful", ())}
     failed = {each["Id"]: each for each in answer.get("Failed", ())}
-    # If botocore retried, the first request may have sent what fails now.
-    is_first = not answer.get("ResponseMetadata", {}).get("RetryAttempts", 0)
     return {
-        entry: _failure(failed.get(str(place)), is_first=is_first)
+        entry: failures.of_entry(answer, failed.get(str(place)))
         for place, entry in enumerate(entries)
         if str(place) not in confirmed
     }
-
-
-def _failure(failed_entry: dict[str, Any] | None, *, is_first: bool) -> Failure:
-    """Judge one entry of an answer. Of one that the answer does not name nothing is known."""
-    if failed_entry is None:
-        return Failure("no answer", is_certain=False, is_transient=True)
-    why = str(failed_entry.get("Code", "an error"))
-    is_ours = bool(failed_entry.get("SenderFault"))
-    meaning = meaning_of_code(why, HTTPStatus.BAD_REQUEST if is_ours else HTTPStatus.INTERNAL_SERVER_ERROR)
-    return Failure(why, is_first and meaning.is_certain, meaning.is_transient)
 
 
 def is_for_one(why: str) -> bool:
