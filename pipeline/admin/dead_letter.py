@@ -11,6 +11,7 @@ from pipeline.admin.received_messages import Received
 from pipeline.claimcheck import ledger
 from pipeline.claimcheck.claim import Claim, Share
 from pipeline.claimcheck.claim_check import ClaimCheck
+from pipeline.claimcheck.handles.handle import Handle
 from pipeline.claimcheck.headers import SHARED
 from pipeline.claimcheck.keys import check_stored_key
 from pipeline.deferred.body import deferred_in
@@ -37,6 +38,8 @@ class DeadLetter:
     value: Any = field(repr=False)
     """The decoded body, deferred if it was offloaded."""
     content_type: str = ""
+    removes: Handle | None = None
+    """The object of others that the door of its queue deletes with the message; ``None`` if there is none."""
 
     @property
     def task(self) -> str:
@@ -133,7 +136,8 @@ def read_message(
     headers = message.headers if isinstance(message.headers, dict) else {}
     routing_key = str((message.delivery_info or {}).get("routing_key") or "")
     claim, error, value = _body(message, accept, claimcheck)
-    return DeadLetter(received, headers, routing_key, claim, error, value, str(message.content_type))
+    kind = str(message.content_type)
+    return DeadLetter(received, headers, routing_key, claim, error, value, kind, message.removes)
 
 
 def _body(message: Any, accept: Any, claimcheck: ClaimCheck) -> tuple[Claim | None, str, Any]:

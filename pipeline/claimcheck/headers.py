@@ -6,6 +6,11 @@ SHARED = "claimcheck-shared"
 Each queue's end counts in the ledger. Without one, nothing but the sweep ends the payload: a broadcast has
 any number of receivers."""
 
+REMOVES = "claimcheck-removes"
+"""Header of a task that came through a door: the handle of the object that ends with the task. Retries and
+messages that are published again have it too. It counts on the queue of a door that deletes, and nowhere
+else."""
+
 NAME = "claimcheck"
 """Name of the serializer, and of the header that describes the payload: sizes, key, wait until the ETA."""
 

@@ -36,8 +36,8 @@ class TaskCall:
     """Id of the task; by default one that follows from the message's id and the place of the call in it, so
     that a message which is delivered again leads to the same ids."""
     deletes: Handle | None = field(default=None, repr=False)
-    """Object to be deleted when the task has ended and the message has settled: of a store that the app owns,
-    and for the only call of a message."""
+    """Object to be deleted when the task has ended, retries included, and its message has settled: of a store
+    that the app owns."""
 
 
 class Door(Protocol):

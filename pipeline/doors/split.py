@@ -20,7 +20,7 @@ SPLIT = "claimcheck.split"
 
 
 def split(self: Any, calls: Sequence[Sequence[Any]]) -> None:
-    """Publish calls: each is ``[task_id, task, args, kwargs]``.
+    """Publish calls: each is ``[task_id, task, args, kwargs, headers]``.
 
     Raises:
         celery.exceptions.Reject: not all were published; SQS delivers the message again, or moves it to the
@@ -31,8 +31,8 @@ def split(self: Any, calls: Sequence[Sequence[Any]]) -> None:
     options = {"queue": queue, **({"MessageGroupId": group} if group else {})}
     try:
         with batch():
-            for task_id, name, args, kwargs in calls:
-                self.app.send_task(name, args, kwargs, task_id=task_id, **options)
+            for task_id, name, args, kwargs, headers in calls:
+                self.app.send_task(name, args, kwargs, task_id=task_id, headers=headers, **options)
     except Exception as exc:
         fields = log_fields.of_message(self.request, queue)
         logger.warning("calls not published, message given back: %s", type(exc).__name__, extra=fields)

@@ -14,11 +14,14 @@ from uuid import UUID, uuid5
 
 from pipeline.claimcheck.claim import CONTENT_TYPE
 from pipeline.claimcheck.claim_check import ClaimCheck
-from pipeline.claimcheck.headers import SEE_ARGS
+from pipeline.claimcheck.handles.handle import Handle
+from pipeline.claimcheck.handles.source import owned_store
+from pipeline.claimcheck.headers import REMOVES, SEE_ARGS
 from pipeline.doors.extended_sender import ExtendedSender
 from pipeline.doors.foreign_message import Door, ForeignMessage, TaskCall
+from pipeline.doors.objects import ObjectDoor
 from pipeline.doors.split import SPLIT
-from pipeline.errors import MalformedError, PipelineError
+from pipeline.errors import ClaimError, MalformedError, PipelineError, StoreDeniedError
 from pipeline.serializer.encoding import Encoding
 from pipeline.serializer.publication import Publication
 from pipeline.telemetry import log_lines
@@ -64,6 +67,17 @@ class Doors:
         """Return what sends plain messages to a queue instead of tasks, or ``None``."""
         return self.senders.get(queue)
 
+    def removed(self, queue: str, named: Any) -> Handle | None:
+        """Return the object that a header names, if the queue's door may delete it. Does no I/O."""
+        door = self.by_queue[queue]
+        try:
+            handle = Handle.from_dict(named)
+            owned_store(self.claimcheck, handle)
+        except (ClaimError, StoreDeniedError):
+            return None
+        is_foreign = isinstance(door, ObjectDoor) and not (door.deletes and handle.store in door.stores)
+        return None if is_foreign else handle
+
     def translate(self, queue: str, sqs_message: Mapping[str, Any]) -> Translation:
         """Return what the queue's door makes of a message. Never raises."""
         try:
@@ -83,8 +97,7 @@ class Doors:
         if not calls:
             return Translation(is_empty=True)
         call = calls[0] if len(calls) == 1 else _split(message, calls)
-        envelope = self._envelope(call, _id_of(message, call, 0), sqs_message)
-        return Translation(envelope, removes=call.deletes)
+        return Translation(self._envelope(call, _id_of(message, call, 0), sqs_message))
 
     def _envelope(self, call: TaskCall, task_id: str, sqs_message: Mapping[str, Any]) -> Envelope:
         made = self.app.amqp.as_task_v2(
@@ -96,7 +109,7 @@ class Doors:
             "body": encoded.data,
             "content-type": CONTENT_TYPE,
             "content-encoding": "binary",
-            "headers": {**made.headers, **encoded.headers},
+            "headers": {**made.headers, **encoded.headers, **_headers(call)},
             "properties": {**made.properties, **({"MessageGroupId": group} if group else {})},
         }
 
@@ -115,10 +128,14 @@ def _value(attribute: Mapping[str, Any]) -> str | bytes:
 def _split(message: ForeignMessage, calls: Sequence[TaskCall]) -> TaskCall:
     """Return the call of the task that publishes each of several calls as a message of its own."""
     each = [
-        [_id_of(message, call, place), call.task, list(call.args), dict(call.kwargs)]
+        [_id_of(message, call, place), call.task, list(call.args), dict(call.kwargs), _headers(call)]
         for place, call in enumerate(calls)
     ]
     return TaskCall(SPLIT, [each], task_id=_id(message, "split"))
+
+
+def _headers(call: TaskCall) -> dict[str, Any]:
+    return {} if call.deletes is None else {REMOVES: call.deletes.as_dict()}
 
 
 def _id_of(message: ForeignMessage, call: TaskCall, place: int) -> str:

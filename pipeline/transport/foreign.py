@@ -10,6 +10,8 @@ from typing import Any, Protocol, cast
 
 import msgspec
 
+from pipeline.claimcheck.headers import REMOVES
+from pipeline.telemetry.delivery_info import QUEUE_NAME
 from pipeline.transport.envelope import Envelope
 
 OPTION = "doors"
@@ -37,8 +39,6 @@ class Translation:
     """Why no task could be made of it, without any of its text; empty if one could."""
     is_empty: bool = False
     """Whether it holds nothing for a task: then it is deleted."""
-    removes: Any = None
-    """What is to be deleted when the message has settled, for the worker's releaser."""
 
 
 class Translator(Protocol):
@@ -52,6 +52,14 @@ class Translator(Protocol):
 
     def translate(self, queue: str, sqs_message: Mapping[str, Any]) -> Translation:
         """Return what the queue's door makes of a message. Never raises."""
+
+    def removed(self, queue: str, named: Any) -> Any:
+        """Return what is to be deleted with a task; None if its queue's door deletes nothing like it.
+
+        Args:
+            queue: with a door.
+            named: what the task's header says, from anybody.
+        """
 
     def sender(self, queue: str) -> Any:
         """Return what sends plain messages to a queue instead of tasks, or ``None``."""
@@ -78,6 +86,14 @@ def unpacked(channel: Any, message: Mapping[str, Any], queue: str, url: str) -> 
     envelope: Envelope = channel._envelope_payload(translation.envelope, "", message, url)  # noqa: SLF001
     envelope["properties"]["delivery_info"][DOOR] = translation
     return envelope
+
+
+def removed_with(message: Any) -> Any:
+    """Return what is to be deleted when a message has settled, for the worker's releaser; None if nothing."""
+    named, queue = message.headers.get(REMOVES), (message.delivery_info or {}).get(QUEUE_NAME)
+    if named is None or queue not in message.channel.doors:
+        return None
+    return message.channel.doors.removed(queue, named)
 
 
 class _Envelope(msgspec.Struct):

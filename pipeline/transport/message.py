@@ -16,7 +16,7 @@ from pipeline.transport.envelope import (
     uncompressed,
 )
 from pipeline.transport.expansion import ExpansionError, expand
-from pipeline.transport.foreign import DOOR, Translation
+from pipeline.transport.foreign import DOOR, Translation, removed_with
 
 
 class Message(virtual.Message):
@@ -42,7 +42,7 @@ class Message(virtual.Message):
     """Whether the door of its queue found nothing for a task in it: it is to be deleted."""
 
     removes: Any = None
-    """What is to be deleted once it has settled: its door has named it. ``None`` if nothing."""
+    """What is to be deleted once its task has ended and it has settled. ``None`` if nothing."""
 
     started: bool = False
     """Whether a pool has started it. It is not returned while this process may still settle it."""
@@ -55,10 +55,10 @@ class Message(virtual.Message):
             self.fault = type(exc).__name__
         else:
             self._expand((payload.get("headers") or {}).get(COMPRESSION))
+            self.removes = removed_with(self)
         translation = (self.delivery_info or {}).get(DOOR)
         if isinstance(translation, Translation):
             self.fault, self.is_empty = translation.fault, translation.is_empty
-            self.removes = translation.removes
 
     def _expand(self, compression: Any) -> None:
         """Expand the body as Kombu does, but within a limit."""

@@ -51,7 +51,7 @@ class RequestMixin(LostChildMixin):
     def __init__(self, message: Any, **options: Any) -> None:
         super().__init__(message, **options)
         self._rejected = False
-        self._over = False
+        self._over = self._is_retried = False
         self._given_back = False
         self._unbegun: bool | None = None
         self._is_recording = self._is_done_with = self._has_succeeded = False
@@ -89,6 +89,11 @@ class RequestMixin(LostChildMixin):
                 self._record_loss(exc_info)
             elif not (is_limit and self._is_rejected_unbegun(exc_info)):
                 super().on_failure(exc_info, send_failed_event, return_ok)
+
+    def on_retry(self, exc_info: Any) -> None:
+        """Handle a retry: it has what its door deletes at the end, as Celery copies headers."""
+        self._is_retried = True
+        super().on_retry(exc_info)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: FBT001 - Celery's signature
         """Handle a time limit; the hard one is the end. Prefork has called ``on_failure``, gevent has not."""
@@ -207,7 +212,7 @@ class RequestMixin(LostChildMixin):
         self._over = True
         if deferred is not None and deferred.claim is not None:
             self._end_payload(deferred.claim)
-        elif removes is not None and not is_shared(self._message):
+        if removes is not None and not self._is_retried:
             self.releaser.ended(self._message, removes)
         for share in deferred.shares if deferred is not None else ():
             mark = child_pipe.member_mark(self.request_dict, share.key)

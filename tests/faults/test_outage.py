@@ -71,6 +71,30 @@ def test_an_outage_loses_no_early_acknowledged_task(sample, s3, pool):
     sample.eventually_empty()
 
 
+def test_an_outage_leaves_no_object_of_a_door(sample_of, moto_aws, s3, monkeypatch):
+    """With early acks, the message that the worker sends again has what its door deletes at the end."""
+    monkeypatch.setenv("SHOP_DOORS", "uploads")
+    early = {"task_annotations": {"doors_app.open_door": {"acks_late": False}}}
+    sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options=OPTIONS, conf=early)
+    large = moto_aws.bucket("uploads-large")
+    queue = f"{sample.queue}-extended"
+    worker = sample.worker(pool="threads", app="doors_app", options=("-Q", queue))
+    moto_aws.client("s3").put_object(Bucket=large, Key="k", Body=b"again and again")
+    s3.fail("GetObject", status=503)
+    moto_aws.client("sqs").send_message(
+        QueueUrl=moto_aws.url_of(queue),
+        MessageBody=f'["software.amazon.payloadoffloading.PayloadS3Pointer",'
+        f'{{"s3BucketName":"{large}","s3Key":"k"}}]',
+        MessageAttributes={"ExtendedPayloadSize": {"DataType": "Number", "StringValue": "15"}},
+    )
+    eventually(lambda: "StoreUnavailableError" in worker.text(), 60)
+    s3.heal()
+    eventually(lambda: len(sample.notes()) == 2, 60)
+
+    eventually(lambda: "Contents" not in moto_aws.client("s3").list_objects_v2(Bucket=large))
+    sample.eventually_empty()
+
+
 @pytest.mark.parametrize(
     ("pool", "limit", "name"),
     [

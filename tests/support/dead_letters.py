@@ -24,9 +24,9 @@ def outcome(*words, **options):
 class DeadLetterQueue:
     """A sample's queue with its dead-letter queue, and verbs that move messages between them."""
 
-    def __init__(self, sample, aws, suffix=""):
+    def __init__(self, sample, aws, suffix="", name=None):
         self.aws, self.sqs = aws, aws.client("sqs")
-        self.name = sample.queue
+        self.name = name or sample.queue
         self.dead_name = f"{self.name.removesuffix(suffix)}-dlq{suffix}"
         fifo = {"FifoQueue": "true"} if suffix else {}
         self.dead_url = aws.queue(self.dead_name, **fifo)

@@ -10,6 +10,7 @@ import pytest
 from celery import Celery
 from celery.app.task import Context
 from celery.exceptions import Reject
+from door_channel import call_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kombu.exceptions import OperationalError
@@ -50,33 +51,6 @@ def app():
     app.close()
 
 
-@pytest.fixture
-def receive(app, monkeypatch):
-    """Receive a message as the channel of a worker does: without a connection."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    queues = {name: {"url": f"https://sqs/1/{name}"} for name in ("words", "uploads", "other")}
-    connection = app.connection_for_read(transport_options={"predefined_queues": queues})
-    channel = connection.transport.create_channel(connection.transport)
-
-    def received(body, queue="words", number=1, **fields):
-        raw = {"Body": body, "MessageId": f"message {number}", "ReceiptHandle": "handle", **fields}
-        message = channel.message_to_python(channel._message_to_python(raw, queue, "https://sqs/1/words"))
-        message.accept = set(app.conf.accept_content) | {"application/x-claimcheck"}
-        return message
-
-    received.channel = channel
-    yield received
-    connection.release()
-
-
-def call_of(message):
-    """Return task, args and kwargs of a message that a worker would run."""
-    fault, (args, kwargs, _) = examine(message)
-    assert fault == ""
-    return message.headers["task"], list(args), dict(kwargs)
-
-
 def test_one_call_is_the_message_of_a_task(receive):
     """A foreign message with one call is a task's, signed where the app signs, with the receipt handle."""
     message = receive("hello")
@@ -99,7 +73,7 @@ def test_several_calls_are_one_task_that_publishes_them(receive):
 
     assert task == "claimcheck.split"
     assert [call[1:] for call in calls] == [
-        ["tasks.word", [word], {"queue": "words"}] for word in ("one", "two")
+        ["tasks.word", [word], {"queue": "words"}, {}] for word in ("one", "two")
     ]
     assert len({call[0] for call in calls}) == 2
 
@@ -207,7 +181,7 @@ def test_calls_that_were_not_published_go_back(app, caplog):
     task = SimpleNamespace(request=request, app=SimpleNamespace(send_task=unanswered))
 
     with pytest.raises(Reject) as caught:
-        split(task, [["2", "tasks.word", [], {}]])
+        split(task, [["2", "tasks.word", [], {}, {}]])
     assert caught.value.requeue
     assert "calls not published, message given back" in caplog.text
 
