@@ -18,7 +18,7 @@ from pipeline.claimcheck.claim import Claim, Inline, digest_of, is_young
 from pipeline.claimcheck.codec import Codec
 from pipeline.claimcheck.handles.handle import Handle
 from pipeline.claimcheck.handles.putting import About, put_into
-from pipeline.claimcheck.handles.source import owned_store
+from pipeline.claimcheck.handles.stores import owned_store
 from pipeline.claimcheck.keys import check_key, new_key
 from pipeline.claimcheck.message_size import Wire
 from pipeline.claimcheck.object_metadata import metadata, span_attributes
@@ -115,7 +115,7 @@ class ClaimCheck:
         claim = self._claim(sealed, key or new_key(self.store.prefix, due))
         with tracing.span("claimcheck offload", span_attributes(self.store, claim, task_id, task, queue)):
             about = metadata(claim.digest, task, task_id)
-            with self._timed(metrics.UPLOAD_SECONDS, queue, task):
+            with self.timed(metrics.UPLOAD_SECONDS, queue, task):
                 self.with_retries(lambda: self.store.put(claim.key, sealed.data, about))
             return Offloaded(claim, tracing.active() or {})
 
@@ -168,7 +168,7 @@ class ClaimCheck:
         try:
             self._check_limit(payload.expanded_bytes)
             data = self._fetch(payload, queue, task)
-            with self._timed(metrics.DECODE_SECONDS, queue, task):
+            with self.timed(metrics.DECODE_SECONDS, queue, task):
                 return self._open(payload, data)
         except PayloadCorruptError:
             self.recorder.record(metrics.PAYLOADS_CORRUPT, queue=queue, task=task)
@@ -178,7 +178,7 @@ class ClaimCheck:
         if isinstance(payload, Inline):
             return payload.data
         self.check(payload)
-        with self._timed(metrics.REHYDRATE_SECONDS, queue, task):
+        with self.timed(metrics.REHYDRATE_SECONDS, queue, task):
             data = self.with_retries(lambda: self.store.get(payload.key, payload.size_bytes))
             if digest_of(data) != payload.digest:
                 raise PayloadCorruptError(
@@ -240,7 +240,7 @@ class ClaimCheck:
             return ()
         store = self.stores.get(claims[0].store, self.store)
         try:
-            with self._timed(metrics.RELEASE_SECONDS, "", ""):
+            with self.timed(metrics.RELEASE_SECONDS):
                 left = self.with_retries(lambda: store.delete(list(ours)))
         except StoreUnavailableError:
             return list(ours.values())
@@ -280,7 +280,8 @@ class ClaimCheck:
         return retried(call, min(self.options.store_retry_seconds, most_seconds))
 
     @contextmanager
-    def _timed(self, metric: Metric, queue: str, task: str) -> Iterator[None]:
+    def timed(self, metric: Metric, queue: str = "", task: str = "") -> Iterator[None]:
+        """Record how long a ``with`` block took, if it did not raise."""
         start = perf_counter()
         yield
         self.recorder.record(metric, perf_counter() - start, queue=queue, task=task)

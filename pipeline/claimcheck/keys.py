@@ -14,7 +14,7 @@ the requests are: behind a date, each midnight all of them would be in one new p
 
 import re
 import secrets
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
 from pipeline.errors import ClaimError
@@ -93,6 +93,15 @@ def ttl_days_of(key: str, prefix: str) -> int | None:
     rest = _rest(key, prefix)
     match = _HANDLE_KEY.match(rest) if rest is not None and _has_day(key) else None
     return int(match[1]) if match else None
+
+
+def end_of(key: str, prefix: str) -> datetime | None:
+    """Return when the lifecycle rule ends the payload of a handle; None for a key that is none of a handle's.
+
+    S3 counts from the day after. Source: S3 User Guide, "Lifecycle rules based on an object's age".
+    """
+    days = ttl_days_of(key, prefix)
+    return None if days is None else day_of(key) + timedelta(days=days + 1)
 
 
 def day_of(key: str) -> datetime:

@@ -5,7 +5,7 @@ meets there, because a message says which shared payloads it names, so that its 
 (``ledger.py``). Serializers other than this library's would not say it, so they get a ``TypeError``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from pipeline.claimcheck import ledger
 from pipeline.claimcheck.claim import Share, digest_of
 from pipeline.claimcheck.handles.handle import Handle, arrived
-from pipeline.claimcheck.handles.source import Source, store_of
+from pipeline.claimcheck.handles.source import Source
+from pipeline.claimcheck.handles.stores import store_of
 from pipeline.claimcheck.installed import installed
 from pipeline.claimcheck.keys import TTL_CLASSES_DAYS, new_handle_key
-from pipeline.errors import FramesDropped, PayloadMissingError
+from pipeline.errors import FramesDropped
+from pipeline.metrics.table import HANDLE_STORED_BYTES, PAYLOADS_OFFLOADED
 from pipeline.options import DAY_SECONDS
 
 if TYPE_CHECKING:
@@ -66,6 +68,8 @@ def shared(value: Any, *, uses: int, ttl_days: int | None = None) -> Shared:
     with FramesDropped():
         claim = claimcheck.offload(claimcheck.seal(value), key=key).claim
         ledger.make_or_delete(claimcheck, key, uses)
+    claimcheck.recorder.record(PAYLOADS_OFFLOADED)
+    claimcheck.recorder.record(HANDLE_STORED_BYTES, claim.size_bytes)
     return Shared(
         Handle(
             store=claim.store,
@@ -86,19 +90,19 @@ def _ttl_days(claimcheck: "ClaimCheck") -> int:
     return next((each for each in TTL_CLASSES_DAYS if each >= days), TTL_CLASSES_DAYS[-1])
 
 
-def read(claimcheck: "ClaimCheck", handle: Handle) -> Any:
+def read(claimcheck: "ClaimCheck", handle: Handle, queue: str = "", task: str = "") -> Any:
     """Return a shared value, in the process that executes the task: one GET.
+
+    Args:
+        claimcheck: of this process.
+        handle: the value's.
+        queue: of the task, for metrics and spans.
+        task: its name.
 
     Raises:
         PipelineError: as ``Handle.load``.
     """
-    try:
-        return Source(claimcheck, store_of(claimcheck, handle), handle).load()
-    except PayloadMissingError as exc:
-        raise PayloadMissingError(
-            f"shared payload missing [key={handle.key}]: {handle.uses} tasks had ended, or it has expired; "
-            "count all tasks that get it in uses, or raise ttl_days"
-        ) from exc
+    return Source(claimcheck, store_of(claimcheck, handle), handle).load(queue, task)
 
 
 def is_same(claimcheck: "ClaimCheck", value: Any, handle: Handle) -> bool:
@@ -106,12 +110,16 @@ def is_same(claimcheck: "ClaimCheck", value: Any, handle: Handle) -> bool:
     return digest_of(claimcheck.seal(value).data) == handle.digest
 
 
-def share_of(value: Any) -> Share | None:
-    """Return what a message says of an argument that counts its uses; None for any other argument."""
+def handle_of(value: Any) -> Handle | None:
+    """Return the handle that an argument is, or that it stands for; None for any other argument."""
     handle = value.handle if isinstance(value, Shared) else value
-    if not isinstance(handle, Handle) or handle.uses is None:
-        return None
-    return Share(store=handle.store, key=handle.key)
+    return handle if isinstance(handle, Handle) else None
+
+
+def shares_of(handles: Iterable[Handle]) -> tuple[Share, ...]:
+    """Return what a message says of the handles that count their uses: each once, in order."""
+    counted = (Share(store=each.store, key=each.key) for each in handles if each.uses is not None)
+    return tuple(dict.fromkeys(counted))
 
 
 _met: ContextVar[list[bool] | None] = ContextVar("met", default=None)
@@ -119,7 +127,7 @@ _met: ContextVar[list[bool] | None] = ContextVar("met", default=None)
 
 @contextmanager
 def encoding() -> Iterator[None]:
-    """Let shared values be encoded in this block, and note whether there are any."""
+    """Let shared values be encoded in this block, and note whether there are any, or handles."""
     token = _met.set([])
     try:
         yield
@@ -128,14 +136,14 @@ def encoding() -> Iterator[None]:
 
 
 def is_met() -> bool:
-    """Say whether what was encoded in this block has something that counts its uses."""
+    """Say whether what was encoded in this block has a handle or a shared value."""
     return bool(_met.get())
 
 
 def handle_written(handle: Handle) -> dict[str, Any]:
     """Return a handle as plain values, for an encoder of any serializer."""
     met = _met.get()
-    if met is not None and handle.uses is not None:
+    if met is not None:
         met.append(True)
     return handle.as_dict()
 

@@ -162,7 +162,7 @@ class Deferred:
     ) -> tuple[Sequence[Any], Mapping[str, Any]]:
         """Return the arguments with shared values, and stored text, in place of what stands for them."""
         if self.shares and not isinstance(self._received, PipelineError):
-            self._shared = SharedArguments(self._received.claimcheck)
+            self._shared = SharedArguments(self._received.claimcheck, *running.labels())
             args, kwargs = self._shared.read((args, kwargs))
         return [loaded(each) for each in args], kwargs
 

@@ -10,27 +10,29 @@ from typing import Any
 from pipeline.claimcheck import sharing
 from pipeline.claimcheck.claim import Share
 from pipeline.claimcheck.claim_check import ClaimCheck
+from pipeline.claimcheck.handles.handle import Handle
 from pipeline.claimcheck.sharing import Shared
 from pipeline.deferred.signatures import is_signature, leaf_signatures
 
 
-def shares_in(value: Any) -> tuple[Share, ...]:
-    """Return what is shared among arguments, each once, in order."""
-    found: dict[Share, None] = {}
+def handles_in(value: Any) -> list[Handle]:
+    """Return the handles among arguments, those of shared values too, in order."""
+    found: list[Handle] = []
 
     def note(each: Any) -> Any:
-        if (share := sharing.share_of(each)) is not None:
-            found[share] = None
+        if (handle := sharing.handle_of(each)) is not None:
+            found.append(handle)
         return each
 
     _mapped(value, note)
-    return tuple(found)
+    return found
 
 
 def shares_of(task_id: str, embed: Mapping[str, Any]) -> tuple[Share, ...]:
     """Return what is shared among the arguments of the signatures that will be published as ``task_id``."""
     own = [each for each in leaf_signatures(embed) if isinstance(each["options"], dict)]
-    return shares_in([[e["args"], e["kwargs"]] for e in own if e["options"].get("task_id") == task_id])
+    calls = [[each["args"], each["kwargs"]] for each in own if each["options"].get("task_id") == task_id]
+    return sharing.shares_of(handles_in(calls))
 
 
 class SharedArguments:
@@ -38,10 +40,13 @@ class SharedArguments:
 
     Args:
         claimcheck: reads them.
+        queue: of the task, for metrics and spans.
+        task: its name.
     """
 
-    def __init__(self, claimcheck: ClaimCheck) -> None:
+    def __init__(self, claimcheck: ClaimCheck, queue: str = "", task: str = "") -> None:
         self._claimcheck = claimcheck
+        self._labels = queue, task
         self._values: dict[Shared, Any] = {}
 
     def read(self, value: Any) -> Any:
@@ -56,7 +61,7 @@ class SharedArguments:
         if not isinstance(each, Shared):
             return each
         if each not in self._values:
-            self._values[each] = sharing.read(self._claimcheck, each.handle)
+            self._values[each] = sharing.read(self._claimcheck, each.handle, *self._labels)
         return self._values[each]
 
     def named(self, value: Any) -> Any:

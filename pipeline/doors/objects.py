@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.claimcheck.handles import source
+from pipeline.claimcheck.handles import stores
 from pipeline.claimcheck.handles.handle import Handle
 from pipeline.claimcheck.installed import installed
 from pipeline.doors.foreign_message import ForeignMessage, TaskCall
@@ -46,7 +46,7 @@ def object_handle(store: str, fields: Mapping[str, Any], bucket: str | None = No
     except ClaimError:
         raise MalformedError("a field of its object is too long, or has a wrong type") from None
     try:
-        source.store_of(installed(), handle)
+        stores.store_of(installed(), handle)
     except ClaimError:
         raise MalformedError(f"its object is not below the prefix of store {store!r}") from None
     return handle

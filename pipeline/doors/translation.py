@@ -15,7 +15,7 @@ from uuid import UUID, uuid5
 from pipeline.claimcheck.claim import CONTENT_TYPE
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.handles.handle import Handle
-from pipeline.claimcheck.handles.source import owned_store
+from pipeline.claimcheck.handles.stores import owned_store
 from pipeline.claimcheck.headers import REMOVES, SEE_ARGS
 from pipeline.doors.extended_sender import ExtendedSender
 from pipeline.doors.foreign_message import Door, ForeignMessage, TaskCall

@@ -15,9 +15,9 @@ from uuid import uuid4
 
 import msgspec
 
-from pipeline.claimcheck.handles import source
 from pipeline.claimcheck.handles.handle import MARKER, Handle
 from pipeline.claimcheck.handles.late_arguments import JSONText, StoredValue
+from pipeline.claimcheck.handles.stores import store_of
 from pipeline.claimcheck.installed import installed
 from pipeline.claimcheck.sharing import Shared
 from pipeline.errors import ClaimError, MalformedError, PayloadEncodeError
@@ -133,7 +133,7 @@ def _handle(content: msgspec.Raw, stores: tuple[str, ...]) -> tuple[Handle, str]
     try:
         plain = _decode_fields(content)
         handle, name = Handle.from_dict(plain), plain.get("id", "")
-        source.store_of(claimcheck, handle)
+        store_of(claimcheck, handle)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, ClaimError):
         raise MalformedError("its claim names no payload of this app's store") from None
     if handle.store not in {claimcheck.options.alias, *stores}:

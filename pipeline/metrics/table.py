@@ -30,7 +30,9 @@ class Metric:
     """Whether it is a level (a gauge): the latest value counts, and values are not added up over time."""
 
 
-PAYLOADS_OFFLOADED = Metric("PayloadsOffloaded", Unit.COUNT, "producer", "Payloads put into the store")
+PAYLOADS_OFFLOADED = Metric(
+    "PayloadsOffloaded", Unit.COUNT, "producer", "Payloads put into the store, those of handles too"
+)
 PAYLOADS_REUSED = Metric("PayloadsReused", Unit.COUNT, "executing", "Retries that keep the payload they had")
 BODIES_INLINE = Metric("BodiesInline", Unit.COUNT, "producer", "Bodies small enough to travel in the message")
 PAYLOAD_BYTES = Metric(
@@ -51,6 +53,12 @@ PAYLOADS_MISSING = Metric("PayloadsMissing", Unit.COUNT, "executing", "Claims wh
 PAYLOADS_CORRUPT = Metric("PayloadsCorrupt", Unit.COUNT, "executing", "Payloads unlike their claim")
 DUPLICATES_IGNORED = Metric(
     "DuplicatesIgnored", Unit.COUNT, "executing", "Second deliveries of tasks that had ended, not run again"
+)
+HANDLE_STORED_BYTES = Metric(
+    "HandleStoredBytes", Unit.BYTES, "any", "Size of a payload that was stored for a handle or shared value"
+)
+HANDLE_READ_BYTES = Metric(
+    "HandleReadBytes", Unit.BYTES, "any", "Size of a range, or of all, that was read of such a payload"
 )
 RELEASE_SECONDS = Metric("ReleaseSeconds", Unit.SECONDS, "main, producer", "Deleting payloads from the store")
 RELEASE_LAG_SECONDS = Metric(

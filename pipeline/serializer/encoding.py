@@ -17,11 +17,12 @@ from pipeline.claimcheck import sharing
 from pipeline.claimcheck.claim import SHARES_COUNT, Claim, Inline, Message, Share
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.codec import PICKLE
+from pipeline.claimcheck.handles.stores import check_lives
 from pipeline.claimcheck.headers import NAME, SEE_ARGS
 from pipeline.deferred import signatures
 from pipeline.deferred.body import again, kept_shares, retried
 from pipeline.deferred.child_pipe import reuses
-from pipeline.deferred.shared_arguments import shares_in
+from pipeline.deferred.shared_arguments import handles_in
 from pipeline.errors import PayloadEncodeError, PayloadTooLargeError
 from pipeline.metrics import Metric
 from pipeline.metrics import table as metrics
@@ -136,8 +137,12 @@ class Encoding:
 
         Raises:
             PayloadEncodeError: there are too many.
+            PayloadExpiresError: one, or that of a handle, expires before the task's ETA.
         """
-        shares = shares_in(call) if sharing.is_met() or self.claimcheck.codec.name == PICKLE else ()
+        handles = handles_in(call) if sharing.is_met() or self.claimcheck.codec.name == PICKLE else ()
+        for handle in handles:
+            check_lives(self.claimcheck, handle, self.publication.wait_seconds)
+        shares = sharing.shares_of(handles)
         if len(shares) > SHARES_COUNT:
             raise PayloadEncodeError(
                 f"cannot encode {len(shares)} shared payloads of one task: {SHARES_COUNT} at most; "

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from workers import eventually
 
+import pipeline
 from pipeline.admin import received_messages
 from pipeline.cli.main import main
 from pipeline.metrics.sinks.cloudwatch_names import DIMENSIONS, NAMESPACE
@@ -94,7 +95,10 @@ def test_a_real_run_emits_every_metric(watched, proxy, moto_aws, monkeypatch):
     words_queue = f"{sample.queue}-words"
     worker = sample.worker(concurrency=2, options=("-Q", f"{sample.queue},{words_queue}"))
 
-    # Success, failure and retry, inline and offloaded.
+    # Success, failure and retry, inline and offloaded; a handle.
+    handle = pipeline.put(b"small")
+    handle.load()
+    handle.delete()
     assert sample.echo.delay("small").get(timeout=30) == "small"
     assert twice.get(timeout=30)
     for result in (missing, corrupt, sample.fail.delay("x")):

@@ -68,15 +68,18 @@ def test_a_shared_value_costs_one_put_and_a_get_each(sample, proxy, pool):
 
 @pytest.mark.worker
 def test_every_end_counts(sample):
-    """Success, failure, two retries, a lost child and an expired task end their uses, each once."""
-    rows = pipeline.shared(NOISE, uses=6)
+    """Success, failure, retries, lost children and expiry end one use each, also acknowledged early."""
+    rows = pipeline.shared(NOISE, uses=9)
+    sample.early.delay(rows)
+    sample.retry_early.delay(rows)
+    sample.retry_early.delay(rows, dies=True)
     sample.fail.delay(rows)
     sample.retry_twice.delay(rows)
     sample.ignored.delay(rows)
     sample.suicide.delay(rows)
     sample.digest.apply_async((rows,), expires=-1)
     sample.worker(pool="prefork")
-    eventually(lambda: sum("attempt" in note for note in sample.notes()) == 3)
+    eventually(lambda: sum("attempt" in note for note in sample.notes()) == 7)
     eventually(lambda: sample.notes().count("dying") == 2)
     assert len(sample.objects()) == 2
     assert sample.digest.delay(rows).get(timeout=60) == sample.fingerprint([[NOISE], {}])

@@ -12,7 +12,8 @@ from kombu.utils import json
 import pipeline
 from pipeline.claimcheck.handles.handle import MARKER, arrived
 from pipeline.claimcheck.handles.ranged_file import opened
-from pipeline.claimcheck.handles.source import Source, store_of
+from pipeline.claimcheck.handles.source import Source
+from pipeline.claimcheck.handles.stores import store_of
 from pipeline.claimcheck.keys import ttl_days_of
 from pipeline.errors import ClaimError, PipelineError
 from pipeline.options import Options

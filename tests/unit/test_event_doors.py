@@ -8,7 +8,7 @@ from kombu.utils import json as kombu_json
 
 import pipeline
 from pipeline.claimcheck.handles.late_arguments import loaded
-from pipeline.claimcheck.sharing import share_of
+from pipeline.claimcheck.sharing import shares_of
 from pipeline.doors import ForeignMessage, eventbridge, sns
 from pipeline.doors.setup import check
 from pipeline.errors import MalformedError, PayloadCorruptError, PayloadMissingError
@@ -137,9 +137,9 @@ def test_a_value_that_counts_its_tasks():
     found = call(sns("t", raw=True), service.calls[0][0]["Message"])
     handle = pipeline.put(b"content", uses=1)
 
-    assert share_of(found.args[0]).key == found.args[0].handle.key
-    assert share_of(call(sns("t"), wrapped(handle)).args[0]).key == handle.key
-    assert share_of(call(sns("t"), wrapped(LARGE)).args[0]) is None
+    assert [each.key for each in shares_of([found.args[0].handle])] == [found.args[0].handle.key]
+    assert [each.key for each in shares_of([call(sns("t"), wrapped(handle)).args[0]])] == [handle.key]
+    assert not isinstance(call(sns("t"), wrapped(LARGE)).args[0], pipeline.Handle)
 
 
 def test_a_payload_that_is_gone():

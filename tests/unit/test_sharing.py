@@ -1,6 +1,7 @@
 """Shared values: what a message says of them, what a task gets, and which message ends a use."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from celery import Celery
@@ -17,7 +18,13 @@ from pipeline.claimcheck import ledger
 from pipeline.claimcheck.keys import ledger_key, ttl_days_of
 from pipeline.claimcheck.message_size import Envelope
 from pipeline.deferred import child_pipe, payload
-from pipeline.errors import PayloadEncodeError, PayloadMissingError, StoreUnavailableError
+from pipeline.errors import (
+    PayloadEncodeError,
+    PayloadExpiresError,
+    PayloadMissingError,
+    StoreUnavailableError,
+)
+from pipeline.metrics import table as metrics
 from pipeline.serializer import encoding, serializer
 from pipeline.serializer.publication import Publication, publishing
 
@@ -56,8 +63,9 @@ def running(body, task_id="id"):
         task.pop_request()
 
 
-def encoded(*args, task_id="id", embed=NO_LINKS, **kwargs):
-    about = Publication(task="t", task_id=task_id, envelope=Envelope(headers={"id": task_id, "retries": 1}))
+def encoded(*args, task_id="id", embed=NO_LINKS, wait_seconds=0.0, **kwargs):
+    envelope = Envelope(headers={"id": task_id, "retries": 1})
+    about = Publication(task="t", task_id=task_id, envelope=envelope, wait_seconds=wait_seconds)
     with publishing(about):
         return serializer.encode((args, kwargs, embed))
 
@@ -184,8 +192,41 @@ def test_too_few_uses_are_explained(claimcheck, store):
         list(args)
 
     assert isinstance(caught.value.reason, PayloadMissingError)
-    assert "in uses" in str(caught.value.reason)
+    assert "all of its uses=1 have ended" in str(caught.value.reason)
     assert not caught.value.requeue
+
+
+@pytest.mark.parametrize("make", [pipeline.shared, pipeline.put], ids=["value", "handle"])
+@pytest.mark.parametrize(
+    "place", [lambda value: value, lambda value: {"in": [(1, value)]}], ids=["alone", "inside"]
+)
+def test_an_eta_beyond_its_class_is_an_error(claimcheck, make, place):
+    """A task that may run only after the TTL class has ended is not published; one on the last day is."""
+    value = place(make(ROWS, uses=1, ttl_days=7))
+    encoded(value, wait_seconds=7 * 86_400)
+
+    with pytest.raises(PayloadExpiresError, match=r"payload would expire .*its ttl_days end on \d{4}-"):
+        encoded(value, wait_seconds=8 * 86_400)
+
+
+def test_nothing_is_known_of_the_life_of_others_objects(others):
+    """A handle of a further store may be sent with any ETA: its owner knows how long it lives."""
+    encoded(pipeline.Handle(store="uploads", key="input/a"), wait_seconds=500 * 86_400)
+
+
+def test_a_read_is_measured(claimcheck, recorder, sink):
+    """A shared value is stored and read as a payload is: with the metrics of its task."""
+    serializer.install(replace(claimcheck, recorder=recorder))
+    rows = pipeline.shared(ROWS, uses=1)
+    with running(encoded(rows)) as (args, _):
+        list(args)
+    recorder.flush()
+
+    size_bytes = rows.handle.size_bytes
+    assert sink.total(metrics.HANDLE_STORED_BYTES) == sink.total(metrics.HANDLE_READ_BYTES) == size_bytes
+    assert sink.total(metrics.PAYLOADS_OFFLOADED) == sink.count(metrics.UPLOAD_SECONDS) == 1
+    assert [each.task for each in sink.series if each.metric is metrics.REHYDRATE_SECONDS] == ["t"]
+    assert sink.count(metrics.DECODE_SECONDS) == 2
 
 
 def test_it_lives_as_long_as_payloads_do(claimcheck):

@@ -10,6 +10,7 @@ from blake3 import blake3
 
 from pipeline.claimcheck.handles.source import Source
 from pipeline.errors import PayloadCorruptError
+from pipeline.metrics.table import REHYDRATE_SECONDS
 
 READ_BYTES = 1024**2
 """Bytes of one read of what an earlier attempt has left."""
@@ -21,9 +22,10 @@ def download(source: Source, path: Path, progress: Progress | None = None) -> Pa
     """See ``Handle.download``."""
     source.check_plain()
     partial = path.with_name(f".{path.name}.{_tag(source)}.part")
-    with _locked(partial) as file:
+    with _locked(partial) as file, source.observed():
         try:
-            _complete(source, file, progress or _silent)
+            with source.claimcheck.timed(REHYDRATE_SECONDS):
+                _complete(source, file, progress or _silent)
         except PayloadCorruptError:
             partial.unlink()
             raise

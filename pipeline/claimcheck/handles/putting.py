@@ -16,7 +16,9 @@ from pipeline.claimcheck.handles.handle import Handle
 from pipeline.claimcheck.handles.streams import PART_BYTES, opened
 from pipeline.claimcheck.installed import installed
 from pipeline.claimcheck.keys import new_handle_key
+from pipeline.claimcheck.object_metadata import span_attributes
 from pipeline.errors import FramesDropped
+from pipeline.metrics import table as metrics
 from pipeline.stores.ranges import Upload, ranges_of
 from pipeline.telemetry import tracing
 
@@ -103,11 +105,15 @@ def put_into(  # noqa: PLR0913 - as above
             media_type=media_type,
             uses=uses,
         )
-        upload = ranges.upload(key, tracing.metadata(), described.media_type)
-        sending = _Sending(claimcheck, upload, stream.total_bytes, progress)
-        etag = sending.send(stream.parts())
+        with tracing.span("claimcheck offload", span_attributes(claimcheck.store, described, "", "", "")):
+            upload = ranges.upload(key, tracing.metadata(), described.media_type)
+            sending = _Sending(claimcheck, upload, stream.total_bytes, progress)
+            with claimcheck.timed(metrics.UPLOAD_SECONDS):
+                etag = sending.send(stream.parts())
         if uses is not None:
             ledger.make_or_delete(claimcheck, key, uses)
+        claimcheck.recorder.record(metrics.PAYLOADS_OFFLOADED)
+        claimcheck.recorder.record(metrics.HANDLE_STORED_BYTES, sending.read_bytes)
         return replace(
             described,
             size_bytes=sending.read_bytes,

@@ -1,10 +1,11 @@
-"""Where a handle's payload is, whether this process may read it, and its bytes in order."""
+"""The payload of a handle: its bytes in order, and what else this process may do with it."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from blake3 import blake3
@@ -12,22 +13,27 @@ from msgspec.structs import replace
 
 from pipeline.aws.limits import S3_URL_LIMIT_SECONDS
 from pipeline.claimcheck import compression
+from pipeline.claimcheck.handles.stores import owned_store, store_of
 from pipeline.claimcheck.installed import installed
-from pipeline.claimcheck.keys import FORM, HANDLES, below, ledger_key, ttl_days_of
+from pipeline.claimcheck.keys import ledger_key, ttl_days_of
+from pipeline.claimcheck.object_metadata import span_attributes
 from pipeline.errors import (
     ClaimError,
     FramesDropped,
     PayloadCorruptError,
+    PayloadMissingError,
     PayloadTooLargeError,
-    StoreDeniedError,
 )
-from pipeline.metrics.table import PAYLOADS_CORRUPT
+from pipeline.metrics import table as metrics
 from pipeline.stores.protocol import Store
 from pipeline.stores.ranges import RangeStore, ranges_of
+from pipeline.telemetry import tracing
 
 if TYPE_CHECKING:
     from pipeline.claimcheck.claim_check import ClaimCheck
     from pipeline.claimcheck.handles.handle import Handle
+
+T = TypeVar("T")
 
 RANGE_BYTES = 4 * 1024**2
 """Size of a range that is read. Ranges of 8 MiB, three at a time, took 73 MiB of memory for 5 GB."""
@@ -50,27 +56,59 @@ class Source:
         """Size of the object."""
         return self.handle.size_bytes or 0
 
-    def load(self) -> Any:
-        """See ``Handle.load``."""
-        handle = self.handle
-        expanded_bytes = self.size_bytes if handle.expanded_bytes is None else handle.expanded_bytes
-        if max(expanded_bytes, self.size_bytes) > self.claimcheck.options.payload_limit_bytes:
+    def load(self, queue: str = "", task: str = "") -> Any:
+        """See ``Handle.load``.
+
+        Args:
+            queue: of the task that gets the value, for metrics and spans; empty if the task itself reads it.
+            task: its name.
+        """
+        self._check_limit()
+        with self.observed(queue, task):
+            with self.claimcheck.timed(metrics.REHYDRATE_SECONDS, queue, task):
+                data = self._whole()
+            if self.handle.codec is None:
+                return data
+            with self.claimcheck.timed(metrics.DECODE_SECONDS, queue, task):
+                return self._decoded(self.handle.codec, data)
+
+    @property
+    def _expanded_bytes(self) -> int:
+        found = self.handle.expanded_bytes
+        return self.size_bytes if found is None else found
+
+    def _check_limit(self) -> None:
+        limit = self.claimcheck.options.payload_limit_bytes
+        if max(self._expanded_bytes, self.size_bytes) > limit:
             raise PayloadTooLargeError(
-                f"payload too large [key={handle.key}]: {expanded_bytes} bytes, and payload_limit_bytes is "
-                f"{self.claimcheck.options.payload_limit_bytes}; use open(), chunks() or download()"
+                f"payload too large [key={self.handle.key}]: {self._expanded_bytes} bytes, and "
+                f"payload_limit_bytes is {limit}; use open(), chunks() or download()"
             )
-        data = self._whole()
-        if handle.codec is None:
-            return data
-        raw = compression.expand(handle.compression, data, expanded_bytes)
-        return self.claimcheck.codec.decode(handle.codec, raw)
+
+    def _decoded(self, codec: str, data: bytes) -> Any:
+        raw = compression.expand(self.handle.compression, data, self._expanded_bytes)
+        return self.claimcheck.codec.decode(codec, raw)
 
     def _whole(self) -> bytes:
         if self.handle.digest is None:
             return b"".join(self._checked())
-        data = self.claimcheck.with_retries(lambda: self.store.get(self.handle.key, self.size_bytes))
+        data = self._asked(lambda: self.store.get(self.handle.key, self.size_bytes))
+        self._note(data)
         self.check(blake3(data))
         return data
+
+    @contextmanager
+    def observed(self, queue: str = "", task: str = "") -> Iterator[None]:
+        """Make a span around a read of the whole payload."""
+        about = span_attributes(self.store, self.handle, tracing.running(), task, queue)
+        with tracing.span("claimcheck rehydrate", about):
+            yield
+
+    def _asked(self, call: Callable[[], T]) -> T:
+        return asked(self.claimcheck, self.handle, call)
+
+    def _note(self, data: bytes) -> None:
+        self.claimcheck.recorder.record(metrics.HANDLE_READ_BYTES, len(data))
 
     def chunks(self) -> Iterator[bytes]:
         """See ``Handle.chunks``."""
@@ -92,7 +130,7 @@ class Source:
     def check(self, digest: blake3) -> None:
         """Raise ``PayloadCorruptError`` if the digest of all bytes is not the handle's."""
         if not self.matches(digest):
-            self.claimcheck.recorder.record(PAYLOADS_CORRUPT)
+            self.claimcheck.recorder.record(metrics.PAYLOADS_CORRUPT)
             raise PayloadCorruptError(
                 f"payload corrupt [key={self.handle.key}]: its digest differs from the one in the handle; "
                 "something else wrote to the bucket, or the handle was forged"
@@ -106,9 +144,11 @@ class Source:
     def range(self, start: int, stop: int) -> bytes:
         """Return the bytes from ``start`` up to ``stop``, not included."""
         handle, ranges = self.handle, ranges_of(self.store)
-        return self.claimcheck.with_retries(
+        data = self._asked(
             lambda: ranges.get_range(handle.key, start, stop, etag=handle.etag, version=handle.version)
         )
+        self._note(data)
+        return data
 
     def in_order(self, start: int = 0) -> Iterator[bytes]:
         """Yield the bytes from ``start`` on, in ranges, some of which are read ahead by threads."""
@@ -126,7 +166,7 @@ class Source:
 
 
 def of(handle: "Handle") -> Source:
-    """Return the payload of a handle; asks the store for size and ETag if the handle lacks them.
+    """Return the payload of a handle; asks the store for size and ETag if they are needed and not known.
 
     Raises:
         ClaimError: this process does not allow the handle's store or key.
@@ -134,9 +174,9 @@ def of(handle: "Handle") -> Source:
     """
     claimcheck = installed()
     store = store_of(claimcheck, handle)
-    if handle.size_bytes is None or handle.etag is None:
+    if handle.size_bytes is None or (handle.etag is None and handle.codec is None):
         ranges = ranges_of(store)
-        head = claimcheck.with_retries(lambda: ranges.head(handle.key, handle.version))
+        head = asked(claimcheck, handle, lambda: ranges.head(handle.key, handle.version))
         if handle.size_bytes not in {None, head.size_bytes}:
             raise PayloadCorruptError(
                 f"payload corrupt [key={handle.key}]: size {head.size_bytes} bytes, the handle says "
@@ -146,42 +186,29 @@ def of(handle: "Handle") -> Source:
     return Source(claimcheck, store, handle)
 
 
-def store_of(claimcheck: "ClaimCheck", handle: "Handle") -> Store:
-    """Return the store of a handle, if this process allows its key there. Does no I/O.
+def asked(claimcheck: "ClaimCheck", handle: "Handle", call: Callable[[], T]) -> T:
+    """Ask the store for the payload of a handle; if it is gone, the error says what may have ended it.
 
     Raises:
-        ClaimError: it does not, or the handle is malformed.
+        StoreError: from the store.
     """
-    if why := getattr(handle, "why", None):
-        raise ClaimError(why)
-    if handle.store == claimcheck.options.alias:
-        return _own(claimcheck.store, handle.key)
-    store = claimcheck.stores.get(handle.store)
-    if store is None:
-        known = ", ".join([claimcheck.options.alias, *claimcheck.stores])
-        raise ClaimError(
-            f"handle rejected [store={handle.store[:64]!r}]: this process knows {known}; give producers and "
-            "workers the same alias and stores"
-        )
-    _check_below(handle.key, store.prefix)
-    return store
+    try:
+        return claimcheck.with_retries(call)
+    except PayloadMissingError as exc:
+        if handle.store != claimcheck.options.alias:  # nothing is known of what ends objects of others
+            raise
+        why = _why_gone(claimcheck, handle)
+        raise PayloadMissingError(f"payload missing [key={handle.key}]: {why}") from exc
 
 
-def _own(store: Store, key: str) -> Store:
-    if ttl_days_of(key, store.prefix) is None:
-        raise ClaimError(
-            f"handle rejected [key={key[:120]!r}]: expected {below(store.prefix, HANDLES)}<days>d/{FORM}; "
-            "producer and worker must be given the same store"
-        )
-    return store
-
-
-def _check_below(key: str, prefix: str) -> None:
-    if not key.startswith(below(prefix, "")) or {".", ".."} & set(key.split("/")):
-        raise ClaimError(
-            f"handle rejected [key={key[:120]!r}]: expected a key below {below(prefix, '')!r} without '.' "
-            "and '..'"
-        )
+def _why_gone(claimcheck: "ClaimCheck", handle: "Handle") -> str:
+    days = ttl_days_of(handle.key, claimcheck.store.prefix)
+    if handle.uses is None:
+        return f"its owner deleted it, or its ttl_days={days} are over; delete it later, or raise ttl_days"
+    return (
+        f"all of its uses={handle.uses} have ended, its owner deleted it, or its ttl_days={days} are over; "
+        "count each task that gets it in uses, or raise ttl_days"
+    )
 
 
 def url(handle: "Handle", expires_seconds: int) -> str:
@@ -202,22 +229,6 @@ def url(handle: "Handle", expires_seconds: int) -> str:
     )
 
 
-def owned_store(claimcheck: "ClaimCheck", handle: "Handle") -> Store:
-    """Return the store of a handle, if this app may delete from it. Does no I/O.
-
-    Raises:
-        ClaimError: this process does not allow the handle's store or key.
-        StoreDeniedError: the store is a further one, and not owned.
-    """
-    store = store_of(claimcheck, handle)
-    if handle.store != claimcheck.options.alias and handle.store not in claimcheck.owned:
-        raise StoreDeniedError(
-            f"not deleted [store={handle.store}, key={handle.key}]: this app does not own that store; "
-            "whoever put the object deletes it"
-        )
-    return store
-
-
 def delete(handle: "Handle") -> None:
     """See ``Handle.delete``."""
     claimcheck = installed()
@@ -225,3 +236,4 @@ def delete(handle: "Handle") -> None:
     keys = [handle.key] if handle.uses is None else [handle.key, ledger_key(handle.key)]
     for error in claimcheck.with_retries(lambda: store.delete(keys)).values():
         raise error
+    claimcheck.recorder.record(metrics.PAYLOADS_RELEASED)

@@ -4,6 +4,8 @@ import pytest
 from traced_sample import ROWS, records
 from workers import eventually
 
+import pipeline
+
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
 
@@ -66,6 +68,19 @@ def test_without_a_callers_span_the_upload_begins_the_trace(traced):
 
     assert offload["parent_id"] is None
     assert {run["parent_id"], release["parent_id"]} == {ids(offload)[1]}
+
+
+def test_a_shared_value_is_read_in_its_task(traced):
+    """The read of a shared value is a span below that of its task, with the task's id and the key."""
+    rows = pipeline.shared(ROWS, uses=1)
+    result = traced.sample.digest.delay(rows)
+    traced.worker(pool="prefork")
+    run = traced.span("run sample_app.digest")
+    [read] = [span for span in traced.spans() if span["attributes"].get("claimcheck.key") == rows.handle.key]
+
+    assert (read["name"], read["parent_id"]) == ("claimcheck rehydrate", ids(run)[1])
+    assert read["attributes"]["messaging.message.id"] == result.id
+    assert read["attributes"]["celery.task_name"] == "sample_app.digest"
 
 
 def test_a_context_that_the_caller_gives_stays(traced):
