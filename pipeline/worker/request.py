@@ -38,6 +38,10 @@ LAST_EVENTS = frozenset({"task-succeeded", "task-failed", "task-retried"})
 """The last event of an attempt. Monitors show the arguments that it carries."""
 
 
+UNFINISHED = frozenset({states.RETRY, states.STARTED})
+"""States that Celery may store over a SUCCESS."""
+
+
 class GivenBackError(Exception):
     """Keeps a thread from running a task whose message this worker has given back."""
 
@@ -227,24 +231,26 @@ class RequestMixin(LostChildMixin):
         attempt = self.request_dict.get("retries") or 0
         if reuses.holds(child_pipe.mark(self.id, attempt, claim.key)):
             return
-        if attempt and self._has_succeeded:
+        if attempt and self._has_succeeded and not self.ignore_result:
             self.releaser.ended(self._message, claim, is_needed=self._is_retried_again)
         else:
             self.releaser.ended(self._message, claim)
 
     def _is_retried_again(self) -> bool:
-        """Return whether the result backend takes a retry that has succeeded for one that is to come.
+        """Return whether the result backend takes a retry that succeeded for one that is to come, or runs.
 
         A first attempt that ran twice, as SQS delivered it twice, has published two retries with one payload.
-        Celery keeps a SUCCESS that it finds when it stores RETRY, but one that is stored just after it looked
-        is lost. The other retry will store it again, for which it needs the payload.
-        Source: celery 5.7.0, ``backends/base.py`` (``KeyValueStoreBackend._store_result``).
+        Celery keeps a SUCCESS that it finds when it stores RETRY or STARTED, but one that is stored just
+        after it looked is lost. The other retry will store it again, for which it needs the payload.
+        Source: celery 5.7.0, ``backends/base.py`` (``KeyValueStoreBackend._store_result``). Nobody but the
+        producer can look up a result of ``rpc://`` (``worker/request.py``, ``_success_was_stored``).
         """
+        backend = self.task.backend
         try:
-            meta = self.task.backend.get_task_meta(self.id, cache=False)
+            meta = {} if backend.as_uri() == "rpc://" else backend.get_task_meta(self.id, cache=False)
         except Exception:  # noqa: BLE001 - no backend, or one that does not answer: then nobody waits for it
             return False
-        return bool(meta["status"] == states.RETRY)
+        return meta.get("status") in UNFINISHED
 
     def _end_member(self, key: str) -> None:
         queue = sqs_queue(self._message) if is_shared(self._message) else ""

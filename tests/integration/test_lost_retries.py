@@ -85,6 +85,18 @@ def test_a_retry_keeps_the_payload_that_another_one_needs(sample_of, moto_aws, p
     assert attempts == ["0", "0", "1", "1"]
 
 
+def test_a_retry_without_a_stored_result_releases_its_payload(sample_of, moto_aws):
+    """Its last stored state is RETRY, and no other retry needs the payload."""
+    conf = CONF | {"task_store_errors_even_if_ignored": True}
+    sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options=OPTIONS, conf=conf)
+    sample.worker(pool="threads")
+    result = sample.retry_twice.apply_async((NOISE,), ignore_result=True)
+    eventually(lambda: len(sample.notes()) == 3)
+
+    sample.eventually_empty()
+    assert sample.app.AsyncResult(result.id).state == "RETRY"
+
+
 @pytest.mark.parametrize(("late", "compression"), [(True, None), (False, None), (True, "gzip")])
 def test_a_retry_of_a_lost_child_keeps_its_payload(sample_of, moto_aws, proxy, late, compression):
     """With ``task_retry_on_worker_lost`` the main process retries, and reads and stores nothing for it."""
