@@ -59,6 +59,12 @@ def renew(client: Any) -> bool:
     return True
 
 
+def frozen(client: Any) -> Any:
+    """Return the credentials of a client, renewed if it is time; None if there are none. Never fails."""
+    signer = client._request_signer  # noqa: SLF001 - where botocore keeps credentials
+    return _frozen(signer._credentials)  # noqa: SLF001
+
+
 def _expire(credentials: Any) -> bool:
     """Let the next request refresh credentials, if they can be refreshed."""
     if not isinstance(credentials, RefreshableCredentials):

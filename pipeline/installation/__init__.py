@@ -43,6 +43,7 @@ def install(  # noqa: PLR0913 - each is a setting
     metrics: MetricSink | None = None,
     server_side_encryption: str | None = None,
     kms_key_id: str | None = None,
+    payload_client: str | None = None,
     **options: Unpack[OptionValues],
 ) -> ClaimCheck:
     """Make a Celery app store large task arguments, and send claims instead.
@@ -66,6 +67,8 @@ def install(  # noqa: PLR0913 - each is a setting
         metrics: where metrics go; by default to CloudWatch with a store in AWS; otherwise nowhere.
         server_side_encryption: ``AES256`` or ``aws:kms``, for S3; by default the bucket's.
         kms_key_id: key for ``aws:kms``.
+        payload_client: ``boto3`` or ``obstore``, which carries payloads to S3 and back; by default obstore
+            where the extra of that name is installed.
         **options: see ``pipeline.options.Options``.
 
     Returns:
@@ -81,6 +84,7 @@ def install(  # noqa: PLR0913 - each is a setting
         "metrics": metrics,
         "server_side_encryption": server_side_encryption,
         "kms_key_id": kms_key_id,
+        "payload_client": payload_client,
     }
     chosen, named = arguments.choose(app, named, options)
     if serializer.is_installed():
@@ -155,11 +159,11 @@ def _claimcheck(  # noqa: PLR0913 - the arguments of install
     stores: Mapping[str, str | Store] | None,
     doors: Mapping[str, AnyDoor] | None,
     metrics: MetricSink | None,
-    **encryption: str | None,
+    **of_s3: str | None,
 ) -> ClaimCheck:
     transport = time_chain.scheme_of(app)
     return ClaimCheck(
-        store=arguments.open_store(app, store, encryption, options),
+        store=arguments.open_store(app, store, of_s3, options),
         codec=Codec(serializer.KOMBU_TYPES, options.codec),
         options=options,
         wire=_wire(app, transport, options),

@@ -44,7 +44,7 @@ def choose(app: Any, named: Mapping[str, Any], options: OptionValues) -> tuple[O
         cast("dict[str, Any]", options).clear()
 
 
-def open_store(app: Any, store: Any, encryption: Mapping[str, str | None], options: Options) -> Store:
+def open_store(app: Any, store: Any, of_s3: Mapping[str, str | None], options: Options) -> Store:
     """Return the store that an argument names or is. Does no I/O.
 
     DynamoDB expires each object by itself, and payloads and results may have different lifetimes.
@@ -53,7 +53,7 @@ def open_store(app: Any, store: Any, encryption: Mapping[str, str | None], optio
         ValueError: it is none, or cannot be used with the other arguments.
     """
     ttl_seconds = options.payload_ttl_seconds
-    opened = _opened(app, store, encryption, max(ttl_seconds, result_seconds(app.conf, ttl_seconds)))
+    opened = _opened(app, store, of_s3, max(ttl_seconds, result_seconds(app.conf, ttl_seconds)))
     check_prefix(opened.prefix)
     return opened
 
@@ -72,21 +72,19 @@ def open_further(stores: Mapping[str, str | Store] | None, alias: str) -> dict[s
     return {name: _store(f"stores[{name!r}]", store) for name, store in (stores or {}).items()}
 
 
-def _store(name: str, store: Any, ttl_seconds: int | None = None, **encryption: str | None) -> Store:
+def _store(name: str, store: Any, ttl_seconds: int | None = None, **of_s3: str | None) -> Store:
     if isinstance(store, str):
-        return store_from_url(store, ttl_seconds, **encryption)
+        return store_from_url(store, ttl_seconds, **of_s3)
     _check_kind(name, store, Store, _STORE)
     return cast("Store", store)
 
 
-def _opened(app: Any, store: Any, encryption: Mapping[str, str | None], ttl_seconds: int) -> Store:
+def _opened(app: Any, store: Any, of_s3: Mapping[str, str | None], ttl_seconds: int) -> Store:
     if store is None:
         setting = app_settings.setting(app, "store")
         raise ValueError(f"no store: give pipeline.install {_STORE}, or set {setting} in the configuration")
-    opened = _store("store", store, ttl_seconds, **encryption)
-    unused = (
-        [] if isinstance(store, str) else [name for name, value in encryption.items() if value is not None]
-    )
+    opened = _store("store", store, ttl_seconds, **of_s3)
+    unused = [] if isinstance(store, str) else [name for name, value in of_s3.items() if value is not None]
     if unused:
         raise ValueError(
             f"{unused[0]} has no effect on a store object: give it to pipeline.stores.s3.store.S3Store"

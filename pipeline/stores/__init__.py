@@ -164,7 +164,9 @@ def _known(options: Mapping[str, Any], names: frozenset[str], scheme: str) -> Ma
     return options
 
 
-_S3_OPTIONS = frozenset({"server_side_encryption", "kms_key_id", "timeout_seconds", "region"})
+_S3_OPTIONS = frozenset(
+    {"server_side_encryption", "kms_key_id", "timeout_seconds", "region", "payload_client"}
+)
 
 _DYNAMODB_OPTIONS = frozenset({"timeout_seconds", "region"})
 

@@ -37,6 +37,7 @@ SETTINGS = {
     "claimcheck_metrics": None,
     "claimcheck_server_side_encryption": None,
     "claimcheck_kms_key_id": None,
+    "claimcheck_payload_client": None,
 }
 """What an app is set to during a test."""
 

@@ -32,7 +32,8 @@ def claimcheck_of(proxy, moto_aws):
 
     def make(store_retry_seconds):
         options = Options(store_retry_seconds=store_retry_seconds)
-        store, codec = S3Store(moto_aws.bucket(), "app", timeout_seconds=5), Codec(serializer.KOMBU_TYPES)
+        store = S3Store(moto_aws.bucket(), "app", timeout_seconds=5, payload_client="boto3")
+        codec = Codec(serializer.KOMBU_TYPES)
         made.append(ClaimCheck(store, codec, options, Wire.of("sqs", 4_096), Recorder(NullSink())))
         return made[-1]
 

@@ -39,6 +39,8 @@ def check_store(store: Store, program: str) -> Iterator[Check]:
     failures = _failures(store)
     if isinstance(store, S3Store):
         yield from _of_bucket(failures, program)
+        if not any(failures.values()):
+            yield Check("payload client", True, store.payloads_go_through(), "")  # noqa: FBT003
         return
     for verb, error in failures.items():
         fix = "fix what the error names: a missing directory or table, a permission, or a full disk"

@@ -12,7 +12,7 @@ from io import BytesIO
 from math import inf
 from threading import Timer
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 from urllib3.exceptions import HTTPError
@@ -20,6 +20,7 @@ from urllib3.exceptions import HTTPError
 from pipeline.errors import PayloadCorruptError, StoreUnavailableError
 from pipeline.stores.aws.errors import answer_of, code_of
 from pipeline.stores.protocol import deadline
+from pipeline.stores.s3.obstore_transfer import ObstoreTransfer
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -53,7 +54,17 @@ _BROKEN = (HTTPClientError, IncompleteReadError, HTTPError)
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)\Z", re.ASCII)
 
 
-def read_object(client: "S3Client", bucket: str, key: str, size_bytes: int) -> bytes:
+class Place(NamedTuple):
+    """Where an object is, and what reads it."""
+
+    client: "S3Client"
+    transfer: ObstoreTransfer | None
+    """Reads it if it can."""
+    bucket: str
+    key: str
+
+
+def read_object(place: Place, size_bytes: int) -> bytes:
     """Return an object's bytes, exactly ``size_bytes``, or raise before the first byte is read.
 
     Raises:
@@ -65,17 +76,14 @@ def read_object(client: "S3Client", bucket: str, key: str, size_bytes: int) -> b
     # BytesIO returns its memory as bytes without a copy once no view of it exists.
     buffer = BytesIO(bytes(size_bytes))
     with buffer.getbuffer() as view:
-        until = deadline() + size_bytes / SLOWEST_BYTES_PER_SECOND
-        reading = _Reading(client, bucket, key, until, size_bytes)
+        reading = _Reading(place, deadline() + size_bytes / SLOWEST_BYTES_PER_SECOND, size_bytes)
         in_parallel(
             lambda start: reading.read(view[start : start + step], start), range(0, max(size_bytes, 1), step)
         )
     return buffer.getvalue()
 
 
-def read_range(  # noqa: PLR0913 - which object, which bytes, which content
-    client: "S3Client", bucket: str, key: str, start: int, stop: int, *, etag: str | None, version: str | None
-) -> bytes:
+def read_range(place: Place, start: int, stop: int, *, etag: str | None, version: str | None) -> bytes:
     """Return the bytes of an object from ``start`` up to ``stop``, not included.
 
     Raises:
@@ -85,7 +93,7 @@ def read_range(  # noqa: PLR0913 - which object, which bytes, which content
     buffer = BytesIO(bytes(stop - start))
     with buffer.getbuffer() as view:
         until = deadline() + (stop - start) / SLOWEST_BYTES_PER_SECOND
-        _Reading(client, bucket, key, until, etag=etag, version=version).read(view, start)
+        _Reading(place, until, etag=etag, version=version).read(view, start)
     return buffer.getvalue()
 
 
@@ -103,9 +111,7 @@ def in_parallel(work: Callable[[S], T], items: Sequence[S]) -> list[T]:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    client: "S3Client"
-    bucket: str
-    key: str
+    place: Place
     until: float
     """Deadline on the monotonic clock."""
     size_bytes: int | None = None
@@ -115,6 +121,8 @@ class _Reading:
 
     def read(self, view: memoryview, start: int) -> None:
         """Fill ``view`` from ``start`` of the object on."""
+        if self._is_transferred(view, start):
+            return
         stop = start + len(view)
         etag, broken, filled = self.etag, None, 0
         for _ in range(READS_COUNT):
@@ -131,6 +139,18 @@ class _Reading:
                 break
         raise self._gave_up(start + filled) from broken
 
+    def _is_transferred(self, view: memoryview, start: int) -> bool:
+        transfer = self.place.transfer
+        return transfer is not None and transfer.read(
+            self.place.key,
+            view,
+            start,
+            until=self.until,
+            size_bytes=self.size_bytes,
+            etag=self.etag,
+            version=self.version,
+        )
+
     def _open(self, start: int, stop: int, etag: str | None) -> "tuple[StreamingBody, int, str]":
         """Return a body, its first byte in the object, and the object's ETag."""
         conditions: Any = {"IfMatch": f'"{etag}"'} if etag else {}
@@ -139,7 +159,7 @@ class _Reading:
         if (start, stop) != (0, self.size_bytes):
             conditions["Range"] = f"bytes={start}-{stop - 1}"
         try:
-            answer = self.client.get_object(Bucket=self.bucket, Key=self.key, **conditions)
+            answer = self.place.client.get_object(Bucket=self.place.bucket, Key=self.place.key, **conditions)
         except ClientError as exc:
             if code_of(exc) == "InvalidRange":
                 actual = answer_of(exc, "Error").get("ActualObjectSize", "fewer")
@@ -158,15 +178,15 @@ class _Reading:
         is_slow = monotonic() >= self.until
         why = "the transfer is too slow" if is_slow else f"{READS_COUNT} connections broke"
         return StoreUnavailableError(
-            f"store unavailable [bucket={self.bucket}, key={self.key}]: {why}, "
+            f"store unavailable [bucket={self.place.bucket}, key={self.place.key}]: {why}, "
             f"the last at byte {start} of {self.size_bytes or 'the object'}; try again later"
         )
 
     def _another_size(self, actual: object, stop: int) -> PayloadCorruptError:
         expected = f"{stop} or more" if self.size_bytes is None else self.size_bytes
         return PayloadCorruptError(
-            f"payload corrupt [bucket={self.bucket}, key={self.key}]: size {actual} bytes, claimed "
-            f"{expected}; another writer changed it, or the claim was forged"
+            f"payload corrupt [bucket={self.place.bucket}, key={self.place.key}]: size {actual} bytes, "
+            f"claimed {expected}; another writer changed it, or the claim was forged"
         )
 
 

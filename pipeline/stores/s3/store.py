@@ -20,8 +20,9 @@ from pipeline.stores.aws.client import ClientPerProcess
 from pipeline.stores.protocol import StoredObject, deadline
 from pipeline.stores.ranges import Head
 from pipeline.stores.s3.error_table import TABLE
+from pipeline.stores.s3.obstore_transfer import ObstoreTransfer, check_installed
 from pipeline.stores.s3.presigned_uploads import S3PresignedUploads
-from pipeline.stores.s3.reading import PART_BYTES, in_parallel, read_object, read_range
+from pipeline.stores.s3.reading import PART_BYTES, Place, in_parallel, read_object, read_range
 from pipeline.stores.s3.records import S3Records
 from pipeline.stores.s3.uploads import S3Upload
 
@@ -34,6 +35,9 @@ attempts of ten seconds fit the 30 that a task waits for its store (``Options.st
 
 SHORT_TIMEOUT_SECONDS = 3.0
 """The same, with one attempt, for a record whose deadline is this close."""
+
+PAYLOAD_CLIENTS = (None, "boto3", "obstore")
+"""What may carry payloads."""
 
 ENCRYPTIONS = (None, "AES256", "aws:kms", "aws:kms:dsse")
 """S3's values of server-side encryption. Source: S3 API Reference, PutObject."""
@@ -53,6 +57,8 @@ class S3Store:
         kms_key_id: key for ``aws:kms``; None means the account's default one.
         timeout_seconds: timeout of a silent connection.
         region: None means boto3's.
+        payload_client: ``boto3`` or ``obstore``, which carries payloads; None means obstore where it is
+            installed and can replace boto3.
 
     Raises:
         ValueError: an argument is wrong, or contradicts another.
@@ -64,8 +70,10 @@ class S3Store:
     kms_key_id: str | None = field(default=None, kw_only=True)
     timeout_seconds: float = field(default=TIMEOUT_SECONDS, kw_only=True)
     region: str | None = field(default=None, kw_only=True)
+    payload_client: str | None = field(default=None, kw_only=True)
     _clients: ClientPerProcess = field(init=False, repr=False, compare=False)
     _short_timeout_clients: ClientPerProcess = field(init=False, repr=False, compare=False)
+    _transfer: ObstoreTransfer | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.bucket:
@@ -79,10 +87,28 @@ class S3Store:
             raise ValueError(
                 "kms_key_id is set and has no effect: set server_side_encryption='aws:kms' as well"
             )
+        if self.payload_client not in PAYLOAD_CLIENTS:
+            expected = ", ".join(map(repr, PAYLOAD_CLIENTS))
+            raise ValueError(f"payload_client={self.payload_client!r}: expected {expected}")
         object.__setattr__(self, "prefix", self.prefix.strip("/"))
         object.__setattr__(self, "_clients", ClientPerProcess("s3", self.region, self.timeout_seconds))
         short = ClientPerProcess("s3", self.region, min(SHORT_TIMEOUT_SECONDS, self.timeout_seconds), 1)
         object.__setattr__(self, "_short_timeout_clients", short)
+        object.__setattr__(self, "_transfer", self._obstore_transfer())
+
+    def _obstore_transfer(self) -> ObstoreTransfer | None:
+        if self.payload_client == "boto3":
+            return None
+        if self.payload_client == "obstore":
+            check_installed()
+        return ObstoreTransfer(self.bucket, self._clients.get, self._encryption(), self.timeout_seconds)
+
+    def payloads_go_through(self) -> str:
+        """Return which client carries large payloads in this process, and why: for people."""
+        if self._transfer is None:
+            return "boto3, as payload_client chooses"
+        obstacle = self._transfer.obstacle()
+        return f"boto3: {obstacle}" if obstacle else "obstore"
 
     def put(self, key: str, payload: bytes, metadata: Mapping[str, str]) -> None:
         """Store a payload under a new key. Safe to call twice with the same payload.
@@ -120,7 +146,9 @@ class S3Store:
 
     def _upload(self, key: str, metadata: Mapping[str, str], mark: tuple[str, str], **typed: str) -> S3Upload:
         arguments = {"Metadata": metadata, **typed, **self._encryption()}
-        return S3Upload(self._clients.get, self.bucket, key, mark, arguments, self._translated)
+        return S3Upload(
+            self._clients.get, self.bucket, key, mark, arguments, self._transfer, self._translated
+        )
 
     def get(self, key: str, size_bytes: int) -> bytes:
         """Return an object's bytes, exactly ``size_bytes`` of them. Memory: the payload once.
@@ -132,7 +160,7 @@ class S3Store:
             StoreUnavailableError: S3 did not answer, or the connection broke too often.
         """
         with self._translated(f"key={key}"):
-            return read_object(self._clients.get(), self.bucket, key, size_bytes)
+            return read_object(self._at(key), size_bytes)
 
     def get_range(
         self, key: str, start: int, stop: int, *, etag: str | None = None, version: str | None = None
@@ -145,7 +173,10 @@ class S3Store:
             StoreDeniedError, StoreUnavailableError: see the table of errors.
         """
         with self._translated(f"key={key}"):
-            return read_range(self._clients.get(), self.bucket, key, start, stop, etag=etag, version=version)
+            return read_range(self._at(key), start, stop, etag=etag, version=version)
+
+    def _at(self, key: str) -> Place:
+        return Place(self._clients.get(), self._transfer, self.bucket, key)
 
     def head(self, key: str, version: str | None = None) -> Head:
         """Return what S3 says of an object: one HEAD.

@@ -10,7 +10,10 @@ from botocore.exceptions import ClientError
 
 from pipeline.errors import PayloadMissingError, StoreDeniedError, StoreUnavailableError
 from pipeline.stores.aws.errors import VENDOR_ERRORS, code_of
+from pipeline.stores.protocol import deadline
 from pipeline.stores.s3.error_table import KEY_TAKEN_CODES
+from pipeline.stores.s3.obstore_transfer import ObstoreTransfer
+from pipeline.stores.s3.reading import SLOWEST_BYTES_PER_SECOND
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -30,6 +33,7 @@ class S3Upload:
         key: full key.
         mark: name and value of the metadata by which an object is known to be this one.
         arguments: of PutObject and CreateMultipartUpload.
+        transfer: stores an object that is sent in one request, if it can.
         translated: maps boto3's errors to the library's; takes the object.
     """
 
@@ -38,6 +42,7 @@ class S3Upload:
     key: str
     mark: tuple[str, str]
     arguments: Mapping[str, Any]
+    transfer: ObstoreTransfer | None
     translated: Callable[[str], AbstractContextManager[None]]
     _lock: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
     _ids: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
@@ -52,10 +57,14 @@ class S3Upload:
             StoreDeniedError: S3 denied the request, or another object has the key.
             StoreUnavailableError: S3 did not answer, or answered that it cannot serve now.
         """
-        return self._stored(
-            len(data),
-            lambda: self.client().put_object(**self._place, Body=data, IfNoneMatch="*", **self.arguments),
-        )
+        return self._stored(len(data), lambda: {"ETag": self._put(data)})
+
+    def _put(self, data: bytes) -> str:
+        until = deadline() + len(data) / SLOWEST_BYTES_PER_SECOND
+        if self.transfer is not None and (etag := self.transfer.put(self.key, data, self.arguments, until)):
+            return etag
+        answer = self.client().put_object(**self._place, Body=data, IfNoneMatch="*", **self.arguments)
+        return answer["ETag"]
 
     def part(self, number: int, start: int, data: bytes) -> None:  # noqa: ARG002 - S3 orders by number
         """Send a part.

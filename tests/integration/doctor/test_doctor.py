@@ -17,6 +17,7 @@ def test_a_healthy_sample(healthy):
 
     assert (code, ill(checks)) == (0, [])
     assert all(check["ok"] and not check["fix"] for check in checks.values())
+    assert checks["payload client"]["detail"] == "obstore"
     assert healthy.sample.objects() == []
 
 

@@ -19,7 +19,7 @@ from pipeline.stores.s3.store import S3Store
 @pytest.fixture
 def store(aws, proxy):
     """A store behind a proxy, on each stand-in."""
-    store = S3Store(aws.bucket(), "app", timeout_seconds=5)
+    store = S3Store(aws.bucket(), "app", timeout_seconds=5, payload_client="boto3")
     yield store
     store.close()
 
@@ -75,7 +75,7 @@ def test_a_broken_body_resumes(proxy, store, verb):
 
 def test_a_stalled_body_resumes(aws, proxy):
     """A stalled body is read on after ``timeout_seconds``."""
-    store, payload = S3Store(aws.bucket(), timeout_seconds=1), payload_of(5 * MIB)
+    store, payload = S3Store(aws.bucket(), timeout_seconds=1, payload_client="boto3"), payload_of(5 * MIB)
     store.put("a", payload, {})
     proxy._order("stall", "GetObject", 1, stall)
 

@@ -14,7 +14,7 @@ from pipeline.stores.s3.store import S3Store
 @pytest.fixture
 def proxied(proxy):
     """A store whose every call the proxy answers."""
-    store = S3Store("payloads", "app", timeout_seconds=5)
+    store = S3Store("payloads", "app", timeout_seconds=5, payload_client="boto3")
     yield store
     store.close()
 

@@ -15,7 +15,7 @@ class TestS3(RangeRules):
 
     @pytest.fixture
     def store(self, aws):
-        store = S3Store(aws.bucket(), "/app/")
+        store = S3Store(aws.bucket(), "/app/", payload_client="boto3")
         yield store
         store.close()
 
