@@ -11,13 +11,10 @@ Source: Amazon EventBridge User Guide, "Event enrichment in Amazon EventBridge P
 """
 
 import json
-from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Unpack
 
-from pipeline.claimcheck import claim as wire_form
-from pipeline.claimcheck.claim import Claim, Message
+from pipeline.claimcheck import claim_token
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.codec import Codec, TypedValues
 from pipeline.claimcheck.message_size import Wire
@@ -28,9 +25,6 @@ from pipeline.options import Options, OptionValues
 from pipeline.stores import Store, check_prefix, store_from_url
 
 Event = Mapping[str, Any]
-
-CLAIM = "claimcheck"
-"""Field of an event that has the claim, as Base64 of a message body (docs/reference/wire-format.md)."""
 
 
 class Enrichment:
@@ -98,52 +92,30 @@ class Enrichment:
         text = body if isinstance(body, str) else json.dumps(record)
         sealed = self._claimcheck.seal(text)
         claim = self._claimcheck.offload(sealed).claim
-        content = _parsed(text)
+        content = claim_token.value_of(text)
         fields = content if isinstance(content, dict) else {}
         return {
-            CLAIM: self._token(claim),
+            claim_token.FIELD: claim_token.written(self._claimcheck, claim),
             "metadata": {name: fields[name] for name in self._keep if name in fields},
             "payload_size": claim.expanded_bytes,
             "timestamp": claim.created.isoformat(),
         }
 
-    def _token(self, claim: Claim) -> str:
-        message = Message(shape="value", payload=claim)
-        return b64encode(wire_form.write(message, self._claimcheck.options.signing_key)).decode()
-
     def _retrieve(self, record: Event) -> Any:
         body = record.get("body")
-        event = _parsed(body) if isinstance(body, str) else record
+        event = claim_token.value_of(body) if isinstance(body, str) else record
         if isinstance(event, dict) and isinstance(event.get("detail"), dict):
             return {**event, "detail": self._payload(event["detail"])}
         return self._payload(event)
 
     def _payload(self, event: Any) -> Any:
-        token = event.get(CLAIM) if isinstance(event, dict) else None
+        token = event.get(claim_token.FIELD) if isinstance(event, dict) else None
         if not isinstance(token, str):
             raise ClaimError(
-                f"no claim in the event: expected a field {CLAIM!r}, as the function split writes it"
+                f"no claim in the event: expected a field {claim_token.FIELD!r}, as the function split "
+                "writes it"
             )
-        return _parsed(self._claimcheck.rehydrate(self._claim(token)))
-
-    def _claim(self, token: str) -> Claim:
-        options = self._claimcheck.options
-        try:
-            body = b64decode(token, validate=True)
-        except (Base64Error, ValueError) as exc:
-            raise ClaimError(f"claim rejected: the field {CLAIM!r} is not Base64") from exc
-        message = wire_form.read(body, options.signing_key, accept_unsigned=options.accept_unsigned)
-        if not isinstance(message.payload, Claim):
-            raise ClaimError(f"claim rejected: the field {CLAIM!r} holds a payload, and no claim")
-        return message.payload
-
-
-def _parsed(text: Any) -> Any:
-    """Return the value of a JSON text, and any other text as it is."""
-    try:
-        return json.loads(text)
-    except (ValueError, TypeError, RecursionError):
-        return text
+        return claim_token.rehydrated(self._claimcheck, token)
 
 
 def _no_type(value: Any) -> Any:

@@ -16,12 +16,17 @@ from pipeline.transport.foreign import OPTION
 AnyDoor = Door | ExtendedSender
 
 
-def check(doors: Mapping[str, AnyDoor], stores: Mapping[str, Any]) -> None:
+def check(doors: Mapping[str, AnyDoor], stores: Mapping[str, Any], transport: str = "sqs") -> None:
     """Check the doors that ``pipeline.install`` was given, and that it knows the stores they name.
 
     Raises:
-        ValueError: one is no function, or its store is unknown or has no bucket.
+        ValueError: one is no function, its store is unknown or has no bucket, or the broker is not SQS.
     """
+    if doors and transport != "sqs":
+        raise ValueError(
+            f"doors for {', '.join(map(str, doors))}: expected an sqs:// broker, and this app's is "
+            f"{transport}://; leave doors out where another broker is used, such as in tests"
+        )
     for queue, door in doors.items():
         if not queue or not (callable(door) or isinstance(door, ExtendedSender)):
             raise ValueError(

@@ -5,8 +5,10 @@
     [1, 2]                                                          a value
     {"claimcheck": {"store": …, "key": …, "id": …}, "total": 7}     the claim of a value, and fields of it
     {"claimcheck-handle": {"store": …, "key": …, "id": …}}          a handle
+    {"claimcheck": "kwHFASyF…", "metadata": {…}, …}                 what a pipe's enrichment has split
 
-The fields of a claim are those of ``Handle.as_dict()``, and an ``id``: a new one for each event.
+The fields of a claim are those of ``Handle.as_dict()``, an ``id``, a new one for each event, and a
+``signature`` if the app has a ``signing_key``.
 """
 
 from collections.abc import Mapping
@@ -15,12 +17,14 @@ from uuid import uuid4
 
 import msgspec
 
+from pipeline.claimcheck import claim_token
 from pipeline.claimcheck.handles.handle import MARKER, Handle
-from pipeline.claimcheck.handles.late_arguments import JSONText, StoredValue
+from pipeline.claimcheck.handles.late_arguments import JSONText, StoredEvent, StoredValue
 from pipeline.claimcheck.handles.stores import store_of
 from pipeline.claimcheck.installed import installed
 from pipeline.claimcheck.sharing import Shared
 from pipeline.errors import ClaimError, MalformedError, PayloadEncodeError
+from pipeline.events import signature
 
 CLAIM = "claimcheck"
 """Field with the handle of a stored value: whoever receives the event gets the value."""
@@ -52,6 +56,7 @@ class Content(NamedTuple):
 
 _decode_content = msgspec.json.Decoder(_Content).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_text = msgspec.json.Decoder(str).decode
 _decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 
 
@@ -85,7 +90,9 @@ def claim_of(handle: Handle, *, is_value: bool, fields: Mapping[str, Any] | None
     Raises:
         PayloadEncodeError: a field is nothing that JSON has.
     """
-    named = {CLAIM if is_value else HANDLE: {**handle.as_dict(), "id": uuid4().hex}}
+    kind = CLAIM if is_value else HANDLE
+    about = {**handle.as_dict(), "id": uuid4().hex}
+    named = {kind: signature.signed(installed().options, kind, about)}
     if not fields:
         return msgspec.json.encode(named).decode()
     text = json_of(dict(fields), 2**30)
@@ -105,14 +112,15 @@ def read(text: str, stores: tuple[str, ...]) -> Content:
         stores: aliases of further stores that a handle may name.
 
     Raises:
-        MalformedError: it is not JSON, or its claim is not one of the app's store.
+        MalformedError: it is not JSON, or its claim is not one of the app's store, or not signed as the
+            app's are.
     """
     found = _parsed(text)
+    _check_size(found)
     if found.value is not msgspec.UNSET:
-        handle, name = _handle(found.value, ())
-        return Content(StoredValue(handle) if handle.uses is None else Shared(handle), name)
+        return _stored(found.value)
     if found.handle is not msgspec.UNSET:
-        return Content(*_handle(found.handle, stores))
+        return Content(*_handle(HANDLE, found.handle, stores))
     return Content(JSONText(text), "")
 
 
@@ -126,10 +134,28 @@ def _parsed(text: str) -> _Content:
     return _Content()
 
 
-def _handle(content: msgspec.Raw, stores: tuple[str, ...]) -> tuple[Handle, str]:
-    claimcheck = installed()
-    if len(content) > CLAIM_LIMIT_BYTES:
+def _check_size(found: _Content) -> None:
+    if any(
+        each is not msgspec.UNSET and len(each) > CLAIM_LIMIT_BYTES for each in (found.value, found.handle)
+    ):
         raise MalformedError(f"its claim is larger than {CLAIM_LIMIT_BYTES:,} bytes")
+
+
+def _stored(content: msgspec.Raw) -> Content:
+    """Return what a claim stands for: the one of ``claim_of``, or the text of a pipe's enrichment."""
+    if bytes(content)[:1] != b'"':
+        handle, name = _handle(CLAIM, content, ())
+        return Content(StoredValue(handle) if handle.uses is None else Shared(handle), name)
+    try:
+        token = _decode_text(content)
+        claim = claim_token.read(installed(), token)
+    except (msgspec.MsgspecError, UnicodeError, ClaimError):
+        raise MalformedError("its claim is none of this app's, or is not signed by it") from None
+    return Content(StoredEvent(token), claim.key)
+
+
+def _handle(kind: str, content: msgspec.Raw, stores: tuple[str, ...]) -> tuple[Handle, str]:
+    claimcheck = installed()
     try:
         plain = _decode_fields(content)
         handle, name = Handle.from_dict(plain), plain.get("id", "")
@@ -140,4 +166,6 @@ def _handle(content: msgspec.Raw, stores: tuple[str, ...]) -> tuple[Handle, str]
         raise MalformedError("its handle names a store that its door does not list")
     if not isinstance(name, str) or len(name) > ID_LIMIT_CHARACTERS:
         raise MalformedError("the id of its claim is not a short text")
+    if not signature.is_ours(claimcheck.options, kind, plain):
+        raise MalformedError("its claim is not signed with this app's signing_key")
     return handle, name

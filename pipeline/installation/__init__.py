@@ -91,7 +91,7 @@ def install(  # noqa: PLR0913 - each is a setting
         raise ValueError("claimcheck is installed in this process already: call pipeline.install once")
     _check_app(app, chosen)
     claimcheck = _claimcheck(app, chosen, **named)
-    setup.check(named["doors"] or {}, claimcheck.stores)
+    setup.check(named["doors"] or {}, claimcheck.stores, time_chain.scheme_of(app))
     _put_into(app, claimcheck, named["doors"] or {})
     spawned.note_module()
     return claimcheck

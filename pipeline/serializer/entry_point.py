@@ -30,6 +30,7 @@ json.register_type(
 json.register_type(
     late.StoredValue, "claimcheck-stored-value", lambda it: it.handle.as_dict(), late.value_received
 )
+json.register_type(late.StoredEvent, "claimcheck-stored-event", lambda it: it.token, late.event_received)
 json.register_type(late.JSONText, "claimcheck-json", lambda it: it.text, late.json_received)
 
 

@@ -8,9 +8,9 @@ from lambda_events import SAMPLE, upper
 from programs import printed_by
 
 from pipeline.aws_lambda import Enrichment
-from pipeline.aws_lambda.enrichment import CLAIM
 from pipeline.aws_lambda.invocation import Invocation
 from pipeline.aws_lambda.records import Arn, sqs_message
+from pipeline.claimcheck.claim_token import FIELD as CLAIM
 from pipeline.errors import ClaimError, PayloadMissingError
 from pipeline.stores.memory import MemoryStore
 

@@ -141,6 +141,15 @@ def test_permissions_are_narrow(role):
     assert all(statement["Effect"] == "Allow" for statement in found.values())
 
 
+def test_events_are_optional():
+    """Publishing to SNS and EventBridge are statements of their own, each for one topic or bus."""
+    found = statements("producer")
+
+    assert found["OptionalTopics"]["Resource"].startswith("arn:aws:sns:")
+    assert found["OptionalBuses"]["Resource"].startswith("arn:aws:events:")
+    assert not {"*", "?"} & set(found["OptionalTopics"]["Resource"] + found["OptionalBuses"]["Resource"])
+
+
 def test_listing_is_limited_to_the_prefix():
     """A worker may list its prefix, and no more: so that a missing payload is missing and not forbidden."""
     statement = statements("worker")["MissingIsMissing"]

@@ -213,6 +213,16 @@ def test_what_is_no_door(doors):
         pipeline.install(app, "memory://doors", doors=doors)
 
 
+@pytest.mark.parametrize("broker", ["redis://localhost", "memory://"])
+def test_doors_need_sqs(broker):
+    """Another broker has no door, so to ask for one is an error of install, which changes nothing."""
+    app = Celery("doors_app", broker=broker, set_as_current=False)
+
+    with pytest.raises(ValueError, match="doors for words: expected an sqs:// broker, and this app's is"):
+        pipeline.install(app, "memory://doors", doors={"words": lines})
+    assert app.conf.task_serializer == "json"
+
+
 LARGE = 1_048_576
 ENVELOPE = (
     '{"content-type":"application/json","content-encoding":"utf-8","headers":{},"properties":{},"body":'

@@ -139,7 +139,7 @@ def test_each_argument_of_idempotent_is_shown():
 
 def actions(text):
     """Return the actions of AWS that a text names."""
-    return set(re.findall(r"\b(?:s3|sqs|sns|kms|cloudwatch):[A-Z]\w+", text))
+    return set(re.findall(r"\b(?:s3|sqs|sns|events|kms|cloudwatch):[A-Z]\w+", text))
 
 
 def allowed(policy):

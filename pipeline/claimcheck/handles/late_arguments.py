@@ -3,11 +3,15 @@
 A consumer's main process passes them on as they are: what others wrote is not decoded there.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
+from pipeline.claimcheck import claim_token
 from pipeline.claimcheck.handles.handle import Handle, arrived
+from pipeline.claimcheck.installed import installed
 from pipeline.errors import PayloadCorruptError, PayloadMissingError
 
 
@@ -42,13 +46,28 @@ class StoredValue(msgspec.Struct, frozen=True):
         Raises:
             PipelineError: as ``Handle.load``.
         """
-        try:
+        with explained("ttl_days", f" [key={self.handle.key}]"):
             return self.handle.load()
-        except PayloadMissingError as exc:
-            raise PayloadMissingError(
-                f"payload of an event missing [key={self.handle.key}]: it has expired, or was deleted; "
-                "replay archives within the ttl_days of their events, or raise ttl_days"
-            ) from exc
+
+
+class StoredEvent(msgspec.Struct, frozen=True):
+    """The payload of an event that an enrichment of a pipe has stored."""
+
+    token: str
+    """Of its claim; see ``claimcheck/claim_token.py``."""
+
+    def __repr__(self) -> str:
+        """Show nothing of it."""
+        return f"<claim of {len(self.token)} characters>"
+
+    def load(self) -> Any:
+        """Return the payload.
+
+        Raises:
+            PipelineError: as ``ClaimCheck.rehydrate``.
+        """
+        with explained("payload_ttl_seconds"):
+            return claim_token.rehydrated(installed(), self.token)
 
 
 class JSONText(msgspec.Struct, frozen=True):
@@ -72,7 +91,19 @@ class JSONText(msgspec.Struct, frozen=True):
             raise PayloadCorruptError(f"message corrupt: its content is not JSON: {exc}") from None
 
 
-LateArgument = StoredText | StoredValue | JSONText
+@contextmanager
+def explained(ttl: str, about: str = "") -> Iterator[None]:
+    """Say of a missing payload that it was an event's, and which setting is its lifetime."""
+    try:
+        yield
+    except PayloadMissingError as exc:
+        raise PayloadMissingError(
+            f"payload of an event missing{about}: it has expired, or was deleted; replay archives within the "
+            f"{ttl} of their events, or raise {ttl}"
+        ) from exc
+
+
+LateArgument = StoredText | StoredValue | StoredEvent | JSONText
 """A positional argument that is read late: ``load`` returns what the task gets, or raises a PipelineError."""
 
 
@@ -84,6 +115,11 @@ def text_received(content: Any) -> StoredText:
 def value_received(content: Any) -> StoredValue:
     """Return the stored value in a decoded message. Does no I/O and never raises."""
     return StoredValue(arrived(content))
+
+
+def event_received(content: Any) -> StoredEvent:
+    """Return the stored event in a decoded message. Does no I/O and never raises."""
+    return StoredEvent(content if isinstance(content, str) else "")
 
 
 def json_received(content: Any) -> JSONText:
