@@ -13,7 +13,7 @@ SUITES_READY := .local/.suites
 TESTS := PYTHONPATH=tests/support:tests/apps
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Run the demonstration from the first task to the last, and end
 	$(PYTHON) -m tasks.demo
@@ -51,6 +51,8 @@ docs: $(READY) ## Build the site of docs/ into .local/site; a warning ends it
 
 bench: $(READY) $(MINISTACK_READY) ## Compare with the naive serializer, Redis and others, in a quarter of an hour
 	$(PYTHON) -m benchmarks
+
+include deploy/deploy.mk
 
 clean: ## Remove all that was made here, the virtual environments too
 	rm -rf .venv .venv-ministack .local .coverage build dist

@@ -1,6 +1,6 @@
 """How long payloads, results and records are needed, and the lifecycle rules that expire them.
 
-The rules equal those of ``deploy/bucket.yaml``; a test compares them.
+The rules equal those of ``deploy/core.yaml``; a test compares them.
 """
 
 from collections.abc import Iterator

@@ -17,10 +17,6 @@ from tasks.demo.processes import ROOT, DemoError, Workers
 from tasks.demo.workload import Sent
 
 SHOWN = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
-ONE_TASK = (
-    "import tasks.app; from tasks.reports import summarise; from tasks.samples import sample_report; "
-    "print(summarise.delay(sample_report(50_000)).get(timeout=60)['total'])"
-)
 
 
 @click.command()
@@ -86,7 +82,7 @@ def _keep() -> None:
 
 def _instructions() -> str:
     exports = [f"export {name}={os.environ[name]}" for name in (*SHOWN, "CELERY_RESULT_BACKEND")]
-    lines = [*exports, f"cd {ROOT}", f'{sys.executable} -c "{ONE_TASK}"']
+    lines = [*exports, f"cd {ROOT}", f"{sys.executable} -m tasks.demo.one_task"]
     lines += ["", "Or everything that the demo sends:", "", f"{sys.executable} -m tasks.demo --produce-only"]
     return "\n".join(["Send a task from another shell:", "", *lines, "", "Ctrl-C ends it all."])
 

@@ -6,9 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 from celery import Celery
 from programs import on_path
+from stacks import looped, template
 
 from pipeline import time_chain
 from pipeline.aws.limits import SQS_RETENTION_DEFAULT_SECONDS, SQS_RETENTION_LIMIT_SECONDS
@@ -22,18 +22,12 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 CELERY = CelerySettings.model_construct()
 """The defaults, independent of the environment of the tests."""
+TEMPLATES = sorted(DEPLOY.glob("*.yaml"))
 STORE = store_from_url(ClaimCheckSettings.model_construct().store)
 
 
-class Template(yaml.SafeLoader):
-    """Reads CloudFormation's tags as their text."""
-
-
-Template.add_multi_constructor("!", lambda _, tag, node: f"{tag} {node.value}")
-
-
 def resources_of(name):
-    return yaml.load((DEPLOY / name).read_text(), Template)["Resources"]
+    return template(name)["Resources"]
 
 
 def statements(role):
@@ -52,7 +46,7 @@ def test_the_table_is_what_the_store_writes():
 
 def test_templates_are_valid():
     """CloudFormation's own linter finds nothing in the templates."""
-    words = ["cfn-lint", *map(str, sorted(DEPLOY.glob("*.yaml")))]
+    words = ["cfn-lint", *map(str, TEMPLATES)]
     process = subprocess.run(
         words, cwd=ROOT, env=on_path(), stdout=subprocess.PIPE, text=True, timeout=60, check=False
     )
@@ -62,8 +56,8 @@ def test_templates_are_valid():
 
 def test_payloads_expire_when_the_options_say():
     """Each kind of object has a rule of its own folder, at the age that options and TTL classes state."""
-    rules = resources_of("bucket.yaml")["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
-    days = {rule["Prefix"].removeprefix(f"{STORE.prefix}/"): rule["ExpirationInDays"] for rule in rules}
+    rules = resources_of("core.yaml")["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    days = {rule["Prefix"]["!Sub"].removeprefix("${Prefix}/"): rule["ExpirationInDays"] for rule in rules}
 
     for folder in (PAYLOADS, "once/", "revoked/"):
         assert days.pop(folder) * DAY_SECONDS == Options().payload_ttl_seconds
@@ -77,40 +71,58 @@ def test_payloads_expire_when_the_options_say():
 
 def test_the_bucket_is_private():
     """The bucket is closed to the public, to other owners and to plain HTTP, and encrypts."""
-    found = resources_of("bucket.yaml")
+    found = resources_of("core.yaml")
     bucket = found["Bucket"]["Properties"]
     [statement] = found["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
 
     assert list(bucket["PublicAccessBlockConfiguration"].values()) == [True] * 4
     assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
-    assert bucket["BucketEncryption"]
+    assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"][0]["BucketKeyEnabled"]
     assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "s3:*")
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
-def test_what_guards_the_bucket_stays_with_it():
-    """When the stack is gone, the bucket is there with its payloads, and with its policy."""
-    for resource in resources_of("bucket.yaml").values():
+def test_what_holds_messages_and_payloads_stays():
+    """When the stack is gone, the bucket and its policy are still there, and so are the queues."""
+    found = resources_of("core.yaml")
+    for resource in (found["Bucket"], found["BucketPolicy"], *looped("core.yaml", "Queues").values()):
         assert resource["DeletionPolicy"] == resource["UpdateReplacePolicy"] == "Retain"
 
 
-@pytest.mark.parametrize("queue", QUEUES)
-def test_queues_keep_the_time_chain(queue):
-    """Each queue of the settings has the times that the time chain assumes, and a dead-letter queue."""
-    found = resources_of("queues.yaml")
-    live, dead = (found[f"{queue.title()}{kind}"]["Properties"] for kind in ("", "Dead"))
+def test_queues_keep_the_time_chain():
+    """Each queue has the times that the time chain assumes, and a dead-letter queue."""
+    live, dead = (
+        looped("core.yaml", "Queues")[f"{kind}${{Name}}"]["Properties"] for kind in ("Queue", "Dead")
+    )
 
-    assert live["QueueName"].endswith(f"}}{queue}")
-    assert live["VisibilityTimeout"] == CELERY.visibility_timeout
+    assert (
+        template("core.yaml")["Parameters"]["VisibilityTimeoutSeconds"]["Default"]
+        == CELERY.visibility_timeout
+    )
     assert live["ReceiveMessageWaitTimeSeconds"] == CELERY.wait_time_seconds
     assert live["MessageRetentionPeriod"] == SQS_RETENTION_DEFAULT_SECONDS
     assert live["RedrivePolicy"]["maxReceiveCount"] == 5
-    assert f"{queue.title()}Dead" in live["RedrivePolicy"]["deadLetterTargetArn"]
-    assert dead["QueueName"].endswith(f"}}{queue}-dlq")
     assert dead["MessageRetentionPeriod"] == SQS_RETENTION_LIMIT_SECONDS
     for properties in (live, dead):
         assert properties["MaximumMessageSize"] == Options().broker_limit_bytes
-        assert properties["SqsManagedSseEnabled"] is True
+        assert properties["SqsManagedSseEnabled"] == {"!If": ["WithKms", {"!Ref": "AWS::NoValue"}, True]}
+        assert properties["KmsMasterKeyId"] == {
+            "!If": ["WithKms", {"!Ref": "KmsKeyArn"}, {"!Ref": "AWS::NoValue"}]
+        }
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
+def test_parameters_are_those_of_all_templates(path):
+    """A parameter has the same default in each template, and the queues are those of the settings."""
+    parameters = template(path.name)["Parameters"]
+
+    for name, default in {
+        "DeploymentId": "demo",
+        "QueueNames": ",".join(QUEUES),
+        "Prefix": STORE.prefix,
+    }.items():
+        assert parameters.get(name, {"Default": default})["Default"] == default
+    assert "DeploymentId" in parameters or path.stem in {"alarms", "table"}
 
 
 @pytest.mark.parametrize(("role", "column"), [("producer", 1), ("worker", 2)])

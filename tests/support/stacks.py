@@ -1,0 +1,95 @@
+"""Stacks of ``deploy/`` on a stand-in, made by the same commands as in AWS, and processes that use them."""
+
+import shlex
+import signal
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import yaml
+from programs import on_path
+from workers import eventually
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+
+
+class Template(yaml.SafeLoader):
+    """Reads CloudFormation's tags as mappings of one item: ``{"!Ref": "Bucket"}``."""
+
+
+def _tagged(loader, tag, node):
+    if isinstance(node, yaml.ScalarNode):
+        return {f"!{tag}": loader.construct_scalar(node)}
+    return {f"!{tag}": loader.construct_sequence(node, deep=True)}
+
+
+Template.add_multi_constructor("!", _tagged)
+
+
+def template(name):
+    """Return a template of ``deploy/``."""
+    return yaml.load((DEPLOY / name).read_text(), Template)
+
+
+def looped(name, loop):
+    """Return what a template repeats in one of its loops."""
+    return template(name)["Resources"][f"Fn::ForEach::{loop}"][2]
+
+
+class Deployment:
+    """The stacks of one ``DeploymentId``, in the AWS that the environment names."""
+
+    def __init__(self, aws):
+        self.aws = aws
+        self.id = f"t{uuid4().hex[:8]}"
+
+    def make(self, target, **variables):
+        """Run a target of the Makefile, and return what it prints."""
+        words = ["make", "--no-print-directory", target, f"ID={self.id}"]
+        words += [f"{name}={value}" for name, value in variables.items()]
+        done = subprocess.run(
+            words, cwd=ROOT, env=on_path(), capture_output=True, text=True, timeout=180, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def settings(self, stack="core"):
+        """Return the settings that a stack's output has, by name."""
+        lines = self.make("env", STACK=f"claimcheck-{self.id}-{stack}").splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    def resources(self, stack="core"):
+        """Return the physical ids of a stack's resources, by logical id."""
+        found = self.aws.client("cloudformation").describe_stack_resources(
+            StackName=f"claimcheck-{self.id}-{stack}"
+        )["StackResources"]
+        return {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in found}
+
+
+@contextmanager
+def process(command, environment, tmp_path, ready=" ready."):
+    """Run a program for the length of a ``with`` block; yield it when its log has a text."""
+    words = shlex.split(command) if isinstance(command, str) else command
+    log = tmp_path / f"{words[0]}-{uuid4().hex[:6]}.log"
+    with log.open("ab") as file:
+        running = subprocess.Popen(
+            words, cwd=ROOT, env=on_path() | environment, stdout=file, stderr=subprocess.STDOUT
+        )
+    try:
+        eventually(lambda: ready in log.read_text() or running.poll() is not None, 60)
+        assert running.poll() is None, log.read_text()[-4000:]
+        yield running
+    finally:
+        running.send_signal(signal.SIGTERM)
+        try:
+            running.wait(30)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.wait()
+
+
+def keys(aws, bucket):
+    """Return the keys of a bucket's objects."""
+    return [each["Key"] for each in aws.client("s3").list_objects_v2(Bucket=bucket).get("Contents", [])]
