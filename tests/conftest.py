@@ -11,6 +11,7 @@ import signal
 import pytest
 from hypothesis import settings
 from idempotent_fixtures import idempotent_sample_of  # noqa: F401 - a fixture
+from lambda_fixtures import source_of  # noqa: F401 - a fixture
 from proxy import Proxy
 from sample_fixtures import entered, sample, sample_of  # noqa: F401 - fixtures among them
 from standins import Ministack, Moto, Redis, running

@@ -1,6 +1,7 @@
 """The handler of a Lambda function whose event source is an SQS queue."""
 
 from collections.abc import Callable, Mapping
+from threading import Lock
 from typing import Any
 
 from pipeline.aws.limits import SQS_FIFO_SUFFIX
@@ -18,7 +19,7 @@ def sqs_handler(app: Any) -> Callable[[Event, Any], Response]:
     Call it where the function's module has imported all tasks: it prepares the worker, in Lambda's
     initialisation. The handler deletes each message that has come to its end, and then releases its payload.
     It returns the others as ``batchItemFailures``: the event source mapping needs
-    ``ReportBatchItemFailures``.
+    ``ReportBatchItemFailures``. Calls in several threads run one after another.
 
     Args:
         app: the Celery app, after ``pipeline.install``.
@@ -27,34 +28,37 @@ def sqs_handler(app: Any) -> Callable[[Event, Any], Response]:
         ValueError: its broker is not SQS, or a setting could lose messages.
         ClaimError: ``pipeline.install`` was not called.
     """
-    worker = Worker(app)
+    worker, running = Worker(app), Lock()
 
     def handle(event: Event, context: Any = None) -> Response:
         batch = [(record, _group(record)) for record in event.get("Records") or ()]
-        worker.begin(Invocation.of(context))
-        try:
-            failed = _run(worker, batch)
-        finally:
-            worker.finish()
-        return {"batchItemFailures": [{"itemIdentifier": each} for each in failed]}
+        with running:
+            worker.begin(Invocation.of(context))
+            try:
+                failed = _run(worker, batch)
+            finally:
+                worker.finish()
+        return {"batchItemFailures": [{"itemIdentifier": str(field(each, "messageId"))} for each in failed]}
 
     return handle
 
 
-def _run(worker: Worker, batch: list[tuple[Record, str]]) -> list[str]:
-    """Run records in their order, and return the message ids of those that SQS is to deliver again.
+def _run(worker: Worker, batch: list[tuple[Record, str]]) -> list[Record]:
+    """Run records in their order, and return those that SQS is to deliver again.
 
     Of a message group of a FIFO queue, nothing runs after the first failure.
     """
-    failed, stopped = [], set[str]()
+    failed, unrun, stopped = list[Record](), list[Record](), set[str]()
     for record, group in batch:
         if group in stopped or not worker.invocation.seconds > 0:
-            worker.give_back(record)
+            unrun.append(record)
         elif worker.run(record):
             continue
-        failed.append(str(field(record, "messageId")))
+        else:
+            failed.append(record)
         stopped |= {group} - {""}
-    return failed
+    worker.give_back(unrun)
+    return failed + unrun
 
 
 def _group(record: Record) -> str:

@@ -58,6 +58,21 @@ def sqs_message(record: Record) -> dict[str, Any]:
     }
 
 
+def age_seconds(record: Record, now: float) -> float:
+    """Return how long ago SQS delivered a message, 0 if that is not known: it is for a first delivery alone.
+
+    Lambda may keep a message for minutes, while it waits for others or for a free instance of the function.
+
+    Args:
+        record: of the event.
+        now: seconds since the epoch.
+    """
+    attributes = field(record, "attributes") or {}
+    since = str(attributes.get("ApproximateFirstReceiveTimestamp"))
+    is_first = attributes.get("ApproximateReceiveCount") == "1"
+    return max(now - int(since) / 1_000, 0.0) if is_first and since.isdecimal() else 0.0
+
+
 def _attribute(value: Mapping[str, Any]) -> dict[str, Any]:
     named = {_as_sqs(name): each for name, each in value.items()}
     return {name: _decoded(each) if name in _ENCODED else each for name, each in named.items()}

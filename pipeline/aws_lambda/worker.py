@@ -8,29 +8,41 @@ Source: celery 5.7.0, ``worker/worker.py``, ``worker/consumer/consumer.py``, ``a
 """
 
 import os
-from functools import cached_property
+from collections.abc import Iterable
+from functools import cached_property, partial
+from itertools import groupby, islice
+from threading import Thread
+from time import time
 from typing import Any
 
 from celery import bootsteps
 from celery.app.trace import setup_worker_optimizations
+from celery.worker import state
 from celery.worker.consumer import Consumer as CeleryConsumer
-from celery.worker.state import task_ready
 from celery.worker.worker import WorkController
 from kombu.common import QoS
 from kombu.messaging import Consumer as KombuConsumer
 
 from pipeline import time_chain
+from pipeline.aws.limits import SQS_BATCH_COUNT
 from pipeline.aws_lambda.invocation import Invocation
 from pipeline.aws_lambda.pool import TaskPool, Timer
-from pipeline.aws_lambda.records import Arn, Record, sqs_message
+from pipeline.aws_lambda.records import Arn, Record, age_seconds, field, sqs_message
 from pipeline.serializer import serializer
 from pipeline.telemetry import log_lines, tracing
 from pipeline.transport import Message
+from pipeline.transport.clients import ShortTimeoutClients
+from pipeline.transport.redelivery import return_at_once
+from pipeline.worker.eta import TIMER_SECONDS
 
 logger = log_lines.logger(__name__)
 
 SETTLE_SECONDS = 10.0
 """Longest wait for SQS to confirm the deletes of an invocation."""
+
+
+RELEASE_SECONDS = 10.0
+"""Longest wait for the store to delete payloads. The next invocation tries again."""
 
 
 class Consumer(CeleryConsumer):
@@ -61,6 +73,7 @@ class Worker(WorkController):
 
     def __init__(self, app: Any) -> None:
         self._queues: dict[Arn, tuple[str, str]] = {}
+        self._short_timeout_clients = ShortTimeoutClients()
         try:
             super().__init__(
                 app=app,
@@ -80,6 +93,7 @@ class Worker(WorkController):
         self.consumer.event_dispatcher = app.events.Dispatcher(enabled=False)
         self.consumer.qos = QoS(lambda **_: None, 0)
         self.consumer.update_strategies()
+        self.pool.start()
 
     def on_before_init(self, **_: Any) -> None:
         """Prepare Celery's trace, as a worker that is started does."""
@@ -108,18 +122,37 @@ class Worker(WorkController):
         return self.pool.invocation  # type: ignore[no-any-return]
 
     def begin(self, invocation: Invocation) -> None:
-        """Note that an invocation has begun."""
-        self.pool.invocation = invocation
+        """Note that an invocation has begun. The first one connects."""
+        self.pool.invocation = self.timer.invocation = invocation
+        self._messages  # noqa: B018 - see there
 
     def run(self, record: Record) -> bool:
-        """Handle a message, and return whether it has come to its end: SQS need not deliver it again."""
+        """Handle a message, and return whether it has come to its end: SQS need not deliver it again.
+
+        Nothing of it is left in flight in this process, which may be stopped until the next invocation.
+        """
         message = self._message(record)
-        self._messages._receive_callback(message)  # noqa: SLF001 - what the transport calls for each message
+        self.consumer.timer_seconds = min(TIMER_SECONDS, self.invocation.seconds)
+        try:
+            self._messages._receive_callback(message)  # noqa: SLF001 - what the transport calls
+        except Exception:  # a worker would connect anew
+            fields = {"message_id": field(record, "messageId")}
+            logger.exception("message not handled, it is given back", extra=fields)
+        if message.is_open:
+            message.requeue()
         return message.is_ended
 
-    def give_back(self, record: Record) -> None:
-        """Return a message to its queue, unread."""
-        self._message(record).requeue()
+    def give_back(self, records: Iterable[Record]) -> None:
+        """Return messages to their queue, unread, ten with a call.
+
+        Those for which there is no time are visible again after their visibility timeout.
+        """
+        for arn, of_queue in groupby(records, Arn.of):
+            queue, url = self._queue(arn)
+            new_client = partial(self._short_timeout_clients.of, url, self._client(queue))
+            handles = filter(None, (field(each, "receiptHandle") for each in of_queue))
+            while self.invocation.seconds_to_finish and (ten := list(islice(handles, SQS_BATCH_COUNT))):
+                return_at_once(queue, url, ten, new_client)
 
     def _message(self, record: Record) -> Message:
         """Return a record as the transport returns what it has received."""
@@ -131,19 +164,25 @@ class Worker(WorkController):
         message: Message = self._channel.Message(envelope, channel=self._channel)
         # Without a receipt handle only Lambda can delete it, and does so later: its payload stays.
         message.unsettled = not is_known
-        self._channel.qos.append(message, message.delivery_tag)
+        arrivals = self._channel.arrivals
+        with arrivals.receiving():
+            arrivals.add([raw], queue, url, arrivals.in_flight.clock() - age_seconds(record, time()))
+            self._channel.qos.append(message, message.delivery_tag)
         return message
 
     def _queue(self, arn: Arn) -> tuple[str, str]:
-        """Return Kombu's name of a queue and its URL. Asks SQS for its attributes, once."""
+        """Return Kombu's name of a queue and its URL. Asks SQS for its attributes, until it has answered."""
         if arn not in self._queues:
-            channel = self._channel
             name = self._kombu_name(arn)
-            client = channel.sqs(queue=channel.canonical_queue_name(name))
-            url = f"{client.meta.endpoint_url.rstrip('/')}/{arn.account}/{arn.name}"
-            channel.connection.inspection.read(client, name, url)
-            self._queues[arn] = name, url
-        return self._queues[arn]
+            endpoint = self._client(name).meta.endpoint_url.rstrip("/")
+            self._queues[arn] = name, f"{endpoint}/{arn.account}/{arn.name}"
+        name, url = self._queues[arn]
+        self._channel.connection.inspection.read(self._client(name), name, url)
+        return name, url
+
+    def _client(self, queue: str) -> Any:
+        """Return boto3's client for a queue, by Kombu's name."""
+        return self._channel.sqs(queue=self._channel.canonical_queue_name(queue))
 
     def _kombu_name(self, arn: Arn) -> str:
         """Return the name that the app has for a queue, or SQS's if the app does not name it."""
@@ -165,7 +204,7 @@ class Worker(WorkController):
             super()._process_task(request)
             return
         logger.info("task not run, the invocation ends too soon for it", extra=about)
-        task_ready(request)
+        state.task_ready(request)
         request.reject(requeue=True)
 
     def finish(self) -> None:
@@ -173,9 +212,12 @@ class Worker(WorkController):
         settler = self._channel.connection.settler
         if not settler.flush(min(SETTLE_SECONDS, self.invocation.seconds_to_finish)):
             logger.warning("invocation ends before every acknowledgement has settled")
-        self.releaser.flush()
+        releasing = Thread(target=self.releaser.flush, name="claimcheck-lambda-release", daemon=True)
+        releasing.start()
+        releasing.join(min(RELEASE_SECONDS, self.invocation.seconds_to_finish))
         serializer.installed().recorder.flush()
         tracing.flush()
+        state.requests.clear()  # Celery keeps a request whose ETA its timer has waited for in place
 
 
 def _limit_of(request: Any) -> float:

@@ -133,6 +133,11 @@ class Message(virtual.Message):
         self._check_state()
         super().requeue()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether its consumer has neither acknowledged, rejected nor returned it."""
+        return self._state not in ACK_STATES
+
     def _check_state(self) -> None:
-        if self._state in ACK_STATES:
+        if not self.is_open:
             raise self.MessageStateError(f"Message already acknowledged with state: {self._state}")

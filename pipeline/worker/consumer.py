@@ -16,7 +16,7 @@ from pipeline.metrics.recorder import Recorder
 from pipeline.metrics.table import MESSAGES_REJECTED, MESSAGES_WITHOUT_TASK
 from pipeline.telemetry import log_lines
 from pipeline.transport import Message, Transport
-from pipeline.worker.eta import postpone
+from pipeline.worker.eta import TIMER_SECONDS, postpone
 from pipeline.worker.republish import label
 from pipeline.worker.validation import drop_hiding_headers, examine, make_ids_texts
 
@@ -34,6 +34,8 @@ class ConsumerMixin(Consumer):
     """Rejects messages that are not tasks, and returns those whose ETA is far to SQS."""
 
     recorder: Recorder
+    timer_seconds: float = TIMER_SECONDS
+    """Longest wait for an ETA that is not left to SQS."""
 
     def connect(self) -> Any:
         """Connect, also after a lost connection; with our SQS transport, count what it reports."""
@@ -56,7 +58,7 @@ class ConsumerMixin(Consumer):
                 return
             make_ids_texts(message)
             drop_hiding_headers(message)
-            if not postpone(self.app, message):
+            if not postpone(self.app, message, self.timer_seconds):
                 self._handle(handle, message)
 
         return on_task_received

@@ -46,6 +46,12 @@ def payloads(aws, shop):
     return [found["Key"] for found in answer.get("Contents", [])]
 
 
+def measured(aws, name):
+    """Return the queues and tasks that CloudWatch has a metric of."""
+    metrics = aws.client("cloudwatch").list_metrics(MetricName=name)["Metrics"]
+    return {each["Value"] for metric in metrics for each in metric["Dimensions"]}
+
+
 @pytest.mark.parametrize(
     ("page", "example"), [("lambda.md", "lambda_consumer.py"), ("pipes.md", "pipe_enrichment.py")]
 )
@@ -67,11 +73,8 @@ def test_a_consumer(aws, shop):
 
     [letter] = sqs.receive_message(QueueUrl=aws.url_of(dead))["Messages"]
     assert letter["Body"] == '{"key": "large_file.csv"}'
-    metrics = aws.client("cloudwatch").list_metrics()["Metrics"]
-    assert "PayloadsReleased" in {metric["MetricName"] for metric in metrics}
-    succeeded = [metric["Dimensions"] for metric in metrics if metric["MetricName"] == "TasksSucceeded"]
-    tasks = {each["Value"] for dimensions in succeeded for each in dimensions}
-    assert {"shop.add_up", "shop.report"} <= tasks
+    eventually(lambda: {"shop.add_up", "shop.report"} <= measured(aws, "TasksSucceeded"))
+    assert aws.client("cloudwatch").list_metrics(MetricName="PayloadsReleased")["Metrics"]
 
 
 def test_the_consumer_runs_without_lambda(aws, shop):

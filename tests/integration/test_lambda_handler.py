@@ -5,43 +5,16 @@ import time
 from uuid import uuid4
 
 import pytest
-from celery._state import _set_task_join_will_block
-from celery.app.trace import reset_worker_optimizations
 from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
-from envelopes import Queues
 from idempotent_fixtures import records as idempotency_records
-from lambda_events import SAMPLE, EventSource, upper
+from lambda_events import SAMPLE, upper
 
-from pipeline.aws_lambda import sqs_handler
 from pipeline.serializer import serializer
 from pipeline.worker.republish import with_eta
 
 pytestmark = pytest.mark.aws
 
 ROWS = [{"id": i, "name": f"row {i}"} for i in range(50)]
-OPTIONS = {"redelivery_floor_seconds": 0, "redelivery_step_seconds": 0, "max_receive_count": 3}
-
-
-@pytest.fixture
-def source_of(sample_of, idempotent_sample_of, moto_aws):
-    """Return a function that makes a sample on SQS and S3, with its queue as a handler's event source."""
-
-    def make(make_sample=sample_of, **conf):
-        conf = {"broker_transport_options": OPTIONS, **conf}
-        sample = make_sample(
-            store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0}, conf=conf
-        )
-        queues = Queues(sample, moto_aws)
-        sample.source = EventSource(moto_aws, sample.queue, sqs_handler(sample.app))
-        sample.queues, sample.aws = queues, moto_aws
-        apps.append(sample.app)
-        return sample
-
-    apps = []
-    yield make
-    for app in apps:
-        reset_worker_optimizations(app)
-    _set_task_join_will_block(blocks=False)
 
 
 @pytest.fixture
@@ -245,9 +218,9 @@ def test_a_group_waits_for_an_eta(source_of):
     assert sample.notes() == []
 
 
-def test_idempotent_tasks(source_of, idempotent_sample_of):
+def test_idempotent_tasks(source_of):
     """A message that Lambda delivers twice runs an idempotent task once."""
-    sample = source_of(idempotent_sample_of)
+    sample = source_of("idempotent_app")
     sample.idempotent_app.charge.delay("order 7")
     [found] = sample.source.records()
 
