@@ -82,7 +82,7 @@ if TYPE_CHECKING:
     from pipeline.installation import install, uninstall
     from pipeline.publisher.batches import batch
     from pipeline.transport.errors import NotRoutedError
-    from pipeline.transport.send.batch import BatchSendError
+    from pipeline.transport.send.batch_error import BatchSendError
     from pipeline.worker.celery_fixes.max_retries import MaxRetriesExceededError
 
     __version__: str
@@ -120,7 +120,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "BatchSendError": "pipeline.transport.send.batch",
+    "BatchSendError": "pipeline.transport.send.batch_error",
     "ClaimCheck": "pipeline.claimcheck.claim_check",
     "MaxRetriesExceededError": "pipeline.worker.celery_fixes.max_retries",
     "NotRoutedError": "pipeline.transport.errors",

@@ -18,6 +18,9 @@ a new one. So a payload may be this much older than a message that names it; swe
 CENTURY_SECONDS = 36_525 * DAY_SECONDS
 """Maximum of ``payload_ttl_seconds``: dates are limited."""
 
+THREADS_LIMIT_COUNT = 64
+"""Maximum of ``upload_threads_count``."""
+
 ALIAS = re.compile(r"[a-z][a-z0-9_.-]{0,63}\Z", re.ASCII)
 
 
@@ -54,6 +57,9 @@ class Options:
     """How long one attempt waits for a store that is unavailable."""
     payload_ttl_seconds: int = 35 * DAY_SECONDS
     """Age at which the bucket's lifecycle rule expires payloads; must outlive every message."""
+    upload_threads_count: int = 8
+    """How many payloads of a group or a batch are uploaded at the same time; 0 uploads each where it is
+    published."""
 
     def __post_init__(self) -> None:
         """Check each value, then each pair that must agree."""
@@ -80,6 +86,7 @@ class Options:
             _check_whole(name, getattr(self, name), least=0)
         for name in ("broker_limit_bytes", "payload_limit_bytes"):
             _check_whole(name, getattr(self, name), least=1)
+        _check_whole("upload_threads_count", self.upload_threads_count, least=0, most=THREADS_LIMIT_COUNT)
         _check_whole("payload_ttl_seconds", self.payload_ttl_seconds, least=1, most=CENTURY_SECONDS)
         _check_kind(
             "store_retry_seconds", self.store_retry_seconds, (int, float), "a number of seconds above 0"
@@ -116,6 +123,7 @@ class OptionValues(TypedDict, total=False):
     accept_unsigned: bool
     store_retry_seconds: float
     payload_ttl_seconds: int
+    upload_threads_count: int
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -127,7 +135,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def _check_whole(name: str, value: object, *, least: int, most: float = inf) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         bound = f"{least} or more" if most == inf else f"{least} to {most}"
-        raise ValueError(f"{name}={value!r}: expected a whole number of bytes or seconds, {bound}")
+        raise ValueError(f"{name}={value!r}: expected a whole number, {bound}")
 
 
 def _check_kind(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:

@@ -204,6 +204,20 @@ def is_young(claim: Claim, wait_seconds: float = 0.0, now: datetime | None = Non
     return abs(age_seconds) + wait_seconds < REUSE_SECONDS  # in the future: clocks differ
 
 
+def claim_of(sealed: Inline, store: str, key: str) -> Claim:
+    """Return the claim of a payload that is stored now, under a key of a store."""
+    return Claim(
+        store=store,
+        key=key,
+        size_bytes=len(sealed.data),
+        digest=digest_of(sealed.data),
+        codec=sealed.codec,
+        compression=sealed.compression,
+        expanded_bytes=sealed.expanded_bytes,
+        created=datetime.now(UTC),
+    )
+
+
 def digest_of(data: bytes) -> str:
     """Return the digest of stored bytes, as claims have it."""
     return f"blake3:{blake3(data).hexdigest()}"

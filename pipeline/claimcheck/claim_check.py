@@ -14,14 +14,14 @@ from time import perf_counter
 from typing import Any, NamedTuple, TypeVar, Unpack
 
 from pipeline.claimcheck import compression
-from pipeline.claimcheck.claim import Claim, Inline, digest_of, is_young
+from pipeline.claimcheck.claim import Claim, Inline, claim_of, digest_of, is_young
 from pipeline.claimcheck.codec import Codec
 from pipeline.claimcheck.handles.handle import Handle
 from pipeline.claimcheck.handles.putting import About, put_into
 from pipeline.claimcheck.handles.stores import owned_store
 from pipeline.claimcheck.keys import check_key, new_key
 from pipeline.claimcheck.message_size import Wire
-from pipeline.claimcheck.object_metadata import metadata, span_attributes
+from pipeline.claimcheck.object_metadata import TaskLabels, metadata, span_attributes
 from pipeline.claimcheck.retries import retried
 from pipeline.errors import (
     ClaimError,
@@ -110,14 +110,31 @@ class ClaimCheck:
             StoreUnavailableError: the store stayed unavailable for ``store_retry_seconds``.
             StoreDeniedError: the store denies access.
         """
+        claim = self.claim(sealed, wait_seconds, key)
+        with tracing.span("claimcheck offload", span_attributes(self.store, claim, task_id, task, queue)):
+            self.store_payload(claim, sealed.data, TaskLabels(task, task_id, queue))
+            return Offloaded(claim, tracing.active() or {})
+
+    def claim(self, sealed: Inline, wait_seconds: float = 0.0, key: str | None = None) -> Claim:
+        """Return the claim of a payload that is about to be stored. Does no I/O.
+
+        Raises:
+            PayloadExpiresError: the task's ETA is so far ahead that its payload would have expired.
+        """
         self._check_wait(wait_seconds)
         due = datetime.now(UTC) + timedelta(seconds=wait_seconds)
-        claim = self._claim(sealed, key or new_key(self.store.prefix, due))
-        with tracing.span("claimcheck offload", span_attributes(self.store, claim, task_id, task, queue)):
-            about = metadata(claim.digest, task, task_id)
-            with self.timed(metrics.UPLOAD_SECONDS, queue, task):
-                self.with_retries(lambda: self.store.put(claim.key, sealed.data, about))
-            return Offloaded(claim, tracing.active() or {})
+        return claim_of(sealed, self.options.alias, key or new_key(self.store.prefix, due))
+
+    def store_payload(self, claim: Claim, data: bytes, labels: TaskLabels) -> None:
+        """Put what a claim names into the store, in the calling process.
+
+        Raises:
+            StoreUnavailableError: the store stayed unavailable for ``store_retry_seconds``.
+            StoreDeniedError: the store denies access.
+        """
+        about = metadata(claim.digest, labels)
+        with self.timed(metrics.UPLOAD_SECONDS, labels.queue, labels.task):
+            self.with_retries(lambda: self.store.put(claim.key, data, about))
 
     def _check_wait(self, wait_seconds: float) -> None:
         if wait_seconds > self.longest_wait_seconds:
@@ -126,18 +143,6 @@ class ClaimCheck:
                 f"payload_ttl_seconds leaves {self.longest_wait_seconds / DAY_SECONDS:.0f}; raise it, and "
                 "the bucket's lifecycle rule with it, or send the task later"
             )
-
-    def _claim(self, sealed: Inline, key: str) -> Claim:
-        return Claim(
-            store=self.options.alias,
-            key=key,
-            size_bytes=len(sealed.data),
-            digest=digest_of(sealed.data),
-            codec=sealed.codec,
-            compression=sealed.compression,
-            expanded_bytes=sealed.expanded_bytes,
-            created=datetime.now(UTC),
-        )
 
     def is_reusable(self, claim: Claim, sealed: Inline, wait_seconds: float = 0.0) -> bool:
         """Say whether a claim stands for just this payload, and may be published again, to run so late."""

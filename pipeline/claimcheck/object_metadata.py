@@ -1,7 +1,7 @@
 """What people are shown of a payload: the metadata of its object, and the attributes of spans."""
 
 from string import punctuation
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from pipeline.telemetry import tracing
@@ -13,9 +13,17 @@ METADATA_CHARACTERS = 512
 """Longest value of an object's metadata: S3 takes 2 KB of names and values in all. Source: S3 user guide."""
 
 
-def metadata(digest: str, task: str, task_id: str) -> dict[str, str]:
+class TaskLabels(NamedTuple):
+    """The task that a payload is for, as people and monitors see it; empty where it is not known."""
+
+    task: str = ""
+    task_id: str = ""
+    queue: str = ""
+
+
+def metadata(digest: str, labels: TaskLabels) -> dict[str, str]:
     """Return the metadata of a payload that is about to be put, the active trace context among it."""
-    known = {"task": task, "task-id": task_id, **tracing.metadata()}
+    known = {"task": labels.task, "task-id": labels.task_id, **tracing.metadata()}
     return {"digest": digest} | {name: _sendable(text) for name, text in known.items()}
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from pipeline.claimcheck.claim_check import ClaimCheck
+from pipeline.claimcheck.packs.uploads import Uploads
 from pipeline.publisher.unsent import give_up
 from pipeline.serializer import serializer
 from pipeline.transport.send.batch import Batch
@@ -48,7 +49,7 @@ def _open_block() -> Batch | None:
 
 
 def _new_batch(claimcheck: ClaimCheck) -> Batch:
-    return Batch(claimcheck.options.broker_limit_bytes, partial(give_up, claimcheck))
+    return Batch(claimcheck.options.broker_limit_bytes, partial(give_up, claimcheck), Uploads(claimcheck))
 
 
 def batch_of(claimcheck: ClaimCheck, producer: Any, about: Mapping[str, Any]) -> Batch | None:

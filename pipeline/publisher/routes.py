@@ -23,6 +23,12 @@ def names(options: Mapping[str, Any]) -> list[str]:
     return [_name(each) for each in found if each]
 
 
+def is_fanout(options: Mapping[str, Any]) -> bool:
+    """Say whether every listener gets a copy of the message, as of a broadcast."""
+    entities = options.get("exchange"), getattr(options.get("queue"), "exchange", None)
+    return "fanout" in {options.get("exchange_type"), *(getattr(each, "type", None) for each in entities)}
+
+
 def queue_name(queues: Iterable[Queue], options: Mapping[str, Any]) -> str:
     """Return the name that a task's workers count it for: of its queue, or of the exchange of a broadcast.
 

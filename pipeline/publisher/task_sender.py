@@ -13,6 +13,7 @@ from celery.app.amqp import task_message
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.headers import SHARED
 from pipeline.claimcheck.message_size import Envelope
+from pipeline.claimcheck.packs.uploads import Uploads
 from pipeline.publisher import routes
 from pipeline.publisher.batches import batch_of
 from pipeline.publisher.checks import check_signed
@@ -23,6 +24,7 @@ from pipeline.transport.addressing import check_labels
 from pipeline.transport.delay import remaining_seconds
 from pipeline.transport.send.batch import Batch
 from pipeline.transport.send.collecting import collecting
+from pipeline.transport.sending_channel import SendingChannel
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +55,21 @@ class TaskSender:
         about = task_fields(message)
         options = routes.chosen(about, options)
         options["headers"] = _headers(message, options)
-        publication = self._publication(name, message, options)
-        with self._in_progress(publication, batch_of(self.claimcheck, producer, about)):
+        batch = batch_of(self.claimcheck, producer, about)
+        uploads = self._uploads(batch, producer, options)
+        publication = self._publication(name, message, options, uploads)
+        with self._in_progress(publication, batch):
             try:
                 return self.send(producer, name, message, **options)
             finally:
                 del message  # error trackers show what is in a frame
+
+    def _uploads(self, batch: Batch | None, producer: Any, options: Mapping[str, Any]) -> Uploads | None:
+        """Return what stores the payload, if the message stays here meanwhile, until its batch is sent."""
+        is_off = not self.claimcheck.options.upload_threads_count
+        if batch is None or is_off or not self.is_sqs or routes.is_fanout(options):
+            return None
+        return batch.uploads if isinstance(producer.channel, SendingChannel) else None
 
     def _queue(self, options: Mapping[str, Any]) -> str:
         return routes.queue_name(self.amqp.queues.values(), options)
@@ -68,7 +79,9 @@ class TaskSender:
             check_labels(options)
         check_signed(name, options.get("serializer") or self.default_serializer, self.claimcheck.options)
 
-    def _publication(self, name: str, message: task_message, options: Mapping[str, Any]) -> Publication:
+    def _publication(
+        self, name: str, message: task_message, options: Mapping[str, Any], uploads: Uploads | None
+    ) -> Publication:
         about = task_fields(message)
         return Publication(
             task=name,
@@ -76,6 +89,7 @@ class TaskSender:
             queue=self._queue(options),
             envelope=self._envelope(message, options),
             wait_seconds=remaining_seconds(about),
+            uploads=uploads,
         )
 
     def _envelope(self, message: task_message, options: Mapping[str, Any]) -> Envelope:

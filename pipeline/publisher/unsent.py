@@ -43,5 +43,6 @@ def leave_earlier(claimcheck: ClaimCheck, publication: Publication) -> None:
 
 def _withdraw(unsent: Sequence[Publication]) -> None:
     for publication in unsent:
+        publication.withdraw()
         for mark in publication.marks:
             reuses.withdraw(mark)

@@ -15,10 +15,12 @@ from pipeline import results
 from pipeline.claimcheck import claim as wire_form
 from pipeline.claimcheck import sharing
 from pipeline.claimcheck.claim import SHARES_COUNT, Claim, Inline, Message, Share
-from pipeline.claimcheck.claim_check import ClaimCheck
+from pipeline.claimcheck.claim_check import ClaimCheck, Offloaded
 from pipeline.claimcheck.codec import PICKLE
 from pipeline.claimcheck.handles.stores import check_lives
 from pipeline.claimcheck.headers import NAME, SEE_ARGS
+from pipeline.claimcheck.object_metadata import TaskLabels
+from pipeline.claimcheck.packs.uploads import Collected
 from pipeline.deferred import signatures
 from pipeline.deferred.body import again, kept_shares, retried
 from pipeline.deferred.child_pipe import reuses
@@ -163,22 +165,31 @@ class Encoding:
 
     def _offloaded(self, message: Message) -> Encoded:
         about = self.publication
-        made = self.claimcheck.offload(
-            cast("Inline", message.payload),
-            task=about.task,
-            task_id=about.task_id,
-            queue=about.queue,
-            wait_seconds=about.wait_seconds,
-        )
+        made = self._put_away(cast("Inline", message.payload))
         trace = {} if tracing.TRACEPARENT in about.headers else made.trace
-        self._record(metrics.PAYLOADS_OFFLOADED)
-        fields = log_fields.of_message({**trace, **about.headers}, about.queue)
-        logger.info("payload offloaded", extra=fields | log_fields.of_payload(made.claim))
         try:
             return replace(self._encoded(message, made.claim, trace), claim=made.claim)
         except BaseException:  # a soft time limit, too: the publisher does not know of the payload yet
+            about.withdraw()
             self.claimcheck.release_at_once([made.claim], about.queue, about.task)
             raise
+
+    def _put_away(self, sealed: Inline) -> Offloaded | Collected:
+        """Put a payload into the store, or let a thread of the batch do so."""
+        about = self.publication
+        labels = TaskLabels(about.task, about.task_id, about.queue)
+        if about.uploads is not None:
+            collected = about.uploads.add(sealed, labels, about.wait_seconds, self._note_offloaded)
+            about.collected.append(collected)
+            return collected
+        made = self.claimcheck.offload(sealed, **labels._asdict(), wait_seconds=about.wait_seconds)
+        self._note_offloaded(made.claim, made.trace)
+        return made
+
+    def _note_offloaded(self, claim: Claim, trace: Mapping[str, str]) -> None:
+        self._record(metrics.PAYLOADS_OFFLOADED)
+        fields = log_fields.of_message({**trace, **self.publication.headers}, self.publication.queue)
+        logger.info("payload offloaded", extra=fields | log_fields.of_payload(claim))
 
     def _reused(self, message: Message) -> Encoded | None:
         """Encode the claim of the attempt that runs here, if this is its retry with the same payload.

@@ -15,6 +15,8 @@ from typing import Any
 from pipeline.claimcheck import installed, ledger
 from pipeline.claimcheck.claim import Claim
 from pipeline.claimcheck.message_size import Envelope
+from pipeline.claimcheck.packs.upload import Upload
+from pipeline.claimcheck.packs.uploads import Collected, Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,10 @@ class Publication:
     """What main processes must forget if it is never sent."""
     named: list[Claim] = field(default_factory=list)
     """The claims that its messages have named, at each try to send it."""
+    uploads: Uploads | None = None
+    """Those of its batch, if threads store the payloads."""
+    collected: list[Collected] = field(default_factory=list)
+    """The claims among them whose payloads are on their way, or were."""
     ledgers: list[str] = field(default_factory=list)
     """Keys of the payloads that have a ledger, because several queues get the message."""
 
@@ -69,6 +75,16 @@ class Publication:
             self.claims.append(encoded.claim)
         self.named.extend(filter(None, [encoded.claim or encoded.reused]))
         self.marks.extend(encoded.marks)
+
+    @property
+    def upload(self) -> Upload | None:
+        """The upload of the payload that its messages name."""
+        return self.collected[-1].upload if self.collected else None
+
+    def withdraw(self) -> None:
+        """Wait for payloads that are on their way: none is to arrive after it was deleted."""
+        for each in self.collected:
+            each.upload.settle()
 
     def share(self, queues_count: int) -> bool:
         """Give the payload a ledger, before its message goes to several queues; say whether it has one.

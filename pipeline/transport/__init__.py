@@ -26,7 +26,7 @@ reject, return, close  ``redelivery`` makes messages visible again
 from pipeline.transport.channel import Channel
 from pipeline.transport.errors import NotSettledError, certainly_not_sent
 from pipeline.transport.message import Message
-from pipeline.transport.send.batch import BatchSendError
+from pipeline.transport.send.batch_error import BatchSendError
 from pipeline.transport.transport import Transport
 
 __all__ = ["BatchSendError", "Channel", "Message", "NotSettledError", "Transport", "certainly_not_sent"]

@@ -41,10 +41,14 @@ def test_the_publisher_hears_of_it(sample, proxy, moto_aws, status, content, err
     """Denied, throttled or broken: the error says which key and what to do, and nothing was sent."""
     proxy.fail("PutObject", status=status, content=content)
 
-    for call in (lambda: sample.digest.delay("x"), lambda: sample.echo.chunks([("x",)] * 2, 1).apply_async()):
-        with pytest.raises(EncodeError, match="key=claims/") as caught:
-            call()
-        assert isinstance(caught.value.args[0], error)
+    with pytest.raises(EncodeError, match="key=claims/") as caught:
+        sample.digest.delay("x")
+    with pytest.raises(pipeline.BatchSendError, match=f"2 .*code={error.__name__}") as of_batch:
+        sample.echo.chunks([("x",)] * 2, 1).apply_async()
+
+    assert isinstance(caught.value.args[0], error)
+    assert isinstance(of_batch.value.__cause__, error)
+    assert "key=claims/" in str(of_batch.value.__cause__)
     assert messages(sample, moto_aws) == 0
     assert sample.objects() == []
     assert proxy.operations["SendMessage"] == proxy.operations["SendMessageBatch"] == 0
@@ -92,7 +96,22 @@ def test_a_full_disk(sample_of, moto_aws, tmp_path, full_disk):
 
 
 def test_a_batch_goes_on_after_one(sample, proxy, moto_aws):
-    """In a block, the task whose upload fails is the caller's to catch; the others are sent."""
+    """Of a block, the error names the task whose upload failed; the others are sent."""
+    proxy.fail("PutObject", status=403, content=DENIED, times=1)
+    with pytest.raises(pipeline.BatchSendError) as caught, pipeline.batch():
+        results = [sample.digest.delay(text) for text in "xyz"]
+    (failed,) = caught.value.failed
+
+    assert failed.task_id in {each.id for each in results}
+    assert failed[1:] == (sample.queue, "StoreDeniedError", True)
+    assert messages(sample, moto_aws) == 2
+    assert len(sample.objects()) == 2
+
+
+def test_without_threads_each_call_raises_its_own(sample_of, proxy, moto_aws):
+    """Where no threads upload, the task whose upload fails is the caller's to catch; the others are sent."""
+    options = {"threshold_bytes": 0, "upload_threads_count": 0}
+    sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", options=options)
     proxy.fail("PutObject", status=403, content=DENIED, times=1)
     with pipeline.batch():
         with pytest.raises(EncodeError):

@@ -27,6 +27,7 @@ OPTIONS = {
     "accept_unsigned": True,
     "store_retry_seconds": 5.0,
     "payload_ttl_seconds": 40 * 86_400,
+    "upload_threads_count": 3,
 }
 """A value other than the default for each option."""
 

@@ -9,7 +9,8 @@ from workers import eventually
 
 from pipeline.serializer.publication import Publication
 from pipeline.transport.send import lingering
-from pipeline.transport.send.batch import Batch, BatchSendError, Failed
+from pipeline.transport.send.batch import Batch
+from pipeline.transport.send.batch_error import BatchSendError, Failed
 from pipeline.transport.send.collecting import collecting
 from pipeline.transport.send.entries import Entry, Parcel
 

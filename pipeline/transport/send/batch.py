@@ -3,22 +3,25 @@
 A :class:`Batch` collects what Kombu would send one by one: a call for each queue as soon as one is full or
 has waited for 100 ms, and the rest at the end. SQS may send some entries of a call and fail others, so
 every entry has an end of its own: confirmed, certainly not sent, or unclear. Runs in the process and in the
-thread that publishes, and in a second thread while that one is busy with something else.
+thread that publishes, and in a second thread while that one is busy with something else. What waits for its
+payload is sent by a thread that waits with it.
 """
 
 import os
 import random
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
+from functools import partial
 from time import monotonic, sleep
-from typing import Any, NamedTuple
-
-from kombu.exceptions import OperationalError
+from typing import Any
 
 from pipeline.aws.limits import SQS_BATCH_COUNT, SQS_MESSAGE_LIMIT_BYTES
+from pipeline.claimcheck.packs.uploads import Uploads
 from pipeline.telemetry import log_lines
 from pipeline.transport.send import lingering
+from pipeline.transport.send.batch_error import Failed, batch_error, named
 from pipeline.transport.send.entries import Entry, is_for_one, send
 
 logger = log_lines.logger(__name__)
@@ -26,30 +29,11 @@ logger = log_lines.logger(__name__)
 ATTEMPTS = 4
 BACKOFF_SECONDS = 0.1
 
+Sending = tuple[list[Entry], Future[Any]]
+"""A call that a thread sends."""
+
 GiveUp = Callable[[Sequence[Any], Sequence[Any]], None]
 """Called with publications that were certainly not sent, and with those that may have been, as they came."""
-
-
-class Failed(NamedTuple):
-    """A message that was not sent, or that may not have been sent."""
-
-    task_id: str
-    queue: str
-    code: str
-    """SQS's, or the name of the error if SQS did not answer."""
-    is_certain: bool
-    """Whether it is certain that the message is not on the queue."""
-
-
-class BatchSendError(OperationalError):
-    """Some of the messages that were published together were not sent; ``failed`` names each of them."""
-
-    def __init__(self, message: str, failed: Iterable[Iterable[Any]] = ()) -> None:
-        self.failed = tuple(Failed(*each) for each in failed)
-        super().__init__(message, self.failed)
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class Batch:
@@ -58,11 +42,14 @@ class Batch:
     Args:
         limit_bytes: most that one call may weigh.
         give_up: called with what failed, before the error is raised.
+        uploads: the payloads of the messages, if threads store them.
     """
 
-    def __init__(self, limit_bytes: int, give_up: GiveUp) -> None:
+    def __init__(self, limit_bytes: int, give_up: GiveUp, uploads: Uploads | None = None) -> None:
         self._limit_bytes = min(limit_bytes, SQS_MESSAGE_LIMIT_BYTES)
         self._give_up = give_up
+        self.uploads = uploads
+        self._sending: list[Sending] = []
         self._owner = _thread()
         self._is_open = True
         self._lock = threading.RLock()
@@ -138,21 +125,43 @@ class Batch:
         try:
             with self._lock:
                 self._send_rest()
+                self._wait()
         except BaseException as exc:
             self._interrupted(exc)
             raise
+        finally:
+            if self.uploads is not None:
+                self.uploads.threads.close()
         if leaving is None or isinstance(leaving, Exception):
             self._raise_failed()
         self._log_failed()
 
     def _send_ready(self, url: str) -> None:
         while not self._is_failing and (call := self._next_call(url)):
-            self._send(call)
+            self._dispatch(call)
 
     def _send_rest(self) -> None:
         for url in list(self._waiting):
             while call := self._next_call(url, is_last=True):
-                self._send(call)
+                self._dispatch(call)
+
+    def _dispatch(self, call: list[Entry]) -> None:
+        """Send one call, in a thread if it waits for payloads and its queue is not ordered."""
+        waits = False
+        for upload in filter(None, (entry.upload for entry in call)):
+            upload.begin()
+            waits = waits or not upload.is_over
+        if self.uploads is None or not waits or call[0].sequence:
+            self._send(call)
+        else:
+            self._sending.append((call, self.uploads.threads.run(partial(self._send, call))))
+
+    def _wait(self) -> None:
+        """Wait for the calls that threads send."""
+        wait([sent for _, sent in self._sending])
+        sending, self._sending = self._sending, []
+        for _, sent in sending:
+            sent.result()
 
     def _next_call(self, url: str, *, is_last: bool = False) -> list[Entry]:
         """Take as many messages as one call carries; none if others may still join them."""
@@ -180,8 +189,9 @@ class Batch:
 
     def _send(self, call: list[Entry]) -> None:
         """Send one call, more than once if need be, and note whether nothing of it was sent."""
-        left = [entry for entry in call if entry.sequence not in self._broken]
-        for entry in call:
+        stored = [entry for entry in call if entry.is_stored()]
+        left = [entry for entry in stored if entry.sequence not in self._broken]
+        for entry in stored:
             if entry not in left:
                 entry.fails("PredecessorFailed", is_certain=True)
         try:
@@ -221,49 +231,44 @@ class Batch:
     def _interrupted(self, exc: BaseException) -> None:
         """Note what will not be sent any more."""
         with self._lock:
-            for entry in [entry for waiting in self._waiting.values() for entry in waiting]:
+            left = [entry for waiting in self._waiting.values() for entry in waiting]
+            for entry in [*left, *self._dropped()]:
                 entry.fails(type(exc).__name__, is_certain=True)
                 self._failed.append(entry)
             self._waiting.clear()
             self._log_failed()
 
+    def _dropped(self) -> list[Entry]:
+        """Keep threads from sending what they have not begun, and return that."""
+        if self.uploads is None:
+            return []
+        self.uploads.threads.drop()
+        self.uploads.threads.close()
+        dropped = [entry for call, sent in self._sending if sent.cancelled() for entry in call]
+        self._sending = []
+        return dropped
+
     def _raise_failed(self) -> None:
-        if self._conclude():
-            raise _error(self._given_up)
+        self._wait()
+        if failed := self._conclude():
+            raise batch_error(self._given_up) from next(filter(None, (each.error for each in failed)), None)
 
     def _log_failed(self) -> None:
         if self._conclude():
-            logger.error("%s", _error(self._given_up))
+            logger.error("%s", batch_error(self._given_up))
 
-    def _conclude(self) -> bool:
-        """Give up the payloads of what has failed since the last time, and return whether anything has."""
+    def _conclude(self) -> list[Entry]:
+        """Give up the payloads of what has failed since the last time, and return that."""
         failed, self._failed, self._is_failing = self._failed, [], False
-        self._given_up += [_named(entry) for entry in failed]
+        self._given_up += [named(entry) for entry in failed]
         parcels = {id(entry.parcel): entry.parcel for entry in failed}.values()
         over = [parcel for parcel in parcels if all(entry.code for entry in parcel.entries)]
         gone = [parcel for parcel in over if all(entry.is_certain for entry in parcel.entries)]
         unclear = [parcel for parcel in over if parcel not in gone]
         if over:
             self._give_up([it.publication for it in gone], [it.publication for it in unclear])
-        return bool(failed)
+        return failed
 
 
 def _thread() -> tuple[int, int]:
     return os.getpid(), threading.get_ident()
-
-
-def _named(entry: Entry) -> Failed:
-    publication = entry.parcel.publication
-    return Failed(publication.task_id, publication.queue, entry.code, entry.is_certain)
-
-
-def _error(failed: list[Failed]) -> BatchSendError:
-    queues = ", ".join(sorted({each.queue for each in failed}))
-    codes = ", ".join(sorted({each.code for each in failed}))
-    unclear_count = sum(not each.is_certain for each in failed)
-    return BatchSendError(
-        f"messages not sent: {len(failed)} [queue={queues}, code={codes}]; SQS returned errors or did not "
-        f"confirm them, and {unclear_count} of them may have been sent; .failed names their tasks: "
-        "fix the cause and publish those again",
-        failed,
-    )

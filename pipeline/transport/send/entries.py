@@ -11,6 +11,7 @@ from botocore.exceptions import ParamValidationError
 
 from pipeline.aws.limits import SQS_FIFO_SUFFIX
 from pipeline.claimcheck.message_size import attributes_bytes
+from pipeline.claimcheck.packs.upload import Upload
 from pipeline.transport.errors import certainly_not_sent
 from pipeline.transport.send import failures
 from pipeline.transport.send.failures import Failure
@@ -27,6 +28,10 @@ class Publication(Protocol):
     @property
     def queue(self) -> str:
         """Return the name of its queue."""
+
+    @property
+    def upload(self) -> Upload | None:
+        """Return the upload of its payload, if a thread stores that."""
 
     def share(self, queues_count: int) -> bool:
         """Prepare the payload for several queues, and say whether each queue's end will count."""
@@ -75,6 +80,8 @@ class Entry:
     """Why it has failed, as far as it has."""
     is_certain: bool = True
     """Whether no attempt so far can have put it on the queue without our knowledge."""
+    error: Exception | None = None
+    """Why its payload was not stored."""
     since: float = field(default_factory=monotonic)
     """When it was collected."""
 
@@ -82,6 +89,22 @@ class Entry:
     def url(self) -> str:
         """The queue's URL."""
         return str(self.options["QueueUrl"])
+
+    @property
+    def upload(self) -> Upload | None:
+        """The upload of its payload, if a thread stores that."""
+        return self.parcel.publication.upload
+
+    def is_stored(self) -> bool:
+        """Wait for its payload, and say whether it is stored; if not, the message has failed."""
+        try:
+            if self.upload is not None:
+                self.upload.wait()
+        except Exception as exc:  # noqa: BLE001 - the batch raises from it
+            self.error = exc
+            self.fails(type(exc).__name__, is_certain=True)
+            return False
+        return True
 
     @cached_property
     def size_bytes(self) -> int:

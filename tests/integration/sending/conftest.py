@@ -17,7 +17,7 @@ def sample(sample_of, moto_aws, proxy):
     """A sample where every argument goes through the store, and whose every call is recorded."""
     options = {"visibility_timeout": 30, "wait_time_seconds": 1, "client-config": ONCE}
     return sample_of(
-        store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0},
+        store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0, "upload_threads_count": 0},
         conf={"broker_transport_options": options},
     )  # fmt: skip
 
