@@ -13,8 +13,9 @@ publish                ``send/publishing`` adds delay and ids, ``send/batch`` co
                        publishes to topics, ``fanout/replies`` finds the queues of replies
 ``channel``
 consume                ``inspection`` reads a queue's visibility timeout and redrive policy
-receive                ``receive/receiver`` asks SQS, ``receive/arrivals`` puts messages in flight,
-                       ``envelope`` and ``message`` unpack them, ``foreign`` asks the doors
+receive                ``receive/asking`` decides when, ``receive/receiver`` asks SQS,
+                       ``receive/arrivals`` puts messages in flight, ``envelope`` and ``message`` unpack
+                       them, ``foreign`` asks the doors
 (while a task runs)    ``in_flight`` is the register, ``heartbeat`` extends visibility timeouts
 acknowledge            ``settling`` deletes, and reads SQS's confirmation
 reject, return, close  ``redelivery`` makes messages visible again

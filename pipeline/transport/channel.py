@@ -25,6 +25,7 @@ from pipeline.transport.message import Message
 from pipeline.transport.qos import QoS
 from pipeline.transport.receive import receiver
 from pipeline.transport.receive.arrivals import Arrivals
+from pipeline.transport.receive.asking import Asking
 from pipeline.transport.redelivery import Returns, return_at_once
 from pipeline.transport.sending_channel import SendingChannel
 from pipeline.transport.settling import delete_rejected, delete_unacknowledged, settle_now
@@ -48,6 +49,7 @@ class Channel(SendingChannel):
         self._in_flight, self._settler = connection.in_flight, connection.settler
         self._failures = receiver.ReceiveFailures()
         self._returns = Returns(self._in_flight, self.transport_options, self._new_release_client)
+        self.asking = Asking(self, connection.in_flight.clock)
         self.arrivals = Arrivals(
             in_flight=self._in_flight,
             heartbeat=connection.heartbeat,
@@ -101,16 +103,13 @@ class Channel(SendingChannel):
         """Let the event loop ask a queue, except for replies: the caller of remote control waits for them."""
         if mailbox.is_reply_queue(queue):
             return
-        is_pending = self._listening.is_pending(queue)
-        pause = PAUSE_SECONDS if is_pending else self.qos.pause_seconds()
-        if pause and queue in self._active_queues:
-            self.hub.call_later(pause, self._schedule_queue, queue)  # type: ignore[union-attr]
-        else:
-            super()._schedule_queue(queue)
+        if queue in self._active_queues and self._listening.is_pending(queue):
+            self.asking.look_again(queue, PAUSE_SECONDS)
+        elif queue in self._active_queues:
+            self.asking.go_on(queue)
 
     def _get_async(self, queue: str, count: int = 1, callback: Callable[[int], Any] | None = None) -> Any:
         """Send a request in the event loop; one that cannot be signed, without credentials, fails too."""
-        self.arrivals.note_request(queue)
         try:
             return super()._get_async(queue, receiver.batch_count(queue, count), callback)
         except FAILURES as exc:
@@ -118,12 +117,9 @@ class Channel(SendingChannel):
             return callback and callback(0)  # which schedules the queue again: _loop1
 
     def _loop1(self, queue: str, messages_fetched: int | None = None) -> None:
-        if self.closed:
-            return
-        if pause := self._failures.pause_seconds(self.canonical_queue_name(queue)):
-            self.hub.call_later(pause, self._schedule_queue, queue)  # type: ignore[union-attr]
-        else:
-            super()._loop1(queue, messages_fetched)
+        if not self.closed:
+            pause = self._failures.pause_seconds(self.canonical_queue_name(queue))
+            self.asking.go_on_after(queue, pause, messages_fetched or 0)
 
     def _on_messages_ready(self, queue: str, qname: str, messages: Any) -> Any:
         """Dispatch what the event loop has received; ``queue`` is its URL."""
@@ -132,7 +128,7 @@ class Channel(SendingChannel):
             if found:
                 self._release_messages(queue, qname, found)
             return 0
-        since = self.arrivals.earliest(qname)
+        since = self.arrivals.earliest(self.asking.since(qname))
         if found and qname not in self._noack_queues and self.arrivals.is_late(qname, queue, since):
             return len(found)  # and ask again at once: SQS delivers them again
         with self.arrivals.dispatching():
@@ -152,6 +148,7 @@ class Channel(SendingChannel):
     def drain_events(self, timeout: float | None = None, *args: Any, **kwargs: Any) -> Any:
         """Wait for messages; for replies, no longer than the timeout."""
         self._timeout = timeout
+        self.asking.wait(timeout)
         return super().drain_events(timeout, *args, **kwargs)
 
     def _get_bulk(self, queue: str, *args: Any, **kwargs: Any) -> Any:

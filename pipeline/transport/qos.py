@@ -4,13 +4,6 @@ from typing import Any
 
 from kombu.transport import SQS
 
-FULL_SECONDS = 0.01
-"""How long no messages are asked for when the prefetch is full.
-
-Kombu waits for ``polling_interval``, a second by default: one prefetch of short tasks a second.
-Source: kombu 5.7.0, ``transport/SQS/__init__.py`` (``_schedule_queue``, ``_loop1``).
-"""
-
 
 class QoS(SQS.QoS):
     """Kombu's register of deliveries, which passes each of them on to the channel."""
@@ -20,9 +13,15 @@ class QoS(SQS.QoS):
         super().append(message, delivery_tag)
         self.channel.arrivals.take(message, delivery_tag)
 
-    def pause_seconds(self) -> float:
-        """Return how long no messages must be asked for; 0 if there is a free slot."""
-        return 0.0 if self.can_consume() else FULL_SECONDS
+    def ack(self, delivery_tag: str) -> None:
+        """Free the slot of a delivery."""
+        super().ack(delivery_tag)
+        self.channel.asking.slot_freed()
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - Kombu's signature
+        """Free the slot of a delivery that is returned or given up."""
+        super().reject(delivery_tag, requeue=requeue)
+        self.channel.asking.slot_freed()
 
     def restore_unacked(self) -> list[Any]:
         """Return to SQS what a channel that closes has not settled."""

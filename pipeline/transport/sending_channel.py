@@ -14,7 +14,7 @@ from kombu.transport.base import to_rabbitmq_queue_arguments
 from kombu.transport.SQS import Channel as SQSChannel
 from kombu.utils.objects import cached_property
 
-from pipeline.aws.limits import SQS_FIFO_SUFFIX
+from pipeline.aws.limits import SQS_FIFO_SUFFIX, SQS_WAIT_LIMIT_SECONDS
 from pipeline.transport import addressing, foreign
 from pipeline.transport.assumed_role import keep_fresh
 from pipeline.transport.clients import new_client, short_timeout_client
@@ -32,6 +32,8 @@ class SendingChannel(SQSChannel):
     default_visibility_timeout = 60
     """Seconds, for queues that are made here. The heartbeat extends it while a task runs, so it only says how
     soon the tasks of a worker that died are run by another."""
+    default_wait_time_seconds = SQS_WAIT_LIMIT_SECONDS
+    """An idle worker makes three calls a minute for each queue."""
     dead_letter_queues = True
     """Default of the transport option of that name."""
 

@@ -38,6 +38,10 @@ class Transport(SQS.Transport):
     """Counts messages that will never settle and extensions that failed. Each worker sets its own on the
     transport that it consumes with; nothing is counted elsewhere."""
 
+    spare_slots: Callable[[], int] = staticmethod(lambda: 0)
+    """Returns how many prefetch slots may be free while each process of the pool has a task. Each worker sets
+    its own, as it does with the recorder."""
+
     def __init__(self, client: Any, **options: Any) -> None:
         super().__init__(client, **options)
         self.in_flight = InFlight(type(self).clock)

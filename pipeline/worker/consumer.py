@@ -42,7 +42,14 @@ class ConsumerMixin(Consumer):
         connection = super().connect()
         if isinstance(connection.transport, Transport):
             connection.transport.recorder = self.recorder
+            connection.transport.spare_slots = self._spare_slots
         return connection
+
+    def _spare_slots(self) -> int:
+        """Return how many prefetch slots are there beyond one for each process of the pool."""
+        count: int = self.initial_prefetch_count
+        multiplier: int = max(self.prefetch_multiplier, 1)
+        return count - count // multiplier
 
     def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], None]:
         """Return what is called with each message."""

@@ -10,3 +10,6 @@ import pipeline.transport
 SQS.Channel = pipeline.transport.Channel
 SQS.Transport = pipeline.transport.Transport
 SQS.QoS = pipeline.transport.Channel.QoS
+
+pipeline.transport.Channel.default_wait_time_seconds = 10
+"""Kombu's own default: two tests name it, and are about other things."""

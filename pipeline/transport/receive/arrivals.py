@@ -36,15 +36,10 @@ class Arrivals:
     client_of: Callable[[str | None], Any]
     """Returns the SQS client for a queue, by Kombu's name."""
     _untaken: dict[str, Delivery] | None = field(default=None, init=False)
-    _asked: dict[str, float] = field(default_factory=dict, init=False)
 
-    def note_request(self, queue: str) -> None:
-        """Note that the event loop asks a queue for messages now."""
-        self._asked[queue] = self.in_flight.clock()
-
-    def earliest(self, queue: str) -> float:
-        """Return the earliest time at which the answer that is read now may have arrived."""
-        return self.dispatch_times.earliest_arrival(self._asked.get(queue, self.in_flight.clock()))
+    def earliest(self, asked: float) -> float:
+        """Return the earliest time at which the answer to a request may have arrived that is read now."""
+        return self.dispatch_times.earliest_arrival(asked)
 
     def is_late(self, queue: str, url: str, since: float) -> bool:
         """Return whether an answer was unread for longer than the visibility timeout of its messages."""

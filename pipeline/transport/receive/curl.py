@@ -19,6 +19,8 @@ ANSWER_SECONDS = 10
 LAST_ANSWER_SECONDS = 2
 """The same for an answer that keeps the event loop from closing."""
 POLL_SECONDS = 0.2
+REQUESTS_LIMIT = 40
+"""Most requests at the same time. With Kombu's 10, the long polls of ten queues keep an eleventh waiting."""
 
 
 class Client(CurlClient):
@@ -29,7 +31,7 @@ class Client(CurlClient):
         """Return the client of an event loop; Kombu keeps it in the same place."""
         client = getattr(hub, "_current_http_client", None)
         if not isinstance(client, cls):
-            client = hub._current_http_client = cls(hub)  # noqa: SLF001
+            client = hub._current_http_client = cls(hub, REQUESTS_LIMIT)  # noqa: SLF001
         return client
 
     def _on_hub_close(self, hub: Any) -> None:
