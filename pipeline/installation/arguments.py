@@ -13,6 +13,7 @@ from pipeline.metrics.sinks.cloudwatch import CloudWatchSink
 from pipeline.options import ALIAS, Options, OptionValues, did_you_mean
 from pipeline.stores import check_prefix, store_from_url
 from pipeline.stores.protocol import Store
+from pipeline.stores.ranges import ranges_of
 from pipeline.time_chain import result_seconds
 
 _STORE = (
@@ -62,14 +63,23 @@ def open_further(stores: Mapping[str, str | Store] | None, alias: str) -> dict[s
     """Return the stores that handles may name beside the app's own. Does no I/O.
 
     Raises:
-        ValueError: an alias is none, or is the app's own, or a store is none.
+        ValueError: an alias is none, or is the app's own, or a store is none, or has no parts and ranges.
     """
     for name in stores or {}:
         if not isinstance(name, str) or not ALIAS.match(name) or name == alias:
             raise ValueError(
                 f"stores: {name!r} is not an alias: expected a lower-case name other than {alias!r}"
             )
-    return {name: _store(f"stores[{name!r}]", store) for name, store in (stores or {}).items()}
+    return {name: _further(f"stores[{name!r}]", store) for name, store in (stores or {}).items()}
+
+
+def _further(name: str, store: str | Store) -> Store:
+    opened = _store(name, store)
+    try:
+        ranges_of(opened)
+    except ValueError as exc:
+        raise ValueError(f"{name}: {exc}") from None
+    return opened
 
 
 def _store(name: str, store: Any, ttl_seconds: int | None = None, **of_s3: str | None) -> Store:

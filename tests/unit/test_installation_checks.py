@@ -119,6 +119,10 @@ def test_a_store_that_cannot_work_is_an_error(app, store, options, expected):
             "kms_key_id is of type int: expected the id or ARN of a key",
         ),
         ({"store": "s3://payloads", "server_side_encryption": True}, "server_side_encryption=True: expected"),
+        (
+            {"stores": {"up": "dynamodb://uploads"}},
+            "'up'.*: handles need a store with parts and ranges",
+        ),
     ],
 )
 def test_an_argument_of_a_wrong_type_is_an_error(app, arguments, expected):

@@ -34,7 +34,8 @@ _FORBIDDEN = Meaning(
 _FORM = Meaning(
     StoreDeniedError,
     "the table takes no such item",
-    "its key must be 'id', a string, without a sort key (docs/howto/pipes.md); a retry does not help",
+    "its key must be 'id', a string, without a sort key (docs/howto/pipes.md), and a record must have less "
+    "than 400 KB; a retry does not help",
 )
 
 CODES: Mapping[str, Meaning] = {

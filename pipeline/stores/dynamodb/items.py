@@ -1,8 +1,9 @@
 """The form of what lies in the table.
 
 A payload is one item under its key, with its first bytes, and further items for the rest, as an item holds at
-most 400 KB. The first item is written last and deleted first: with it the payload begins and ends. The ids of
-the others contain the payload's digest, so that two writers of one key never mix their parts.
+most 400 KB. The first item is written last: with it the payload begins. It is deleted last too, as it leads
+to the others; a payload that lacks one of them is being deleted. The ids of the others contain the payload's
+digest, so that two writers of one key never mix their parts.
 """
 
 from collections.abc import Iterator, Mapping

@@ -120,7 +120,8 @@ class DynamoDBStore:
     def delete(self, keys: Sequence[str]) -> Mapping[str, StoreError]:
         """Delete payloads. Safe to call twice: a missing key counts as deleted.
 
-        Two calls for 25 payloads, and more for those of several items.
+        Two calls for 25 payloads, and more for those of several items. First items go last: until then a call
+        that broke off can be repeated.
 
         Raises:
             StoreDeniedError: DynamoDB denied a request; some payloads may be deleted.
@@ -131,8 +132,8 @@ class DynamoDBStore:
             return {}
         with self._table.translated(f"keys={unique[0]} and {len(unique) - 1} more"):
             found = list(self._table.get_many(unique, "id", "size", "digest"))
-            self._table.delete_many([each["id"]["S"] for each in found])
             self._table.delete_many([other for each in found for other in items.ids_of(each)])
+            self._table.delete_many([each["id"]["S"] for each in found])
         return {}
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:

@@ -18,7 +18,7 @@ SHORT_TIMEOUT_SECONDS = 3.0
 """Timeout of the one attempt of a call whose deadline is this close."""
 
 ATTEMPTS_COUNT = 6
-"""How often a batch is sent until the table has taken all of it; the caller retries longer outages."""
+"""How often a batch is sent although the table takes nothing of it; the caller retries longer outages."""
 
 BACKOFF_SECONDS = 0.05
 
@@ -88,12 +88,14 @@ class Table:
 
         Source: DynamoDB API Reference, BatchWriteItem, BatchGetItem.
         """
-        for attempt in range(ATTEMPTS_COUNT):
+        attempt = 0
+        while attempt < ATTEMPTS_COUNT:
             answer = getattr(self.client, call)(RequestItems=wanted)
             yield answer
-            wanted = answer.get(left)
+            before, wanted = wanted, answer.get(left)
             if not wanted:
                 return
+            attempt = 0 if len(str(wanted)) < len(str(before)) else attempt + 1
             sleep(random.uniform(0, BACKOFF_SECONDS * 2**attempt))  # noqa: S311 - no secret
         raise StoreUnavailableError(
             f"store unavailable [{self.place(f'call={call}')}]: the table has no capacity for all of it; "

@@ -1,5 +1,6 @@
 """The store in DynamoDB keeps the rules of every store, and adds items that expire and parts of a payload."""
 
+import json
 import pickle
 import time
 
@@ -7,11 +8,22 @@ import pytest
 from store_rules import KIB, METADATA, MIB, Rules, payload_of
 
 from pipeline.aws.limits import S3_KEY_LIMIT_BYTES
-from pipeline.errors import PayloadMissingError, StoreDeniedError
-from pipeline.stores.dynamodb.items import digest, rest_ids
+from pipeline.errors import PayloadMissingError, StoreDeniedError, StoreUnavailableError
+from pipeline.stores.dynamodb.items import digest, key_of, rest_ids
 from pipeline.stores.dynamodb.store import DynamoDBStore
 
 pytestmark = pytest.mark.aws
+
+
+def error(code):
+    """Return DynamoDB's answer for an error."""
+    return json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "no"}).encode()
+
+
+def _second(operation):
+    """Match every request of an operation but the first."""
+    seen = []
+    return lambda request: request.operation == operation and bool(seen.append(1) or len(seen) > 1)
 
 
 class TestDynamoDB(Rules):
@@ -56,6 +68,42 @@ class TestDynamoDB(Rules):
 
         with pytest.raises(PayloadMissingError):
             store.get("app/a", MIB)
+
+    def test_a_delete_that_broke_off(self, aws, proxy, store):
+        """A payload whose delete broke off is missing, and the next delete removes what is left."""
+        store.put("app/a", payload_of(MIB), METADATA)
+        proxy.fail(_second("BatchWriteItem"), status=400, content=error("AccessDeniedException"))
+        with pytest.raises(StoreDeniedError):
+            store.delete(["app/a"])
+        with pytest.raises(PayloadMissingError):
+            store.get("app/a", MIB)
+        proxy.heal()
+        store.delete(["app/a"])
+
+        assert aws.client("dynamodb").scan(TableName=store.table)["Items"] == []
+
+    def test_a_table_without_capacity(self, proxy, store):
+        """A table without capacity is unavailable, and one that has some later is tried again."""
+        throttled = error("ProvisionedThroughputExceededException")
+        proxy.fail("PutItem", times=1, status=400, content=throttled)
+        store.put("app/a", b"a", METADATA)
+        proxy.fail("GetItem", status=400, content=throttled)
+
+        with pytest.raises(StoreUnavailableError, match="ProvisionedThroughputExceeded"):
+            store.get("app/a", 1)
+
+    def test_a_table_that_takes_little_at_a_time(self, aws, proxy, store):
+        """A batch is sent until the table has taken all of it, however often, if it takes some each time."""
+        payload = payload_of(4 * MIB)
+        store.put("app/a", payload, METADATA)
+        left = [key_of(each) for each in rest_ids("app/a", 4 * MIB, digest(payload))]
+        for count in range(len(left), 1, -1):
+            answer = {"Responses": {}, "UnprocessedKeys": {store.table: {"Keys": left[:count]}}}
+            proxy.fail("BatchGetItem", times=1, status=200, content=json.dumps(answer).encode())
+
+        with pytest.raises(PayloadMissingError):
+            store.get("app/a", 4 * MIB)
+        assert proxy.operations["BatchGetItem"] == len(left)
 
     def test_a_copy_by_pickle(self, store):
         """A store survives pickling, with a client of its own."""
