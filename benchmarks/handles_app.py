@@ -9,6 +9,7 @@ from typing import Self
 from celery import Celery
 
 import pipeline
+from benchmarks.memory import peak_bytes, reset_peak, resident_bytes
 from pipeline.metrics import NullSink
 
 app = Celery("handles", broker="sqs://", backend=os.environ.get("BENCH_RESULTS"))
@@ -20,20 +21,15 @@ class Growth:
     """Peak of resident memory during a ``with`` block, above what it was before, in MiB. Linux only."""
 
     def __enter__(self) -> Self:
-        """Reset the peak. Source: proc(5), ``clear_refs``."""
-        Path("/proc/self/clear_refs").write_text("5")
-        self._before, self._start = _status("VmRSS"), perf_counter()
+        """Reset the peak."""
+        reset_peak()
+        self._before, self._start = resident_bytes(), perf_counter()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Read the peak."""
         self.seconds = perf_counter() - self._start
-        self.mib = (_status("VmHWM") - self._before) / 1024
-
-
-def _status(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith(f"{name}:")))
+        self.mib = (peak_bytes() - self._before) / 1024**2
 
 
 @app.task(name="download")

@@ -1,6 +1,7 @@
 """Timing (the median of several runs in one process) and realistic input."""
 
 import gc
+import math
 import random
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -56,6 +57,13 @@ def records(count: int, *, typed: bool = False, seed: int = 1) -> list[dict[str,
         }
         for number in range(count)
     ]
+
+
+def number(value: float) -> str:
+    """Return a number with three digits that count, such as 1,234 or 0.057."""
+    if abs(value) < 0.0005:
+        return "0"
+    return f"{value:,.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

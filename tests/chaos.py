@@ -23,11 +23,11 @@ import pytest
 from celery.result import AsyncResult
 from chaos_report import Expected, Report
 from click.testing import CliRunner
-from proxy import Proxy
 from sample_fixtures import open_samples
 from standins import AWS, Ministack, environment
 from workers import Worker
 
+from benchmarks.proxy import Proxy
 from pipeline.cli.main import main as cli
 
 TASKS = 5_000

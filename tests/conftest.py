@@ -12,10 +12,10 @@ import pytest
 from hypothesis import settings
 from idempotent_fixtures import idempotent_sample_of  # noqa: F401 - a fixture
 from lambda_fixtures import source_of  # noqa: F401 - a fixture
-from proxy import Proxy
 from sample_fixtures import entered, sample, sample_of  # noqa: F401 - fixtures among them
 from standins import Ministack, Moto, Redis, running
 
+from benchmarks.proxy import Proxy
 from pipeline.local import ISOLATION
 
 OURS = ("AWS_", "CELERY_", "CLAIMCHECK_")

@@ -1,5 +1,4 @@
-"""This project beside its peers: real workers on a stand-in for AWS, all peers in the same run.
+"""Who takes part: this project and its peers. ``peers`` lists them, ``workload`` is what they do.
 
-``peers`` lists who takes part, ``workload`` what they do. ``cell`` measures one peer once, ``run`` repeats
-all of them in turns, and ``report`` turns the medians into tables. ``prices`` has the prices of AWS.
+``producer`` and ``consumer`` are the processes of each, ``standins`` the servers that they use.
 """

@@ -1,51 +1,57 @@
-"""The Celery application of four peers; BENCH_PEER says which. As a program, it is a worker of it."""
+"""The Celery application of four peers; the settings say which."""
 
-import os
+import time
+from typing import Any
 
 from celery import Celery, group
 
 import pipeline
 from benchmarks.peers import naive
-from benchmarks.peers.workload import argument, run
+from benchmarks.peers.settings import Settings
+from benchmarks.peers.workload import run
 from pipeline.metrics import NullSink
 
-PEER = os.environ["BENCH_PEER"]
+SETTINGS = Settings.read()
 POLLING_SECONDS = 0.01
 """A worker of Kombu's whose prefetch is full waits so long. With the default it runs one prefetch a second.
 Source: kombu 5.7.0, ``transport/SQS/__init__.py`` (``_loop1``)."""
-app = Celery("benchmarks", broker=os.environ["BENCH_BROKER"])
+app = Celery("benchmarks", broker=SETTINGS.broker)
 app.conf.update(
     broker_connection_retry_on_startup=True,
     task_acks_late=True,
     broker_transport_options={"polling_interval": POLLING_SECONDS},
-    task_default_queue=os.environ["BENCH_QUEUE"],
+    task_default_queue=SETTINGS.queue,
     task_ignore_result=True,
-    worker_enable_remote_control=False,
+    worker_enable_remote_control=SETTINGS.has_commands,
 )
-if PEER == "naive serializer":
+if SETTINGS.peer == "naive serializer":
     naive.install()
     app.conf.update(task_serializer="naive", accept_content=["naive"])
-elif PEER == "this":
-    pipeline.install(app, store=f"s3://{os.environ['BENCH_BUCKET']}/claims", metrics=NullSink())
+elif SETTINGS.peer == "this":
+    pipeline.install(app, store=f"s3://{SETTINGS.bucket}/claims", metrics=NullSink())
 
 
 @app.task
-def work(value: object) -> None:
+def work(value: Any, sent: float) -> None:
     """Run a task."""
-    run(value)
+    run(SETTINGS.payload, SETTINGS.stamps, value, sent)
 
 
-def publish(count: int) -> None:
+def together(value: Any, count: int) -> None:
     """Publish tasks together, as applications do: with a group."""
-    value = argument(os.environ["BENCH_PAYLOAD"])
-    group(work.s(value) for _ in range(count)).apply_async()
+    group(work.s(value, time.monotonic()) for _ in range(count)).apply_async()
+
+
+def one(value: Any) -> None:
+    """Publish one task."""
+    work.delay(value, time.monotonic())
 
 
 def consume() -> None:
     """Run a worker until it is killed."""
     app.Worker(
-        pool="prefork",
-        concurrency=2,
+        pool=SETTINGS.pool,
+        concurrency=SETTINGS.concurrency,
         loglevel="WARNING",
         without_gossip=True,
         without_mingle=True,

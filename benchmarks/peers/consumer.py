@@ -1,7 +1,13 @@
 """A worker process, with its children: it runs until it is killed."""
 
 import importlib
-import os
+
+from benchmarks.peers.settings import Settings
 
 if __name__ == "__main__":
-    importlib.import_module(os.environ["BENCH_MODULE"]).consume()
+    settings = Settings.read()
+    if settings.pool == "gevent":
+        from gevent import monkey
+
+        monkey.patch_all()
+    importlib.import_module(settings.module).consume()

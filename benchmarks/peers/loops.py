@@ -2,19 +2,21 @@
 
 import json
 import multiprocessing
-import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 from uuid import uuid4
 
 import boto3
 
-from benchmarks.peers.workload import OFFLOAD_BYTES, argument, run
+from benchmarks.peers.settings import Settings
+from benchmarks.peers.workload import OFFLOAD_BYTES, run
 
 BATCH = 10
-PROCESSES = 2
-BUCKET = os.environ["BENCH_BUCKET"]
+SETTINGS = Settings.read()
+QUEUE: Mapping[str, Any] = {"QueueName": SETTINGS.queue, "Attributes": {"VisibilityTimeout": "1800"}}
+"""With Kombu's visibility timeout."""
 
 
 class Floor:
@@ -23,7 +25,7 @@ class Floor:
     def __init__(self) -> None:
         session = boto3.Session()
         self.s3, self.sqs = session.client("s3"), session.client("sqs")
-        self.url = self.sqs.create_queue(QueueName=os.environ["BENCH_QUEUE"])["QueueUrl"]
+        self.url = self.sqs.create_queue(**QUEUE)["QueueUrl"]
 
     def send(self, texts: list[str]) -> None:
         """Store what is large, and send up to ten messages."""
@@ -51,17 +53,17 @@ class Floor:
         self.sqs.delete_message_batch(QueueUrl=self.url, Entries=entries)
         keys = [{"Key": key} for key in map(self._key, messages) if key]
         if keys:
-            self.s3.delete_objects(Bucket=BUCKET, Delete={"Objects": keys, "Quiet": True})
+            self.s3.delete_objects(Bucket=SETTINGS.bucket, Delete={"Objects": keys, "Quiet": True})
 
     def _stored(self, text: str) -> str:
         if len(text) <= OFFLOAD_BYTES:
             return text
         key = str(uuid4())
-        self.s3.put_object(Bucket=BUCKET, Key=key, Body=text.encode())
+        self.s3.put_object(Bucket=SETTINGS.bucket, Key=key, Body=text.encode())
         return f"s3:{key}"
 
     def _get(self, key: str) -> str:
-        return self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read().decode()
+        return self.s3.get_object(Bucket=SETTINGS.bucket, Key=key)["Body"].read().decode()
 
     @staticmethod
     def _key(message: Mapping[str, Any]) -> str | None:
@@ -76,9 +78,9 @@ class ExtendedClient(Floor):
         from sqs_extended_client import SQSExtendedClientSession  # noqa: PLC0415 - the floor does without
 
         self.sqs = SQSExtendedClientSession().client("sqs")
-        self.sqs.large_payload_support = BUCKET
+        self.sqs.large_payload_support = SETTINGS.bucket
         self.sqs.delete_payload_from_s3 = True
-        self.url = self.sqs.create_queue(QueueName=os.environ["BENCH_QUEUE"])["QueueUrl"]
+        self.url = self.sqs.create_queue(**QUEUE)["QueueUrl"]
 
     def _stored(self, text: str) -> str:
         return text
@@ -90,19 +92,22 @@ class ExtendedClient(Floor):
 
 @cache
 def _client() -> Floor:
-    return {"AWS's extended client": ExtendedClient, "floor": Floor}[os.environ["BENCH_PEER"]]()
+    return {"AWS's extended client": ExtendedClient, "floor": Floor}[SETTINGS.peer]()
 
 
-def _batches(count: int) -> Iterator[list[str]]:
-    text = json.dumps(argument(os.environ["BENCH_PAYLOAD"]))
-    for first in range(0, count, BATCH):
-        yield [text] * min(BATCH, count - first)
+def _text(value: Any) -> str:
+    return json.dumps([value, time.monotonic()])
 
 
-def publish(count: int) -> None:
+def together(value: Any, count: int) -> None:
     """Publish messages, ten at a time."""
-    for texts in _batches(count):
-        _client().send(texts)
+    for first in range(0, count, BATCH):
+        _client().send([_text(value) for _ in range(min(BATCH, count - first))])
+
+
+def one(value: Any) -> None:
+    """Publish one message."""
+    _client().send([_text(value)])
 
 
 def _consume() -> None:
@@ -110,14 +115,14 @@ def _consume() -> None:
     while True:
         messages = client.receive()
         for message in messages:
-            run(json.loads(client.text(message)))
+            run(SETTINGS.payload, SETTINGS.stamps, *json.loads(client.text(message)))
         if messages:
             client.delete(messages)
 
 
 def consume() -> None:
-    """Run two processes until they are killed."""
-    children = [multiprocessing.Process(target=_consume) for _ in range(PROCESSES)]
+    """Run processes until they are killed."""
+    children = [multiprocessing.Process(target=_consume) for _ in range(SETTINGS.concurrency)]
     for each in children:
         each.start()
     for each in children:

@@ -5,7 +5,6 @@ Celery decodes each message twice, in the main process and in the child.
 """
 
 import json
-import os
 from functools import cache
 from typing import Any
 from uuid import uuid4
@@ -13,7 +12,10 @@ from uuid import uuid4
 import boto3
 from kombu.serialization import register
 
+from benchmarks.peers.settings import Settings
 from benchmarks.peers.workload import OFFLOAD_BYTES
+
+SETTINGS = Settings.read()
 
 
 @cache
@@ -26,7 +28,7 @@ def _encode(body: Any) -> str:
     if len(text) <= OFFLOAD_BYTES:
         return text
     key = str(uuid4())
-    _s3().put_object(Bucket=os.environ["BENCH_BUCKET"], Key=key, Body=text.encode())
+    _s3().put_object(Bucket=SETTINGS.bucket, Key=key, Body=text.encode())
     return json.dumps({"s3_key": key})
 
 
@@ -34,7 +36,7 @@ def _decode(text: str) -> Any:
     value = json.loads(text)
     if not isinstance(value, dict):
         return value
-    answer = _s3().get_object(Bucket=os.environ["BENCH_BUCKET"], Key=value["s3_key"])
+    answer = _s3().get_object(Bucket=SETTINGS.bucket, Key=value["s3_key"])
     return json.loads(answer["Body"].read())
 
 

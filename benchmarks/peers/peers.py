@@ -13,20 +13,23 @@ class Peer:
 
     name: str
     module: str
-    """Has ``publish`` and ``consume``."""
+    """Has ``together``, ``one`` and ``consume``."""
     what: str
     lacks: str
     uses_redis: bool = False
     releases: bool = True
     """It deletes payloads."""
+    is_native: bool = False
+    """It takes bytes and arrays as they are."""
 
 
 PEERS: Sequence[Peer] = (
     Peer(
         "this",
         CELERY,
-        "`pipeline.install` with its defaults, without metrics",
+        "`pipeline.install` with its defaults and the extra `obstore`, without metrics",
         "does not upload the payloads of a group in parallel; does not pack them",
+        is_native=True,
     ),
     Peer(
         "naive serializer",
@@ -54,7 +57,7 @@ PEERS: Sequence[Peer] = (
     Peer(
         "AWS's extended client",
         LOOPS,
-        "`amazon-sqs-extended-client` in two processes: receive ten, run, delete ten with their payloads",
+        "`amazon-sqs-extended-client` in a loop: receive ten, run, delete ten with their payloads",
         "is not for Celery: no task names, retries, routing, time limits, monitoring, types; reads ten"
         " payloads before the first runs; deletes a payload before its message, so an error in between"
         " loses it; does not extend visibility timeouts",
@@ -66,3 +69,5 @@ PEERS: Sequence[Peer] = (
         "has no checks and no retries, and nothing that a task queue has",
     ),
 )
+
+NAMED = {peer.name: peer for peer in PEERS}

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import pytest
 from celery.exceptions import MaxRetriesExceededError
-from proxy import Proxy
 from retry_sample import CALLS, CONF, DENIED, NOISE, OPTIONS, ROWS, days_ahead
 from sample_fixtures import entered, standing_sample
 from workers import eventually
 
+from benchmarks.proxy import Proxy
 from pipeline.options import DAY_SECONDS
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]

@@ -5,9 +5,10 @@ from hashlib import sha256
 from types import SimpleNamespace
 
 import pytest
-from proxy import Proxy
 from sample_fixtures import entered, standing_sample
 from workers import eventually
+
+from benchmarks.proxy import Proxy
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 

@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import pytest
 from celery import beat, chain, chord, group
 from celery.schedules import schedule
-from proxy import Proxy
 from sample_fixtures import entered, standing_sample
 from workers import APPS, eventually
+
+from benchmarks.proxy import Proxy
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 

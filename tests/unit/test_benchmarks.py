@@ -7,21 +7,27 @@ from pathlib import Path
 import pytest
 
 from benchmarks import cold_start
-from benchmarks.peers import report
-from benchmarks.peers.cell import ONCE
-from benchmarks.peers.peers import PEERS
-from benchmarks.peers.prices import S3_DOLLARS, SQS_DOLLARS, dollars
-from benchmarks.peers.proxy import Counts, Message, operation
-from benchmarks.peers.workload import SCENARIOS
+from benchmarks.harness import plots, report
+from benchmarks.harness.counts import Counts, grows_with_tasks
+from benchmarks.harness.prices import GET_DOLLARS, PUT_DOLLARS, S3_DOLLARS, SQS_DOLLARS, dollars
+from benchmarks.harness.rows import ROWS, Goal
+from benchmarks.harness.scenarios import SCENARIOS
+from benchmarks.peers.peers import NAMED
+from benchmarks.proxy.requests import Request
 
 ROOT = Path(__file__).parents[2]
 COSTS = (ROOT / "docs/explanation/costs.md").read_text()
 RESULTS = json.loads(report.RESULTS.read_text())
 
 
-def request(start, body=b"", **headers):
-    """Return a request as the proxy reads it."""
-    return Message(start, {name.replace("_", "-"): value for name, value in headers.items()}, b"", body)
+def request(operation, **values):
+    """Return an answered request as the proxy writes it down."""
+    return Request("POST", "/", {}, {}, operation, 1, None, **{"answered_at": 1.0, **values})
+
+
+def cells(row):
+    """Return the cells of a table's row, with the texts of links alone."""
+    return [re.sub(r"\[(.*)\]\(.*\)", r"\1", cell.strip()) for cell in row.strip("|").split("|")]
 
 
 @pytest.mark.parametrize(("path", "text"), [(report.PAGE, report.page), (report.README, report.readme)])
@@ -30,61 +36,85 @@ def test_tables_are_those_of_the_results(path, text):
     assert path.read_text() == report.between_marks(path, text(RESULTS))
 
 
-def test_every_peer_is_in_every_scenario():
-    """The results have all peers beside each other."""
-    assert [scenario["name"] for scenario in RESULTS["scenarios"]] == [each.name for each in SCENARIOS]
-    for scenario in RESULTS["scenarios"]:
-        assert set(scenario["peers"]) == {peer.name for peer in PEERS}
+def test_every_scenario_has_its_peers():
+    """The results have every scenario of the table, with its peers beside each other."""
+    shown = {scenario["name"]: set(scenario["peers"]) for scenario in RESULTS["scenarios"]}
+
+    assert shown == {scenario.name: set(scenario.peers) for scenario in SCENARIOS}
+    assert {peer for scenario in SCENARIOS for peer in scenario.peers} == set(NAMED)
+
+
+def test_every_plot_is_drawn(tmp_path):
+    """The page shows each plot, and all of them can be drawn from the results."""
+    plots.write(RESULTS, tmp_path)
+
+    drawn = {path.name for path in tmp_path.iterdir()}
+    assert drawn == {path.name for path in report.PLOTS.iterdir()}
+    assert drawn == set(re.findall(r"\(\.\./images/benchmarks/(.*?)\)", report.PAGE.read_text()))
+
+
+def test_every_goal_has_a_figure():
+    """The page shows each figure that has a goal, with a peer beside it."""
+    peers = {scenario["name"]: scenario["peers"] for scenario in RESULTS["scenarios"]}
+    for row in ROWS:
+        assert row.figure in peers[row.scenario]["this"], row.title
+        assert len(peers[row.scenario]) > 1
+
+
+@pytest.mark.parametrize(
+    ("goal", "text", "value", "is_met"),
+    [
+        (Goal(at_most=45), "≤ 45 ms", 45, True),
+        (Goal(at_most=45), "≤ 45 ms", 46, False),
+        (Goal(at_least=4, times="peer"), "≥ 4 x peer", 80, True),
+        (Goal(at_least=4, times="peer"), "≥ 4 x peer", 60, False),
+        (Goal(at_most=2, above="peer"), "≤ 2 ms above peer", 22, True),
+        (Goal(at_most=2, above="peer"), "≤ 2 ms above peer", 23, False),
+    ],
+)
+def test_a_goal_says_whether_it_is_met(goal, text, value, is_met):
+    """A goal is a value, a multiple of a peer's figure, or a distance from it."""
+    others = {"peer": {"figure": {"median": 20.0}}}
+
+    assert goal.text(" ms") == text
+    assert goal.is_met({"median": value, "ratio": value / 20}, others, "figure") is is_met
 
 
 def test_prices_are_those_of_the_page():
     """The benchmarks and docs/explanation/costs.md have the same prices."""
     assert f"one request | ${SQS_DOLLARS:.2f} per million" in COSTS
-    for name, operation_name in (("PUT", "PutObject"), ("GET", "GetObject")):
+    for name, dollars_per_million in (("PUT", PUT_DOLLARS), ("GET", GET_DOLLARS)):
         (price,) = re.findall(rf"\| S3 {name} \| \$([\d.]+) per 1,000 \|", COSTS)
 
-        assert float(price) * 1_000 == S3_DOLLARS[operation_name]
+        assert float(price) * 1_000 == dollars_per_million
     assert "| S3 DELETE | free |" in COSTS
+    assert not [name for name in S3_DOLLARS if "Delete" in name]
 
 
 def test_dollars_are_what_is_billed():
     """A PUT, a GET, three requests of SQS and a delete cost what the page says."""
-    billed = {"S3 PutObject": 1, "S3 GetObject": 1, "S3 DeleteObjects": 1, "SQS SendMessage": 3}
+    billed = {"PutObject": 1, "GetObject": 1, "DeleteObjects": 1, "SendMessage": 3}
 
     assert dollars(billed) == pytest.approx(6.60)
 
 
-@pytest.mark.parametrize(
-    ("message", "name"),
-    [
-        (request("POST / HTTP/1.1", x_amz_target="AmazonSQS.SendMessageBatch"), "SQS SendMessageBatch"),
-        (request("GET /0/q?Action=ReceiveMessage HTTP/1.1"), "SQS ReceiveMessage"),
-        (request("PUT /bucket/a/b HTTP/1.1"), "S3 PutObject"),
-        (request("GET /bucket/a HTTP/1.1"), "S3 GetObject"),
-        (request("DELETE /bucket/a HTTP/1.1"), "S3 DeleteObject"),
-        (request("POST /bucket?delete HTTP/1.1"), "S3 DeleteObjects"),
-    ],
-)
-def test_calls_have_the_names_of_boto3(message, name):
-    """The proxy names a request as boto3 does."""
-    assert operation(message) == name
-    assert not name.split(" ")[1].startswith(ONCE)
-
-
 def test_sqs_bills_each_64_kib():
-    """A large message counts as several requests, by the larger of request and answer."""
-    counts = Counts()
-    counts.add(
-        request("POST / HTTP/1.1", b"x" * 65_537, x_amz_target="AmazonSQS.SendMessage"), request("200")
-    )
+    """A large message is several requests, by the larger of request and answer; a part of S3 is one."""
+    sent = request("SendMessage", sent_bytes=65_537, answered_bytes=500)
+    received = request("ReceiveMessage", sent_bytes=500, answered_bytes=131_073, received=2)
+    counts = Counts.of([sent, received, request("UploadPart", sent_bytes=8_000_000)])
 
-    assert counts.calls == {"SQS SendMessage": 1}
-    assert counts.billed == {"SQS SendMessage": 2}
+    assert counts.calls == {"SendMessage": 1, "ReceiveMessage": 1, "UploadPart": 1}
+    assert counts.billed == {"SendMessage": 2, "ReceiveMessage": 3, "UploadPart": 1}
+    assert counts.received == [1.0, 1.0]
 
 
-def cells(row):
-    """Return the cells of a table's row, with the texts of links alone."""
-    return [re.sub(r"\[(.*)\]\(.*\)", r"\1", cell.strip()) for cell in row.strip("|").split("|")]
+def test_calls_of_a_start_are_not_counted():
+    """Calls that no task causes are left out; those of an upload in parts are not."""
+    assert not grows_with_tasks("CreateQueue")
+    assert not grows_with_tasks("GetQueueAttributes")
+    assert grows_with_tasks("CreateMultipartUpload")
+    assert grows_with_tasks("ReceiveMessage")
 
 
 def test_cold_starts_are_measured():

@@ -12,9 +12,10 @@ from random import Random
 
 import boto3
 import pytest
-from http_messages import Head, body
 from proxy_calls import LIST_BUCKETS, fetch
-from proxy_requests import request_of
+
+from benchmarks.proxy.messages import Head, body
+from benchmarks.proxy.requests import request_of
 
 pytestmark = pytest.mark.aws
 

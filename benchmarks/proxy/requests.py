@@ -1,12 +1,18 @@
 """Requests that the proxy has read, the names of their operations, and rules that match them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import botocore.session
 import psutil
+
+from benchmarks.proxy.messages import Head
+
+if TYPE_CHECKING:
+    from benchmarks.proxy.link import Link
 
 
 @dataclass
@@ -27,19 +33,29 @@ class Request:
     """What was broken: the name of the proxy's verb."""
     status: int | None = None
     """What the server answered, whether or not the client got to know; or what ``fail`` did."""
+    sent_bytes: int = 0
+    """Of the request on the wire, its head included."""
+    answered_bytes: int = 0
+    """Of the answer on the wire, its head included."""
+    answered_at: float | None = None
+    """When the client had the answer, in seconds of the system's monotonic clock."""
+    received: int = 0
+    """Messages in an answer of SQS."""
 
     @property
-    def user_agent(self):
+    def user_agent(self) -> str:
+        """Return what the client calls itself."""
         return self.headers.get("user-agent", "")
 
 
-def matcher(match):
+def matcher(match: "Match") -> Callable[[Request], bool]:
+    """Return the function that says whether a request is meant."""
     if callable(match):
         return match
     return lambda request: match in {None, request.operation}
 
 
-def process_of(client_port, proxy_port):
+def process_of(client_port: int, proxy_port: int) -> int | None:
     """Return the process at the other end of a connection; None if the system does not report it."""
     for each in psutil.net_connections("tcp4"):
         if each.raddr and (each.laddr.port, each.raddr.port) == (client_port, proxy_port):
@@ -47,7 +63,8 @@ def process_of(client_port, proxy_port):
     return None
 
 
-def request_of(head, content, client_port, pid):
+def request_of(head: Head, content: Iterable[bytes], client_port: int, pid: int | None) -> Request:
+    """Return a request as its head says; a form's content is a list of one piece."""
     method, target, _ = head.start.decode("latin-1").split()
     parts = urlsplit(target)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -56,7 +73,7 @@ def request_of(head, content, client_port, pid):
     return Request(method, unquote(parts.path), query, head.headers, operation, client_port, pid)
 
 
-def _operation(method, path, fields, headers):
+def _operation(method: str, path: str, fields: Mapping[str, str], headers: Mapping[str, str]) -> str:
     """Guess what boto3 calls a request; its own model knows for S3, the request itself for the others."""
     if "x-amz-target" in headers:
         return headers["x-amz-target"].rpartition(".")[2]
@@ -72,10 +89,10 @@ def _operation(method, path, fields, headers):
 
 
 @cache
-def _s3_operations():
+def _s3_operations() -> dict[tuple[str, int], list[tuple[str, set[str]]]]:
     """Return the names by method and depth of path, with what the request must carry; strictest first."""
     model = botocore.session.get_session().get_service_model("s3")
-    found = {}
+    found: dict[tuple[str, int], list[tuple[str, set[str]]]] = {}
     for each in (model.operation_model(name) for name in model.operation_names):
         path, _, query = each.http["requestUri"].partition("?")
         marks = {*dict(parse_qsl(query, keep_blank_values=True)), *_required(each.input_shape)}
@@ -84,12 +101,18 @@ def _s3_operations():
     return {at: sorted(names, key=lambda it: (-len(it[1]), len(it[0]))) for at, names in found.items()}
 
 
-def _required(shape):
+def _required(shape: Any) -> Iterator[str]:
     """Yield the query fields and headers that an operation cannot do without."""
     for name, member in shape.members.items() if shape else ():
         where = member.serialization.get("location")
         if name in shape.required_members and where in {"querystring", "header"}:
             yield member.serialization["name"]
+
+
+Match = str | Callable[[Request], bool] | None
+"""Requests that are meant: those of an operation, those that a function chooses, or all."""
+Act = Callable[["Link", Request, Iterable[bytes]], bool]
+"""Takes a connection, a request and its body; returns whether the connection stays open."""
 
 
 @dataclass
@@ -99,12 +122,12 @@ class Rule:
     name: str
     match: Callable[[Request], bool]
     times: int | None
-    act: Callable | None = None
-    """Takes a link, a request and its body; says whether the connection stays open. None for a delay."""
+    act: Act | None = None
+    """None for a delay."""
     seconds: float = 0.0
     used: int = field(default=0, init=False)
 
-    def takes(self, request):
+    def takes(self, request: Request) -> bool:
         """Say whether this request is to be broken, and count it."""
         if self.used == self.times or not self.match(request):
             return False

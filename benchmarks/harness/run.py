@@ -1,0 +1,80 @@
+"""All scenarios and all peers in turns, several times."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from benchmarks.harness.bench import Bench, running
+from benchmarks.harness.cell import Figures, measure
+from benchmarks.harness.scenarios import SCENARIOS, Scenario
+from benchmarks.harness.summary import Cells, summary
+from benchmarks.peers.peers import NAMED
+
+REPETITIONS = 3
+MINUTES = 15.0
+PACKAGES = ("celery", "kombu", "boto3", "redis", "amazon-sqs-extended-client")
+
+
+def run(
+    scenarios: Sequence[Scenario] = SCENARIOS, repetitions: int = REPETITIONS, minutes: float = MINUTES
+) -> Mapping[str, Any]:
+    """Return the results of a run, which are also what the JSON file holds.
+
+    A cell that fails twice has no figures, and is named on stderr. A repetition that would not end in time
+    does not begin.
+    """
+    cells: Cells = {(each.name, peer): [] for each in scenarios for peer in each.peers}
+    deadline = time.monotonic() + minutes * 60
+    with running() as bench, _progress() as progress:
+        for number in range(repetitions):
+            chosen = [each for each in scenarios if number < each.repetitions]
+            if number and _seconds(cells, chosen) > deadline - time.monotonic():
+                break
+            for scenario, peer in _turned(progress, chosen, number, repetitions):
+                cells[scenario.name, peer].append(_measured(progress, bench, peer, scenario))
+    return {
+        "measured": datetime.now(UTC).date().isoformat(),
+        "versions": {name: version(name) for name in PACKAGES},
+        "scenarios": [summary(scenario, cells) for scenario in scenarios],
+    }
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True))
+
+
+def _seconds(cells: Cells, scenarios: Sequence[Scenario]) -> float:
+    """Return how long these scenarios took the last time."""
+    return sum(cells[each.name, peer][-1]["took_seconds"] for each in scenarios for peer in each.peers)
+
+
+def _turned(
+    progress: Progress, scenarios: Sequence[Scenario], number: int, repetitions: int
+) -> Iterator[tuple[Scenario, str]]:
+    """Yield peers in another order each time, so that none always runs on a busy machine."""
+    bar = progress.add_task("", total=sum(len(each.peers) for each in scenarios))
+    for scenario in scenarios:
+        first = number * 2 % len(scenario.peers)
+        for peer in [*scenario.peers[first:], *scenario.peers[:first]]:
+            progress.update(bar, description=f"{number + 1}/{repetitions}: {scenario.name}, {peer}")
+            yield scenario, peer
+            progress.advance(bar)
+
+
+def _measured(progress: Progress, bench: Bench, peer: str, scenario: Scenario) -> Figures:
+    """Measure a cell, and once more if it fails: a run has many cells."""
+    start = time.monotonic()
+    figures: Figures = {}
+    for _ in range(2):
+        try:
+            figures = measure(bench, NAMED[peer], scenario)
+            break
+        except Exception as exc:  # noqa: BLE001 - one failed cell does not end a run
+            progress.console.print(f"{scenario.name}, {peer}: {exc!r}", markup=False)
+    return figures | {"took_seconds": time.monotonic() - start}
