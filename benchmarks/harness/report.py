@@ -84,7 +84,8 @@ def between_marks(path: Path, text: str) -> str:
 def page(results: Results) -> str:
     """Return date and versions, goals, who takes part, and a table for each scenario, as Markdown."""
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
-    head = f"Measured on {results['measured']} with {versions}."
+    machine = f"{results['cores']} cores, whose load before the run was {results['load']}"
+    head = f"Measured on {results['measured']}, on {machine}, with {versions}."
     peers = markdown(
         ("peer", "what it is", "what it does not do"),
         [(f"**{peer.name}**", peer.what, peer.lacks) for peer in PEERS],

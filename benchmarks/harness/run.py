@@ -1,5 +1,6 @@
 """All scenarios and all peers in turns, several times."""
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ def run(
     A cell that fails twice has no figures, and is named on stderr. A repetition that would not end in time
     does not begin.
     """
+    load = os.getloadavg()[0]
     cells: Cells = {(each.name, peer): [] for each in scenarios for peer in each.peers}
     deadline = time.monotonic() + minutes * 60
     with running() as bench, _progress() as progress:
@@ -39,6 +41,8 @@ def run(
                 cells[scenario.name, peer].append(_measured(progress, bench, peer, scenario))
     return {
         "measured": datetime.now(UTC).date().isoformat(),
+        "cores": os.cpu_count(),
+        "load": round(load, 1),
         "versions": {name: version(name) for name in PACKAGES},
         "scenarios": [summary(scenario, cells) for scenario in scenarios],
     }
