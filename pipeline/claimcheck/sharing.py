@@ -2,7 +2,7 @@
 
 ``shared`` stores a value, and what it returns stands for it in a task's arguments. The encoder notes what it
 meets there, because a message says which shared payloads it names, so that its worker can count its end
-(``ledger.py``). Serializers other than this library's would not say it, so they get a ``TypeError``.
+(``ledger.py``). Serializers other than this library's would not say it, so they get an error.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,12 +18,17 @@ from pipeline.claimcheck.handles.source import Source
 from pipeline.claimcheck.handles.stores import store_of
 from pipeline.claimcheck.installed import installed
 from pipeline.claimcheck.keys import TTL_CLASSES_DAYS, new_handle_key
-from pipeline.errors import FramesDropped
+from pipeline.errors import FramesDropped, PayloadEncodeError
 from pipeline.metrics.table import HANDLE_STORED_BYTES, PAYLOADS_OFFLOADED
 from pipeline.options import DAY_SECONDS
 
 if TYPE_CHECKING:
     from pipeline.claimcheck.claim_check import ClaimCheck
+
+NO_ARGUMENT = (
+    "what pipeline.shared() returned is no argument of a task in the serializer claimcheck: pass the value "
+    "itself, or its handle"
+)
 
 MARKER = "claimcheck-shared"
 """Name of the type in this library's serializer."""
@@ -110,12 +115,6 @@ def is_same(claimcheck: "ClaimCheck", value: Any, handle: Handle) -> bool:
     return digest_of(claimcheck.seal(value).data) == handle.digest
 
 
-def handle_of(value: Any) -> Handle | None:
-    """Return the handle that an argument is, or that it stands for; None for any other argument."""
-    handle = value.handle if isinstance(value, Shared) else value
-    return handle if isinstance(handle, Handle) else None
-
-
 def shares_of(handles: Iterable[Handle]) -> tuple[Share, ...]:
     """Return what a message says of the handles that count their uses: each once, in order."""
     counted = (Share(store=each.store, key=each.key) for each in handles if each.uses is not None)
@@ -152,10 +151,10 @@ def written(value: Shared) -> dict[str, Any]:
     """Return what stands for a shared value as plain values, for an encoder.
 
     Raises:
-        TypeError: the encoder is another serializer's.
+        PayloadEncodeError: it is no argument of a task in this library's serializer: nobody would count it.
     """
     if _met.get() is None:
-        raise TypeError("a value of pipeline.shared() travels in the serializer claimcheck alone")
+        raise PayloadEncodeError(NO_ARGUMENT)
     return handle_written(value.handle)
 
 

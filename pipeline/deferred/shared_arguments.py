@@ -13,19 +13,45 @@ from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.handles.handle import Handle
 from pipeline.claimcheck.sharing import Shared
 from pipeline.deferred.signatures import is_signature, leaf_signatures
+from pipeline.errors import PayloadEncodeError
 
 
 def handles_in(value: Any) -> list[Handle]:
-    """Return the handles among arguments, those of shared values too, in order."""
-    found: list[Handle] = []
+    """Return the handles among arguments, those of shared values too, in order.
+
+    Raises:
+        PayloadEncodeError: a shared value is where no task would get it.
+    """
+    return [each.handle if isinstance(each, Shared) else each for each in _found_in(value)]
+
+
+def has_shared(value: Any) -> bool:
+    """Say whether a shared value is among arguments."""
+    return any(isinstance(each, Shared) for each in _found_in(value))
+
+
+def _found_in(value: Any) -> list[Shared | Handle]:
+    found: list[Shared | Handle] = []
 
     def note(each: Any) -> Any:
-        if (handle := sharing.handle_of(each)) is not None:
-            found.append(handle)
+        if isinstance(each, (Shared, Handle)):
+            found.append(each)
+        elif isinstance(each, (dict, set, frozenset)) and not is_signature(each):
+            found.extend(_handles_hidden_in(each))
         return each
 
     _mapped(value, note)
     return found
+
+
+def _handles_hidden_in(container: Any) -> list[Shared | Handle]:
+    """Return the handles among the keys of a dict, or in a set, where values have no place."""
+    hidden = _found_in([each for each in container if not isinstance(each, str)])
+    if any(isinstance(each, Shared) for each in hidden):
+        raise PayloadEncodeError(
+            "shared value not sent: it is a key of a dict, or in a set; pass it in a list, or pass its handle"
+        )
+    return hidden
 
 
 def shares_of(task_id: str, embed: Mapping[str, Any]) -> tuple[Share, ...]:

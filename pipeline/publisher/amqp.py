@@ -13,7 +13,7 @@ from celery.app.amqp import task_message
 from pipeline import time_chain
 from pipeline.claimcheck.headers import id_text
 from pipeline.deferred.body import DeferredArgs, DeferredKwargs
-from pipeline.publisher.checks import check_links, warn_of_overwritten_serializer
+from pipeline.publisher.checks import check_errbacks, check_links, warn_of_overwritten_serializer
 from pipeline.publisher.task_sender import TaskSender, task_fields
 from pipeline.serializer import serializer
 from pipeline.telemetry import tracing
@@ -88,6 +88,7 @@ def _plain(args: Any, kwargs: Any) -> tuple[Any, Any]:
 
 def _checked(name: str, message: task_message, embed: Mapping[str, Any]) -> task_message:
     check_links(name, embed)
+    check_errbacks(name, embed)
     _write_ids_out(message)
     if message.sent_event:
         # The event would carry the arguments' text, and whether they stay here is not known yet.

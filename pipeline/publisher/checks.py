@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pipeline.claimcheck.sharing import NO_ARGUMENT
+from pipeline.deferred.shared_arguments import has_shared
+from pipeline.deferred.signatures import leaf_signatures
 from pipeline.options import Options
 from pipeline.serializer import serializer
 from pipeline.telemetry import log_lines
@@ -18,7 +21,7 @@ def check_links(task: str, embed: Mapping[str, Iterable[Any] | None]) -> None:
     """Check that the callbacks of a task are signatures: a worker trips over others after the task has run.
 
     Raises:
-        TypeError: one is not; names the argument.
+        TypeError: one is not, or an errback names a shared value; names the argument.
     """
     for name, (argument, kinds) in _LINKS.items():
         for each in embed.get(name) or ():
@@ -27,6 +30,35 @@ def check_links(task: str, embed: Mapping[str, Iterable[Any] | None]) -> None:
                     f"{argument} of task {task} has an item of type {type(each).__name__}: expected a "
                     "signature, such as other_task.s()"
                 )
+
+
+def check_errbacks(task: str, embed: Mapping[str, Any]) -> None:
+    """Check that no errback names a shared value, also of the tasks that come after this one.
+
+    Celery calls an errback in the process where its task has failed, without a message that could count.
+    Source: celery 5.7.0, ``backends/base.py``, ``_call_task_errbacks``.
+
+    Raises:
+        TypeError: one does.
+    """
+    links = [embed.get(name) for name in ("callbacks", "errbacks", "chain", "chord")]
+    later = [(each["options"] or {}).get("link_error") for each in leaf_signatures(links)]
+    for errback in leaf_signatures([embed.get("errbacks"), later]):
+        if has_shared([errback["args"], errback["kwargs"]]):
+            raise TypeError(
+                f"an errback of task {task} names a shared value, which nothing would read for it: pass the "
+                "handle of the value, and load it in the errback"
+            )
+
+
+def check_shared(task: str, chosen: str, call: Any) -> None:
+    """Check that shared values travel in our serializer: pickle would not say that a task uses them.
+
+    Raises:
+        TypeError: they would not.
+    """
+    if chosen not in {serializer.NAME, "json"} and has_shared(call):  # JSON's encoder raises by itself
+        raise TypeError(f"task {task} not published [serializer={chosen}]: {NO_ARGUMENT}")
 
 
 def check_signed(task: str, chosen: str, options: Options) -> None:

@@ -16,7 +16,7 @@ from pipeline.claimcheck.message_size import Envelope
 from pipeline.claimcheck.packs.uploads import Uploads
 from pipeline.publisher import routes
 from pipeline.publisher.batches import batch_of
-from pipeline.publisher.checks import check_signed
+from pipeline.publisher.checks import check_shared, check_signed
 from pipeline.publisher.unsent import abandon, leave_earlier
 from pipeline.serializer.publication import Publication, publishing
 from pipeline.telemetry import tracing
@@ -51,7 +51,7 @@ class TaskSender:
         """
         if self.doors and (plain := self.doors.sender(self._queue(options))) is not None:
             return plain.send(self.claimcheck, producer.channel, self._queue(options), name, message)
-        self._check(name, options)
+        self._check(name, message, options)
         about = task_fields(message)
         options = routes.chosen(about, options)
         options["headers"] = _headers(message, options)
@@ -74,10 +74,12 @@ class TaskSender:
     def _queue(self, options: Mapping[str, Any]) -> str:
         return routes.queue_name(self.amqp.queues.values(), options)
 
-    def _check(self, name: str, options: Mapping[str, Any]) -> None:
+    def _check(self, name: str, message: task_message, options: Mapping[str, Any]) -> None:
         if self.is_sqs:
             check_labels(options)
-        check_signed(name, options.get("serializer") or self.default_serializer, self.claimcheck.options)
+        chosen = options.get("serializer") or self.default_serializer
+        check_signed(name, chosen, self.claimcheck.options)
+        check_shared(name, chosen, message.body)
 
     def _publication(
         self, name: str, message: task_message, options: Mapping[str, Any], uploads: Uploads | None

@@ -24,7 +24,7 @@ from pipeline.claimcheck.packs.uploads import Collected
 from pipeline.deferred import signatures
 from pipeline.deferred.body import again, kept_shares, retried
 from pipeline.deferred.child_pipe import reuses
-from pipeline.deferred.shared_arguments import handles_in
+from pipeline.deferred.shared_arguments import SharedArguments, handles_in
 from pipeline.errors import PayloadEncodeError, PayloadTooLargeError
 from pipeline.metrics import Metric
 from pipeline.metrics import table as metrics
@@ -53,8 +53,7 @@ class Encoding:
                 in the store.
         """
         start = perf_counter()
-        with sharing.encoding():
-            encoded = self._task(body) if is_task(body) else self._value(body)
+        encoded = self._task(body) if is_task(body) else self._value(body)
         self._record(metrics.ENCODE_SECONDS, perf_counter() - start)
         return encoded
 
@@ -75,7 +74,8 @@ class Encoding:
         args, kwargs, embed = _parts(body)
         if (before := again(self.publication.task_id)) is not None:
             args, kwargs = before.named(args, kwargs)
-        message = self._weighed(args, kwargs, embed)
+        with sharing.encoding():
+            message = self._weighed(args, kwargs, embed)
         with self._shares_kept(message.shares, embed) as marks:
             encoded = self._sealed(message)
         return self._measured(replace(encoded, marks=(*encoded.marks, *marks)))
@@ -127,8 +127,16 @@ class Encoding:
         """Offload a result if it is large; any other travels inline: nothing would release it."""
         found = results.split(value)
         if found is None:
-            return Encoded(self._write(Message(shape="value", payload=self.claimcheck.seal(value))))
+            return Encoded(self._write(Message(shape="value", payload=self._plain(value))))
         return Encoded(self._write(found.outgoing.message(self.claimcheck, found.around)))
+
+    def _plain(self, value: Any) -> Inline:
+        """Return a payload that is no message's; with ``task_always_eager`` it is arguments, some shared."""
+        with sharing.encoding():
+            payload = self.claimcheck.seal(value)
+            if not sharing.is_met():
+                return payload
+            return self.claimcheck.seal(SharedArguments(self.claimcheck).read(value))
 
     def _message(self, value: list[Any], embed: bytes) -> Message:
         payload = self.claimcheck.seal(value)

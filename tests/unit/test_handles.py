@@ -230,11 +230,20 @@ def test_nothing_stays_of_a_source_that_fails(claimcheck, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "about", [{"uses": 0}, {"uses": "2"}, {"name": "x" * 1_025}, {"name": 7}, {"media_type": 7}], ids=str
+    "about",
+    [
+        {"uses": 0},
+        {"uses": "2"},
+        {"name": "x" * 1_025},
+        {"name": 7},
+        {"media_type": 7},
+        {"media_type": "a/b\r\nx: y"},
+    ],
+    ids=str,
 )
 def test_what_no_process_would_take_is_an_error_of_put(claimcheck, store, about):
     """An argument that a worker would reject is a ValueError of the producer, and nothing is stored."""
-    with pytest.raises(ValueError, match=r"handle not stored: Expected|: expected a whole number"):
+    with pytest.raises(ValueError, match=r"handle not stored: Expected|: expected a whole|no header takes"):
         claimcheck.put(b"x", **about)
 
     assert list(store.list()) == []

@@ -124,7 +124,7 @@ def test_other_serializers_get_an_error(claimcheck):
     """Nobody would count the use, so a shared value in JSON is an error for the publisher."""
     rows = pipeline.shared(ROWS, uses=1)
 
-    with pytest.raises(EncodeError, match="travels in the serializer claimcheck"):
+    with pytest.raises(EncodeError, match="is no argument of a task in the serializer claimcheck"):
         dumps([rows], "json")
     assert json.loads(json.dumps(pipeline.put(ROWS, uses=1).as_dict()))["uses"] == 1
 

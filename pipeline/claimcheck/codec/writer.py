@@ -15,6 +15,7 @@ from ormsgpack import Ext
 from pipeline.claimcheck.codec.extensions import NESTING, OURS, TYPED, TypedValues, hashable
 from pipeline.claimcheck.codec.reader import Reader
 from pipeline.claimcheck.codec.unwritable import Unwritable, step, too_deep, unequal, unknown
+from pipeline.errors import PipelineError
 
 _OPTIONS = (  # not OPT_NON_STR_KEYS: with it, keys that are dates, UUIDs or Enums are written as text
     ormsgpack.OPT_PASSTHROUGH_BIG_INT
@@ -150,6 +151,8 @@ class Writer:
             plain = self._types.default(value)
         except TypeError:
             return self._unregistered(value, depth)
+        except PipelineError as exc:  # one of our own types: its text holds nothing of the value
+            raise Unwritable(value, "its encoder declined it", str(exc)) from exc
         except Exception as exc:
             raise Unwritable(
                 value, f"its encoder raised {type(exc).__name__}", "correct the encoder"

@@ -1,5 +1,6 @@
 """A handle's payload as a local file: continued where an earlier attempt broke off, and checked."""
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ Progress = Callable[[int, int], None]
 def download(source: Source, path: Path, progress: Progress | None = None) -> Path:
     """See ``Handle.download``."""
     source.check_plain()
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     partial = path.with_name(f".{path.name}.{_tag(source)}.part")
     with _locked(partial) as file, source.observed():
         try:

@@ -128,6 +128,10 @@ def _described(name: Any, media_type: Any, **fields: Any) -> Handle:
     """Return what is known of a handle before it is stored, or raise ``ValueError``."""
     if media_type is None and isinstance(name, str):
         media_type = guess_type(name)[0]
+    if isinstance(media_type, str) and not (media_type.isascii() and media_type.isprintable()):
+        raise ValueError(
+            "handle not stored: media_type has characters that no header takes; give such as text/csv"
+        )
     typed = {} if media_type is None else {"media_type": media_type}
     try:
         return msgspec.convert({"name": name, **typed, **fields}, Handle)

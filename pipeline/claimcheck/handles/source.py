@@ -213,9 +213,10 @@ def _why_gone(claimcheck: "ClaimCheck", handle: "Handle") -> str:
 
 def url(handle: "Handle", expires_seconds: int) -> str:
     """See ``Handle.url``."""
-    if not 0 < expires_seconds <= S3_URL_LIMIT_SECONDS:
+    if type(expires_seconds) is not int or not 0 < expires_seconds <= S3_URL_LIMIT_SECONDS:
         raise ValueError(
-            f"expires_seconds={expires_seconds}: expected 1 to {S3_URL_LIMIT_SECONDS}, seven days"
+            f"expires_seconds={expires_seconds!r}: expected a whole number from 1 to {S3_URL_LIMIT_SECONDS}, "
+            "seven days"
         )
     claimcheck = installed()
     ranges: RangeStore = ranges_of(store_of(claimcheck, handle))
