@@ -30,11 +30,22 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, NamedTuple
 
 
+def printable(text: str) -> str:
+    """Return a text on one line: control characters and lone surrogates are escaped."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text
+    )
+
+
 class PipelineError(Exception):
     """Base class of the library's errors."""
 
     retryable: ClassVar[bool] = False
     """Whether a later retry can succeed."""
+
+    def __str__(self) -> str:
+        """Return the text on one line: the key of an object of others may hold any character."""
+        return printable(super().__str__())
 
 
 class ClaimError(PipelineError):
@@ -77,7 +88,7 @@ class EventSendError(PipelineError):
         super().__init__(message, self.failed)
 
     def __str__(self) -> str:
-        return str(self.args[0])
+        return printable(str(self.args[0]))
 
 
 class RevokedWhileWaitingError(PipelineError):

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+from pipeline.errors import printable
 from pipeline.telemetry.sizes import size
 
 _NUMBER = re.compile(r"-|[\d,.]+( bytes?| [KMGT]iB)?")
@@ -37,11 +38,4 @@ def _text(cell: Any) -> str:
         return "yes" if cell else "no"
     if isinstance(cell, datetime):
         return f"{cell:%Y-%m-%d %H:%M:%S}Z"
-    return f"{cell:,}" if isinstance(cell, int) else _printable(str(cell))
-
-
-def _printable(text: str) -> str:
-    """Escape control characters and what cannot be encoded: message headers are untrusted."""
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text
-    )
+    return f"{cell:,}" if isinstance(cell, int) else printable(str(cell))

@@ -21,7 +21,7 @@ from pipeline.doors.extended_sender import ExtendedSender
 from pipeline.doors.foreign_message import Door, ForeignMessage, TaskCall
 from pipeline.doors.objects import ObjectDoor
 from pipeline.doors.split import SPLIT
-from pipeline.errors import ClaimError, MalformedError, PipelineError, StoreDeniedError
+from pipeline.errors import ClaimError, MalformedError, PayloadEncodeError, PipelineError, StoreDeniedError
 from pipeline.serializer.encoding import Encoding
 from pipeline.serializer.publication import Publication
 from pipeline.telemetry import log_lines
@@ -84,6 +84,9 @@ class Doors:
             return self._translated(queue, sqs_message)
         except MalformedError as exc:
             return Translation(fault=f"malformed: {exc}")
+        except PayloadEncodeError:
+            # Its text has the path of a value, which is text of the message.
+            return Translation(fault="malformed: it nests too deep, or holds what no argument can be")
         except PipelineError as exc:
             return Translation(fault=f"not translated: {exc}")
         except Exception as exc:  # noqa: BLE001 - a door is anybody's code

@@ -101,6 +101,18 @@ def test_what_a_door_raises_is_why_its_message_is_rejected(receive, body, why):
     assert body not in repr(message.delivery_info)
 
 
+def test_why_a_message_is_rejected_shows_nothing_of_it(app, receive):
+    """Where arguments cannot be encoded, the reason does not name the path, which has keys of the message."""
+    nested = "secret"
+    for _ in range(600):
+        nested = {"secret": nested}
+    app.conf.broker_transport_options["doors"].by_queue["words"] = lambda _: [TaskCall("t", [nested])]
+
+    assert examine(receive("x")).fault == (
+        "not read: malformed: it nests too deep, or holds what no argument can be"
+    )
+
+
 def test_a_task_of_celery_goes_past_the_door(app, receive):
     """A retry of a worker, or a task that an app sends to the queue, is an envelope of Kombu as ever."""
     envelope = receive("hello")._raw

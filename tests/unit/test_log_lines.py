@@ -4,6 +4,8 @@ import logging
 
 import pytest
 
+from pipeline.claimcheck.handles.handle import Handle
+from pipeline.errors import PayloadMissingError
 from pipeline.telemetry import log_lines
 from pipeline.telemetry.sizes import size
 
@@ -55,6 +57,14 @@ def test_a_header_breaks_no_line(caplog):
     assert text.startswith(r"task rejected [task_id=a\n\x1b[31mbbb")
     assert text.endswith(", task_name={'x': 1}]")
     assert len(text) < 300
+
+
+def test_a_key_breaks_no_line():
+    """The key of an object that others have stored may hold any character: errors and handles escape them."""
+    handle = Handle(store="uploads", key="input/a\nERROR \x1b[31mforged \ud800é")
+
+    for text in (str(PayloadMissingError(f"payload missing [key={handle.key}]")), repr(handle)):
+        assert r"input/a\nERROR \x1b[31mforged \ud800é" in text
 
 
 def test_a_line_names_its_own_place(caplog):

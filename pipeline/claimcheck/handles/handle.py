@@ -11,7 +11,7 @@ import msgspec
 
 from pipeline.claimcheck.claim import Name, Size
 from pipeline.claimcheck.handles import downloading, ranged_file, source
-from pipeline.errors import ClaimError, FramesDropped
+from pipeline.errors import ClaimError, FramesDropped, printable
 
 MARKER = "claimcheck-handle"
 """Name of the type in JSON, and in this library's own serializer."""
@@ -61,7 +61,7 @@ class Handle(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def __repr__(self) -> str:
         """Say which payload it is: monitors show arguments."""
-        return f"<handle of {self.key}: {self.size_bytes} bytes, {self.media_type}>"
+        return f"<handle of {printable(self.key)}: {self.size_bytes} bytes, {self.media_type}>"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the handle as plain values, which JSON, YAML and MessagePack have.
