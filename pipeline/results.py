@@ -134,6 +134,11 @@ class Stored:
         return payload if isinstance(payload, Claim) else None
 
     @property
+    def size_bytes(self) -> int:
+        """Size of the encoded result."""
+        return self._message.payload.expanded_bytes
+
+    @property
     def is_own(self) -> bool:
         """Whether nothing else names its payload."""
         return not self._message.shared
@@ -231,6 +236,12 @@ class ResultMeta(LazyDict):
         """Say where the result is; never what it is."""
         claim = self.stored.claim
         return f"<meta of a task, its result {f'in {claim.key}' if claim else 'inline'}>"
+
+
+def size_bytes(result: "AsyncResult[Any]") -> int | None:
+    """Return the size of an encoded result without reading it from the store; None if it is another's."""
+    meta = result._get_task_meta()  # noqa: SLF001 - Celery has no public way
+    return meta.stored.size_bytes if isinstance(meta, ResultMeta) else None
 
 
 def read(claimcheck: ClaimCheck, message: Message) -> Any:

@@ -1,5 +1,6 @@
 """From an HTTP request to one of the operations, and from its outcome to a response."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -19,6 +20,13 @@ logger = log_lines.logger(__name__)
 
 BODY_LIMIT_BYTES = 65_536
 """Largest body of a request. Files go to the bucket, not through here."""
+
+HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+"""An answer may have a URL that lets anybody read, or a result."""
+
+NOT_AUTHENTICATED = "no valid credentials"
+CHALLENGE = {"WWW-Authenticate": "Bearer"}
+UNAVAILABLE = "it cannot be done now; try again later"
 
 STATUSES: dict[type[Exception], HTTPStatus] = {
     msgspec.DecodeError: HTTPStatus.BAD_REQUEST,
@@ -48,21 +56,24 @@ class Answering:
     async def answer(self, request: Request) -> Response:
         """Answer one request: authenticate, read, do, write."""
         if not (self.operation.is_public or request.user.is_authenticated):
-            return _problem(HTTPStatus.UNAUTHORIZED, "no valid credentials", {"WWW-Authenticate": "Bearer"})
+            return problem(HTTPStatus.UNAUTHORIZED, NOT_AUTHENTICATED, CHALLENGE)
         content = await _body(request)
         if content is None:
-            return _problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"body above {BODY_LIMIT_BYTES} bytes")
+            return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"body above {BODY_LIMIT_BYTES} bytes")
         try:
             arguments = self._arguments(request, content)
             return self._done(await run_in_threadpool(self.operation.call, *arguments))
         except (msgspec.DecodeError, RequestError, PipelineError) as exc:
             return _failed(exc)
+        except Exception:
+            logger.exception("gateway cannot answer")
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, UNAVAILABLE)
 
     def _arguments(self, request: Request, content: bytes) -> list[Any]:
         """Return the parameters of the path, the body and the query parameter, as far as there are any."""
         found: list[Any] = list(request.path_params.values())
         if self.operation.body is not None:
-            found.append(msgspec.json.decode(content, type=self.operation.body))
+            found.append(_decoded(content, self.operation.body))
         if self.operation.query is not None:
             found.append(request.query_params.get(self.operation.query, ""))
         return found
@@ -71,6 +82,13 @@ class Answering:
         if self.operation.answer is None:
             return Response(status_code=self.operation.status)
         return _json(self.operation.status, value)
+
+
+def _decoded(content: bytes, kind: type[msgspec.Struct]) -> Any:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (UnicodeDecodeError, RecursionError) as exc:
+        raise msgspec.DecodeError(f"JSON is malformed: {exc}") from None
 
 
 async def _body(request: Request) -> bytes | None:
@@ -86,14 +104,15 @@ async def _body(request: Request) -> bytes | None:
 def _failed(exc: Exception) -> Response:
     status = next((STATUSES[kind] for kind in type(exc).__mro__ if kind in STATUSES), None)
     if status is not None:
-        return _problem(status, str(exc))
+        return problem(status, str(exc))
     logger.error("gateway cannot answer: %s", exc)
-    return _problem(HTTPStatus.SERVICE_UNAVAILABLE, "the store cannot be used now; try again later")
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, UNAVAILABLE)
 
 
-def _problem(status: HTTPStatus, error: str, headers: dict[str, str] | None = None) -> Response:
+def problem(status: int, error: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the response that says why a request was not done."""
     return _json(status, Problem(error), headers)
 
 
-def _json(status: int, value: Any, headers: dict[str, str] | None = None) -> Response:
-    return Response(msgspec.json.encode(value), status, headers, "application/json")
+def _json(status: int, value: Any, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(value), status, {**HEADERS, **(headers or {})}, "application/json")

@@ -7,15 +7,18 @@ from typing import cast
 import msgspec
 from celery import Celery
 from starlette.applications import Starlette
-from starlette.authentication import AuthenticationBackend
+from starlette.authentication import AuthenticationBackend, AuthenticationError
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from pipeline.claimcheck.installed import installed
 from pipeline.claimcheck.keys import object_task_id
 from pipeline.gateway import openapi, pages
-from pipeline.gateway.answering import Answering
+from pipeline.gateway.answering import CHALLENGE, NOT_AUTHENTICATED, Answering, problem
 from pipeline.gateway.claims import Link, Links
 from pipeline.gateway.operations import Operation
 from pipeline.gateway.task_states import TaskState, state_of
@@ -64,10 +67,27 @@ def create_app(
     task_id_of = partial(object_task_id, store)
     desk = UploadDesk(found.presigned_uploads(), cast("Store", found).prefix, chosen, task_id_of)
     links = Links(claimcheck, cast("Store", found), chosen.expires_seconds)
+    return gateway(routes(desk, links, partial(state_of, app)), authentication)
+
+
+def gateway(routes: list[BaseRoute], authentication: AuthenticationBackend) -> Starlette:
+    """Return the application that answers on these routes, all errors in JSON."""
     return Starlette(
-        routes=routes(desk, links, partial(state_of, app)),
-        middleware=[Middleware(AuthenticationMiddleware, backend=authentication)],
+        routes=routes,
+        middleware=[
+            Middleware(AuthenticationMiddleware, backend=authentication, on_error=_not_authenticated)
+        ],
+        exception_handlers={HTTPException: _no_such_request},
     )
+
+
+def _not_authenticated(_: HTTPConnection, __: AuthenticationError) -> Response:
+    return problem(401, NOT_AUTHENTICATED, CHALLENGE)
+
+
+def _no_such_request(_: Request, exc: Exception) -> Response:
+    error = cast("HTTPException", exc)
+    return problem(error.status_code, error.detail.lower(), error.headers)
 
 
 def routes(desk: UploadDesk, links: Links, state: Callable[[str], TaskState]) -> list[BaseRoute]:

@@ -43,7 +43,8 @@ class Links:
             NotFoundError: the gateway gives out no such key.
         """
         expires_at = datetime.now(UTC) + timedelta(seconds=self.expires_seconds)
-        return Link(ranges_of(self._store(key)).url(key, self.expires_seconds), expires_at)
+        ranges = ranges_of(self._store(key))
+        return Link(ranges.url(key, self.expires_seconds, parameters=_saved(key)), expires_at)
 
     def delete(self, key: str) -> None:
         """Delete a file that a client has uploaded. Safe to call twice.
@@ -63,3 +64,8 @@ class Links:
         if ttl_days_of(key, self.claimcheck.store.prefix) is not None:
             return self.claimcheck.store
         raise NotFoundError("no such claim: the key is not one that this gateway gives out")
+
+
+def _saved(key: str) -> dict[str, str]:
+    """Let browsers save a file: one that they showed could run scripts as if it were the bucket's."""
+    return {"ResponseContentDisposition": f'attachment; filename="{key.rpartition("/")[2]}"'}

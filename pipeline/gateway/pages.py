@@ -13,7 +13,8 @@ from pipeline.gateway.openapi import document
 from pipeline.gateway.operations import Operation
 
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; connect-src *; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'self'; connect-src *; frame-ancestors 'none'; base-uri 'none'; "
+    "form-action 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
@@ -32,9 +33,9 @@ _UPLOAD = """<main>
 <h1>Upload a file</h1>
 <p>The file goes straight into the bucket. A task runs when it is there; its result is shown here.</p>
 <label id="token-row">Access token <input id="token" type="password" autocomplete="off"></label>
-<label id="drop" for="files" tabindex="0"><input id="files" type="file" multiple>
+<label id="drop" for="files"><input id="files" type="file" multiple>
 <strong>Drop files here</strong><span>or choose them</span></label>
-<ol id="uploads"></ol>
+<ol id="uploads" aria-live="polite"></ol>
 <footer><a href="docs">What can be requested</a></footer>
 </main>
 <script src="static/page.js"></script>"""

@@ -1,5 +1,6 @@
 """What has become of a task, for a client that knows its id."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -7,8 +8,17 @@ from celery import Celery
 from celery.result import AsyncResult
 from celery.states import EXCEPTION_STATES, SUCCESS
 
+from pipeline.gateway.errors import NotFoundError
+from pipeline.results import size_bytes
+
 RESULT_LIMIT_BYTES = 65_536
 """Largest result, in JSON, that the gateway passes on; a larger one is for a claim."""
+
+READ_LIMIT_BYTES = 4 * RESULT_LIMIT_BYTES
+"""Largest result, as this library encodes it, that the gateway reads: JSON of numbers may be shorter."""
+
+_ID = re.compile(r"[\w.:@-]{1,255}\Z", re.ASCII)
+"""Result backends make names of keys, rows or files of ids."""
 
 
 class TaskState(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -28,14 +38,19 @@ def state_of(app: Celery, task_id: str) -> TaskState:
     """Return the state of a task: one read of the result backend.
 
     Raises:
+        NotFoundError: no task has such an id.
         Exception: whatever the result backend raises.
     """
+    if not _ID.match(task_id):
+        raise NotFoundError("no such task: its id is not one that this gateway has given out")
     found = AsyncResult(task_id, app=app)
     state = found.state
     if state in EXCEPTION_STATES:
         return TaskState(task_id, state, error=type(found.result).__name__)
     if state != SUCCESS:
         return TaskState(task_id, state)
+    if (size_bytes(found) or 0) > READ_LIMIT_BYTES:
+        return TaskState(task_id, SUCCESS, is_result_left_out=True)
     return _succeeded(task_id, found.result)
 
 

@@ -21,15 +21,21 @@ from pipeline.gateway.errors import NotAllowedError
 from pipeline.stores.presigned_uploads import Announced, Presigned, PresignedUploads
 
 MIB_BYTES = 1024**2
+PART_LEAST_BYTES = 5 * MIB_BYTES
 PARTS_LIMIT_COUNT = 10_000
-"""Most parts of one upload. Source: Amazon S3 User Guide, "Amazon S3 multipart upload limits"."""
+"""Smallest part but for the last one, and most parts of one upload. Source: Amazon S3 User Guide, "Amazon S3
+multipart upload limits"."""
 
 _UNSAFE = re.compile(r"[^\w.()-]+", re.ASCII)
-_KEY = re.compile(r"[0-9a-f]{2}/\d{4}/\d{2}/\d{2}/[0-9a-f]{40}/[\w.()-]{1,100}\Z", re.ASCII)
+_KEY = re.compile(r"[0-9a-f]{2}/\d{4}/\d{2}/\d{2}/[0-9a-f]{40}/[\w()-][\w.()-]{0,99}\Z", re.ASCII)
 NAME_LIMIT_CHARACTERS = 100
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
-Checksum = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9+/]{43}=$", description="SHA-256, in base64")]
+Checksum = Annotated[
+    str, msgspec.Meta(pattern=r"^[A-Za-z0-9+/]{43}=$(?!\n)", description="SHA-256, in base64")
+]
+MediaType = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.+-]{1,100}/[A-Za-z0-9_.+-]{1,100}$(?!\n)")]
+"""Patterns are OpenAPI's as well, where ``$`` is the end; Python's is also in front of a last line break."""
 Key = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 Number = Annotated[int, msgspec.Meta(ge=1, le=PARTS_LIMIT_COUNT)]
 
@@ -51,7 +57,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Size of a part; a file that is not larger is one part. S3 allows 5 MiB to 5 GiB."""
 
     def __post_init__(self) -> None:
-        if not 5 * MIB_BYTES <= self.part_bytes <= 5 * 1024 * MIB_BYTES:
+        if not PART_LEAST_BYTES <= self.part_bytes <= 5 * 1024 * MIB_BYTES:
             raise ValueError(f"part_bytes={self.part_bytes}: expected 5 MiB to 5 GiB")
         if not 1 <= self.size_bytes <= self.part_bytes * PARTS_LIMIT_COUNT:
             raise ValueError(f"size_bytes={self.size_bytes}: expected 1 to 10,000 parts of part_bytes")
@@ -60,12 +66,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         if isinstance(self.media_types, str):
             raise ValueError("media_types is one text: expected a list such as ['text/csv']")  # noqa: TRY004
 
+    def parts_count(self, size_bytes: int) -> int:
+        """Return how many parts a file of this size has."""
+        return -(-size_bytes // self.part_bytes)
+
 
 class NewUpload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A file that a client is about to upload."""
 
     name: Text
-    media_type: Annotated[str, msgspec.Meta(pattern=r"^[\w.+-]{1,100}/[\w.+-]{1,100}$")]
+    media_type: MediaType
     size_bytes: Annotated[int, msgspec.Meta(ge=1)]
     sha256: Checksum | None = None
     """Required for a file of one part."""
@@ -119,10 +129,10 @@ class Uploaded(msgspec.Struct, frozen=True):
 def new_key(prefix: str, name: str) -> str:
     """Return a new, unguessable key: ``<prefix>/<2 hex digits>/YYYY/MM/DD/<40 hex digits>/<name>``.
 
-    Of the name stay letters, digits and ``._-()``, and its last 100 characters.
+    Of the name stay letters, digits and ``._-()``, and its last 100 characters, without dots in front.
     """
     day = datetime.now(UTC).strftime("%Y/%m/%d")
-    safe = _UNSAFE.sub("_", name)[-NAME_LIMIT_CHARACTERS:]
+    safe = _UNSAFE.sub("_", name)[-NAME_LIMIT_CHARACTERS:].lstrip(".") or "_"
     return below(prefix, f"{secrets.token_hex(1)}/{day}/{secrets.token_hex(20)}/{safe}")
 
 
@@ -169,7 +179,7 @@ class UploadDesk:
             begun,
             upload_id=self.uploads.begin(key, new.media_type),
             part_bytes=self.limits.part_bytes,
-            parts_count=-(-new.size_bytes // self.limits.part_bytes),
+            parts_count=self.limits.parts_count(new.size_bytes),
         )
 
     def put_part(self, upload_id: str, part: NewPart) -> S3Request:
@@ -181,6 +191,8 @@ class UploadDesk:
         self._check_key(part.key)
         if part.size_bytes > self.limits.part_bytes:
             raise NotAllowedError(f"part of {part.size_bytes} bytes: the limit is {self.limits.part_bytes}")
+        if part.number > (most := self.limits.parts_count(self.limits.size_bytes)):
+            raise NotAllowedError(f"part {part.number}: the largest file has {most}")
         announced = Announced(part.size_bytes, part.sha256)
         seconds = self.limits.expires_seconds
         return _request(self.uploads.put_part(part.key, upload_id, part.number, announced, seconds))
@@ -202,6 +214,8 @@ class UploadDesk:
             self.uploads.abort(key, upload_id)
         if size_bytes != completion.size_bytes:
             raise NotAllowedError(f"parts of {size_bytes} bytes in all: expected {completion.size_bytes}")
+        if any(part.size_bytes < PART_LEAST_BYTES for part in found[:-1]):
+            raise NotAllowedError(f"a part of less than {PART_LEAST_BYTES} bytes: only the last one may be")
         self.uploads.complete(key, upload_id, found)
         return Uploaded(key, self.task_id_of(key))
 
@@ -216,7 +230,8 @@ class UploadDesk:
 
     def _check(self, new: NewUpload) -> None:
         self._check_size(new.size_bytes)
-        if not any(fnmatchcase(new.media_type, accepted) for accepted in self.limits.media_types):
+        kind = new.media_type.lower()
+        if not any(fnmatchcase(kind, accepted.lower()) for accepted in self.limits.media_types):
             accepted = ", ".join(self.limits.media_types)
             raise NotAllowedError(f"media type {new.media_type}: accepted are {accepted}")
         if new.size_bytes <= self.limits.part_bytes and new.sha256 is None:

@@ -12,7 +12,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from workers import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +77,66 @@ def test_files_become_tasks(page, demo, tmp_path):
     link = page.find_element(By.XPATH, "//li[contains(., 'small.csv')]//a").get_attribute("href")
     with urllib.request.urlopen(link) as answer:
         assert answer.read() == CONTENT
+
+
+HOSTILE = "<img src=x onerror=document.title='owned'>"
+
+SHOW = "const made = row({name: arguments[0], size: 1}); show(made.item, made.state, arguments[1]);"
+"""Shows the end of a task."""
+
+
+def test_no_script_comes_with_a_file(page, demo, tmp_path):
+    """The name of a file and the result of its task are shown as text, whatever they are."""
+    page.find_element(By.ID, "token").send_keys(demo[1])
+    choose(page, tmp_path, **{HOSTILE: CONTENT})
+    eventually(lambda: ended(page, 1), 60, lambda: page.find_element(By.ID, "uploads").text)
+    page.execute_script(SHOW, HOSTILE, {"state": "SUCCESS", "result": {HOSTILE: [HOSTILE]}})
+    page.execute_script(SHOW, HOSTILE, {"state": HOSTILE, "error": HOSTILE})
+
+    assert page.find_element(By.ID, "uploads").text.lower().count(HOSTILE) == 7
+    assert page.find_elements(By.CSS_SELECTOR, "#uploads img") == []
+    assert page.title == "Upload a file"
+    link = page.find_element(By.CSS_SELECTOR, "#uploads a").get_attribute("href")
+    with urllib.request.urlopen(link) as answer:
+        assert answer.headers["Content-Disposition"].startswith("attachment")
+
+
+def test_a_keyboard_is_enough(page):
+    """The token, the choice of files and the link are reached one after another, and are seen to be."""
+    reached, outlines = [], []
+    for _ in range(3):
+        ActionChains(page).send_keys(Keys.TAB).perform()
+        active = page.switch_to.active_element
+        reached.append(active.get_attribute("id") or active.tag_name)
+        outlines.append(page.find_element(By.ID, "drop").value_of_css_property("outline-style"))
+
+    assert reached == ["token", "files", "a"]
+    assert outlines == ["none", "solid", "none"]
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+@pytest.mark.parametrize("width", [240, 320])
+def test_a_narrow_window(page, demo, path, width):
+    """Nothing is wider than a small screen."""
+    metrics = {"width": width, "height": 600, "deviceScaleFactor": 1, "mobile": False}
+    page.get(demo[0] + path)
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    script = "const all = document.documentElement; return [all.scrollWidth, all.clientWidth]"
+    wide, seen = page.execute_script(script)
+    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    assert seen <= width
+    assert wide <= seen
+
+
+def test_dark_screens(page):
+    """Whoever prefers a dark screen gets one."""
+    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+    found = page.find_element(By.TAG_NAME, "body").value_of_css_property("background-color")
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+    assert found == "rgba(16, 22, 29, 1)"
 
 
 def test_without_a_token_nothing_is_uploaded(page, tmp_path):

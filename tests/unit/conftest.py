@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from billiard.pool import soft_timeout_sighandler
 from door_channel import receive  # noqa: F401 - a fixture
+from gateway_client import bucket, client  # noqa: F401 - fixtures
 from kombu.utils import json
 from list_sink import ListSink
 from money import money  # noqa: F401 - a fixture

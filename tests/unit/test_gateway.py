@@ -1,84 +1,14 @@
 """The gateway gives out URLs for what its limits allow, to authenticated clients alone."""
 
-from base64 import b64encode
-from hashlib import sha256
-from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.authentication import AuthenticationMiddleware
-from starlette.testclient import TestClient
+from gateway_client import CHECKSUM, KEY, MIB, PAYLOAD, TOKEN, announced
 
 from pipeline.gateway import BearerTokens, Limits
-from pipeline.gateway.app import routes
-from pipeline.gateway.claims import Links
-from pipeline.gateway.task_states import TaskState
-from pipeline.gateway.uploads import UploadDesk, is_upload, new_key
-from pipeline.stores.presigned_uploads import Announced, Part, Presigned
+from pipeline.gateway.uploads import is_upload, new_key
+from pipeline.stores.presigned_uploads import Announced, Part
 from pipeline.stores.s3.store import S3Store
-
-TOKEN = "a-token-of-some-length"
-MIB = 1024**2
-KEY = f"input/0a/2026/11/26/{'0' * 40}/a.csv"
-PAYLOAD = f"v1/0a/2026/11/26/{'0' * 40}"
-CHECKSUM = b64encode(sha256(b"").digest()).decode()
-
-
-class Bucket:
-    """Uploads without a bucket: remembers what it was asked."""
-
-    def __init__(self):
-        self.asked, self.stored = [], [Part(1, 5 * MIB, '"a"', CHECKSUM), Part(2, 10, '"b"', CHECKSUM)]
-
-    def put(self, key, announced, expires_seconds):
-        self.asked.append(("put", key, announced, expires_seconds))
-        return Presigned("PUT", "https://bucket/object", {"Content-Type": announced.media_type})
-
-    def begin(self, key, media_type):
-        self.asked.append(("begin", key, media_type))
-        return "upload-1"
-
-    def put_part(self, key, upload, number, announced, expires_seconds):
-        self.asked.append(("put_part", key, upload, number, announced, expires_seconds))
-        return Presigned("PUT", "https://bucket/part", {})
-
-    def parts(self, key, upload):
-        return self.stored
-
-    def complete(self, key, upload, parts):
-        self.asked.append(("complete", key, upload, parts))
-
-    def abort(self, key, upload):
-        self.asked.append(("abort", key, upload))
-
-
-@pytest.fixture
-def bucket():
-    return Bucket()
-
-
-@pytest.fixture
-def client(bucket, monkeypatch):
-    """A client of a gateway for CSV files up to 20 MiB, with a valid token."""
-    limits = Limits(size_bytes=20 * MIB, media_types=["text/*"], part_bytes=5 * MIB)
-    desk = UploadDesk(bucket, "input", limits, lambda key: f"task of {key}")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    claims, inputs = (S3Store("bucket", prefix, region="us-east-1") for prefix in ("claims", "input"))
-    links = Links(SimpleNamespace(store=claims), inputs, 60)
-    app = Starlette(
-        routes=routes(desk, links, lambda task_id: TaskState(task_id, "PENDING")),
-        middleware=[Middleware(AuthenticationMiddleware, backend=BearerTokens({TOKEN: "ada"}))],
-    )
-    return TestClient(app, headers={"Authorization": f"Bearer {TOKEN}"})
-
-
-def announced(**changes):
-    """Return a small CSV file as a client announces it."""
-    about = {"name": "März 1.csv", "media_type": "text/csv", "size_bytes": 50, "sha256": CHECKSUM}
-    return {**about, **changes}
 
 
 def test_a_small_file_gets_one_request(client, bucket):
@@ -172,7 +102,10 @@ def test_uploads_and_handles_are_readable(client, key):
     link = client.get(f"/claims/{key}/url").json()
 
     assert urlsplit(link["url"]).path == f"/{key}"
-    assert parse_qs(urlsplit(link["url"]).query)["X-Amz-Expires"] == ["60"]
+    query = parse_qs(urlsplit(link["url"]).query)
+    assert query["X-Amz-Expires"] == ["60"]
+    name = key.rpartition("/")[2]
+    assert query["response-content-disposition"] == [f'attachment; filename="{name}"']
 
 
 @pytest.mark.parametrize("key", [f"claims/{PAYLOAD}", f"claims/results/{PAYLOAD}"])
@@ -198,6 +131,8 @@ def test_size_type_and_checksum_are_signed(region, monkeypatch):
         "Content-Type": "text/csv", "If-None-Match": "*", "x-amz-checksum-sha256": CHECKSUM
     }  # fmt: skip
     assert repr(whole) == "Presigned('PUT')"
+    host = "bucket.s3.amazonaws.com" if region == "us-east-1" else f"bucket.s3.{region}.amazonaws.com"
+    assert urlsplit(whole.url).netloc == urlsplit(part.url).netloc == host
 
 
 def _signed(url):

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from celery import Celery
 
+from pipeline import backend
 from pipeline.gateway.task_states import RESULT_LIMIT_BYTES, TaskState, _succeeded, state_of
 
 
@@ -64,3 +65,17 @@ def test_a_failure_shows_its_class_alone(app):
 def test_an_unknown_task_is_pending(app):
     """Nothing is known of a task that nobody has sent."""
     assert shown(app, "2") == {"id": "2", "state": "PENDING"}
+
+
+@pytest.mark.usefixtures("claimcheck")
+@pytest.mark.parametrize("options", [{"result_threshold_bytes": 0}])
+def test_a_stored_result_is_read_if_it_is_small(app, store):
+    """A result in the store is shown, and one that is certainly too large is not even read."""
+    app.conf.update(result_serializer="claimcheck", result_accept_content=["claimcheck"])
+    backend.extend(app)
+    for task_id, size_bytes in (("small", 10_000), ("large", 4 * RESULT_LIMIT_BYTES)):
+        app.backend.store_result(task_id, "x" * size_bytes, "SUCCESS")
+
+    assert shown(app, "small")["result"] == "x" * 10_000
+    assert shown(app, "large") == {"id": "large", "state": "SUCCESS", "is_result_left_out": True}
+    assert store.calls["get"] == 1

@@ -9,12 +9,13 @@ async function ask(method, path, body) {
   if (field("token").value) headers.Authorization = `Bearer ${field("token").value}`;
   if (body) headers["Content-Type"] = "application/json";
   const response = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
-  const answer = response.status === 204 ? null : await response.json();
-  if (!response.ok) throw new Error(answer.error);
+  const answer = await response.json().catch(() => null);  // null without a body, and from a proxy
+  if (!response.ok) throw new Error(answer?.error ?? `the gateway answered ${response.status}`);
   return answer;
 }
 
 async function sha256(blob) {
+  if (!crypto.subtle) throw new Error("checksums need https: open this page by its https:// address");
   const digest = await crypto.subtle.digest("SHA-256", await blob.arrayBuffer());
   return btoa(String.fromCharCode(...new Uint8Array(digest)));
 }
@@ -74,6 +75,7 @@ function row(file) {
   const head = element("div", "head");
   const state = element("span", "state", "waiting");
   const bar = element("progress", "");
+  bar.setAttribute("aria-label", `upload of ${file.name}`);
   bar.max = file.size || 1;
   bar.value = 0;
   head.append(element("span", "name", file.name), element("span", "size", sizeOf(file.size)), state);

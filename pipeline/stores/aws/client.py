@@ -74,6 +74,7 @@ class ClientPerProcess:
         client = session.client(self.service, config=self._config())
         client.meta.events.register_last(f"before-call.{self.service}", _send_at_once)
         renew_when_denied(client)
+        _let_urls_be_regional(client)
         return client
 
     def _config(self) -> Config:
@@ -88,6 +89,16 @@ class ClientPerProcess:
             # Source: botocore 1.44, client.py, _default_s3_presign_to_sigv2.
             signature_version="s3v4" if self.service == "s3" else None,
         )
+
+
+def _let_urls_be_regional(client: Any) -> None:
+    """Let presigned URLs name the bucket's own region: S3's global address redirects or fails elsewhere.
+
+    Source: botocore 1.44.5, ``signers.py``, ``_should_use_global_endpoint``; how the client itself addresses
+    buckets was decided when it was made.
+    """
+    config = client.meta.config
+    config.s3 = {**(config.s3 or {}), "addressing_style": "virtual"}
 
 
 def _send_at_once(params: dict[str, Any], **_: object) -> None:
