@@ -77,7 +77,7 @@ def _size(name: str, title: str, payload: Payload, tasks: int, peers: Sequence[s
 
 def _steady(name: str, title: str, payload: Payload, peers: Sequence[str]) -> Scenario:
     return Scenario(
-        name=name, title=f"{title}, 20 ms, 20 tasks a second", payload=payload, tasks=100, per_second=20,
+        name=name, title=f"{title}, 20 ms, 10 tasks a second", payload=payload, tasks=60, per_second=10,
         delay_ms=20, publish=ONE_BY_ONE, peers=peers, baseline=peers[1], repetitions=2,
     )  # fmt: skip
 
