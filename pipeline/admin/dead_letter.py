@@ -200,16 +200,25 @@ def payload_and_error(
         return payload, message.error
     if message.task not in app.tasks:
         return payload, f"task unknown to this app: {message.task}"
-    if message.claim is None:
-        return None, recorded_loss(app, message.task_id)
+    error = _claimed_error(message.claim, payload) or _shared_error(message, claimcheck)
+    return payload, error or recorded_loss(app, message.task_id)
+
+
+def _claimed_error(claim: Claim | None, payload: StoredObject | None) -> str:
+    if claim is None:
+        return ""
     if payload is None:
-        return None, MISSING
-    if payload.size_bytes != message.claim.size_bytes:
-        return (
-            payload,
-            f"payload corrupt: size {payload.size_bytes} bytes, claimed {message.claim.size_bytes}",
-        )
-    return payload, recorded_loss(app, message.task_id)
+        return MISSING
+    if payload.size_bytes != claim.size_bytes:
+        return f"payload corrupt: size {payload.size_bytes} bytes, claimed {claim.size_bytes}"
+    return ""
+
+
+def _shared_error(message: DeadLetter, claimcheck: ClaimCheck) -> str:
+    for share in message.shares:
+        if ledger.is_ours(claimcheck, share) and stored_object(claimcheck.store, share.key) is None:
+            return f"shared payload missing [key={share.key}]: its uses have ended, or its ttl_days are over"
+    return ""
 
 
 def _payload(message: DeadLetter, store: Store) -> StoredObject | None:

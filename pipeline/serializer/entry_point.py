@@ -15,6 +15,7 @@ from pipeline.claimcheck.handles import handle
 from pipeline.claimcheck.handles import late_arguments as late
 from pipeline.claimcheck.handles.handle import Handle
 from pipeline.claimcheck.sharing import Shared
+from pipeline.serializer import yaml_handles
 
 ALIAS = "claimcheck-sqs"
 """The scheme of a broker's URL that means our SQS transport, for programs that know no app of ours."""
@@ -60,4 +61,5 @@ def register() -> tuple[Any, ...]:
         The arguments of ``kombu.serialization.register``, after the name.
     """
     TRANSPORT_ALIASES.setdefault(ALIAS, TRANSPORT)
+    yaml_handles.register()
     return encode, decode, CONTENT_TYPE, "binary"

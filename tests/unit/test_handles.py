@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from handles import BIG, OWN, handle_of
+from kombu.serialization import dumps, loads
 from kombu.utils import json
 
 import pipeline
@@ -33,6 +34,11 @@ def through_json(value):
     return json.loads(json.dumps(value))
 
 
+def through_yaml(value):
+    content_type, encoding, text = dumps([value], "yaml")
+    return loads(text, content_type, encoding, accept={content_type})[0]
+
+
 def through_pickle(value):
     return pickle.loads(pickle.dumps(value))
 
@@ -41,7 +47,9 @@ def through_a_dict(value):
     return pipeline.Handle.from_dict(value.as_dict())
 
 
-@pytest.mark.parametrize("through", [through_ours, through_json, through_pickle, through_a_dict])
+@pytest.mark.parametrize(
+    "through", [through_ours, through_json, through_pickle, through_yaml, through_a_dict]
+)
 @pytest.mark.parametrize("source", [b"bytes", {"rows": [1, 2]}])
 def test_a_handle_arrives_as_a_handle(claimcheck, through, source):
     """A handle survives each way of an argument, and still leads to what was stored."""
@@ -68,6 +76,19 @@ def test_what_is_no_handle_arrives_and_raises_when_it_is_used(claimcheck, conten
     assert json.loads(json.dumps(found)).as_dict() == content
     with pytest.raises(ClaimError, match="handle rejected"):
         pipeline.Handle.from_dict(content)
+
+
+@pytest.mark.parametrize(
+    "text", ["3", "[1]", "{a: 1}", "{store: 1}", "{[1]: {}}", "{? {a: 1} : 2}", "&a [*a]"]
+)
+def test_what_is_no_handle_arrives_in_yaml_too(claimcheck, text):
+    """A malformed handle in YAML raises where a task uses it, like one in JSON."""
+    [found] = loads(
+        f"[!claimcheck-handle {text}]", "application/x-yaml", "utf-8", accept={"application/x-yaml"}
+    )
+
+    with pytest.raises(ClaimError, match="handle rejected"):
+        found.load()
 
 
 @pytest.mark.parametrize(

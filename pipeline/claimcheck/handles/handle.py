@@ -22,7 +22,7 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1_024)]
 class Handle(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A claim that a person holds: pass it to tasks, return it from them, keep it where JSON is kept.
 
-    It arrives as a handle in this library's serializer, in Kombu's JSON and in pickle; in other formats
+    It arrives as a handle in this library's serializer, in Kombu's JSON and YAML, and in pickle; elsewhere
     ``as_dict`` and ``from_dict`` carry it. Its methods read from the store that this process knows by
     the same alias, so ``pipeline.install`` must have been called here. They run in any process, and raise:
 
@@ -64,7 +64,7 @@ class Handle(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return f"<handle of {printable(self.key)}: {self.size_bytes} bytes, {self.media_type}>"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the handle as plain values, which JSON, YAML and MessagePack have.
+        """Return the handle as plain values, which any format has.
 
         Raises:
             ClaimError: a field is of a wrong type or out of range; no process would take the handle.

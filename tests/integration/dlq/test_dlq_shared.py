@@ -1,7 +1,7 @@
-"""``pipeline dlq purge`` ends the uses of shared payloads, and releases those that nobody needs any more."""
+"""``pipeline dlq`` knows shared payloads: show finds the missing ones, and purge ends their uses."""
 
 import pytest
-from dead_letters import ROWS, DeadLetterQueue, outcome
+from dead_letters import ROWS, DeadLetterQueue, outcome, run
 from kombu import Exchange, Queue
 from sample_fixtures import entered
 
@@ -31,6 +31,19 @@ def test_purge_ends_a_use(sample, dead_letters, share):
 
     assert (code, said["deleted"], said["released"], said["kept"]) == (0, 1, 2, {})
     assert sample.objects() == []
+
+
+def test_a_missing_shared_payload_is_shown(sample, dead_letters):
+    """A task whose shared value is gone cannot run: show says so, and a redrive of what can run keeps it."""
+    shared = pipeline.shared(ROWS, uses=1)
+    sample.digest.delay(shared)
+    dead_letters.bury()
+    assert run("show")[1]["messages"][0]["error"] is None
+    shared.handle.delete()
+
+    [shown] = run("show")[1]["messages"]
+    assert shown["error"].startswith(f"shared payload missing [key={shared.handle.key}]: its uses have ended")
+    assert outcome("redrive", "--only-runnable")[1]["moved"] == 0
 
 
 def test_a_use_goes_on_while_another_copy_of_its_message_stays(sample, dead_letters):
