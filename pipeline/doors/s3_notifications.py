@@ -1,20 +1,17 @@
 """The door for S3's event notifications: sent to the queue by S3, or through SNS or EventBridge.
 
-Source: Amazon S3 user guide, "Event message structure" and "Using EventBridge"; Amazon SNS developer guide,
-"Amazon SNS message and JSON formats".
+``s3_events`` reads the messages.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from urllib.parse import unquote, unquote_plus
-
-import msgspec
+from uuid import UUID, uuid5
 
 from pipeline.claimcheck.keys import object_task_id
 from pipeline.doors.foreign_message import ForeignMessage, TaskCall
 from pipeline.doors.objects import ObjectDoor, object_handle
-from pipeline.errors import MalformedError
+from pipeline.doors.s3_events import S3Event, events_in
 
 
 def _as_it_is(key: str) -> str:
@@ -28,78 +25,24 @@ KEYS: Mapping[str, Callable[[str], str]] = {
 }
 """How keys are written in notifications: S3 encodes them as a form does, so ``+`` is a space."""
 
-TASK_IDS: Mapping[str, Callable[[str, str], str | None]] = {
-    "message": lambda _store, _key: None,
-    "object": object_task_id,
+Ids = Callable[[str, ForeignMessage, S3Event], str | None]
+
+TASK_IDS: Mapping[str, Ids] = {
+    "message": lambda _store, _message, _event: None,
+    "object": lambda store, _message, event: object_task_id(store, event.key),
+    "event": lambda store, message, event: _event_task_id(store, message.queue, event),
 }
-"""What the ids of tasks follow from, by a store's alias and a key."""
+"""What the ids of tasks follow from: an alias, the message, and the event in it."""
 
-TEST_EVENT = "s3:TestEvent"
-"""What S3 sends once when notifications are configured; it names no object."""
-
-_CREATED = ("ObjectCreated", "s3:ObjectCreated", "Object Created")
+_NAMESPACE = UUID("d1c1f6a4-2f43-5d0e-8a7b-6e0f5b9c4a21")
+"""Namespace of the ids of tasks; any UUID that stays the same."""
 
 
-class _Bucket(msgspec.Struct, frozen=True):
-    name: str
-
-
-class _Object(msgspec.Struct, frozen=True):
-    key: str
-    size: int | None = None
-    etag: str | None = msgspec.field(name="eTag", default=None)
-    version: str | None = msgspec.field(name="versionId", default=None)
-    sequencer: str | None = None
-
-
-class _S3(msgspec.Struct, frozen=True):
-    bucket: _Bucket
-    object: _Object
-
-
-class _Record(msgspec.Struct, frozen=True):
-    name: str = msgspec.field(name="eventName")
-    s3: _S3
-    time: str | None = msgspec.field(name="eventTime", default=None)
-
-
-class _BridgedObject(msgspec.Struct, frozen=True):
-    key: str
-    size: int | None = None
-    etag: str | None = None
-    version: str | None = msgspec.field(name="version-id", default=None)
-    sequencer: str | None = None
-
-
-class _Detail(msgspec.Struct, frozen=True):
-    bucket: _Bucket
-    object: _BridgedObject
-
-
-class _Message(msgspec.Struct, frozen=True):
-    """The forms of a message, each with fields of its own."""
-
-    records: list[_Record] | None = msgspec.field(name="Records", default=None)
-    test: str | None = msgspec.field(name="Event", default=None)
-    sns_type: str | None = msgspec.field(name="Type", default=None)
-    sns_message: str | None = msgspec.field(name="Message", default=None)
-    detail_type: str | None = msgspec.field(name="detail-type", default=None)
-    detail: _Detail | None = None
-    time: str | None = None
-
-
-_decode = msgspec.json.Decoder(_Message).decode
-
-
-@dataclass(frozen=True, slots=True)
-class _Event:
-    """One event, whichever way it came."""
-
-    name: str
-    time: str | None
-    bucket: str
-    key: str
-    object: _Object | _BridgedObject
+def _event_task_id(store: str, queue: str, event: S3Event) -> str | None:
+    """Return the id of an event's task on a queue; None if S3 has not numbered the event."""
+    found = event.object
+    named = f"{queue} {store}/{event.key} {found.version or ''} {found.sequencer}"
+    return None if found.sequencer is None else str(uuid5(_NAMESPACE, named))
 
 
 def s3_notifications(task: str, *, store: str, keys: str = "aws", task_ids: str = "message") -> ObjectDoor:
@@ -112,8 +55,9 @@ def s3_notifications(task: str, *, store: str, keys: str = "aws", task_ids: str 
     Args:
         task: name of the task.
         store: alias of the store that the objects are in, among ``stores`` of ``pipeline.install``.
-        task_ids: what the ids of tasks follow from: ``message``, or ``object``: then whoever has stored an
-            object of a new key knows the id, by ``pipeline.claimcheck.keys.object_task_id``.
+        task_ids: what the ids of tasks follow from: ``message``; ``event``: then an event that S3 notifies of
+            twice has one id, also after a redrive; or ``object``: then whoever has stored an object of a new
+            key knows the id, by ``pipeline.claimcheck.keys.object_task_id``.
         keys: who writes the keys: ``aws``, ``minio`` (a ``+`` is a plus) or ``ceph`` (nothing is encoded).
 
     Raises:
@@ -133,53 +77,12 @@ def _calls(
     task: str,
     store: str,
     key: Callable[[str], str],
-    task_id: Callable[[str, str], str | None],
+    ids: Ids,
     message: ForeignMessage,
 ) -> Iterable[TaskCall]:
-    for event in _events(message.body, key):
+    for event in events_in(message.body, key):
         found = event.object
         fields = {"size_bytes": found.size, "etag": found.etag, "version": found.version}
         handle = object_handle(store, {"key": event.key, **fields}, event.bucket)
         about = {"name": event.name, "time": event.time, "sequencer": found.sequencer}
-        yield TaskCall(task, [handle, about], task_id=task_id(store, event.key))
-
-
-def _events(body: str, key: Callable[[str], str]) -> Iterable[_Event]:
-    message = _read(body)
-    if message.sns_type is not None and message.sns_message is not None:
-        message = _read(message.sns_message)
-    if message.records is not None:
-        return (_recorded(each, key) for each in message.records)
-    if message.detail is not None:
-        return [_bridged(message, message.detail)]
-    if message.test == TEST_EVENT:
-        return []
-    raise MalformedError("it is no notification of S3: it has no field 'Records', and no 'detail'")
-
-
-def _read(text: str) -> _Message:
-    try:
-        return _decode(text)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as exc:
-        raise MalformedError(f"it is no notification of S3: {exc}") from None
-
-
-def _recorded(record: _Record, key: Callable[[str], str]) -> _Event:
-    found = record.s3.object
-    try:
-        name = key(found.key)
-    except UnicodeDecodeError:
-        raise MalformedError("a key in it is not UTF-8") from None
-    return _checked(_Event(record.name, record.time, record.s3.bucket.name, name, found))
-
-
-def _bridged(message: _Message, detail: _Detail) -> _Event:
-    """Return the event that EventBridge delivers: it does not encode keys."""
-    found = detail.object
-    return _checked(_Event(message.detail_type or "", message.time, detail.bucket.name, found.key, found))
-
-
-def _checked(event: _Event) -> _Event:
-    if event.name.startswith(_CREATED) and (event.object.size is None or event.object.etag is None):
-        raise MalformedError("an object that was created has no size or no ETag in it")
-    return event
+        yield TaskCall(task, [handle, about], task_id=ids(store, message, event))

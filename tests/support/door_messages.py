@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.claimcheck import installed
 from pipeline.doors import ForeignMessage
+from pipeline.options import Options
 from pipeline.stores.s3.store import S3Store
 
 RECORD = {
@@ -77,8 +78,7 @@ STORES = {
 def in_place():
     """Let doors and handles find the stores."""
     before = installed.found()
-    options = SimpleNamespace(alias="default")
-    installed.install(SimpleNamespace(options=options, store=S3Store("own"), stores=STORES))
+    installed.install(SimpleNamespace(options=Options(), store=S3Store("own"), stores=STORES))
     yield
     installed.install(before)
 

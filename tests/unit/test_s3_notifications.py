@@ -7,7 +7,7 @@ import pytest
 from door_messages import BRIDGED, RECORD, TEST, calls, in_place  # noqa: F401 - a fixture
 
 from pipeline.claimcheck.keys import object_task_id
-from pipeline.doors import s3_notifications
+from pipeline.doors import ForeignMessage, s3_notifications
 from pipeline.errors import MalformedError
 
 
@@ -132,9 +132,27 @@ class TestNotifications:
         with pytest.raises(MalformedError):
             calls(self.door, message)
 
+    def test_ids_of_events(self):
+        """An event that S3 notifies of twice has one id on a queue, and each other event another one."""
+        changes = [{}, {}, {"sequencer": "0055AED6DCD90281E6"}, {"key": "input/x"}, {"versionId": None}]
+        door = s3_notifications("t", store="uploads", task_ids="event")
+        ids = []
+        for number, change in enumerate(changes):
+            record = deepcopy(RECORD)
+            record["s3"]["object"].update(change)
+            message = ForeignMessage(json.dumps({"Records": [record]}), {}, str(number), "queue")
+            ids += [call.task_id for call in door(message)]
+        elsewhere = ForeignMessage(message.body, {}, "id", "other")
+        [other] = door(elsewhere)
+
+        assert ids[0] == ids[1]
+        assert len({*ids, other.task_id}) == 5
+        del record["s3"]["object"]["sequencer"]
+        assert calls(door, {"Records": [record]})[0].task_id is None
+
     def test_unknown_task_ids(self):
         """Another word for what ids follow from is an error that lists the known ones."""
-        with pytest.raises(ValueError, match="task_ids='key': expected one of message, object"):
+        with pytest.raises(ValueError, match="task_ids='key': expected one of message, object, event"):
             s3_notifications("t", store="uploads", task_ids="key")
 
     def test_an_unknown_writing_of_keys(self):
