@@ -15,6 +15,7 @@ PRINTED = {
         "objects of the client: 1\n"
         "'a large order': 1,000,000 characters\n'a small order': 13 characters\nobjects left: 0\n"
     ),
+    "doors_fifo": ("cellar: [9.0, 9.1]\nkitchen: [21.5, 21.7, 21.9]\ndead letters: ['kitchen warm']\n"),
     "sns_fanout": (
         "invoice for order-1: 20,000 lines\nrefund of order-3: 250 EUR\n"
         "payloads in S3: 1, until their lifecycle rule\n"
