@@ -18,6 +18,8 @@ from benchmarks.peers.peers import NAMED
 
 REPETITIONS = 3
 MINUTES = 15.0
+ERROR_CHARACTERS = 300
+"""How much of the end of an error is shown."""
 PACKAGES = ("celery", "kombu", "boto3", "redis", "amazon-sqs-extended-client")
 
 
@@ -72,7 +74,10 @@ def _turned(
 
 
 def _measured(progress: Progress, bench: Bench, peer: str, scenario: Scenario) -> Figures:
-    """Measure a cell, and once more if it fails: a run has many cells."""
+    """Measure a cell, and once more if it fails: a run has many cells.
+
+    Where no terminal shows the bar, each cell is a line.
+    """
     start = time.monotonic()
     figures: Figures = {}
     for _ in range(2):
@@ -80,5 +85,8 @@ def _measured(progress: Progress, bench: Bench, peer: str, scenario: Scenario) -
             figures = measure(bench, NAMED[peer], scenario)
             break
         except Exception as exc:  # noqa: BLE001 - one failed cell does not end a run
-            progress.console.print(f"{scenario.name}, {peer}: {exc!r}", markup=False)
-    return figures | {"took_seconds": time.monotonic() - start}
+            progress.console.print(f"{scenario.name}, {peer}: {repr(exc)[-ERROR_CHARACTERS:]}", markup=False)
+    took_seconds = time.monotonic() - start
+    if not progress.console.is_terminal:
+        progress.console.print(f"{scenario.name}, {peer}: {took_seconds:.1f} s")
+    return figures | {"took_seconds": took_seconds}

@@ -28,7 +28,8 @@ PEERS: Sequence[Peer] = (
         "this",
         CELERY,
         "`pipeline.install` with its defaults and the extra `obstore`, without metrics",
-        "does not upload the payloads of a group in parallel; does not pack them",
+        "needs a bucket beside the queue; a task above 256 KiB waits for S3 when it is published and when it"
+        " starts; does not run exactly once",
         is_native=True,
     ),
     Peer(
