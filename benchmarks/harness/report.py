@@ -119,7 +119,7 @@ def goals(results: Results) -> str:
     """Return the figures that have a goal, as Markdown."""
     peers = {scenario["name"]: scenario["peers"] for scenario in results["scenarios"]}
     shown = [row for row in rows.ROWS if row.scenario in peers]
-    return markdown(("figure", *rows.COLUMNS, "goal", "met"), [rows.cells(row, peers) for row in shown])
+    return markdown(rows.COLUMNS, [rows.cells(row, peers) for row in shown])
 
 
 def _section(scenario: Mapping[str, Any]) -> str:

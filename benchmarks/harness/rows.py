@@ -7,6 +7,9 @@ from typing import Any
 from benchmarks.harness.scenarios import EXTENDED, FLOOR, NAIVE, REDIS, STOCK, THIS
 from benchmarks.measure import number
 
+SHORT = {NAIVE: "naive", STOCK: "stock", REDIS: "Redis"}
+"""What peers are called in goals."""
+
 Peers = Mapping[str, Mapping[str, Any]]
 
 
@@ -25,8 +28,8 @@ class Goal:
         """Return the goal as the table shows it."""
         limit = f"≥ {self.at_least:g}" if self.at_least is not None else f"≤ {self.at_most:g}"
         if self.times:
-            return f"{limit} x {self.times}"
-        return f"{limit}{unit}" + (f" above {self.above}" if self.above else "")
+            return f"{limit} x {SHORT.get(self.times, self.times)}"
+        return f"{limit}{unit}" + (f" above {SHORT.get(self.above, self.above)}" if self.above else "")
 
     def is_met(self, figure: Mapping[str, float], others: Peers, name: str) -> bool:
         """Return whether a figure of this project reaches the goal."""
@@ -94,15 +97,17 @@ ROWS: Sequence[Row] = (
     ),
 )
 
-COLUMNS = (NAIVE, STOCK, REDIS, EXTENDED, FLOOR, THIS)
+OTHERS = (NAIVE, STOCK, REDIS, EXTENDED, FLOOR)
+COLUMNS = ("figure", THIS, "goal", "met", *OTHERS)
 
 
 def cells(row: Row, scenarios: Mapping[str, Peers]) -> Sequence[str]:
-    """Return a row of the table: its title, each peer's figure, the goal, and whether it is met."""
+    """Return the cells of a row, in the order of the columns."""
     peers = scenarios[row.scenario]
-    figures = [peers.get(name, {}).get(row.figure) for name in COLUMNS]
-    met = "yes" if figures[-1] and row.goal.is_met(figures[-1], peers, row.figure) else "no"
-    return row.title, *(_shown(row, figure) for figure in figures), row.goal.text(row.unit), met
+    ours, *others = (peers.get(name, {}).get(row.figure) for name in (THIS, *OTHERS))
+    met = "yes" if ours and row.goal.is_met(ours, peers, row.figure) else "no"
+    shown = (_shown(row, figure) for figure in others)
+    return row.title, _shown(row, ours), row.goal.text(row.unit), met, *shown
 
 
 def _shown(row: Row, figure: Mapping[str, float] | None) -> str:
