@@ -94,7 +94,7 @@ def page(results: Results) -> str:
     images = [f"![{each.message}](../images/benchmarks/{each.name}.svg)" for each in plots.PLOTS]
     sections = map(_section, results["scenarios"])
     return "\n\n".join(
-        [head, "### Goals", goals(results), "### Peers", peers, *images, *scenarios, *sections]
+        [head, "### Goals", goals(results), *images, "### Peers", peers, *scenarios, *sections]
     )
 
 
