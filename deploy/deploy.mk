@@ -15,6 +15,7 @@ DEPLOY = $(AWS) cloudformation deploy --stack-name claimcheck-$(ID)-$(1) --templ
 
 deploy-core: $(READY) ## Create or update bucket, queues, topics and roles in AWS: make deploy-core ID=demo
 	$(call DEPLOY,core,deploy/core.yaml)
+	$(call DEPLOY,roles,deploy/roles.yaml)
 
 env: $(READY) ## Print the settings of a stack: make env STACK=claimcheck-demo-core
 	@$(call OUTPUT,$(STACK),Environment)

@@ -12,7 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO
 
 from benchmarks.proxy.messages import PIECE_BYTES, Answer, Head, body
-from benchmarks.proxy.requests import Act, Request, process_of, request_of
+from benchmarks.proxy.requests import Act, Request, is_described, process_of, request_of
 
 if TYPE_CHECKING:
     from benchmarks.proxy.proxy import Proxy
@@ -69,7 +69,7 @@ class Link:
             self.is_cut.wait(self.proxy.latency_seconds)
             self.client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         content: Iterable[bytes] = body(stream, head)
-        if "form" in head.headers.get("content-type", ""):
+        if is_described(head):
             content = [b"".join(content)]
         request = request_of(head, content, self.port, pid)
         stays_open = self._break(request, content)

@@ -1,5 +1,7 @@
 """Requests that the proxy has read, the names of their operations, and rules that match them."""
 
+import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -41,6 +43,8 @@ class Request:
     """When the client had the answer, in seconds of the system's monotonic clock."""
     received: int = 0
     """Messages in an answer of SQS."""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """Of a form, or of the JSON in the body; the keys to delete."""
 
     @property
     def user_agent(self) -> str:
@@ -64,13 +68,31 @@ def process_of(client_port: int, proxy_port: int) -> int | None:
 
 
 def request_of(head: Head, content: Iterable[bytes], client_port: int, pid: int | None) -> Request:
-    """Return a request as its head says; a form's content is a list of one piece."""
+    """Return a request as its head says; content that describes it is a list of one piece."""
     method, target, _ = head.start.decode("latin-1").split()
     parts = urlsplit(target)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    form = dict(parse_qsl(content[0].decode())) if isinstance(content, list) else {}
+    form = _fields(head.headers, content[0]) if isinstance(content, list) else {}
     operation = _operation(method, parts.path, {**query, **form}, head.headers)
-    return Request(method, unquote(parts.path), query, head.headers, operation, client_port, pid)
+    where = (method, unquote(parts.path), query, head.headers)
+    return Request(*where, operation, client_port, pid, fields=form)
+
+
+def is_described(head: Head) -> bool:
+    """Say whether the body says what is asked for: a form, JSON of AWS's own protocols, keys to delete."""
+    kind = head.headers.get("content-type", "")
+    if "content-encoding" in head.headers:
+        return False
+    return "form" in kind or "x-amz-json" in kind or head.start.partition(b" HTTP")[0].endswith(b"?delete")
+
+
+def _fields(headers: Mapping[str, str], content: bytes) -> dict[str, Any]:
+    kind = headers.get("content-type", "")
+    if "form" in kind:
+        return dict(parse_qsl(content.decode()))
+    if "x-amz-json" in kind:
+        return dict(json.loads(content or b"{}"))
+    return {"Keys": re.findall("<Key>(.*?)</Key>", content.decode())}
 
 
 def _operation(method: str, path: str, fields: Mapping[str, str], headers: Mapping[str, str]) -> str:

@@ -37,7 +37,7 @@ EXPIRED = Meaning("check credentials, region and clock", is_transient=True)
 SKEWED = Meaning("check the clock of this machine, and credentials", is_transient=True)
 UNKNOWN = Meaning("check credentials, region and clock")
 """Authentication failures: missing, expired or badly signed credentials."""
-DENIED = Meaning("allow sqs:{call} there, as deploy/iam-worker.json does")
+DENIED = Meaning("allow sqs:{call} there, as deploy/roles.yaml does")
 STALE = Meaning("correct the value that it names; a receipt handle is no longer valid")
 """The receipt handle is no longer valid. SQS answers ``InvalidParameterValue`` to one that has expired."""
 ABSENT = Meaning("create the queue or topic, or correct its name, region and account")

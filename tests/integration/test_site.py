@@ -86,7 +86,7 @@ def test_the_site_asks_no_other_host(site):
 
 def test_files_outside_of_docs_are_part_of_the_site(site):
     """A link of a page to a file of the repository leads to a copy of that file in the site."""
-    for path in ("deploy/core.yaml", "deploy/iam-worker.json", "pipeline/errors.py", "LICENSE"):
+    for path in ("deploy/core.yaml", "deploy/roles.yaml", "pipeline/errors.py", "LICENSE"):
         assert (site / "repository" / path).read_bytes() == (ROOT / path).read_bytes()
     assert (site / "repository/deploy/index.html").exists()
 

@@ -38,6 +38,21 @@ def looped(name, loop):
     return template(name)["Resources"][f"Fn::ForEach::{loop}"][2]
 
 
+def actions_of(role):
+    """Return the actions that ``deploy/roles.yaml`` allows to a role: ``Worker``."""
+    resources = template("roles.yaml")["Resources"]
+    loops = [each[2] for name, each in resources.items() if name.startswith("Fn::ForEach")]
+    policies = [each for group in (resources, *loops) for each in group.values() if "Properties" in each]
+    statements = [
+        statement
+        for policy in policies
+        if {"!Ref": role} in policy["Properties"].get("Roles", ())
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+    ]
+    actions = [statement["Action"] for statement in statements]
+    return {action for each in actions for action in (each if isinstance(each, list) else [each])}
+
+
 class Deployment:
     """The stacks of one ``DeploymentId``, in the AWS that the environment names."""
 

@@ -48,7 +48,7 @@ def _check_permissions(queue: Queue) -> Check:
     actions = ", ".join(denied(queue))
     detail = f"denied: {actions}" if actions else ""
     return Check(
-        f"permissions of {queue.name}", not actions, detail, f"allow {actions} as in deploy/iam-worker.json"
+        f"permissions of {queue.name}", not actions, detail, f"allow {actions} as in deploy/roles.yaml"
     )
 
 

@@ -80,7 +80,7 @@ def _of_bucket(failures: dict[str, StoreError | None], program: str) -> Iterator
         return
     for verb, error in failures.items():
         action = ACTIONS[verb]
-        yield Check(action, error is None, str(error or ""), f"allow {action} as in deploy/iam-worker.json")
+        yield Check(action, error is None, str(error or ""), f"allow {action} as in deploy/roles.yaml")
 
 
 def _unavailable(error: StoreError) -> Check:

@@ -21,7 +21,7 @@ def test_each_permission_of_a_queue_is_checked(healthy, proxy, call):
 
     assert (code, ill(checks)) == (1, [name])
     assert checks[name]["detail"] == f"denied: sqs:{call}"
-    assert checks[name]["fix"] == f"allow sqs:{call} as in deploy/iam-worker.json"
+    assert checks[name]["fix"] == f"allow sqs:{call} as in deploy/roles.yaml"
 
 
 def test_permissions_are_tried_without_doing_anything(sample_of, aws):
