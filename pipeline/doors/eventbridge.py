@@ -56,7 +56,8 @@ def eventbridge(
     if unknown or (bare and fields):
         raise ValueError(f"fields={list(fields)!r}: expected some of {', '.join(FIELDS)}, and none with bare")
     translate = partial(_bare, task) if bare else partial(_calls, task, tuple(fields))
-    return ObjectDoor(tuple(stores), partial(translate, tuple(stores)), has_buckets=False)
+    only = task if bare else None
+    return ObjectDoor(tuple(stores), partial(translate, tuple(stores)), has_buckets=False, only=only)
 
 
 def _bare(task: str, stores: tuple[str, ...], message: ForeignMessage) -> Iterable[TaskCall]:

@@ -23,6 +23,10 @@ class ObjectDoor:
     has_buckets: bool = True
     """Whether its messages name a bucket, which must be that of a store."""
 
+    only: str | None = None
+    """The one task that messages of Celery on its queue may call, unless they are signed: given where whoever
+    publishes chooses the whole message, and need not be allowed to send to the queue."""
+
     def __call__(self, message: ForeignMessage) -> Iterable[TaskCall]:
         """Return the calls of a message."""
         return self.translate(message)

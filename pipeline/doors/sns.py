@@ -49,7 +49,7 @@ def sns(
     """
     read = _raw if raw else _wrapped
     translate = partial(_calls, task, tuple(attributes), tuple(stores), read)
-    return ObjectDoor(tuple(stores), translate, has_buckets=False)
+    return ObjectDoor(tuple(stores), translate, has_buckets=False, only=task if raw else None)
 
 
 def _calls(

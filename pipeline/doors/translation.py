@@ -67,6 +67,12 @@ class Doors:
         """Return what sends plain messages to a queue instead of tasks, or ``None``."""
         return self.senders.get(queue)
 
+    def admits(self, queue: str, task: str) -> bool:
+        """Return whether a message of Celery may go past a door; a worker checks by itself what is signed."""
+        options, only = self.claimcheck.options, getattr(self.by_queue[queue], "only", None)
+        is_checked = options.signing_key is not None and not options.accept_unsigned
+        return only is None or only == task or is_checked
+
     def removed(self, queue: str, named: Any) -> Handle | None:
         """Return the object that a header names, if the queue's door may delete it. Does no I/O."""
         door = self.by_queue[queue]

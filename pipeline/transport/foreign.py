@@ -25,6 +25,12 @@ MESSAGE_ATTRIBUTES = "MessageAttributeNames"
 SYSTEM_ATTRIBUTES = "MessageSystemAttributeNames"
 """Names of parameters of ReceiveMessage, as Kombu has them too."""
 
+NOT_ADMITTED = (
+    "a message of Celery for another task than the door's, and publishers choose the whole message; give "
+    "this app a signing_key, or send its own tasks to another queue"
+)
+"""Fault of such a message."""
+
 READ_ATTRIBUTES = ("MessageGroupId",)
 """System attributes that are received for doors."""
 
@@ -53,6 +59,14 @@ class Translator(Protocol):
     def translate(self, queue: str, sqs_message: Mapping[str, Any]) -> Translation:
         """Return what the queue's door makes of a message. Never raises."""
 
+    def admits(self, queue: str, task: str) -> bool:
+        """Return whether a message of Celery may go past the door of its queue.
+
+        Args:
+            queue: with a door.
+            task: name of its task; empty if its headers do not say it.
+        """
+
     def removed(self, queue: str, named: Any) -> Any:
         """Return what is to be deleted with a task; None if its queue's door deletes nothing like it.
 
@@ -80,9 +94,15 @@ def with_all_attributes(wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 def unpacked(channel: Any, message: Mapping[str, Any], queue: str, url: str) -> Envelope | None:
     """Return the envelope that a door makes of a message; ``None`` for a message that Kombu unpacks."""
-    if queue not in channel.doors or _is_envelope(channel._decode_python_message_body(message["Body"])):  # noqa: SLF001
+    if queue not in channel.doors:
         return None
-    translation = channel.doors.translate(queue, message)
+    found = _envelope_in(channel._decode_python_message_body(message["Body"]))  # noqa: SLF001
+    if found is None:
+        translation = channel.doors.translate(queue, message)
+    elif channel.doors.admits(queue, _task_of(found)):
+        return None
+    else:
+        translation = Translation(fault=NOT_ADMITTED)
     envelope: Envelope = channel._envelope_payload(translation.envelope, "", message, url)  # noqa: SLF001
     envelope["properties"]["delivery_info"][DOOR] = translation
     return envelope
@@ -109,10 +129,24 @@ class _Envelope(msgspec.Struct):
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 
 
-def _is_envelope(text: bytes) -> bool:
-    """Return whether a message is an envelope of Kombu. Builds no objects of what is in it."""
+class _Headers(msgspec.Struct):
+    task: str = ""
+
+
+_decode_headers = msgspec.json.Decoder(_Headers | None).decode
+
+
+def _envelope_in(text: bytes) -> _Envelope | None:
+    """Return the envelope of Kombu that a message is, if it is one. Builds no objects of what is in it."""
     try:
-        _decode_envelope(text)
+        return _decode_envelope(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
+        return None
+
+
+def _task_of(envelope: _Envelope) -> str:
+    """Return the name of the task that an envelope calls; empty if its headers do not say it."""
+    try:
+        return (_decode_headers(envelope.headers) or _Headers()).task
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
