@@ -138,6 +138,9 @@ class Worker(WorkController):
         except Exception:  # a worker would connect anew
             fields = {"message_id": field(record, "messageId")}
             logger.exception("message not handled, it is given back", extra=fields)
+        if message.is_hopping:
+            self._settle()
+            self.consumer.perform_pending_operations()
         if message.is_open:
             message.requeue()
         return message.is_ended
@@ -209,8 +212,7 @@ class Worker(WorkController):
 
     def finish(self) -> None:
         """Settle, release and report. Lambda stops all threads when the handler returns."""
-        settler = self._channel.connection.settler
-        if not settler.flush(min(SETTLE_SECONDS, self.invocation.seconds_to_finish)):
+        if not self._settle():
             logger.warning("invocation ends before every acknowledgement has settled")
         releasing = Thread(target=self.releaser.flush, name="claimcheck-lambda-release", daemon=True)
         releasing.start()
@@ -218,6 +220,11 @@ class Worker(WorkController):
         serializer.installed().recorder.flush()
         tracing.flush()
         state.requests.clear()  # Celery keeps a request whose ETA its timer has waited for in place
+
+    def _settle(self) -> bool:
+        """Send and delete what waits for that, and return whether there was time."""
+        settler = self._channel.connection.settler
+        return bool(settler.flush(min(SETTLE_SECONDS, self.invocation.seconds_to_finish)))
 
 
 def _limit_of(request: Any) -> float:

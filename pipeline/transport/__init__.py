@@ -18,6 +18,7 @@ receive                ``receive/asking`` decides when, ``receive/receiver`` ask
                        them, ``foreign`` asks the doors
 (while a task runs)    ``in_flight`` is the register, ``heartbeat`` extends visibility timeouts
 acknowledge            ``settling`` deletes, and reads SQS's confirmation
+wait for an ETA        ``hops`` sends a message again, with a delay; ``settling`` then deletes it
 reject, return, close  ``redelivery`` makes messages visible again
 =====================  ====================================================================================
 

@@ -20,6 +20,7 @@ from pipeline.transport.envelope import Envelope, received
 from pipeline.transport.errors import NotSettledError
 from pipeline.transport.fanout import mailbox
 from pipeline.transport.fanout.listening import PAUSE_SECONDS
+from pipeline.transport.hops import Hop
 from pipeline.transport.in_flight import Delivery
 from pipeline.transport.message import Message
 from pipeline.transport.qos import QoS
@@ -101,12 +102,8 @@ class Channel(SendingChannel):
 
     def _schedule_queue(self, queue: str) -> None:
         """Let the event loop ask a queue, except for replies: the caller of remote control waits for them."""
-        if mailbox.is_reply_queue(queue):
-            return
-        if queue in self._active_queues and self._listening.is_pending(queue):
-            self.asking.look_again(queue, PAUSE_SECONDS)
-        elif queue in self._active_queues:
-            self.asking.go_on(queue)
+        if queue in self._active_queues and not mailbox.is_reply_queue(queue):
+            self.asking.go_on(queue, PAUSE_SECONDS if self._listening.is_pending(queue) else 0.0)
 
     def _get_async(self, queue: str, count: int = 1, callback: Callable[[int], Any] | None = None) -> Any:
         """Send a request in the event loop; one that cannot be signed, without credentials, fails too."""
@@ -212,21 +209,20 @@ class Channel(SendingChannel):
         """
         delivery = self._in_flight.get(delivery_tag)
         try:
+            if delivery is None and self.closed:
+                raise NotSettledError("message not settled: its channel closed, and returned it to the queue")
             if delivery is None:
-                self._check_open()
-            elif delivery.message.settles_later is True:
+                return
+            if delivery.message.settles_later is True:
                 delivery.message.settling = True
                 self._settler.add(delivery)
             else:
                 settle_now(delivery, self._client(delivery.queue), self._in_flight)
         finally:
-            self._free_slot(delivery_tag)
+            self.free_slot(delivery_tag)
 
-    def _check_open(self) -> None:
-        if self.closed:
-            raise NotSettledError("message not settled: its channel closed, and returned it to the queue")
-
-    def _free_slot(self, delivery_tag: str) -> None:
+    def free_slot(self, delivery_tag: str) -> None:
+        """Free the prefetch slot of a message."""
         # Not super().basic_ack, which would delete the message. Its parent frees the prefetch slot.
         super(SQSChannel, self).basic_ack(delivery_tag)
 
@@ -277,8 +273,15 @@ class Channel(SendingChannel):
         """Return a message after some seconds; if SQS does not confirm that, it stays in flight here."""
         is_returned = self._returns.after(delivery_tag, seconds)
         if is_returned:
-            self._free_slot(delivery_tag)
+            self.free_slot(delivery_tag)
         return is_returned
+
+    def hop(self, delivery_tag: str, hop: Hop) -> bool:
+        """Send a message again, and then delete it and free its slot; ``False`` if it is not in flight."""
+        delivery = self._in_flight.get(delivery_tag)
+        if delivery is not None:
+            self._settler.add(delivery, hop)
+        return delivery is not None
 
     def give_back(self, tags: Iterable[str]) -> None:
         """Return messages at once, for other workers. Never raises, and never takes long."""

@@ -17,6 +17,7 @@ from pipeline.transport.envelope import (
 )
 from pipeline.transport.expansion import ExpansionError, expand
 from pipeline.transport.foreign import DOOR, Translation, removed_with
+from pipeline.transport.hops import Hop
 
 
 class Message(virtual.Message):
@@ -31,6 +32,9 @@ class Message(virtual.Message):
 
     unsettled: bool = False
     """Whether it was acknowledged and its delete will never be confirmed: SQS delivers it again."""
+
+    is_hopping: bool = False
+    """Whether it is being sent again: it is deleted after that."""
 
     is_rejected: bool = False
     """Whether no task could be made of it. It goes to the dead-letter queue, and is never deleted."""
@@ -127,6 +131,18 @@ class Message(virtual.Message):
         if hidden:
             self._state = "REQUEUED"
         return hidden
+
+    def hop(self, hop: Hop) -> bool:
+        """Send the message again, and delete this one when SQS has confirmed; ``False`` if it is gone."""
+        self._check_state()
+        self.is_hopping = self.channel.hop(self.delivery_tag, hop)
+        return self.is_hopping
+
+    def hopped(self) -> None:
+        """Note that the message was sent again: this one is acknowledged. Called by the settler's thread."""
+        self.settling, self.is_hopping = True, False
+        self._state = "ACK"
+        self.channel.free_slot(self.delivery_tag)
 
     def requeue(self) -> None:
         """Return the message, to be delivered again."""

@@ -16,8 +16,10 @@ from botocore.exceptions import ClientError
 
 from pipeline.aws.limits import SQS_BATCH_COUNT, SQS_FIFO_SUFFIX
 from pipeline.telemetry import log_lines
+from pipeline.transport import hops
 from pipeline.transport.errors import DeleteDeniedError, NotSettledError
 from pipeline.transport.fanout.warn_once import warn_once
+from pipeline.transport.hops import Hop
 from pipeline.transport.in_flight import Delivery, InFlight, entries, failures
 from pipeline.transport.sqs_errors import DENIED, FAILURES, STALE, code, meaning_of, meaning_of_code
 
@@ -39,6 +41,8 @@ LATE = "visibility timeout over"
 class _Waiting:
     delivery: Delivery
     since: float
+    hop: Hop | None = None
+    """What SQS must take before this message is deleted."""
     attempts: int = 0
     due: float = field(init=False)
 
@@ -74,10 +78,10 @@ class Settler:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def add(self, delivery: Delivery) -> None:
-        """Queue an acknowledgement. Returns at once, from any thread."""
+    def add(self, delivery: Delivery, hop: Hop | None = None) -> None:
+        """Queue an acknowledgement, or a hop, which ends with one. Returns at once, from any thread."""
         with self._changed:
-            waiting = _Waiting(delivery, self._in_flight.clock())
+            waiting = _Waiting(delivery, self._in_flight.clock(), hop)
             self._waiting.setdefault(delivery.queue_url, []).append(waiting)
             self._unfinished += 1
             self.start()
@@ -145,11 +149,35 @@ class Settler:
         return max(min(dues) - self._in_flight.clock(), 0.001) if dues else 0.0
 
     def _settle(self, batch: list[_Waiting]) -> None:
-        failed = self._delete([it.delivery for it in batch])
-        for it in batch:
+        settled = self._hopped(batch)
+        failed = self._delete([it.delivery for it in settled]) if settled else {}
+        for it in settled:
             # Checked after the answer, because the request takes time too.
             late = LATE if self._in_flight.is_late(it.delivery) else None
             self._conclude(it, failed.get(it.delivery.receipt_handle, late))
+
+    def _hopped(self, batch: list[_Waiting]) -> list[_Waiting]:
+        """Send what follows messages that hop, and return those of the batch that may be deleted now."""
+        hopping = [(it, it.hop) for it in batch if it.hop and self._is_held(it)]
+        unsent = hops.send(hop for _, hop in hopping)
+        for (it, hop), failure in zip(hopping, unsent, strict=True):
+            if failure is None:
+                it.hop = None
+                it.delivery.message.hopped()
+            elif failure.is_transient and not it.cannot_succeed(self._in_flight.clock()):
+                self._try_again(it)
+            else:
+                hops.note_failure(it.delivery.message, failure)
+                self._finish()
+                hop.keep()
+        return [it for it in batch if it.hop is None]
+
+    def _is_held(self, waiting: _Waiting) -> bool:
+        """Return whether a message that is to hop is still here: a channel that closes returns it."""
+        is_held = self._in_flight.get(waiting.delivery.tag) is not None
+        if not is_held:
+            self._finish()
+        return is_held
 
     @staticmethod
     def _delete(batch: list[Delivery]) -> dict[str, str]:

@@ -6,6 +6,7 @@ Source: celery 5.7.0, ``worker/consumer/consumer.py`` and ``worker/strategy.py``
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from celery import signals
@@ -65,7 +66,8 @@ class ConsumerMixin(Consumer):
                 return
             make_ids_texts(message)
             drop_hiding_headers(message)
-            if not postpone(self.app, message, self.timer_seconds):
+            keep = partial(self.call_soon, self._handle, handle, message)
+            if not postpone(self.app, message, keep, self.timer_seconds):
                 self._handle(handle, message)
 
         return on_task_received

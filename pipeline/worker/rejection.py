@@ -15,13 +15,13 @@ from celery import signals, states
 from celery.exceptions import Reject, TimeLimitExceeded
 from celery.worker.state import task_ready
 
+from pipeline.aws.limits import SQS_VISIBILITY_LIMIT_SECONDS
 from pipeline.deferred.body import deferred_in
 from pipeline.deferred.soft_time_limit import out_of_time
 from pipeline.errors import PipelineError, RevokedWhileWaitingError
 from pipeline.telemetry import log_fields, log_lines
 from pipeline.telemetry.delivery_info import queue_of
 from pipeline.transport import certainly_not_sent
-from pipeline.worker.eta import HIDDEN_SECONDS
 from pipeline.worker.republish import republish_message, with_eta
 from pipeline.worker.validation import REPUBLISHED
 
@@ -36,6 +36,9 @@ REPUBLISH_LIMIT = 20
 """How often a message is published again before its task is recorded as failed. It limits what SQS's
 maxReceiveCount limits for messages that SQS still has. Each attempt retries the store for
 ``store_retry_seconds``."""
+
+HIDDEN_SECONDS = SQS_VISIBILITY_LIMIT_SECONDS - 300
+"""Longest time to hide a message: 5 minutes less than SQS allows, as a margin."""
 
 IN_PROGRESS_SECONDS = 10
 """Longest ETA of a message that is published again because its call is in progress."""

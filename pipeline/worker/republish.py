@@ -7,6 +7,8 @@ from typing import Any
 from pipeline.claimcheck.headers import SHARED
 from pipeline.telemetry.delivery_info import BROADCAST, QUEUE_NAME, queue_of
 from pipeline.transport.addressing import LISTENER
+from pipeline.transport.send.collecting import making
+from pipeline.transport.send.entries import Entry
 
 _KEPT = ("correlation_id", "reply_to", "priority", "MessageGroupId")
 """Properties that matter beyond the queue that the message came from. Source: kombu 5.7.0, SQS transport."""
@@ -34,6 +36,18 @@ def republish_message(app: Any, message: Any, headers: Mapping[str, Any]) -> Non
             retry=True,
             **{name: properties[name] for name in _KEPT if name in properties},
         )
+
+
+def message_again(app: Any, message: Any) -> Entry:
+    """Return what a message is sent again with. Runs in any thread of the worker's main process.
+
+    Raises:
+        Exception: whatever Kombu says.
+    """
+    with making(message.headers["id"]) as made:
+        republish_message(app, message, message.headers)
+    (entry,) = made
+    return entry
 
 
 def is_broadcast(message: Any) -> bool:

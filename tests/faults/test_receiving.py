@@ -105,6 +105,16 @@ def denial(code):
     return f'{{"__type":"com.amazonaws.sqs#{code}","message":"no"}}'.encode()
 
 
+def test_a_queue_with_too_many_messages_in_flight(sample, proxy):
+    """OverLimit is a pause: a worker receives again as soon as SQS delivers again."""
+    worker = sample.worker(pool="threads")
+    proxy.fail("ReceiveMessage", 403, times=2, content=denial("OverLimit"))
+
+    assert sample.echo.delay("x").get(timeout=30) == "x"
+    sample.eventually_empty()
+    assert "nothing received: SQS answered OverLimit, attempt 2" in worker.text()
+
+
 @pytest.mark.parametrize("pool", ["gevent", "eventlet"])
 def test_a_worker_without_an_event_loop_survives_throttling(sample, proxy, pool):
     """A worker with greenlets pauses when SQS throttles it, receives again, and keeps running."""

@@ -22,6 +22,8 @@ MAX_RECEIVE_COUNT = 3
 RETENTION_SECONDS = 4 * 86_400
 DEAD_RETENTION_SECONDS = 14 * 86_400
 HIDDEN_LIMIT_SECONDS = 43_200
+DELAY_SECONDS = 5
+"""Delay of a message that hops."""
 
 
 @dataclass(eq=False)
@@ -117,6 +119,23 @@ class SQS:
             "Body": message.body,
             "Attributes": {"ApproximateReceiveCount": str(message.receives)},
         }
+
+    def send_message(self, *, MessageBody: str, About: Any, **_: Any) -> dict[str, Any]:  # noqa: N803
+        """Take a message that hops."""
+        with self._call("SendMessage"):
+            self._take(MessageBody, About)
+        return {}
+
+    def send_message_batch(self, *, Entries: list[dict[str, Any]], **_: Any) -> dict[str, Any]:  # noqa: N803
+        """Take messages that hop; some may fail."""
+        return self._batch(
+            "SendMessageBatch", Entries, lambda each: self._take(each["MessageBody"], each["About"])
+        )
+
+    def _take(self, body: str, about: Any) -> str:
+        self.messages.append(Stored(body, about, self.clock(), self.clock() + DELAY_SECONDS))
+        about.gone, about.before.hopped = False, True
+        return ""
 
     def delete_message(self, *, ReceiptHandle: str, **_: Any) -> dict[str, Any]:  # noqa: N803
         """Delete a message, if the handle is its last."""

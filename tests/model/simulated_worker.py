@@ -7,6 +7,7 @@ pool runs and what ``RequestMixin`` then does is written down here, a line for e
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from queue import Empty
 from typing import Any
 
@@ -22,6 +23,7 @@ from pipeline.deferred.child_pipe import Reuses
 from pipeline.errors import PayloadMissingError, StoreDeniedError, StoreError
 from pipeline.transport import Transport
 from pipeline.transport.channel import Channel
+from pipeline.transport.hops import Hop
 from pipeline.transport.message import Message
 from pipeline.worker.releaser import Releaser
 from pipeline.worker.republish import is_shared
@@ -140,8 +142,11 @@ class Worker:
         return [actor for actor, _ in self._threads if actor.name.endswith(does)][-1]
 
     def _begin(self) -> None:
-        """Let the pool take a message on."""
-        self.runs.append(Run(self, self.waiting.pop(0)))
+        """Let the pool take a message on, unless it is not due: then it hops."""
+        message = self.waiting.pop(0)
+        copy, run = self.world.copies[message.headers["copy"]], lambda: self.runs.append(Run(self, message))
+        if not copy.hops or not message.hop(Hop(partial(self.world.again, copy, self.client), run)):
+            run()
 
     def _receive(self) -> None:
         try:

@@ -94,13 +94,39 @@ def test_settler_and_releaser_in_every_order(fault):
             world.check_rest()
 
 
+@pytest.mark.parametrize(
+    "event", [*Fault, kill, lose_connection], ids=lambda each: getattr(each, "__name__", "fault")
+)
+def test_a_hop_at_every_step(event):
+    """Whichever step of a hop a fault or a kill meets, its task runs to its end, and its payload goes."""
+    for place in range(8):
+        with new_world() as world:
+            worker = world.workers[0]
+            world.publish(["success"], is_early=False, is_shared=False, hops=1)
+            receive_and_begin(worker)
+            world.wait(TICK_SECONDS)
+            for _ in range(place):
+                worker.thread("settles").step()
+            if isinstance(event, Fault):
+                worker.thread("settles").step(event)
+            else:
+                event(world, 0)
+
+            world.check_rest()
+
+
+def receive_and_begin(worker):
+    """Let a worker receive a message, and begin with it."""
+    for does in ("receives", "begins a task"):
+        worker.thread(does).step()
+        worker.thread(does).finish()
+
+
 def end_a_task(world):
     """Call a task, and run it to its end: its message is acknowledged, and has not settled."""
     worker = world.workers[0]
     world.publish(["success"], is_early=False, is_shared=False)
-    for does in ("receives", "begins a task"):
-        worker.thread(does).step()
-        worker.thread(does).finish()
+    receive_and_begin(worker)
     worker.runs[0].actor.step()
     worker.runs[0].actor.finish()
     world.wait(TICK_SECONDS)
@@ -118,10 +144,15 @@ class Schedules(RuleBasedStateMachine):
         with self.end:
             self.world.check_rest()
 
-    @rule(plan=st.lists(OUTCOMES, min_size=1, max_size=3), is_early=st.booleans(), is_shared=st.booleans())
-    def publish(self, plan, is_early, is_shared):
-        """A task is called."""
-        self.world.publish(plan, is_early=is_early, is_shared=is_shared)
+    @rule(
+        plan=st.lists(OUTCOMES, min_size=1, max_size=3),
+        is_early=st.booleans(),
+        is_shared=st.booleans(),
+        hops=st.sampled_from([0, 0, 1, 2]),
+    )
+    def publish(self, plan, is_early, is_shared, hops):
+        """A task is called; it may be due later."""
+        self.world.publish(plan, is_early=is_early, is_shared=is_shared, hops=hops)
 
     @rule(
         plans=st.lists(st.lists(OUTCOMES, min_size=1, max_size=3), min_size=2, max_size=3),

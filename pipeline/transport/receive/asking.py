@@ -62,10 +62,12 @@ class Asking:
 
     # In the event loop
 
-    def go_on(self, queue: str) -> None:
-        """Ask a queue as often as is allowed now, or look at it again later."""
+    def go_on(self, queue: str, pause_seconds: float = 0.0) -> None:
+        """Ask a queue as often as is allowed now, or after a pause."""
         it = self._of(queue)
         self._stop_timer(it)
+        if pause_seconds:
+            self.look_again(queue, pause_seconds, pauses=True)
         while count := self._count(queue, it):
             self._send(queue, it, count)
         if not it.timer and (not it.requests or it.is_full):

@@ -22,7 +22,7 @@ from pipeline.claimcheck.packs.uploads import Uploads
 from pipeline.telemetry import log_lines
 from pipeline.transport.send import lingering
 from pipeline.transport.send.batch_error import Failed, batch_error, named
-from pipeline.transport.send.entries import Entry, is_for_one, send
+from pipeline.transport.send.entries import Entry, send_apart
 
 logger = log_lines.logger(__name__)
 
@@ -212,10 +212,7 @@ class Batch:
         """Send entries once, and return those to send again."""
         if not entries:
             return []
-        failures = send(entries)
-        if len(entries) > 1 and any(is_for_one(each.code) for each in failures.values()):
-            half = len(entries) // 2
-            return self._attempt(entries[:half]) + self._attempt(entries[half:])
+        failures = send_apart(entries)
         for entry in entries:
             entry.code = ""
         for entry, failure in failures.items():

@@ -9,13 +9,14 @@ channel whose client keeps it. Source: celery 5.7.0, ``canvas.py`` (``group._app
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 from kombu import messaging, pools
 
 from pipeline.transport.send.batch import Batch
-from pipeline.transport.send.entries import Parcel, Publication
+from pipeline.transport.send.entries import Entry, Parcel, Publication
 
 _parcel: ContextVar[Parcel | None] = ContextVar("parcel", default=None)
 
@@ -28,6 +29,30 @@ def collecting(batch: Batch | None, publication: Publication) -> Iterator[Parcel
     try:
         with nullcontext() if batch is None else batch.publishing():
             yield parcel
+    finally:
+        _parcel.reset(token)
+
+
+@dataclass(frozen=True)
+class _Again:
+    """A publication of a message that was received: its payload is stored, and its queue is known."""
+
+    task_id: str
+    queue: str = ""
+    upload: None = None
+
+    def share(self, queues_count: int) -> bool:  # noqa: ARG002 - of the protocol
+        """Return that nothing was prepared."""
+        return False
+
+
+@contextmanager
+def making(task_id: str) -> Iterator[list[Entry]]:
+    """Keep a task's message that is published in a ``with`` block, and do not send it."""
+    made: list[Entry] = []
+    token = _parcel.set(Parcel(_Again(task_id), made.append))
+    try:
+        yield made
     finally:
         _parcel.reset(token)
 

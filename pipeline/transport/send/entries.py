@@ -136,6 +136,15 @@ def send(entries: list[Entry]) -> dict[Entry, Failure]:
     return _unconfirmed(entries, answer)
 
 
+def send_apart(entries: list[Entry]) -> dict[Entry, Failure]:
+    """Send entries of one queue, in several calls if one cannot have them all; see :func:`send`."""
+    unsent = send(entries)
+    if len(entries) > 1 and any(is_for_one(each.code) for each in unsent.values()):
+        half = len(entries) // 2
+        return send_apart(entries[:half]) | send_apart(entries[half:])
+    return unsent
+
+
 def _numbered(entries: list[Entry]) -> list[dict[str, Any]]:
     """Return entries as SQS wants them; an entry's id is its place."""
     options = [{**entry.options, "Id": str(place)} for place, entry in enumerate(entries)]

@@ -36,14 +36,21 @@ class Queue:
     def postpone(self, sample, deliveries=0, **delta):
         """Publish a task, and put its message back with an ETA, as if its delay were over."""
         result = sample.digest.delay("x")
-        [sent] = self.sqs.receive_message(QueueUrl=self.url, WaitTimeSeconds=1)["Messages"]
-        self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=sent["ReceiptHandle"])
-        message = json.loads(sent["Body"])
-        message["headers"]["eta"] = (datetime.now(UTC) + timedelta(**delta)).isoformat()
-        self.sqs.send_message(QueueUrl=self.url, MessageBody=json.dumps(message))
+        self.put_back_with_eta(**delta)
         for _ in range(deliveries):
             self.sqs.receive_message(QueueUrl=self.url, VisibilityTimeout=0, WaitTimeSeconds=1)
         return result
+
+    def put_back_with_eta(self, **delta):
+        """Give all messages that wait an ETA."""
+        waiting = []
+        while found := self.sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10).get("Messages"):
+            waiting += found
+        for each in waiting:
+            self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=each["ReceiptHandle"])
+            message = json.loads(each["Body"])
+            message["headers"]["eta"] = (datetime.now(UTC) + timedelta(**delta)).isoformat()
+            self.sqs.send_message(QueueUrl=self.url, MessageBody=json.dumps(message))
 
 
 @pytest.fixture
@@ -72,8 +79,8 @@ def test_a_long_countdown_is_delayed_as_long_as_sqs_can(sample, queue):
     assert queue.counts() == (1, 0, 1)
 
 
-def test_an_eta_is_waited_for_in_sqs(sample, queue, proxy):
-    """A message that comes before its time is hidden until then; no worker keeps or extends it."""
+def test_a_near_eta_is_waited_for_in_sqs(sample, queue, proxy):
+    """A message that comes a minute before its time is hidden until then; no worker keeps or extends it."""
     result = queue.postpone(sample, seconds=45)
     worker = sample.worker(pool="solo")
     eventually(lambda: proxy.operations["ChangeMessageVisibility"] == 1)
@@ -88,9 +95,11 @@ def test_an_eta_is_waited_for_in_sqs(sample, queue, proxy):
     assert proxy.operations["ChangeMessageVisibilityBatch"] == 0
 
 
-@pytest.mark.parametrize(("delivered", "delta"), [(0, {"days": 2}), (1, {"hours": 1})])
+@pytest.mark.parametrize(
+    ("delivered", "delta"), [(0, {"days": 2}), (0, {"minutes": 20}), (1, {"seconds": 45})]
+)
 def test_a_far_eta_hops(sample, queue, delivered, delta):
-    """What SQS cannot hide for so long, or has delivered before, is sent again; its payload stays."""
+    """What is a minute or more before its time, or was delivered before, is sent again; its payload stays."""
     result = queue.postpone(sample, delivered, **delta)
     worker = sample.worker(pool="solo")
     eventually(lambda: queue.counts() == (0, 0, 1))
@@ -99,6 +108,37 @@ def test_a_far_eta_hops(sample, queue, delivered, delta):
     assert "received" not in worker.text()
     assert result.state == "PENDING"
     assert len(sample.objects()) == 1
+
+
+LIMIT = 8
+
+
+def test_far_etas_are_not_in_flight(sample, queue, proxy):
+    """More messages wait for their ETA than may be in flight, and the queue goes on; ten hop in few calls."""
+
+    def is_over_limit(request):
+        return request.operation == "ReceiveMessage" and queue.counts().hidden >= LIMIT
+
+    results = [sample.digest.delay("x") for _ in range(3 * LIMIT)]
+    queue.put_back_with_eta(hours=1)
+    over = b'{"__type":"com.amazonaws.sqs#OverLimit","message":"too many in flight"}'
+    proxy.fail(is_over_limit, status=403, content=over)
+    sample.worker(pool="threads", concurrency=2)
+    eventually(lambda: queue.counts() == (0, 0, 3 * LIMIT))
+
+    assert sample.digest.delay("y").get(timeout=30)
+    assert {result.state for result in results} == {"PENDING"}
+    assert proxy.operations["SendMessageBatch"] <= 3 * LIMIT / 2
+
+
+def test_a_hop_whose_delete_fails_hops_again(sample, queue, proxy):
+    """If the old message cannot be deleted, it is deleted later; until then there are two, and no loss."""
+    proxy.fail("DeleteMessageBatch", status=500, times=2)
+    queue.postpone(sample, hours=1)
+    sample.worker(pool="threads")
+
+    eventually(lambda: queue.counts() == (0, 0, 1))
+    assert proxy.operations["SendMessage"] - proxy.operations["DeleteMessageBatch"] <= 1
 
 
 def test_a_queue_that_shows_a_message_once(sample, queue):
