@@ -23,6 +23,8 @@ class Ended:
 
     message: Settling
     since: float
+    is_needed: Callable[[], bool]
+    """Whether another attempt of its task needs the payload after all; asked right before the release."""
 
     @property
     def headers(self) -> Mapping[str, Any]:
@@ -39,17 +41,11 @@ class Ended:
         return log_fields.of_message(self.headers, label(self.message))
 
 
-def _not_needed() -> bool:
-    return False
-
-
 @dataclass(frozen=True, slots=True)
 class EndedOwner(Ended):
     """The only one that names its payload, which is to be released."""
 
     claim: Released
-    is_needed: Callable[[], bool] = _not_needed
-    """Whether another attempt of its task needs the payload after all; asked right before the release."""
 
     def log_fields(self) -> dict[str, Any]:
         """Return the fields of a log line about it, and its payload."""

@@ -6,7 +6,7 @@ message is acknowledged. With our SQS transport a message is acknowledged once S
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from time import monotonic, time_ns
 
@@ -24,6 +24,13 @@ logger = log_lines.logger(__name__)
 SETTLE_TIMEOUT_SECONDS = 60.0
 """A message that is neither acknowledged nor being settled after this time will be redelivered. Its payload
 stays."""
+
+
+IsNeeded = Callable[[], bool]
+
+
+def _not_needed() -> bool:
+    return False
 
 
 class Releaser:
@@ -55,19 +62,21 @@ class Releaser:
         """Start the thread."""
         self._thread.start()
 
-    def ended(self, message: Settling, claim: Released, **about: Callable[[], bool]) -> None:
+    def ended(self, message: Settling, claim: Released, is_needed: IsNeeded = _not_needed) -> None:
         """Queue the payload of an execution that has ended for good. Returns at once, from any thread.
 
         Args:
             message: it is released once this has settled.
             claim: names the payload.
-            about: ``is_needed``, as ``EndedOwner`` has it.
+            is_needed: see ``Ended``.
         """
-        self._ended.append(EndedOwner(message, self._clock(), claim, **about))
+        self._ended.append(EndedOwner(message, self._clock(), is_needed, claim))
 
-    def member_ended(self, message: Settling, key: str, member: bytes) -> None:
+    def member_ended(
+        self, message: Settling, key: str, member: bytes, is_needed: IsNeeded = _not_needed
+    ) -> None:
         """Queue the mark of a shared payload's member that has ended for good, in the same way."""
-        self._ended.append(EndedMember(message, self._clock(), key, member))
+        self._ended.append(EndedMember(message, self._clock(), is_needed, key, member))
 
     def leave(self) -> None:
         """Release what has settled by now on the thread, then stop it. Does not wait for the store."""
@@ -81,6 +90,7 @@ class Releaser:
             self._thread.join()
         self.flush()
         self.claimcheck.orphan([ended.claim for ended in self._settled if isinstance(ended, EndedOwner)])
+        shared_payloads.orphan(self.claimcheck, _members(self._settled))
 
     def flush(self) -> None:
         """Release every payload whose message has settled; keep waiting for the others.
@@ -90,10 +100,9 @@ class Releaser:
         with self._flushing:
             for _ in range(len(self._ended)):
                 self._sort(self._ended.popleft())
-            members = [ended for ended in self._settled if isinstance(ended, EndedMember)]
-            settled = [ended for ended in self._settled if isinstance(ended, EndedOwner) and _is_free(ended)]
-            self._settled = [*shared_payloads.mark(self.claimcheck, members)]
-            for batch in _batches(settled):
+            free = [ended for ended in self._settled if _is_free(ended)]
+            self._settled = [*shared_payloads.mark(self.claimcheck, _members(free))]
+            for batch in _batches([ended for ended in free if isinstance(ended, EndedOwner)]):
                 self._settled += self._release(batch)
 
     def _sort(self, ended: Ended) -> None:
@@ -161,7 +170,11 @@ class Releaser:
                 logger.exception("release failed")
 
 
-def _is_free(ended: EndedOwner) -> bool:
+def _members(ended: Iterable[Ended]) -> list[EndedMember]:
+    return [each for each in ended if isinstance(each, EndedMember)]
+
+
+def _is_free(ended: Ended) -> bool:
     if ended.is_needed():
         logger.info("payload kept, another attempt of its task needs it", extra=ended.log_fields())
         return False

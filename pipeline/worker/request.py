@@ -231,10 +231,13 @@ class RequestMixin(LostChildMixin):
         attempt = self.request_dict.get("retries") or 0
         if reuses.holds(child_pipe.mark(self.id, attempt, claim.key)):
             return
-        if attempt and self._has_succeeded and not self.ignore_result:
-            self.releaser.ended(self._message, claim, is_needed=self._is_retried_again)
-        else:
-            self.releaser.ended(self._message, claim)
+        self.releaser.ended(self._message, claim, **self._needed_again())
+
+    def _needed_again(self) -> dict[str, Callable[[], bool]]:
+        """Return what decides later whether another attempt needs the payload, if one may."""
+        is_retry = bool(self.request_dict.get("retries"))
+        may_be = is_retry and self._has_succeeded and not self.ignore_result
+        return {"is_needed": self._is_retried_again} if may_be else {}
 
     def _is_retried_again(self) -> bool:
         """Return whether the result backend takes a retry that succeeded for one that is to come, or runs.
@@ -254,7 +257,8 @@ class RequestMixin(LostChildMixin):
 
     def _end_member(self, key: str) -> None:
         queue = sqs_queue(self._message) if is_shared(self._message) else ""
-        self.releaser.member_ended(self._message, key, ledger.member(self.id, queue))
+        member = ledger.member(self.id, queue)
+        self.releaser.member_ended(self._message, key, member, **self._needed_again())
 
     @cached_property
     def _context(self) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pipeline.claimcheck import ledger
 from pipeline.claimcheck.claim_check import ClaimCheck
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, StoreUnavailableError
 from pipeline.metrics.table import PAYLOADS_ORPHANED, PAYLOADS_RELEASED
 from pipeline.telemetry import log_lines
 from pipeline.worker.ended import EndedMember
@@ -30,6 +30,12 @@ def mark(claimcheck: ClaimCheck, settled: Sequence[EndedMember]) -> list[EndedMe
         if not error.retryable:
             _report(claimcheck, by_key[key][-1], error)
     return [each for key, error in marked.left.items() if error.retryable for each in by_key[key]]
+
+
+def orphan(claimcheck: ClaimCheck, left: Sequence[EndedMember]) -> None:
+    """Count shared payloads whose members this process cannot mark any more: their ledgers lack an end."""
+    for ended in {each.key: each for each in left}.values():
+        _report(claimcheck, ended, StoreUnavailableError("the worker ended before the store was available"))
 
 
 def _report(claimcheck: ClaimCheck, ended: EndedMember, error: PipelineError) -> None:

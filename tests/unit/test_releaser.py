@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.claimcheck.claim import Claim, Inline
-from pipeline.errors import StoreDeniedError
+from pipeline.errors import StoreDeniedError, StoreUnavailableError
+from pipeline.metrics.table import PAYLOADS_ORPHANED
 from pipeline.stores.memory import MemoryStore
 from pipeline.testing import FaultyStore
 from pipeline.worker import releaser as module
@@ -173,3 +174,31 @@ def test_a_foreign_claim_is_never_deleted(claimcheck, releaser, store):
 
     assert store.get("other/object", 1) == b"x"
     assert "delete" not in store.calls
+
+
+def test_a_member_that_another_attempt_needs_is_not_marked(claimcheck, releaser):
+    """A task whose second retry is to come goes on with its use of a shared payload: that one ends it."""
+    shared = claimcheck.put(b"x", uses=1)
+    releaser.member_ended(message(acknowledged=True), shared.key, b"a" * 16, is_needed=lambda: True)
+    releaser.flush()
+    assert len(kept(claimcheck)) == 2
+
+    releaser.member_ended(message(acknowledged=True), shared.key, b"a" * 16)
+    releaser.flush()
+
+    assert kept(claimcheck) == set()
+
+
+def test_members_that_cannot_be_marked_are_counted_at_the_end(claimcheck, recorder, sink, caplog):
+    """A worker that ends while the store is unavailable counts each shared payload once, and says so."""
+    shared = claimcheck.put(b"x", uses=3)
+    broken = FaultyStore(claimcheck.store, [StoreUnavailableError("down")] * 2, verbs=["read"])
+    releaser = Releaser(replace(claimcheck, store=broken, recorder=recorder))
+    for number in range(2):
+        releaser.member_ended(message(acknowledged=True), shared.key, bytes([number]) * 16)
+    releaser.flush()
+    releaser.close()
+    recorder.flush()
+
+    assert sink.total(PAYLOADS_ORPHANED) == 1
+    assert caplog.text.count("it is an orphan: the worker ended before the store was available") == 1
