@@ -23,7 +23,7 @@ class Counts:
     wire_bytes: int = 0
     """Both ways, HTTP heads included."""
     received: list[float] = field(default_factory=list)
-    """When each message left SQS, in seconds of the system's monotonic clock."""
+    """When each message left SQS, in seconds of the system's monotonic clock, in order."""
 
     @classmethod
     def of(cls, requests: Sequence[Request]) -> Self:
@@ -32,6 +32,7 @@ class Counts:
         for each in requests:
             if each.answered_at is not None:
                 counts._add(each, each.answered_at)
+        counts.received.sort()
         return counts
 
     def _add(self, request: Request, answered_at: float) -> None:

@@ -109,6 +109,13 @@ def test_sqs_bills_each_64_kib():
     assert counts.received == [1.0, 1.0]
 
 
+def test_messages_are_in_the_order_of_their_answers():
+    """A call that waits long for messages comes after one that began later and was answered earlier."""
+    calls = [request("ReceiveMessage", answered_at=at, received=1) for at in (3.0, 2.0)]
+
+    assert Counts.of(calls).received == [2.0, 3.0]
+
+
 def test_calls_of_a_start_are_not_counted():
     """Calls that no task causes are left out; those of an upload in parts are not."""
     assert not grows_with_tasks("CreateQueue")
