@@ -125,11 +125,7 @@ def _tasks(cell: Cell) -> Figures:
     return {
         "payloads_left": left / count,
         **_used(cell, published),
-        **(
-            _redis(before, waiting, cell.bench.redis_use(), count)
-            if uses_redis
-            else cell.bench.figures(count)
-        ),
+        **(_redis(cell, before, waiting) if uses_redis else cell.bench.figures(count)),
         **({} if every_seconds is None else {"publish_ms": statistics.median(published["calls_ms"])}),
         **(_latencies(cell) if is_steady else _rates(cell, published, resumed)),
     }
