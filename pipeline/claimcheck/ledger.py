@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from blake3 import blake3
@@ -148,6 +148,30 @@ def mark(claimcheck: "ClaimCheck", ends: Ends) -> Marked:
     marked.left |= _delete(claimcheck, complete)
     marked.released = set(complete) - marked.left.keys()
     return marked
+
+
+class Uses(NamedTuple):
+    """How far the members of a shared payload are."""
+
+    members_count: int
+    ended_count: int
+
+
+def uses(claimcheck: "ClaimCheck", key: str) -> Uses | None:
+    """Return how many members a payload has, and how many of them have ended: one GET; None without a ledger.
+
+    Raises:
+        PayloadCorruptError: something else wrote the ledger.
+        StoreError: from the store.
+    """
+    if not is_kept_by(claimcheck):
+        return None
+    place = ledger_key(key)
+    found = claimcheck.with_retries(lambda: records_of(claimcheck.store).read(place))
+    if found is None:
+        return None
+    ledger = _read(found[0], place)
+    return Uses(ledger.members_count, len(ledger.ids))
 
 
 def is_ours(claimcheck: "ClaimCheck", share: Share) -> bool:

@@ -6,14 +6,15 @@ from typing import Any
 import click
 
 from pipeline.admin.dead_letter import stored_object
+from pipeline.claimcheck import ledger
+from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.keys import ttl_days_of
 from pipeline.cli.app_option import app_of
 from pipeline.cli.error_reports import reports_errors
 from pipeline.cli.exit_codes import FINDINGS, exit_with
 from pipeline.cli.output import show
 from pipeline.cli.tables import readable
-from pipeline.errors import ClaimError
-from pipeline.stores.protocol import Store
+from pipeline.errors import ClaimError, PayloadCorruptError
 
 
 @click.group("claim")
@@ -28,15 +29,17 @@ def command() -> None:
 def show_command(context: click.Context, key: str, *, as_json: bool) -> None:
     """Describe the payload under KEY: whether it exists, its size and its age.
 
-    Lists the key and does not read the payload. Exits with 1 if there is no such payload.
+    Of a shared payload, shows how many tasks use it, and how many of them have ended. Lists the key and does
+    not read the payload. Exits with 1 if there is no such payload.
     """
     _, claimcheck = app_of(context)
-    shown = _shown(claimcheck.store, key)
+    shown = _shown(claimcheck, key)
     show(shown, [(name, readable(name, value)) for name, value in shown.items()], as_json=as_json)
     exit_with(0 if shown["there"] else FINDINGS)
 
 
-def _shown(store: Store, key: str) -> dict[str, Any]:
+def _shown(claimcheck: ClaimCheck, key: str) -> dict[str, Any]:
+    store = claimcheck.store
     shown: dict[str, Any] = {
         "key": key,
         "ours": True,
@@ -45,6 +48,8 @@ def _shown(store: Store, key: str) -> dict[str, Any]:
         "modified": None,
         "age_seconds": None,
         "ttl_days": ttl_days_of(key, store.prefix),
+        "uses": None,
+        "uses_ended": None,
         "error": None,
     }
     try:
@@ -60,4 +65,12 @@ def _shown(store: Store, key: str) -> dict[str, Any]:
         "modified": found.modified,
         "age_seconds": age,
     }
-    return shown | described
+    return shown | described | _uses(claimcheck, key)
+
+
+def _uses(claimcheck: ClaimCheck, key: str) -> dict[str, Any]:
+    try:
+        uses = ledger.uses(claimcheck, key)
+    except PayloadCorruptError as exc:
+        return {"error": str(exc)}
+    return {} if uses is None else {"uses": uses.members_count, "uses_ended": uses.ended_count}

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from stacks import template
 
 from pipeline import put
+from pipeline.claimcheck import ledger
 from pipeline.cli.main import main
 from pipeline.serializer import serializer
 from pipeline.transport.addressing import dead_letter_name
@@ -179,6 +180,17 @@ def test_a_handle_is_shown(empty):
 
     assert (code, said["ours"], said["there"]) == (0, True, True)
     assert (said["size_bytes"], said["ttl_days"]) == (4, 30)
+
+
+def test_the_uses_of_a_shared_payload_are_shown(empty):
+    """How many tasks use a payload, and how many of them have ended, is shown from its ledger."""
+    run("provision")
+    key = put(b"1234", uses=3).key
+    ledger.mark(serializer.installed(), {key: [ledger.member("one"), ledger.member("other")]})
+    said = run("claim", "show", key)[1]
+
+    assert (said["there"], said["uses"], said["uses_ended"]) == (True, 3, 2)
+    assert run("claim", "show", put(b"1").key)[1]["uses"] is None
 
 
 def test_a_claim_that_is_gone(empty):
