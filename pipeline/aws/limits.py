@@ -44,6 +44,11 @@ SQS_DEDUPLICATION_SECONDS = 300
 """How long a FIFO queue remembers a deduplication id: it accepts and drops a message with the same id.
 Source: SQS Developer Guide, "Exactly-once processing in Amazon SQS"."""
 
+SQS_IN_FLIGHT_COUNT = 120_000
+"""Most messages of a queue that were received and not deleted, about. Beyond it a long poll gets no error,
+only an empty answer; a short poll of a standard queue gets ``OverLimit``.
+Source: SQS Developer Guide, "Amazon SQS message quotas", "Amazon SQS FIFO queue quotas"."""
+
 SQS_LIST_COUNT = 1_000
 """Most queues in one answer. Source: SQS API Reference, ListQueues."""
 

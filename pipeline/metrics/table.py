@@ -95,6 +95,13 @@ QUEUE_BACKLOG = Metric(
     "Messages that wait in a queue: each worker reports the same",
     is_level=True,
 )
+MESSAGES_IN_FLIGHT = Metric(
+    "MessagesInFlight",
+    Unit.COUNT,
+    "main",
+    "Messages that were received and not deleted, of all workers; SQS allows 120,000 a queue",
+    is_level=True,
+)
 DEAD_LETTERS = Metric(
     "DeadLetters", Unit.COUNT, "main", "Messages in the dead-letter queue of a queue", is_level=True
 )

@@ -33,6 +33,10 @@ class QueueError(Exception):
         self.fix = fix
 
 
+IN_FLIGHT = "ApproximateNumberOfMessagesNotVisible"
+"""Attribute: about how many messages were received and not deleted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Queue:
     """A queue as it was when it was asked for."""

@@ -1,4 +1,4 @@
-"""Report queue depth, DLQ depth and worker concurrency once a minute.
+"""Report depth of queue and DLQ, messages in flight and worker concurrency once a minute.
 
 Autoscaling uses the backlog per worker: waiting messages divided by the concurrency of all workers. A worker
 does not know how many others there are, so each reports its own concurrency, and the metrics expression in
@@ -20,9 +20,9 @@ from celery import signals
 from pipeline import time_chain, undo
 from pipeline.metrics import Metric
 from pipeline.metrics.recorder import Recorder
-from pipeline.metrics.table import DEAD_LETTERS, QUEUE_BACKLOG, WORKER_CONCURRENCY
+from pipeline.metrics.table import DEAD_LETTERS, MESSAGES_IN_FLIGHT, QUEUE_BACKLOG, WORKER_CONCURRENCY
 from pipeline.telemetry import log_lines
-from pipeline.transport.queues import QueueError, Queues
+from pipeline.transport.queues import IN_FLIGHT, QueueError, Queues
 
 logger = log_lines.logger(__name__)
 
@@ -95,6 +95,7 @@ class Health:
         if found is None:
             raise QueueError(f"there is no queue {queue}: make it as deploy/README.md says")
         yield QUEUE_BACKLOG, found.number(_DEPTH)
+        yield MESSAGES_IN_FLIGHT, found.number(IN_FLIGHT)
         if dead := self._queues.dead_letters_of(found):
             yield DEAD_LETTERS, dead.number(_DEPTH)
 

@@ -9,7 +9,7 @@ from workers import eventually
 
 from pipeline.metrics import NullSink
 from pipeline.metrics.recorder import Recorder
-from pipeline.metrics.table import DEAD_LETTERS, QUEUE_BACKLOG, WORKER_CONCURRENCY
+from pipeline.metrics.table import DEAD_LETTERS, MESSAGES_IN_FLIGHT, QUEUE_BACKLOG, WORKER_CONCURRENCY
 from pipeline.transport.heartbeat import Heartbeat
 from pipeline.transport.in_flight import InFlight
 from pipeline.worker.health import Health, follow, health_of
@@ -82,6 +82,7 @@ class TestHealth:
         assert sink.values() == {
             (WORKER_CONCURRENCY, queued.queue): [8],
             (QUEUE_BACKLOG, queued.queue): [3],
+            (MESSAGES_IN_FLIGHT, queued.queue): [0],
             (DEAD_LETTERS, queued.queue): [2],
         }
 
@@ -102,7 +103,11 @@ class TestHealth:
         health.sample()
         recorder.flush()
 
-        assert {metric for metric, _ in sink.values()} == {WORKER_CONCURRENCY, QUEUE_BACKLOG}
+        assert {metric for metric, _ in sink.values()} == {
+            WORKER_CONCURRENCY,
+            QUEUE_BACKLOG,
+            MESSAGES_IN_FLIGHT,
+        }
 
     def test_a_denied_depth_is_logged_once(self, queued, health, recorder, sink, proxy, caplog):
         """A denied dead-letter depth is logged once, and the other depths are recorded."""
@@ -118,7 +123,11 @@ class TestHealth:
         recorder.flush()
 
         assert rule.used == 2
-        assert {metric for metric, _ in sink.values()} == {WORKER_CONCURRENCY, QUEUE_BACKLOG}
+        assert {metric for metric, _ in sink.values()} == {
+            WORKER_CONCURRENCY,
+            QUEUE_BACKLOG,
+            MESSAGES_IN_FLIGHT,
+        }
         assert [each.queue for each in caplog.records if "health not known" in each.message] == [queued.queue]
 
         health.sample()

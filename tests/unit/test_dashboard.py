@@ -131,7 +131,9 @@ def test_statistics_suit_their_metrics(space, name, dims, stat):
     kind = stat.lower()
     if space == NAMESPACE and OURS[name].unit is not Unit.COUNT:
         assert kind in {"p50", "p95", "maximum", "max"}
-    elif name in {"QueueBacklog", "DeadLetters", "OrphansFound"} or name.startswith("Approximate"):
+    elif name in {"QueueBacklog", "MessagesInFlight", "DeadLetters", "OrphansFound"} or name.startswith(
+        "Approximate"
+    ):
         assert kind in {"maximum", "max"}
     else:
         assert kind == "sum"
@@ -149,7 +151,9 @@ def test_the_dashboard_shows_every_queue():
     for queue in QUEUES:
         assert text.count(f'"QueueName", "{queue}"') > 1
         assert f'"QueueName", "{queue}-dlq"' in text
-        assert {f"{queue.title()}{kind}" for kind in ("Backlog", "Oldest", "DeadLetters")} <= ALARMS.keys()
+        assert {
+            f"{queue.title()}{kind}" for kind in ("Backlog", "Oldest", "InFlight", "DeadLetters")
+        } <= ALARMS.keys()
 
 
 def test_widgets_do_not_overlap():

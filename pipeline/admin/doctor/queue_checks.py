@@ -9,11 +9,18 @@ from typing import Any
 from pipeline import time_chain
 from pipeline.admin.doctor.check import Check
 from pipeline.admin.doctor.permissions import denied
-from pipeline.aws.limits import SQS_RETENTION_DEFAULT_SECONDS, SQS_RETENTION_LIMIT_SECONDS
+from pipeline.aws.limits import (
+    SQS_IN_FLIGHT_COUNT,
+    SQS_RETENTION_DEFAULT_SECONDS,
+    SQS_RETENTION_LIMIT_SECONDS,
+)
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.options import DAY_SECONDS
 from pipeline.transport.addressing import MAX_RECEIVE_COUNT, dead_letter_name
-from pipeline.transport.queues import Queue, QueueError, Queues
+from pipeline.transport.queues import IN_FLIGHT, Queue, QueueError, Queues
+
+IN_FLIGHT_SHARE = 0.8
+"""Share of SQS's limit from which on messages in flight are a finding; the alarm InFlight has the same."""
 
 
 def check_queues(app: Any, claimcheck: ClaimCheck, program: str) -> Iterator[Check]:
@@ -42,6 +49,15 @@ def check_queue(app: Any, claimcheck: ClaimCheck, queues: Queues, name: str, pro
     if dead is not None and not queue.is_fifo:  # there the age restarts in the dead-letter queue
         yield _check_retention(queue, dead)
     yield _check_times(app, claimcheck, queue)
+    yield _check_in_flight(queue)
+
+
+def _check_in_flight(queue: Queue) -> Check:
+    """Check that SQS still delivers: at its limit of messages in flight it does not."""
+    count = queue.number(IN_FLIGHT)
+    fix = "lower worker_prefetch_multiplier, or spread the tasks over several queues"
+    detail = f"{count:,} of {SQS_IN_FLIGHT_COUNT:,}"
+    return Check(f"in flight of {queue.name}", count < IN_FLIGHT_SHARE * SQS_IN_FLIGHT_COUNT, detail, fix)
 
 
 def _check_permissions(queue: Queue) -> Check:

@@ -171,3 +171,16 @@ def test_a_setting_that_botocore_declines_is_to_be_fixed(healthy):
     healthy.sample.app.conf.broker_transport_options["region"] = "no region"
 
     assert examine()[1]["queues"]["fix"].startswith("fix the setting that it names")
+
+
+def test_a_queue_close_to_its_limit_in_flight(healthy, proxy):
+    """From 80 % of SQS's limit on, the messages in flight of a queue are a finding."""
+    name = f"in flight of {healthy.queue}"
+    assert examine()[1][name]["ok"]
+    known = healthy.sqs.get_queue_attributes(QueueUrl=healthy.url, AttributeNames=["All"])["Attributes"]
+    known["ApproximateNumberOfMessagesNotVisible"] = "96000"
+    proxy.fail("GetQueueAttributes", status=200, content=json.dumps({"Attributes": known}).encode())
+    checks = examine()[1]
+
+    assert checks[name]["detail"] == "96,000 of 120,000"
+    assert name in ill(checks)
