@@ -103,3 +103,15 @@ def test_more_queues_are_named_with_an_option(sample):
     made = json.loads(CliRunner().invoke(main, words).stdout)["made"]
 
     assert sorted(each["name"] for each in made if each["kind"] == "queue") == ["late", "later", sample.queue]
+
+
+def test_a_route_names_the_group_of_a_fair_queue(sample_of, moto_aws):
+    """A message that a route gives a group to carries it, on a standard queue, too."""
+    sample = sample_of(store="memory://queues")
+    sample.app.conf.task_routes = (lambda *_, **__: {"MessageGroupId": "tenant-7"},)
+    sample.echo.delay("x")
+    sqs = moto_aws.client("sqs")
+    asked = {"QueueUrl": moto_aws.url_of(sample.queue), "MessageSystemAttributeNames": ["MessageGroupId"]}
+    [message] = sqs.receive_message(**asked)["Messages"]
+
+    assert message["Attributes"]["MessageGroupId"] == "tenant-7"
