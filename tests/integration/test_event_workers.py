@@ -18,8 +18,9 @@ TEXT = "x" * 300_000
 
 @pytest.fixture(scope="module")
 def standing(ministack, tmp_path_factory):
-    """A worker behind two subscriptions of a topic, and behind a rule of a bus."""
-    with behind_doors(ministack, tmp_path_factory.mktemp("events"), ("sns", "raw", "events")) as sample:
+    """A worker behind two subscriptions of a topic, and behind a rule of a bus; the app signs."""
+    directory, queues = tmp_path_factory.mktemp("events"), ("sns", "raw", "events")
+    with behind_doors(ministack, directory, queues, SHOP_SIGNING_KEY="k" * 32) as sample:
         yield sample
 
 

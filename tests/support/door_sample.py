@@ -12,13 +12,13 @@ OPTIONS = {
 }
 
 
-def behind_doors(server, directory, queues):
+def behind_doors(server, directory, queues, **variables):
     """Return a context manager of the sample with these queues of ``doors_app``."""
     return standing_sample(
         server,
         directory,
         "prefork",
-        [("SHOP_DOORS", "uploads")],
+        [("SHOP_DOORS", "uploads"), *variables.items()],
         conf={"broker_transport_options": OPTIONS},
         queues=queues,
         module="doors_app",

@@ -1,7 +1,12 @@
 """What hostile clients send to the gateway: each request has an answer that says why, and leaks nothing."""
 
+import json
+from urllib.parse import quote
+
 import pytest
 from gateway_client import CHECKSUM, KEY, MIB, announced, client_of
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from starlette.authentication import AuthenticationBackend, AuthenticationError
 
 from pipeline.gateway.errors import NotFoundError
@@ -121,3 +126,26 @@ def test_ids_of_tasks(task_id):
     """An id that no task of this library has never reaches the result backend."""
     with pytest.raises(NotFoundError):
         state_of(None, task_id)
+
+
+SEGMENTS = st.sampled_from(
+    ["uploads", "claims", "tasks", "url", "parts", "complete", KEY, "..", "%2e%2e", ""]
+)
+FIELDS = st.sampled_from(["key", "name", "number", "size_bytes", "sha256", "media_type"])
+VALUES = st.none() | st.integers() | st.floats() | st.text() | st.sampled_from([KEY, CHECKSUM, "text/csv"])
+TEXTS = st.text(alphabet=st.characters(exclude_categories=["Cs"]))
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"]),
+    path=st.lists(SEGMENTS | TEXTS, max_size=5),
+    body=st.binary() | st.dictionaries(FIELDS, VALUES).map(lambda found: json.dumps(found).encode()),
+    query=TEXTS,
+)
+def test_no_request_is_an_error_of_the_server(client, method, path, body, query):
+    """Whatever a client sends, it is done, or it is the client's mistake."""
+    url = "http://testserver/" + quote("/".join(path), safe="/%")
+    answer = client.request(method, url, content=body, params={"key": query})
+
+    assert answer.status_code < 500
