@@ -33,6 +33,9 @@ logger = log_lines.logger(__name__)
 CALLS_LIMIT = 1_000
 """Most calls of one message: translating it blocks the event loop."""
 
+REASON_LIMIT_CHARACTERS = 500
+"""Longest reason that a door may give: each rejection logs it."""
+
 _NAMESPACE = UUID("5f0b2a52-6a1c-5c58-9d5b-0d3c5f3b7d11")
 """Namespace of the ids of tasks; any UUID that stays the same."""
 
@@ -89,7 +92,7 @@ class Doors:
         try:
             return self._translated(queue, sqs_message)
         except MalformedError as exc:
-            return Translation(fault=f"malformed: {exc}")
+            return Translation(fault=f"malformed: {exc}"[:REASON_LIMIT_CHARACTERS])
         except PayloadEncodeError:
             # Its text has the path of a value, which is text of the message.
             return Translation(fault="malformed: it nests too deep, or holds what no argument can be")

@@ -78,6 +78,27 @@ def test_several_calls_are_one_task_that_publishes_them(receive):
     assert len({call[0] for call in calls}) == 2
 
 
+def test_several_calls_have_the_same_ids_again(receive):
+    """A message whose task was interrupted is delivered again, and publishes its calls under the same ids."""
+    first, second, other = (
+        [call[0] for call in call_of(receive("a b c", number=number))[1][0]] for number in (1, 1, 2)
+    )
+
+    assert first == second
+    assert not {*first} & {*other}
+
+
+def test_a_reason_has_a_limit(app, receive):
+    """A door that writes its message into the reason fills no log."""
+    app.conf.broker_transport_options["doors"].by_queue["words"] = quote
+
+    assert len(examine(receive("x" * 100_000)).fault) < 600
+
+
+def quote(message):
+    raise MalformedError(message.body)
+
+
 def test_no_call_is_an_empty_message(receive):
     """A message without a call is marked, so that the worker deletes it alone."""
     assert receive(" ").is_empty
@@ -214,25 +235,6 @@ def test_uninstall_closes_doors(app):
 
     assert "doors" not in app.conf.broker_transport_options
     assert "claimcheck.split" not in app.tasks
-
-
-@pytest.mark.parametrize("doors", [{"words": "door"}, {"": lines}, [lines]])
-def test_what_is_no_door(doors):
-    """A door that cannot be called, or that has no queue, is an error of install."""
-    app = Celery("doors_app", broker="sqs://", set_as_current=False)
-
-    with pytest.raises(ValueError, match="doors"):
-        pipeline.install(app, "memory://doors", doors=doors)
-
-
-@pytest.mark.parametrize("broker", ["redis://localhost", "memory://"])
-def test_doors_need_sqs(broker):
-    """Another broker has no door, so to ask for one is an error of install, which changes nothing."""
-    app = Celery("doors_app", broker=broker, set_as_current=False)
-
-    with pytest.raises(ValueError, match="doors for words: expected an sqs:// broker, and this app's is"):
-        pipeline.install(app, "memory://doors", doors={"words": lines})
-    assert app.conf.task_serializer == "json"
 
 
 LARGE = 1_048_576
