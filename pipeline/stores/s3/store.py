@@ -24,7 +24,7 @@ from pipeline.stores.s3.obstore_transfer import ObstoreTransfer, check_installed
 from pipeline.stores.s3.presigned_uploads import S3PresignedUploads
 from pipeline.stores.s3.reading import PART_BYTES, Place, in_parallel, read_object, read_range
 from pipeline.stores.s3.records import S3Records
-from pipeline.stores.s3.uploads import S3Upload
+from pipeline.stores.s3.uploads import Part, S3Upload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -128,9 +128,9 @@ class S3Store:
             upload.whole(payload)
             return
         try:
-            # A copy of each part: botocore accepts bytes and files, and no memoryview.
+            view = memoryview(payload)
             in_parallel(
-                lambda at: upload.part(at // PART_BYTES + 1, at, payload[at : at + PART_BYTES]),
+                lambda at: upload.part(at // PART_BYTES + 1, at, Part(view[at : at + PART_BYTES])),
                 range(0, len(payload), PART_BYTES),
             )
             upload.complete()
