@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, MutableMapping, MutableSequence, 
 from datetime import timedelta
 from typing import Any, Self
 
+from pipeline.claimcheck.codec import libraries
+
 
 class LazyList(MutableSequence[Any]):
     """A list that is loaded on first use."""
@@ -104,7 +106,8 @@ def as_json(value: Any) -> Any:
     """Return arguments as result backends and monitors keep them, in JSON.
 
     Kombu's JSON has no sets, no timedeltas and no keys but text, numbers, bools and ``None``, and cannot
-    read a dict that looks like a value of a registered type. Lists and texts stand for these.
+    read a dict that looks like a value of a registered type. Lists and texts stand for these, and the name of
+    its type for an array or a table.
     """
     if isinstance(value, dict):
         if value.keys() == {"__type__", "__value__"}:
@@ -112,7 +115,7 @@ def as_json(value: Any) -> Any:
         return dict(zip(map(_json_key, value), map(as_json, value.values()), strict=True))
     if isinstance(value, list | tuple | set | frozenset):
         return list(map(as_json, value))
-    return str(value) if isinstance(value, timedelta) else value
+    return str(value) if isinstance(value, timedelta) else libraries.description(value) or value
 
 
 def _json_key(key: Any) -> Any:

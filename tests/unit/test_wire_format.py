@@ -9,6 +9,7 @@ import pytest
 from pipeline.claimcheck import claim, codec, compression
 from pipeline.claimcheck.claim import Claim, Inline, Message
 from pipeline.claimcheck.codec.extensions import NAMES
+from pipeline.claimcheck.codec.libraries import READERS
 from pipeline.claimcheck.headers import NAME, SHARED
 from pipeline.telemetry.tracing import TRACEPARENT, TRACESTATE
 from pipeline.worker.validation import REPUBLISHED
@@ -60,7 +61,7 @@ def test_each_shape_is_shown():
 
 def test_each_extension_is_shown():
     """The table of extensions has each name that a reader knows."""
-    assert sorted(named("extensions")) == sorted(NAMES)
+    assert sorted(named("extensions")) == sorted([*NAMES, *READERS])
 
 
 def test_each_header_is_shown():

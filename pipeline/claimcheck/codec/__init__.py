@@ -117,7 +117,7 @@ class Codec:
 def _readable(what: str, codec: str) -> Iterator[None]:
     try:
         yield
-    except MemoryError:
+    except (MemoryError, ClaimError):  # of a library that is not installed
         raise
     except Exception as exc:  # noqa: BLE001 - a parser or a registered type: the bytes are to blame
         # Not "from exc": its text goes into logs and events, and may hold the payload's text.

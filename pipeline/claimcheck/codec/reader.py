@@ -1,11 +1,14 @@
 """Bytes to values: whole payloads where a task runs, and embeds, within bounds, in any process."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 import ormsgpack
 
 from pipeline.aws.limits import SQS_MESSAGE_LIMIT_BYTES
+from pipeline.claimcheck.codec import libraries
+from pipeline.claimcheck.codec.buffers import BUFFERED, split
 from pipeline.claimcheck.codec.extensions import NAMES, OURS, PLAIN_NAMES, TYPED, TypedValues
 
 EMBED_LIMIT_BYTES = SQS_MESSAGE_LIMIT_BYTES // 4 * 3
@@ -31,13 +34,26 @@ class Reader:
 
     def __init__(self, types: TypedValues) -> None:
         self._types = types
-        # Its nesting counts against Python's recursion limit, across extensions too. ormsgpack begins to
-        # count anew in each: thirty extensions of a thousand lists overflow the stack and end the process.
-        self.read = msgspec.msgpack.Decoder(ext_hook=self._restore).decode
+        self.read = self._reading(None)
 
-    def _restore(self, code: int, data: memoryview) -> Any:
-        name, content = self.read(data)
-        return self._value(code, name, content, NAMES)
+    def _reading(self, beside: Sequence[memoryview] | None) -> Callable[[bytes | memoryview], Any]:
+        """Return what reads a value; ``beside`` are its buffers, None if it may bring some.
+
+        Its nesting counts against Python's recursion limit, across extensions too. ormsgpack begins to
+        count anew in each: thirty extensions of a thousand lists overflow the stack and end the process.
+        """
+
+        def restore(code: int, data: memoryview) -> Any:
+            if code == BUFFERED and beside is None:
+                head, views = split(data)
+                return self._reading(views)(head)
+            name, content = read(data)
+            if code == OURS and name in libraries.READERS:
+                return libraries.restored(name, content, beside or ())
+            return self._value(code, name, content, NAMES)
+
+        read = msgspec.msgpack.Decoder(ext_hook=restore).decode
+        return read
 
     def read_embed(self, data: bytes, extensions: int = EMBED_EXTENSIONS) -> Any:
         """Read a value whose dicts have text as keys alone, whose sets are none, and which is bounded.

@@ -12,6 +12,7 @@ from uuid import UUID
 import ormsgpack
 from ormsgpack import Ext
 
+from pipeline.claimcheck.codec import buffers, libraries
 from pipeline.claimcheck.codec.extensions import NESTING, OURS, TYPED, TypedValues, hashable
 from pipeline.claimcheck.codec.reader import Reader
 from pipeline.claimcheck.codec.unwritable import Unwritable, step, too_deep, unequal, unknown
@@ -77,12 +78,19 @@ class Writer:
         Raises:
             PayloadEncodeError: some part of ``value`` cannot be written; names its path and type.
         """
+        with buffers.collected() as beside:
+            head = self._head(value, beside)
+            return buffers.joined(head, beside) if beside else head
+
+    def _head(self, value: Any, beside: list[memoryview]) -> bytes:
         with suppress(ormsgpack.MsgpackEncodeError):
             return ormsgpack.packb(value, lambda foreign: self._foreign(foreign, _PIECE), _OPTIONS)
+        beside.clear()
         with suppress(ormsgpack.MsgpackEncodeError):
             packed = ormsgpack.packb(value, lambda foreign: self._rewritten(foreign, _PIECE), _ANY_KEYS)
             if _has_native_keys(value):
                 return packed
+        beside.clear()
         try:
             return _packed(self._rewritten(value, 0))
         except Unwritable as exc:
@@ -171,6 +179,8 @@ class Writer:
             return _ours("timedelta", [value.days, value.seconds, value.microseconds])
         if kind in {bytearray, memoryview}:
             return bytes(value)  # ormsgpack writes a memoryview so too, before the hook
+        if (found := libraries.written(value)) is not None:
+            return _ours(*found)
         raise unknown(value)
 
     def _typed(self, value: Any, marker: str, content: Any, depth: int) -> Ext:
