@@ -87,6 +87,17 @@ def test_an_array_is_a_view_of_its_payload():
         assert not array.flags.writeable
 
 
+def test_a_payload_ends_with_its_arrays():
+    """Nothing but its arrays keeps a payload in memory, also without the garbage collector."""
+    _, data = codec.encode(np.arange(1e5))
+    owners = sys.getrefcount(data)
+    array = codec.decode("msgpack", data)
+    assert sys.getrefcount(data) > owners
+    del array
+
+    assert sys.getrefcount(data) == owners
+
+
 def test_a_table_of_arrow_is_a_view_of_its_payload():
     """The columns of an Arrow table are read without a copy."""
     _, data = codec.encode(pa.table({"a": np.arange(1e5)}))

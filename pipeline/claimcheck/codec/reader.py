@@ -45,8 +45,7 @@ class Reader:
 
         def restore(code: int, data: memoryview) -> Any:
             if code == BUFFERED and beside is None:
-                head, views = split(data)
-                return self._reading(views)(head)
+                return self._buffered(*split(data))
             name, content = read(data)
             if code == OURS and name in libraries.READERS:
                 return libraries.restored(name, content, beside or ())
@@ -54,6 +53,12 @@ class Reader:
 
         read = msgspec.msgpack.Decoder(ext_hook=restore).decode
         return read
+
+    def _buffered(self, head: memoryview, views: list[memoryview]) -> Any:
+        try:
+            return self._reading(views)(head)
+        finally:
+            views.clear()  # a decoder and its hook refer to each other: they would keep the payload
 
     def read_embed(self, data: bytes, extensions: int = EMBED_EXTENSIONS) -> Any:
         """Read a value whose dicts have text as keys alone, whose sets are none, and which is bounded.
