@@ -4,6 +4,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
+import numpy as np
+import pandas as pd
 import pytest
 from kombu.exceptions import EncodeError
 from sample_fixtures import imported
@@ -30,6 +32,19 @@ def test_a_value_comes_back_equal(sample_of, moto_aws, threshold_bytes):
     for back in (result.get(timeout=30) for result in results):
         assert back == VALUE
         assert back["times"][1].fold == 1
+
+
+def test_arrays_and_tables_come_back_equal(sample_of, moto_aws):
+    """A task gets arrays and tables as they were sent, by position and by name, and returns them so."""
+    sample = sample_of(store=f"s3://{moto_aws.bucket()}/claims", conf=CONF)
+    sample.worker(concurrency=1)
+    array = np.random.default_rng(1).random((99, 999))
+    frame = pd.DataFrame({"n": [1.5, None], "t": pd.to_datetime([1, None])}, index=[7, 9])
+    results = [sample.echo.delay([array, frame]), sample.echo.delay(value=[array, frame])]
+
+    for back_array, back_frame in (result.get(timeout=30) for result in results):
+        assert np.array_equal(back_array, array)
+        pd.testing.assert_frame_equal(back_frame, frame)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import struct
 import sys
+from contextlib import suppress
 
 import numpy as np
 import ormsgpack
@@ -9,12 +10,16 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 from kombu.utils import json
 from ormsgpack import Ext
 from test_types import WRAPS, Money, rows
 
 from pipeline.claimcheck.codec import Codec, buffers
 from pipeline.claimcheck.codec.extensions import OURS
+from pipeline.claimcheck.codec.libraries import READERS
 from pipeline.deferred.lazy import as_json
 from pipeline.errors import ClaimError, PayloadCorruptError, PayloadEncodeError
 from pipeline.serializer.serializer import KOMBU_TYPES
@@ -96,6 +101,27 @@ def test_a_payload_ends_with_its_arrays():
     del array
 
     assert sys.getrefcount(data) == owners
+
+
+DTYPES = npst.scalar_dtypes() | npst.byte_string_dtypes(min_len=1) | npst.unicode_string_dtypes(min_len=1)
+
+
+@given(array=npst.arrays(DTYPES, npst.array_shapes(min_dims=0, min_side=0)), order=st.sampled_from("CF"))
+def test_any_array_arrives_equal(array, order):
+    """An array of any shape and order and plain dtype arrives with the same memory, or is an error."""
+    sent = np.asarray(array, order=order)
+    with suppress(PayloadEncodeError):
+        assert same(codec.decode(*codec.encode([sent])), [sent])
+
+
+@given(data=st.binary(max_size=200), name=st.sampled_from(sorted(READERS)))
+def test_any_content_is_read_or_corrupt(data, name):
+    """Whatever stands where an array or table is expected is a value or corrupt, and nothing worse."""
+    for content in (data, ["<f8", [1], "C", data], ["pyarrow", "Table", None, data]):
+        with suppress(PayloadCorruptError):
+            codec.decode("msgpack", ours(name, content))
+    with suppress(PayloadCorruptError):
+        codec.decode("msgpack", ormsgpack.packb(Ext(buffers.BUFFERED, data)))
 
 
 def test_a_table_of_arrow_is_a_view_of_its_payload():

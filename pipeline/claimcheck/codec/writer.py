@@ -13,7 +13,8 @@ import ormsgpack
 from ormsgpack import Ext
 
 from pipeline.claimcheck.codec import buffers, libraries
-from pipeline.claimcheck.codec.extensions import NESTING, OURS, TYPED, TypedValues, hashable
+from pipeline.claimcheck.codec.equality import has_short_offset, is_same, is_same_key
+from pipeline.claimcheck.codec.extensions import NESTING, OURS, TYPED, TypedValues
 from pipeline.claimcheck.codec.reader import Reader
 from pipeline.claimcheck.codec.unwritable import Unwritable, step, too_deep, unequal, unknown
 from pipeline.errors import PipelineError
@@ -139,13 +140,13 @@ class Writer:
         """Return what to write for a key or an element of a set."""
         written = self._rewritten(value, depth)
         if type(value) not in _KEYS:
-            self._check(value, written, _is_same_key)
+            self._check(value, written, is_same_key)
         return written
 
-    def _check(self, value: Any, written: Any, is_same: Callable[[Any, Any], bool]) -> None:
+    def _check(self, value: Any, written: Any, compare: Callable[[Any, Any], bool]) -> None:
         """Raise ``Unwritable`` unless the reader gets the value back."""
         try:
-            kept = is_same(self._reader.read(_packed(written)), value)
+            kept = compare(self._reader.read(_packed(written)), value)
         except Exception:  # noqa: BLE001 - a registered type may raise anything
             kept = False
         if not kept:
@@ -189,8 +190,8 @@ class Writer:
         if folded:
             written = _ours("fold", written)
         is_foreign = type(value) not in _EXACT and isinstance(value, _KOMBU)
-        if folded or is_foreign or _has_short_offset(value):
-            self._check(value, written, _is_same)
+        if folded or is_foreign or has_short_offset(value):
+            self._check(value, written, is_same)
         return written
 
 
@@ -263,35 +264,6 @@ def _map(keys: list[Any], children: list[Any]) -> Any:
     if _are_native(keys):
         return dict(zip(keys, children, strict=True))
     return _ours("map", [each for pair in zip(keys, children, strict=True) for each in pair])
-
-
-def _has_short_offset(value: Any) -> bool:
-    """Say whether a value's offset from UTC is less than a second: ``fromisoformat`` reads that as UTC.
-
-    Source: CPython 3.11, ``_datetimemodule.c``, ``tzinfo_from_isoformat_results``.
-    """
-    offset = _offset(value)
-    return bool(offset) and abs(offset) < timedelta(seconds=1)
-
-
-def _offset(value: Any) -> Any:
-    return value.utcoffset() if isinstance(value, (datetime, time)) else None
-
-
-def _is_same(back: Any, value: Any) -> bool:
-    """Say whether two values are equal, or aware and the same instant, with the same offset from UTC.
-
-    Where a clock is put back, a datetime equals none of another zone, though it is the same: PEP 495. Times
-    are compared without the microseconds of their offsets.
-    """
-    offset = _offset(value)
-    is_equal = back == value or (isinstance(value, datetime) and offset is not None and not back - value)
-    return bool(is_equal) and _offset(back) == offset
-
-
-def _is_same_key(back: Any, value: Any) -> bool:
-    key = hashable(back)
-    return bool(key == value) and hash(key) == hash(value)
 
 
 def _ours(name: str, content: Any) -> Ext:
