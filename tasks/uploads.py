@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 import pipeline
 from pipeline.doors import s3_notifications
 from pipeline.gateway import BearerTokens, Limits, create_app
+from pipeline.worker.liveness import Liveness
 from settings import CelerySettings, ClaimCheckSettings, UploadSettings
 
 uploads = UploadSettings()
@@ -21,6 +22,7 @@ app.conf.update(
     task_default_queue=uploads.queue,
     task_routes={},
 )
+app.steps["worker"].add(Liveness)
 claimcheck = pipeline.install(
     app,
     **ClaimCheckSettings().as_options(),

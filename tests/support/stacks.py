@@ -1,8 +1,11 @@
 """Stacks of ``deploy/`` on a stand-in, made by the same commands as in AWS, and processes that use them."""
 
+import re
 import shlex
 import signal
+import site
 import subprocess
+import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -22,6 +25,8 @@ class Template(yaml.SafeLoader):
 def _tagged(loader, tag, node):
     if isinstance(node, yaml.ScalarNode):
         return {f"!{tag}": loader.construct_scalar(node)}
+    if isinstance(node, yaml.MappingNode):
+        return {f"!{tag}": loader.construct_mapping(node, deep=True)}
     return {f"!{tag}": loader.construct_sequence(node, deep=True)}
 
 
@@ -36,6 +41,31 @@ def template(name):
 def looped(name, loop):
     """Return what a template repeats in one of its loops."""
     return template(name)["Resources"][f"Fn::ForEach::{loop}"][2]
+
+
+def for_standin(name, *resources, into, **numbers):
+    """Write a template without resources that no stand-in creates, and return its folder.
+
+    ministack leaves numbers of parameters texts: they are written out. deploy/README.md lists both.
+    """
+    text = (DEPLOY / name).read_text()
+    for parameter, number in numbers.items():
+        text = text.replace(f"!Ref {parameter}\n", f"{number}\n")
+    for resource in resources:
+        text, count = re.subn(rf"^  {resource}:\n(?:    .*\n|\n)*", "", text, flags=re.MULTILINE)
+        assert count == 1, resource
+    (into / name).write_text(text)
+    return into
+
+
+def code_of(path, *modules):
+    """Write an archive for functions whose modules are those of this repository, not copies of them."""
+    paths = [str(ROOT), str(ROOT / "examples"), *site.getsitepackages()]
+    with zipfile.ZipFile(path, "w") as archive:
+        for module in modules:
+            source = f"import sys\nsys.path[:0] = {paths!r}\nfrom {module} import *\n"
+            archive.writestr(f"deployed_{module.rpartition('.')[2]}.py", source)
+    return path
 
 
 def actions_of(role):
@@ -95,6 +125,7 @@ def process(command, environment, tmp_path, ready=" ready."):
     try:
         eventually(lambda: ready in log.read_text() or running.poll() is not None, 60)
         assert running.poll() is None, log.read_text()[-4000:]
+        running.log = log
         yield running
     finally:
         running.send_signal(signal.SIGTERM)

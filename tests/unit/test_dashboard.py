@@ -34,8 +34,8 @@ OURS = {metric.name: metric for metric in METRICS}
 KNOWN = {NAMESPACE: set(OURS), "AWS/SQS": SQS_METRICS}
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), DEPLOY / "README.md"]
-NOT_METRICS = {"DelaySeconds"}
-"""What looks like a metric, and is a parameter of SQS."""
+NOT_METRICS = {"DelaySeconds", "MaxConcurrency", "TaskTimeLimitSeconds"}
+"""What looks like a metric, and is a parameter of SQS or of a template."""
 SUFFIXES = (
     "Seconds",
     "Bytes",
