@@ -13,12 +13,14 @@ from benchmarks import codec, cold_start, compression, digest, wire
 from benchmarks.harness import report
 from benchmarks.harness.run import MINUTES, REPETITIONS, run
 from benchmarks.harness.scenarios import SCENARIOS
+from benchmarks.scale import report as scale
 
 TABLES = {
     "codec": codec.table,
     "cold_start": cold_start.table,
     "compression": compression.table,
     "digest": digest.table,
+    "scale": scale.table,
     "wire": wire.table,
 }
 NAMES = [scenario.name for scenario in SCENARIOS]
