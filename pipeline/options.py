@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from math import inf
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from pipeline.aws.limits import SQS_FORMER_MESSAGE_LIMIT_BYTES, SQS_MESSAGE_LIMIT_BYTES
 
@@ -21,6 +21,10 @@ CENTURY_SECONDS = 36_525 * DAY_SECONDS
 THREADS_LIMIT_COUNT = 64
 """Maximum of ``upload_threads_count``."""
 
+CHEAPER_OFFLOADED_BYTES = 458_752
+"""A message that weighs more costs more than a claim with its payload: docs/explanation/costs.md has prices
+and formula."""
+
 ALIAS = re.compile(r"[a-z][a-z0-9_.-]{0,63}\Z", re.ASCII)
 
 
@@ -34,9 +38,9 @@ class Options:
 
     alias: str = "default"
     """Name of the store in claims. Producers and workers must agree on it."""
-    threshold_bytes: int = SQS_FORMER_MESSAGE_LIMIT_BYTES
+    threshold_bytes: int | Literal["auto"] = SQS_FORMER_MESSAGE_LIMIT_BYTES
     """A task body heavier than this on the wire is offloaded; 0 offloads every one. The default suits
-    brokers that stop at 256 KiB; S3 becomes cheaper than SQS from 448 KiB on (docs/explanation/costs.md)."""
+    brokers that stop at 256 KiB; ``auto`` offloads where S3 is cheaper than SQS, or the broker stops."""
     result_threshold_bytes: int = SQS_FORMER_MESSAGE_LIMIT_BYTES
     """An encoded result larger than this is offloaded; 0 offloads every one."""
     broker_limit_bytes: int = SQS_MESSAGE_LIMIT_BYTES
@@ -66,7 +70,7 @@ class Options:
         self._check_numbers()
         self._check_texts()
         _check_key(self.signing_key)
-        if self.threshold_bytes > self.broker_limit_bytes:
+        if self.inline_limit_bytes > self.broker_limit_bytes:
             raise ValueError(
                 f"threshold_bytes={self.threshold_bytes} is above broker_limit_bytes="
                 f"{self.broker_limit_bytes}: such a body could neither travel inline nor be offloaded"
@@ -81,8 +85,17 @@ class Options:
                 "set accept_unsigned=True as well, or publish=True"
             )
 
+    @property
+    def inline_limit_bytes(self) -> int:
+        """The threshold in bytes on the wire: what travels inline weighs so much at most."""
+        if self.threshold_bytes == "auto":
+            return min(CHEAPER_OFFLOADED_BYTES, self.broker_limit_bytes)
+        return self.threshold_bytes
+
     def _check_numbers(self) -> None:
-        for name in ("threshold_bytes", "result_threshold_bytes", "reserve_bytes"):
+        if self.threshold_bytes != "auto":
+            _check_whole("threshold_bytes", self.threshold_bytes, least=0)
+        for name in ("result_threshold_bytes", "reserve_bytes"):
             _check_whole(name, getattr(self, name), least=0)
         for name in ("broker_limit_bytes", "payload_limit_bytes"):
             _check_whole(name, getattr(self, name), least=1)
@@ -112,7 +125,7 @@ class OptionValues(TypedDict, total=False):
     """
 
     alias: str
-    threshold_bytes: int
+    threshold_bytes: int | Literal["auto"]
     result_threshold_bytes: int
     broker_limit_bytes: int
     payload_limit_bytes: int

@@ -5,7 +5,7 @@ from typing import Unpack, get_type_hints
 import pytest
 
 import pipeline
-from pipeline.options import Options, OptionValues
+from pipeline.options import CHEAPER_OFFLOADED_BYTES, Options, OptionValues
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,7 @@ from pipeline.options import Options, OptionValues
         ({"threshold_bytes": -1}, "threshold_bytes=-1: expected a whole number"),
         ({"threshold_bytes": 1.5}, "threshold_bytes=1.5"),
         ({"threshold_bytes": True}, "threshold_bytes=True"),
+        ({"threshold_bytes": "auto "}, "threshold_bytes='auto ': expected a whole number"),
         ({"threshold_bytes": 2_000_000}, "above broker_limit_bytes=1048576"),
         ({"payload_limit_bytes": 0}, "payload_limit_bytes=0"),
         ({"store_retry_seconds": 0}, "store_retry_seconds=0"),
@@ -69,3 +70,10 @@ def test_the_defaults_are_consistent():
     """The defaults pass their own checks, and fit a broker that stops at 256 KiB."""
     assert Options().threshold_bytes == 262_144
     assert Options(threshold_bytes=0, broker_limit_bytes=262_144).threshold_bytes == 0
+
+
+def test_the_threshold_by_cost():
+    """With ``auto`` a body is offloaded where S3 is cheaper than SQS, or where the broker stops."""
+    assert Options(threshold_bytes="auto").inline_limit_bytes == CHEAPER_OFFLOADED_BYTES
+    assert Options(threshold_bytes="auto", broker_limit_bytes=262_144).inline_limit_bytes == 262_144
+    assert Options(threshold_bytes=5).inline_limit_bytes == 5

@@ -157,6 +157,10 @@ class ObstoreTransfer:
 
         return self._done(key, until, read) or False
 
+    def close(self) -> None:
+        """Close the connections; the next call opens new ones. Safe to call twice."""
+        self._made = None
+
     def _done(self, key: str, until: float, call: Callable[[Any], T]) -> T | None:
         """Return what a call returns, or None if it is not made, or fails in another way than by silence."""
         store = self._store() if _PLAIN_KEY.match(key) and not self.obstacle() else None

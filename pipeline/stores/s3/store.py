@@ -281,6 +281,8 @@ class S3Store:
         """Close this process's connections; the next call opens new ones. Safe to call twice."""
         self._clients.close()
         self._short_timeout_clients.close()
+        if self._transfer is not None:
+            self._transfer.close()
 
     def _encryption(self) -> dict[str, str]:
         chosen = {"ServerSideEncryption": self.server_side_encryption, "SSEKMSKeyId": self.kms_key_id}
