@@ -53,8 +53,12 @@ def rehydrated(claimcheck: "ClaimCheck", token: str) -> Any:
 
 
 def value_of(text: Any) -> Any:
-    """Return the value of a JSON text, and any other text as it is."""
+    """Return the value of a JSON text, and any other text as it is: with ``NaN`` too, which JSON lacks."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_no_constant)
     except (ValueError, TypeError, RecursionError):
         return text
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)

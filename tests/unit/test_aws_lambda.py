@@ -91,14 +91,23 @@ def test_split_and_retrieve():
     assert found == {"detail-type": "order", "source": "shop", "detail": ORDER}
 
 
-@pytest.mark.parametrize("body", ["plain text", "12", "[1, 2]", '{"a": 1, "a": 2}'])
+@pytest.mark.parametrize("body", ["plain text", '{"a": NaN}', "12", "[1, 2]", '{"a": 1, "a": 2}'])
 def test_any_body(body):
     """A body of any text comes back, as the value that it is in JSON."""
     enrichment = Enrichment("memory://enrichments")
     [event] = enrichment.split([{**SAMPLE, "body": body}])
 
     [found] = enrichment.retrieve([{**SAMPLE, "body": json.dumps(event)}])
-    assert found == (body if body == "plain text" else json.loads(body))
+    assert found == (body if body in {"plain text", '{"a": NaN}'} else json.loads(body))
+
+
+def test_one_record_without_a_claim_fails_its_batch():
+    """A pipe takes no partial failure from an enrichment: all records of the call are delivered again."""
+    enrichment = Enrichment("memory://enrichments")
+    [event] = enrichment.split([{**SAMPLE, "body": json.dumps(ORDER)}])
+
+    with pytest.raises(ClaimError):
+        enrichment.retrieve([envelope(event), envelope({"kind": "small"})])
 
 
 def test_one_event():
