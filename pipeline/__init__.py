@@ -50,11 +50,8 @@ aws           botocore                       sessions, limits and error codes of
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from pipeline.claimcheck.claim import Claim
-from pipeline.claimcheck.handles.handle import Handle
 from pipeline.errors import (
     ClaimError,
     EventSendError,
@@ -75,7 +72,9 @@ from pipeline.errors import (
 )
 
 if TYPE_CHECKING:
+    from pipeline.claimcheck.claim import Claim
     from pipeline.claimcheck.claim_check import ClaimCheck
+    from pipeline.claimcheck.handles.handle import Handle
     from pipeline.claimcheck.handles.putting import put
     from pipeline.claimcheck.sharing import shared
     from pipeline.idempotency.decorator import idempotent
@@ -121,7 +120,9 @@ __all__ = [
 
 _MODULES = {
     "BatchSendError": "pipeline.transport.send.batch_error",
+    "Claim": "pipeline.claimcheck.claim",
     "ClaimCheck": "pipeline.claimcheck.claim_check",
+    "Handle": "pipeline.claimcheck.handles.handle",
     "MaxRetriesExceededError": "pipeline.worker.celery_fixes.max_retries",
     "NotRoutedError": "pipeline.transport.errors",
     "batch": "pipeline.publisher.batches",
@@ -132,12 +133,14 @@ _MODULES = {
     "uninstall": "pipeline.installation",
 }
 """Where names are that are imported on first use: Kombu loads this package while it is itself being imported,
-and most of these need Kombu."""
+and most of these need Kombu. The others need libraries that a process may never use."""
 
 
 def __getattr__(name: str) -> Any:
     """Import a name on first use."""
     if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415 - takes longer than all the rest
+
         return version("celery-claimcheck-pipeline")
     if name in _MODULES:
         return getattr(import_module(_MODULES[name]), name)
