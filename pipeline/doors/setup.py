@@ -65,8 +65,6 @@ def owned(doors: Mapping[str, AnyDoor]) -> frozenset[str]:
 
 def put_into(app: Any, claimcheck: ClaimCheck, doors: Mapping[str, AnyDoor]) -> None:
     """Give the doors to the app's transport, and the app the task that they need."""
-    if not doors:
-        return
     senders = {queue: door for queue, door in doors.items() if isinstance(door, ExtendedSender)}
     translators = {queue: door for queue, door in doors.items() if not isinstance(door, ExtendedSender)}
     options = {

@@ -5,7 +5,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from kombu.utils import json
 
@@ -13,8 +13,6 @@ from pipeline import time_chain, undo
 from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.codec import Codec
 from pipeline.claimcheck.message_size import Wire
-from pipeline.doors import setup
-from pipeline.doors.setup import AnyDoor
 from pipeline.installation import app_changes, arguments
 from pipeline.metrics import MetricSink
 from pipeline.metrics.recorder import Recorder
@@ -24,13 +22,16 @@ from pipeline.stores.protocol import Store
 from pipeline.transport.transport_options import check_transport_options
 from pipeline.worker import spawned
 
+if TYPE_CHECKING:
+    from pipeline.doors.setup import AnyDoor
+
 PLAIN_SERIALIZERS = frozenset({"msgpack", "yaml"})
 """Kombu serializers that support only plain types and have no hook for others."""
 
 _app: Any = None
 """The app that the claim check was last installed for."""
 
-_doors: Mapping[str, AnyDoor] = {}
+_doors: "Mapping[str, AnyDoor]" = {}
 """Its doors."""
 
 
@@ -39,7 +40,7 @@ def install(  # noqa: PLR0913 - each is a setting
     store: str | Store | None = None,
     *,
     stores: Mapping[str, str | Store] | None = None,
-    doors: Mapping[str, AnyDoor] | None = None,
+    doors: "Mapping[str, AnyDoor] | None" = None,
     metrics: MetricSink | None = None,
     server_side_encryption: str | None = None,
     kms_key_id: str | None = None,
@@ -91,7 +92,8 @@ def install(  # noqa: PLR0913 - each is a setting
         raise ValueError("claimcheck is installed in this process already: call pipeline.install once")
     _check_app(app, chosen)
     claimcheck = _claimcheck(app, chosen, **named)
-    setup.check(named["doors"] or {}, claimcheck.stores, time_chain.scheme_of(app))
+    if named["doors"]:
+        _setup().check(named["doors"], claimcheck.stores, time_chain.scheme_of(app))
     _put_into(app, claimcheck, named["doors"] or {})
     spawned.note_module()
     return claimcheck
@@ -125,13 +127,14 @@ def suspended() -> Iterator[ClaimCheck | None]:
             _put_into(app, claimcheck, doors)
 
 
-def _put_into(app: Any, claimcheck: ClaimCheck, doors: Mapping[str, AnyDoor]) -> None:
+def _put_into(app: Any, claimcheck: ClaimCheck, doors: "Mapping[str, AnyDoor]") -> None:
     global _app, _doors
     _app, _doors = app, doors
     undo.begin()
     app_changes.accept(app, claimcheck.options)
     app_changes.configure(app, time_chain.scheme_of(app), publish=claimcheck.options.publish)
-    setup.put_into(app, claimcheck, doors)
+    if doors:
+        _setup().put_into(app, claimcheck, doors)
     serializer.install(claimcheck)
 
 
@@ -157,7 +160,7 @@ def _claimcheck(  # noqa: PLR0913 - the arguments of install
     *,
     store: Any,
     stores: Mapping[str, str | Store] | None,
-    doors: Mapping[str, AnyDoor] | None,
+    doors: "Mapping[str, AnyDoor] | None",
     metrics: MetricSink | None,
     **of_s3: str | None,
 ) -> ClaimCheck:
@@ -170,8 +173,15 @@ def _claimcheck(  # noqa: PLR0913 - the arguments of install
         recorder=Recorder(arguments.default_sink(store) if metrics is None else metrics),
         longest_wait_seconds=time_chain.longest_wait_seconds(app, options, transport),
         stores=arguments.open_further(stores, options.alias),
-        owned=setup.owned(doors or {}),
+        owned=_setup().owned(doors) if doors else frozenset(),
     )
+
+
+def _setup() -> Any:
+    """Return what puts doors in place. An app without doors imports none: every command would wait for it."""
+    from pipeline.doors import setup  # noqa: PLC0415
+
+    return setup
 
 
 def _wire(app: Any, transport: str, options: Options) -> Wire:

@@ -15,7 +15,9 @@ from pipeline.publisher.control import ControlMixin
 from pipeline.serializer import entry_point, serializer
 from pipeline.transport.fanout.exchanges import EVENT_EXCHANGE
 from pipeline.worker.celery_fixes.copied_serializer import follow_serializer
-from pipeline.worker.steps import ClaimCheckStep
+
+CLAIM_CHECK_STEP = "pipeline.worker.steps:ClaimCheckStep"
+"""Celery imports a step by its name when a worker starts; producers and commands do not need it."""
 
 
 def accept(app: Any, options: Options) -> None:
@@ -46,10 +48,10 @@ def configure(app: Any, transport: str, *, publish: bool) -> None:
     undo.connect(after_setup_logger, keep_secrets_out)  # in beat and in spawned children, too
 
 
-def _add_step(steps: set[type]) -> None:
-    if ClaimCheckStep not in steps:  # it is there if the app was installed before
-        steps.add(ClaimCheckStep)
-        undo.later(steps.discard, ClaimCheckStep)
+def _add_step(steps: set[type | str]) -> None:
+    if CLAIM_CHECK_STEP not in steps:  # it is there if the app was installed before
+        steps.add(CLAIM_CHECK_STEP)
+        undo.later(steps.discard, CLAIM_CHECK_STEP)
 
 
 def _choose_serializer(app: Any, before: str) -> None:

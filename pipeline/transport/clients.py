@@ -47,7 +47,7 @@ def new_client(service: str, config: Config, **options: Any) -> Any:
     return client
 
 
-def short_timeout_client(client: Any, config: Config = _CONFIG) -> Any:
+def short_timeout_client(client: Any) -> Any:
     """Copy a boto3 client with short timeouts: same endpoint, region, settings and renewed credentials."""
     signer = client._request_signer  # noqa: SLF001 - where botocore keeps credentials; as Kombu does
     if signer._credentials is None:  # noqa: SLF001
@@ -55,7 +55,7 @@ def short_timeout_client(client: Any, config: Config = _CONFIG) -> Any:
     now = signer._credentials.get_frozen_credentials()  # noqa: SLF001
     made = new_client(
         client.meta.service_model.service_name,
-        client.meta.config.merge(config),
+        client.meta.config.merge(_CONFIG),
         region_name=client.meta.region_name,
         endpoint_url=client.meta.endpoint_url,
         aws_access_key_id=now.access_key,

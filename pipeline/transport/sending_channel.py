@@ -6,6 +6,7 @@ Source: kombu 5.7.0, ``transport/SQS/__init__.py`` (``Channel``), ``transport/vi
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 from amqp.protocol import queue_declare_ok_t
@@ -17,11 +18,11 @@ from kombu.utils.objects import cached_property
 from pipeline.aws.limits import SQS_FIFO_SUFFIX, SQS_WAIT_LIMIT_SECONDS
 from pipeline.transport import addressing, foreign
 from pipeline.transport.assumed_role import keep_fresh
-from pipeline.transport.clients import new_client, short_timeout_client
+from pipeline.transport.clients import new_client
 from pipeline.transport.errors import NotRoutedError
 from pipeline.transport.fanout import mailbox
 from pipeline.transport.fanout.exchanges import Exchanges, fans_out
-from pipeline.transport.fanout.listening import Listening, no_clients
+from pipeline.transport.fanout.listening import Listening
 from pipeline.transport.send.collecting import Collector, is_publishing_task, parcel_of
 from pipeline.transport.send.publishing import address, mark_shared
 
@@ -59,7 +60,6 @@ class SendingChannel(SQSChannel):
             names=self._names,
             options=self.transport_options,
             sqs=self.sqs,
-            short_timeout_clients=lambda: self._short_timeout_clients,
             unbind=connection.state.queue_bindings_delete,
         )
 
@@ -131,16 +131,6 @@ class SendingChannel(SQSChannel):
         if session_token:
             keep_fresh(client, self.transport_options)
         return client
-
-    @cached_property
-    def _short_timeout_clients(self) -> Any:
-        """Return what makes clients, now: a closed channel no longer has the credentials."""
-        if self.predefined_queues:
-            return no_clients
-        access = (self.region, self.conninfo.userid, self.conninfo.password)
-        sns = self._new_boto_client("sns", *access, config=self.release_client_config)
-        sqs = short_timeout_client(self.sqs(), self.release_client_config)
-        return lambda: (sqs, sns)
 
     def _handle_sts_session(self, queue: str, q: Any) -> Any:
         """Return a predefined queue's client, whose credentials renew themselves. Kombu makes another."""
@@ -284,8 +274,9 @@ class SendingChannel(SQSChannel):
             SQSChannel._put(collector, queue, message, **kwargs)  # noqa: SLF001 - that of this very channel
             return
         sending = parcel.sending() if parcel is not None else nullcontext()
-        with self._transport.replies.best_effort(queue), sending:
-            super()._put(queue, message, **kwargs)
+        put = partial(super()._put, queue, message, **kwargs)
+        with sending:
+            self._transport.replies.send(queue, put)
 
     def _put_fanout(self, exchange: str, message: dict[str, Any], routing_key: str, **kwargs: Any) -> None:
         attributes = message.get("properties", {}).get("message_attributes")

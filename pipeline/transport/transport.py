@@ -66,6 +66,11 @@ class Transport(SQS.Transport):
         """What the queue is named after that replies to this connection's questions go to."""
         return self.replies.id
 
+    def drain_events(self, connection: Any, timeout: float | None = None, **options: Any) -> Any:
+        """Wait for a message; for the first reply no less than a new reply queue takes."""
+        longest = timeout and self.replies.timeout_seconds(timeout)
+        return super().drain_events(connection, longest, **options)
+
     def close_connection(self, connection: Any) -> None:
         """Publish what waits, end what listens, close every channel, and extend nothing any more."""
         self.outbox.close()

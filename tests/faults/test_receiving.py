@@ -9,6 +9,7 @@ from kombu import Connection, Exchange, Producer, Queue
 from workers import eventually
 
 from pipeline.transport import Transport
+from pipeline.transport.clients import short_timeout_client
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
@@ -199,7 +200,7 @@ def test_a_channel_closes_without_credentials(vault, channel, proxy, caplog):
 
 def test_who_removes_a_listener_has_fresh_credentials(vault, channel):
     """Hours later its queue is removed with the credentials of then."""
-    sqs, _ = channel._short_timeout_clients()
+    sqs = short_timeout_client(channel.sqs())
 
     assert sqs._request_signer._credentials is channel.sqs()._request_signer._credentials
 

@@ -87,6 +87,19 @@ def test_every_question_is_answered(inspect, command):
     assert only(getattr(inspect, command)()) is not None
 
 
+def test_a_reply_queue_that_is_not_there_yet(sample, moto, proxy_to, monkeypatch):
+    """Whoever asks does not wait until its queue is there, and gets the reply all the same."""
+    proxy = proxy_to(moto.url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+    absent = b'{"__type": "com.amazonaws.sqs#QueueDoesNotExist", "message": "no"}'
+    proxy.fail("ReceiveMessage", times=2, status=400, content=absent)
+    with sample.app.connection_for_write() as connection:
+        [reply] = sample.app.control.ping(connection=connection, timeout=10, limit=1)
+
+    assert only(reply) == {"ok": "pong"}
+    assert proxy.operations["CreateQueue"] == 1
+
+
 def test_a_running_task_is_shown(sample, inspect):
     """``active`` and ``query_task`` show a task that runs, and ``revoked`` nothing of it."""
     result = sample.hold.delay("x")

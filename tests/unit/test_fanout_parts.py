@@ -1,8 +1,10 @@
 """The parts of fanout without a network: batches of events, names, and queues of replies."""
 
 import json
+from threading import Event as Flag
 
 import pytest
+from botocore.exceptions import ClientError
 
 from pipeline.transport.addressing import is_temporary, listener_name
 from pipeline.transport.fanout import events
@@ -10,6 +12,7 @@ from pipeline.transport.fanout.events import Audience, Event, message_of, togeth
 from pipeline.transport.fanout.exchanges import fans_out
 from pipeline.transport.fanout.listeners import retention_seconds
 from pipeline.transport.fanout.mailbox import is_mailbox, is_reply_queue, reply_queues
+from pipeline.transport.fanout.replies import NEW_QUEUE_SECONDS, Replies
 from pipeline.transport.fanout.topics import Topic
 
 TOPIC = Topic("celeryev", None)
@@ -146,6 +149,50 @@ def test_replies_go_to_askers_alone():
 
     assert reply_queues(exchange, ASKER) == {f"{ASKER}.{exchange}"}
     assert reply_queues(exchange, "tasks") == reply_queues(exchange, f"../{ASKER}") == set()
+
+
+def answers(*found):
+    """Return what sends a message, with these errors in turn and then without, and a flag for that."""
+    left, sent = list(found), Flag()
+
+    def put():
+        if left:
+            raise ClientError({"Error": {"Code": left.pop(0)}}, "SendMessage")
+        sent.set()
+
+    return put, sent
+
+
+def test_a_reply_looks_again_for_a_new_queue():
+    """SQS may not know a new queue yet: a reply is sent when it does, and its sender does not wait."""
+    put, sent = answers("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
+    Replies().send(f"{ASKER}.reply.celery.pidbox", put)
+
+    assert sent.wait(5)
+
+
+def test_a_reply_never_raises():
+    """A reply that cannot be sent is no error of the worker; what goes to other queues is."""
+    put, sent = answers("AccessDenied", "AccessDenied")
+    Replies().send(f"{ASKER}.reply.celery.pidbox", put)
+    with pytest.raises(ClientError):
+        Replies().send("tasks", put)
+
+    assert not sent.is_set()
+
+
+def test_the_first_reply_is_waited_for():
+    """A new reply queue gets the time that SQS takes to make it usable, until the first reply has come."""
+    replies = Replies()
+    assert replies.timeout_seconds(1.0) == 1.0
+    replies.made()
+    assert replies.is_new
+    assert replies.timeout_seconds(0.1) > NEW_QUEUE_SECONDS
+    assert replies.timeout_seconds(60.0) == 60.0
+    replies.arrived()
+
+    assert not replies.is_new
+    assert replies.timeout_seconds(0.1) == 0.1
 
 
 @pytest.mark.parametrize(("wanted", "kept"), [(None, 60), (5, 60), (300, 300), (10**9, 1_209_600)])

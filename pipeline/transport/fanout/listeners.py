@@ -27,6 +27,7 @@ from pipeline.aws.limits import (
     SQS_VISIBILITY_LIMIT_SECONDS,
 )
 from pipeline.telemetry import log_lines
+from pipeline.transport.clients import short_timeout_client
 from pipeline.transport.fanout.topics import Topic
 from pipeline.transport.fanout.warn_once import warn_once
 from pipeline.transport.sqs_errors import ABSENT, FAILURES, code, meaning_of
@@ -36,9 +37,6 @@ logger = log_lines.logger(__name__)
 RENEW_SECONDS = 120.0
 RENEWED, OWNER = "claimcheck-renewed", "claimcheck-owner"
 """Tags: when the listener was last renewed, in seconds since 1970; and Kombu's name of its queue."""
-
-Clients = Callable[[], tuple[Any, Any]]
-"""Returns clients of SQS and SNS with short timeouts."""
 
 
 def retention_seconds(message_ttl_seconds: float | None) -> int:
@@ -60,7 +58,6 @@ class Listener:
     """The topic that it subscribes to; ``None`` for replies, which are sent to its name."""
     retention_seconds: int
     tags: Mapping[str, str]
-    short_timeout_clients: Clients
     name: str = ""
     url: str = ""
     """Empty until it is created."""
@@ -127,10 +124,9 @@ class Listener:
             return
         url, self.url = self.url, ""
         try:
-            sqs, sns = self.short_timeout_clients()
-            if self._subscription:
-                sns.unsubscribe(SubscriptionArn=self._subscription)
-            sqs.delete_queue(QueueUrl=url)
+            if self.topic is not None and self._subscription:
+                short_timeout_client(self.topic.client).unsubscribe(SubscriptionArn=self._subscription)
+            short_timeout_client(self.sqs).delete_queue(QueueUrl=url)
         except Exception as exc:  # noqa: BLE001 - also what a channel raises that is closed already
             logger.info("listener's queue not removed", extra={"queue": self.name, "code": code(exc)})
 

@@ -23,15 +23,13 @@ from pipeline.transport.addressing import Names
 from pipeline.transport.fanout import mailbox
 from pipeline.transport.fanout.events import Audience
 from pipeline.transport.fanout.exchanges import Exchanges
-from pipeline.transport.fanout.listeners import Clients, Listener, Listeners, retention_seconds
-from pipeline.transport.fanout.replies import Replies
+from pipeline.transport.fanout.listeners import Listener, Listeners, retention_seconds
+from pipeline.transport.fanout.replies import AGAIN_SECONDS, Replies
 from pipeline.transport.fanout.warn_once import warn_once
 from pipeline.transport.sqs_errors import ABSENT, FAILURES, code, meaning_of
 
 PAUSE_SECONDS = 2.0
 """How often a worker checks whether its mailbox could be made by now."""
-NEW_QUEUE_SECONDS = 1.0
-"""How long one must wait before a new queue may be used. Source: SQS API Reference, CreateQueue."""
 
 Declaration = dict[str, Any]
 
@@ -50,7 +48,6 @@ class Listening:
     """The transport options."""
     sqs: Callable[..., Any]
     """Returns an SQS client; for a predefined queue, by SQS's name."""
-    short_timeout_clients: Callable[[], Clients]
     unbind: Callable[[str], None]
     """Removes a queue's bindings from Kombu's state."""
 
@@ -83,7 +80,8 @@ class Listening:
                 self.listeners.add(listener)
             if not listener.is_predefined:
                 listener.open()
-                sleep(NEW_QUEUE_SECONDS if mailbox.is_reply_queue(queue) else 0)
+                if mailbox.is_reply_queue(queue):
+                    self.replies.made()
         except (*FAILURES, KombuError) as exc:
             _not_made(queue, exc)
         else:
@@ -100,7 +98,6 @@ class Listening:
             topic=topic,
             retention_seconds=retention_seconds(ttl / 1_000),
             tags=self.options.get("queue_tags") or {},
-            short_timeout_clients=self.short_timeout_clients(),
         )
         return self._predefined_listener(listener, exchange) if self._predefined else listener
 
@@ -116,11 +113,15 @@ class Listening:
 
     def receive(self, listener: Listener, wait_seconds: int, timeout_seconds: float | None) -> Any:
         """Ask SQS for the messages of a listener; for replies, no longer than the timeout."""
-        if mailbox.is_reply_queue(listener.queue) and timeout_seconds is not None:
+        is_reply = mailbox.is_reply_queue(listener.queue)
+        if is_reply and timeout_seconds is not None:
             wait_seconds = min(wait_seconds, max(math.ceil(timeout_seconds), 1))
-        return listener.sqs.receive_message(
+        answer = listener.sqs.receive_message(
             QueueUrl=listener.url, MaxNumberOfMessages=SQS_BATCH_COUNT, WaitTimeSeconds=wait_seconds
         )
+        if is_reply and answer.get("Messages"):
+            self.replies.arrived()
+        return answer
 
     @contextmanager
     def waiting(self, queue: str) -> Iterator[None]:
@@ -138,6 +139,9 @@ class Listening:
     def _goes_on(self, queue: str, exc: Exception) -> bool:
         """Return whether to wait until a listener's queue is there again."""
         if mailbox.is_reply_queue(queue) and meaning_of(exc) is ABSENT:
+            if self.replies.is_new:
+                sleep(AGAIN_SECONDS)
+                return True
             self.end(queue)
             self.replies.new_id()
         if not mailbox.is_mailbox(queue):
@@ -175,8 +179,3 @@ def _not_made(queue: str, exc: Exception) -> None:
         f"queue {queue} not created for a listener: AWS answered {code(exc)}; "
         "allow what docs/operate/monitoring.md says, or predefine topics and queues"
     ) from exc
-
-
-def no_clients() -> tuple[None, None]:
-    """Return no clients: a predefined queue is not removed."""
-    return None, None

@@ -23,7 +23,6 @@ from pipeline.aws.credentials import renew
 from pipeline.aws.error_codes import CREDENTIALS_CODES
 from pipeline.aws.limits import SQS_FIFO_SUFFIX
 from pipeline.telemetry import log_lines
-from pipeline.transport.receive.curl import Client, Connection
 from pipeline.transport.sqs_errors import ABSENT, code, meaning_of
 
 logger = log_lines.logger(__name__)
@@ -114,15 +113,19 @@ class Receiver(AsyncSQSConnection):
         failures: ReceiveFailures,
         must_read: Callable[[str], bool],
     ) -> None:
+        # To load libcurl takes 25 ms of CPU: producers, commands and pools without an event loop need none.
+        from pipeline.transport.receive import curl  # noqa: PLC0415
+
         super().__init__(
             sqs_connection=connection.sqs_connection,
-            http_client=Client.of(hub),
+            http_client=curl.Client.of(hub),
             message_system_attribute_names=connection.message_system_attribute_names,
             message_attribute_names=connection.message_attribute_names,
         )
         self._failures = failures
         self._must_read = must_read
         self._asked: tuple[str, int] = "", 0
+        self._new_connection = curl.Connection
 
     def receive_message(
         self, queue: str, *args: Any, wait_time_seconds: int | None = None, **options: Any
@@ -132,10 +135,10 @@ class Receiver(AsyncSQSConnection):
         options["wait_time_seconds"] = wait_time_seconds
         return super().receive_message(queue, *args, **options)
 
-    def get_http_connection(self) -> Connection:
+    def get_http_connection(self) -> Any:
         """Return what one request is made with."""
         queue, wait_seconds = self._asked
-        return Connection(wait_seconds, lambda: self._must_read(queue), self._httpclient)
+        return self._new_connection(wait_seconds, lambda: self._must_read(queue), self._httpclient)
 
     def _on_list_ready(self, parent: Any, markers: Any, operation: str, response: Any) -> Mapping[str, Any]:
         try:

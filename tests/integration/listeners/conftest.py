@@ -10,10 +10,10 @@ from pipeline.transport.fanout import events, warn_once
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
-    """Wait for no queue, and let no test know what another has received or warned of."""
+    """Take a new queue for one that is there, and let no test know what another has received or warned of."""
     monkeypatch.setattr(events.Audience, "_called", -math.inf)
     monkeypatch.setattr(warn_once, "_logged", set())
-    monkeypatch.setattr("pipeline.transport.fanout.listening.NEW_QUEUE_SECONDS", 0)
+    monkeypatch.setattr("pipeline.transport.fanout.replies.NEW_QUEUE_SECONDS", 0)
 
 
 @pytest.fixture
