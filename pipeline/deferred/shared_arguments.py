@@ -36,7 +36,7 @@ def _found_in(value: Any) -> list[Shared | Handle]:
     def note(each: Any) -> Any:
         if isinstance(each, (Shared, Handle)):
             found.append(each)
-        elif isinstance(each, (dict, set, frozenset)) and not is_signature(each):
+        elif isinstance(each, (dict, set, frozenset)):
             found.extend(_handles_hidden_in(each))
         return each
 
@@ -46,7 +46,8 @@ def _found_in(value: Any) -> list[Shared | Handle]:
 
 def _handles_hidden_in(container: Any) -> list[Shared | Handle]:
     """Return the handles among the keys of a dict, or in a set, where values have no place."""
-    hidden = _found_in([each for each in container if not isinstance(each, str)])
+    parts = [each for each in container if not isinstance(each, (str, int))]
+    hidden = _found_in(parts) if parts else []
     if any(isinstance(each, Shared) for each in hidden):
         raise PayloadEncodeError(
             "shared value not sent: it is a key of a dict, or in a set; pass it in a list, or pass its handle"
