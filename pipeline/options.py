@@ -25,6 +25,9 @@ CHEAPER_OFFLOADED_BYTES = 458_752
 """A message that weighs more costs more than a claim with its payload: docs/explanation/costs.md has prices
 and formula."""
 
+PACK_LIMIT_BYTES = 1024**3
+"""Maximum of ``pack_bytes``: a pack is in memory until it is stored."""
+
 ALIAS = re.compile(r"[a-z][a-z0-9_.-]{0,63}\Z", re.ASCII)
 
 
@@ -64,6 +67,9 @@ class Options:
     upload_threads_count: int = 8
     """How many payloads of a group or a batch are uploaded at the same time; 0 uploads each where it is
     published."""
+    pack_bytes: int = 16_777_216
+    """Largest pack: one object with many payloads of a group or a batch, those of up to a sixteenth of it.
+    0 packs nothing."""
 
     def __post_init__(self) -> None:
         """Check each value, then each pair that must agree."""
@@ -99,6 +105,7 @@ class Options:
             _check_whole(name, getattr(self, name), least=0)
         for name in ("broker_limit_bytes", "payload_limit_bytes"):
             _check_whole(name, getattr(self, name), least=1)
+        _check_whole("pack_bytes", self.pack_bytes, least=0, most=PACK_LIMIT_BYTES)
         _check_whole("upload_threads_count", self.upload_threads_count, least=0, most=THREADS_LIMIT_COUNT)
         _check_whole("payload_ttl_seconds", self.payload_ttl_seconds, least=1, most=CENTURY_SECONDS)
         _check_kind(
@@ -137,6 +144,7 @@ class OptionValues(TypedDict, total=False):
     store_retry_seconds: float
     payload_ttl_seconds: int
     upload_threads_count: int
+    pack_bytes: int
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ from pipeline.claimcheck.claim_check import ClaimCheck
 from pipeline.claimcheck.handles.handle import Handle
 from pipeline.claimcheck.headers import SHARED
 from pipeline.claimcheck.keys import check_stored_key
+from pipeline.claimcheck.packs import ranges
 from pipeline.deferred.body import deferred_in
 from pipeline.deferred.payload import Deferred
 from pipeline.errors import ClaimError, PipelineError
@@ -59,10 +60,16 @@ class DeadLetter:
     def members(self) -> list[tuple[Share, bytes]]:
         """Return the payloads that have a ledger, and which member of each the message is."""
         queue = self._source_queue if self.is_shared else ""
-        shares = list(self.shares)
-        if self.claim is not None and self.headers.get(SHARED) and queue:
-            shares.append(Share(store=self.claim.store, key=self.claim.key))
-        return [(share, ledger.member(self.task_id, queue)) for share in shares]
+        found = [(share, ledger.member(self.task_id, queue)) for share in self.shares]
+        if self.claim is not None and self._has_ledger(self.claim, queue):
+            share = Share(store=self.claim.store, key=self.claim.key)
+            found.append((share, ranges.member(self.claim, self.task_id, queue)))
+        return found
+
+    def _has_ledger(self, claim: Claim, queue: str) -> bool:
+        if self.is_shared:
+            return bool(self.headers.get(SHARED) and queue)
+        return claim.offset is not None
 
     @property
     def shares(self) -> tuple[Share, ...]:
@@ -209,9 +216,7 @@ def _claimed_error(claim: Claim | None, payload: StoredObject | None) -> str:
         return ""
     if payload is None:
         return MISSING
-    if payload.size_bytes != claim.size_bytes:
-        return f"payload corrupt: size {payload.size_bytes} bytes, claimed {claim.size_bytes}"
-    return ""
+    return _size_fault(payload.size_bytes, claim)
 
 
 def _shared_error(message: DeadLetter, claimcheck: ClaimCheck) -> str:
@@ -219,6 +224,16 @@ def _shared_error(message: DeadLetter, claimcheck: ClaimCheck) -> str:
         if ledger.is_ours(claimcheck, share) and stored_object(claimcheck.store, share.key) is None:
             return f"shared payload missing [key={share.key}]: its uses have ended, or its ttl_days are over"
     return ""
+
+
+def _size_fault(size_bytes: int, claim: Claim) -> str:
+    """Return what is wrong with the size of an object, if its claim needs another; empty if nothing is."""
+    if claim.offset is None:
+        is_right, needed = size_bytes == claim.size_bytes, str(claim.size_bytes)
+    else:
+        stop = claim.offset + claim.size_bytes
+        is_right, needed = size_bytes >= stop, f"bytes {claim.offset} to {stop} of it"
+    return "" if is_right else f"payload corrupt: size {size_bytes} bytes, claimed {needed}"
 
 
 def _payload(message: DeadLetter, store: Store) -> StoredObject | None:

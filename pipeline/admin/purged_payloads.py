@@ -27,7 +27,7 @@ class PurgedPayloads:
         self._sizes: dict[str, int] = {}
         """Size of each payload that this process may release, by key."""
         self._shared: set[str] = set()
-        """Keys that messages of other queues name, too."""
+        """Keys that messages of other queues may name, too, such as those of packs."""
         self._unread: set[str] = set()
         """Messages whose claim this process cannot read: their payloads are kept."""
         self._members: dict[str, list[tuple[str, bytes]]] = {}
@@ -50,7 +50,7 @@ class PurgedPayloads:
         if message.key is None:
             return
         self._keys[message_id] = message.key
-        if message.is_shared:
+        if message.is_shared or (message.claim is not None and message.claim.offset is not None):
             self._shared.add(message.key)
         if message.claim is not None and self._is_ours(message.claim):
             self._sizes[message.key] = message.claim.size_bytes

@@ -214,7 +214,8 @@ class Worker(WorkController):
         """Settle, release and report. Lambda stops all threads when the handler returns."""
         if not self._settle():
             logger.warning("invocation ends before every acknowledgement has settled")
-        releasing = Thread(target=self.releaser.flush, name="claimcheck-lambda-release", daemon=True)
+        release = partial(self.releaser.flush, is_last=True)
+        releasing = Thread(target=release, name="claimcheck-lambda-release", daemon=True)
         releasing.start()
         releasing.join(min(RELEASE_SECONDS, self.invocation.seconds_to_finish))
         serializer.installed().recorder.flush()

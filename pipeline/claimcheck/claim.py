@@ -14,7 +14,8 @@ The message body is MessagePack, so that any language can read it::
                  "shares":  [{"store", "key"}, …]: the shared payloads that its arguments name,
                  "payload": {"type": "inline", "data", "codec", "compression", "expanded_bytes"}
                           | {"type": "claim", "store", "key", "size_bytes", "digest",
-                             "codec", "compression", "expanded_bytes", "created"}}
+                             "codec", "compression", "expanded_bytes", "created",
+                             "offset": only in a pack}}
     signature   HMAC-SHA256 of `message`, or an empty binary
 
 Unknown fields of a known version are ignored, so that a later release may add some; an unknown version is
@@ -31,6 +32,7 @@ from blake3 import blake3
 from msgspec.structs import replace
 
 from pipeline.aws.limits import S3_KEY_LIMIT_BYTES, S3_OBJECT_LIMIT_BYTES
+from pipeline.claimcheck.compression import SMALLEST_BYTES
 from pipeline.errors import ClaimError
 from pipeline.options import REUSE_SECONDS
 
@@ -63,7 +65,7 @@ class Inline(msgspec.Struct, frozen=True, kw_only=True, tag="inline"):
         return f"Inline({len(self.data)} bytes, codec={self.codec!r}, compression={self.compression!r})"
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True, tag="claim"):
+class Claim(msgspec.Struct, frozen=True, kw_only=True, tag="claim", omit_defaults=True):
     """Where a payload is stored, and how to verify it."""
 
     store: Name
@@ -71,15 +73,17 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, tag="claim"):
     key: Key
     """Full key of the object, prefix included."""
     size_bytes: Size
-    """Size of the stored object."""
+    """Size of the payload as it is stored."""
     digest: Annotated[str, msgspec.Meta(pattern=r"^blake3:[0-9a-f]{64}\Z")]
-    """Digest of the stored object."""
+    """Digest of the payload as it is stored."""
     codec: Name
     compression: Name
     expanded_bytes: Size
     """Size after decompression, in bytes."""
     created: Annotated[datetime, msgspec.Meta(tz=True)]
     """When the payload was offloaded; aware, UTC."""
+    offset: Size | None = None
+    """In a pack: where in the object the payload begins. ``None``: it is the whole object."""
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,8 +208,8 @@ def is_young(claim: Claim, wait_seconds: float = 0.0, now: datetime | None = Non
     return abs(age_seconds) + wait_seconds < REUSE_SECONDS  # in the future: clocks differ
 
 
-def claim_of(sealed: Inline, store: str, key: str) -> Claim:
-    """Return the claim of a payload that is stored now, under a key of a store."""
+def claim_of(sealed: Inline, store: str, key: str, offset: int | None = None) -> Claim:
+    """Return the claim of a payload that is stored now, under a key of a store, or in a pack."""
     return Claim(
         store=store,
         key=key,
@@ -215,7 +219,29 @@ def claim_of(sealed: Inline, store: str, key: str) -> Claim:
         compression=sealed.compression,
         expanded_bytes=sealed.expanded_bytes,
         created=datetime.now(UTC),
+        offset=offset,
     )
+
+
+def check_sizes(claim: Claim) -> None:
+    """Reject a claim whose sizes contradict each other.
+
+    Raises:
+        ClaimError: it states more bytes than offloading makes, or a range that no object has.
+    """
+    if claim.size_bytes > max(claim.expanded_bytes, SMALLEST_BYTES):
+        raise ClaimError(
+            f"claim rejected [key={claim.key}]: {claim.size_bytes} bytes cannot expand to "
+            f"{claim.expanded_bytes}"
+        )
+    if claim.offset is None:
+        return
+    stop = claim.offset + claim.size_bytes
+    if not claim.offset < stop <= S3_OBJECT_LIMIT_BYTES:
+        raise ClaimError(
+            f"claim rejected [key={claim.key}]: no object has bytes {claim.offset} to {stop}; a payload in a "
+            f"pack has one byte at least and ends at {S3_OBJECT_LIMIT_BYTES} at most"
+        )
 
 
 def digest_of(data: bytes) -> str:

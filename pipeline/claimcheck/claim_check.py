@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any, NamedTuple, TypeVar, Unpack
 
 from pipeline.claimcheck import compression
-from pipeline.claimcheck.claim import Claim, Inline, claim_of, digest_of, is_young
+from pipeline.claimcheck.claim import Claim, Inline, check_sizes, claim_of, digest_of, is_young
 from pipeline.claimcheck.codec import Codec
 from pipeline.claimcheck.handles.handle import Handle
 from pipeline.claimcheck.handles.putting import About, put_into
@@ -22,6 +22,7 @@ from pipeline.claimcheck.handles.stores import owned_store
 from pipeline.claimcheck.keys import check_key, new_key
 from pipeline.claimcheck.message_size import Wire
 from pipeline.claimcheck.object_metadata import TaskLabels, metadata, span_attributes
+from pipeline.claimcheck.packs import ranges
 from pipeline.claimcheck.retries import retried
 from pipeline.errors import (
     ClaimError,
@@ -110,20 +111,12 @@ class ClaimCheck:
             StoreUnavailableError: the store stayed unavailable for ``store_retry_seconds``.
             StoreDeniedError: the store denies access.
         """
-        claim = self.claim(sealed, wait_seconds, key)
+        self.check_wait(wait_seconds)
+        due = datetime.now(UTC) + timedelta(seconds=wait_seconds)
+        claim = claim_of(sealed, self.options.alias, key or new_key(self.store.prefix, due))
         with tracing.span("claimcheck offload", span_attributes(self.store, claim, task_id, task, queue)):
             self.store_payload(claim, sealed.data, TaskLabels(task, task_id, queue))
             return Offloaded(claim, tracing.active() or {})
-
-    def claim(self, sealed: Inline, wait_seconds: float = 0.0, key: str | None = None) -> Claim:
-        """Return the claim of a payload that is about to be stored. Does no I/O.
-
-        Raises:
-            PayloadExpiresError: the task's ETA is so far ahead that its payload would have expired.
-        """
-        self._check_wait(wait_seconds)
-        due = datetime.now(UTC) + timedelta(seconds=wait_seconds)
-        return claim_of(sealed, self.options.alias, key or new_key(self.store.prefix, due))
 
     def store_payload(self, claim: Claim, data: bytes, labels: TaskLabels) -> None:
         """Put what a claim names into the store, in the calling process.
@@ -136,7 +129,12 @@ class ClaimCheck:
         with self.timed(metrics.UPLOAD_SECONDS, labels.queue, labels.task):
             self.with_retries(lambda: self.store.put(claim.key, data, about))
 
-    def _check_wait(self, wait_seconds: float) -> None:
+    def check_wait(self, wait_seconds: float) -> None:
+        """Check that a payload outlives the wait for its task's ETA.
+
+        Raises:
+            PayloadExpiresError: it would have expired.
+        """
         if wait_seconds > self.longest_wait_seconds:
             raise PayloadExpiresError(
                 f"payload would expire: its task is to run in {wait_seconds / DAY_SECONDS:.0f} days, and "
@@ -150,7 +148,7 @@ class ClaimCheck:
         return (
             found == (sealed.codec, sealed.compression, sealed.expanded_bytes, len(sealed.data))
             and is_young(claim, wait_seconds)
-            and self._ours(claim)
+            and self.owns(claim)
             and digest_of(sealed.data) == claim.digest
         )
 
@@ -184,7 +182,7 @@ class ClaimCheck:
             return payload.data
         self.check(payload)
         with self.timed(metrics.REHYDRATE_SECONDS, queue, task):
-            data = self.with_retries(lambda: self.store.get(payload.key, payload.size_bytes))
+            data = self.with_retries(lambda: ranges.read(self.store, payload))
             if digest_of(data) != payload.digest:
                 raise PayloadCorruptError(
                     f"payload corrupt [key={payload.key}]: its digest differs from the one in the claim; "
@@ -208,11 +206,7 @@ class ClaimCheck:
                 "give producers and workers the same alias"
             )
         check_key(claim.key, self.store.prefix)
-        if claim.size_bytes > max(claim.expanded_bytes, compression.SMALLEST_BYTES):
-            raise ClaimError(
-                f"claim rejected [key={claim.key}]: {claim.size_bytes} bytes cannot expand to "
-                f"{claim.expanded_bytes}"
-            )
+        check_sizes(claim)
 
     def probe(self) -> None:
         """Put, get and delete a small object: each permission that is needed at run time.
@@ -236,11 +230,16 @@ class ClaimCheck:
         """Delete payloads, and return the claims to try again later. Never raises; safe to call twice.
 
         Args:
-            claims: of one store; those of a store that this app does not own are left alone.
+            claims: of one store; those of a store that this app does not own are left alone, and those of
+                packs, which end by their ledger.
             report: called once unless the store was unavailable, with the error of each orphan; the other
                 payloads are deleted.
         """
-        ours = {claim.key: claim for claim in claims if self._ours(claim)}
+        ours = {
+            claim.key: claim
+            for claim in claims
+            if self.owns(claim) and getattr(claim, "offset", None) is None
+        }
         if not ours:
             return ()
         store = self.stores.get(claims[0].store, self.store)
@@ -266,7 +265,8 @@ class ClaimCheck:
         if claims:
             self.recorder.record(metrics.PAYLOADS_ORPHANED, len(claims), queue=queue, task=task)
 
-    def _ours(self, claim: Released) -> bool:
+    def owns(self, claim: Released) -> bool:
+        """Say whether a claim is one that this process may release the payload of."""
         try:
             owned_store(self, claim) if isinstance(claim, Handle) else self.check(claim)
         except (ClaimError, StoreDeniedError):

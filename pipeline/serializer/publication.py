@@ -82,9 +82,10 @@ class Publication:
         return self.collected[-1].upload if self.collected else None
 
     def withdraw(self) -> None:
-        """Wait for payloads that are on their way: none is to arrive after it was deleted."""
+        """Keep payloads from being stored, or wait for them: none is to arrive after it was released."""
         for each in self.collected:
-            each.upload.settle()
+            if not each.upload.remove(each.claim):
+                each.upload.error()
 
     def share(self, queues_count: int) -> bool:
         """Give the payload a ledger, before its message goes to several queues; say whether it has one.
@@ -93,6 +94,8 @@ class Publication:
             StoreError: the ledger was not made.
         """
         claimcheck = installed.found()
+        if self.upload is not None and self.upload.share(self.collected[-1].claim, queues_count):
+            return True
         if not self.named or claimcheck is None or not ledger.is_kept_by(claimcheck):
             return False
         self.ledgers.append(self.named[-1].key)

@@ -60,6 +60,8 @@ class EndedMember(Ended):
     """Of the payload."""
     id: bytes
     """See ``claimcheck/ledger.py``."""
+    in_pack: bool = False
+    """Whether the payload is a range of a pack: then its mark waits for those of others."""
 
     def log_fields(self) -> dict[str, Any]:
         """Return the fields of a log line about it, and its payload."""

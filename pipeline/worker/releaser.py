@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
+from math import inf
 from time import monotonic, time_ns
 
 from pipeline.aws.limits import S3_DELETE_COUNT
@@ -73,10 +74,24 @@ class Releaser:
         self._ended.append(EndedOwner(message, self._clock(), is_needed, claim))
 
     def member_ended(
-        self, message: Settling, key: str, member: bytes, is_needed: IsNeeded = _not_needed
+        self,
+        message: Settling,
+        key: str,
+        member: bytes,
+        is_needed: IsNeeded = _not_needed,
+        *,
+        in_pack: bool = False,
     ) -> None:
-        """Queue the mark of a shared payload's member that has ended for good, in the same way."""
-        self._ended.append(EndedMember(message, self._clock(), is_needed, key, member))
+        """Queue the mark of a shared payload's member that has ended for good, in the same way.
+
+        Args:
+            message: it is marked once this has settled.
+            key: of the payload.
+            member: see ``claimcheck/ledger.py``.
+            is_needed: see ``Ended``.
+            in_pack: see ``EndedMember``.
+        """
+        self._ended.append(EndedMember(message, self._clock(), is_needed, key, member, in_pack))
 
     def leave(self) -> None:
         """Release what has settled by now on the thread, then stop it. Does not wait for the store."""
@@ -88,20 +103,25 @@ class Releaser:
         self.leave()
         if self._thread.is_alive():
             self._thread.join()
-        self.flush()
+        self.flush(is_last=True)
         self.claimcheck.orphan([ended.claim for ended in self._settled if isinstance(ended, EndedOwner)])
         shared_payloads.orphan(self.claimcheck, _members(self._settled))
 
-    def flush(self) -> None:
+    def flush(self, *, is_last: bool = False) -> None:
         """Release every payload whose message has settled; keep waiting for the others.
 
         While the store is unavailable, its payloads are kept for the next flush.
+
+        Args:
+            is_last: no end of a member waits for others of its pack: this process may be stopped.
         """
         with self._flushing:
             for _ in range(len(self._ended)):
                 self._sort(self._ended.popleft())
-            free = [ended for ended in self._settled if _is_free(ended)]
-            self._settled = [*shared_payloads.mark(self.claimcheck, _members(free))]
+            now = inf if is_last else self._clock()
+            due, later = shared_payloads.due(self._settled, now)
+            free = [ended for ended in due if _is_free(ended)]
+            self._settled = [*later, *shared_payloads.mark(self.claimcheck, _members(free))]
             for batch in _batches([ended for ended in free if isinstance(ended, EndedOwner)]):
                 self._settled += self._release(batch)
 
@@ -164,7 +184,7 @@ class Releaser:
             self._wake.wait(self._interval)
             is_last = self._closed  # read before the flush, so that the last flush takes everything
             try:
-                self.flush()
+                self.flush(is_last=is_last)
             except Exception:
                 # The sweep finds payloads that stay. If this thread died, all of them would stay.
                 logger.exception("release failed")

@@ -16,6 +16,7 @@ from kombu.utils.objects import cached_property
 from pipeline.claimcheck import ledger
 from pipeline.claimcheck.claim import Claim
 from pipeline.claimcheck.headers import SEE_ARGS, SHARED
+from pipeline.claimcheck.packs import ranges
 from pipeline.deferred import child_pipe, signatures
 from pipeline.deferred.body import deferred_in
 from pipeline.deferred.child_pipe import reuses
@@ -221,22 +222,32 @@ class RequestMixin(LostChildMixin):
         for share in deferred.shares if deferred is not None else ():
             mark = child_pipe.member_mark(self.request_dict, share.key)
             if not reuses.holds(mark) and ledger.is_ours(self.releaser.claimcheck, share):
-                self._end_member(share.key)
+                self._end_member(share.key, ledger.member(self.id, self._member_queue))
 
     def _end_payload(self, claim: Claim) -> None:
         if is_shared(self._message):
             if self._message.headers.get(SHARED):  # the payload has a ledger
-                self._end_member(claim.key)
+                self._end_counted(claim)
             return
         attempt = self.request_dict.get("retries") or 0
         if reuses.holds(child_pipe.mark(self.id, attempt, claim.key)):
             return
+        if claim.offset is not None:
+            self._end_counted(claim)
+            return
         self.releaser.ended(self._message, claim, **self._needed_again())
+
+    def _end_counted(self, claim: Claim) -> None:
+        if self.releaser.claimcheck.owns(claim):
+            member = ranges.member(claim, self.id, self._member_queue)
+            self._end_member(claim.key, member, in_pack=claim.offset is not None)
+
+    def _end_member(self, key: str, member: bytes, *, in_pack: bool = False) -> None:
+        self.releaser.member_ended(self._message, key, member, **self._needed_again(), in_pack=in_pack)
 
     def _needed_again(self) -> dict[str, Callable[[], bool]]:
         """Return what decides later whether another attempt needs the payload, if one may."""
-        is_retry = bool(self.request_dict.get("retries"))
-        may_be = is_retry and self._has_succeeded and not self.ignore_result
+        may_be = self.request_dict.get("retries") and self._has_succeeded and not self.ignore_result
         return {"is_needed": self._is_retried_again} if may_be else {}
 
     def _is_retried_again(self) -> bool:
@@ -255,10 +266,10 @@ class RequestMixin(LostChildMixin):
             return False
         return meta.get("status") in UNFINISHED
 
-    def _end_member(self, key: str) -> None:
-        queue = sqs_queue(self._message) if is_shared(self._message) else ""
-        member = ledger.member(self.id, queue)
-        self.releaser.member_ended(self._message, key, member, **self._needed_again())
+    @property
+    def _member_queue(self) -> str:
+        """The queue that a member is counted for, if its message went to several."""
+        return sqs_queue(self._message) if is_shared(self._message) else ""
 
     @cached_property
     def _context(self) -> Any:

@@ -19,7 +19,7 @@ DENIED_BY_SQS = b'{"__type":"AccessDenied","message":"no"}'
 @pytest.fixture
 def sample(sample_of, moto_aws, proxy):
     """A sample whose store is asked for a second at most."""
-    options = {"threshold_bytes": 0, "store_retry_seconds": 1}
+    options = {"threshold_bytes": 0, "store_retry_seconds": 1, "pack_bytes": 0}
     return sample_of(store=f"s3://{moto_aws.bucket()}/claims", options=options)
 
 

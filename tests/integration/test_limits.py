@@ -203,7 +203,7 @@ def test_parameters_that_botocore_rejects_release_the_payload(sample_with, calls
 
 def test_one_invalid_message_of_a_batch_fails_alone(sample_with, aws):
     """A call that botocore rejects for one message is split: the others are sent, the error names it."""
-    sample = sample_with(threshold_bytes=0)
+    sample = sample_with(threshold_bytes=0, pack_bytes=0)
     wrong = {"tenant": {"DataType": "String", "StringValue": 7}}
     tasks = [sample.double.s(number) for number in range(9)]
     with pytest.raises(BatchSendError) as caught:

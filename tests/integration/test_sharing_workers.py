@@ -18,7 +18,7 @@ NOISE = random.Random(3).randbytes(400_000)
 @pytest.fixture
 def sample(sample_of, moto_aws, proxy):
     """A sample with the default threshold, whose every call is written down."""
-    return sample_of(store=f"s3://{moto_aws.bucket()}/claims")
+    return sample_of(store=f"s3://{moto_aws.bucket()}/claims", options={"pack_bytes": 0})
 
 
 def stored():

@@ -33,7 +33,7 @@ def calls(moto):
 def standing(calls, tmp_path_factory):
     """A sample where every message has a payload in the store, with a worker."""
     server = SimpleNamespace(name=calls.name, url=calls.url, reset=calls.reset_server)
-    options = {"threshold_bytes": 0}
+    options = {"threshold_bytes": 0, "pack_bytes": 0}
     with standing_sample(server, tmp_path_factory.mktemp("ways"), "threads", options=options) as sample:
         sample.server = server
         yield sample

@@ -279,7 +279,8 @@ class Run:
         if member is None:
             self._worker.releaser.ended(self._message, self.copy.claim)
         else:
-            self._worker.releaser.member_ended(self._message, key, member)
+            in_pack = self.copy.claim.offset is not None
+            self._worker.releaser.member_ended(self._message, key, member, in_pack=in_pack)
 
     def _mark(self) -> bytes:
         if self.copy.task.is_member:

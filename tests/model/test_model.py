@@ -157,10 +157,11 @@ class Schedules(RuleBasedStateMachine):
     @rule(
         plans=st.lists(st.lists(OUTCOMES, min_size=1, max_size=3), min_size=2, max_size=3),
         is_early=st.booleans(),
+        in_pack=st.booleans(),
     )
-    def publish_group(self, plans, is_early):
-        """Tasks that share a payload are called."""
-        self.world.publish_group(plans, is_early=is_early)
+    def publish_group(self, plans, is_early, in_pack):
+        """Tasks that share a payload, or an object, are called."""
+        self.world.publish_group(plans, is_early=is_early, in_pack=in_pack)
 
     @rule(steps=STEPS)
     def run_threads(self, steps):

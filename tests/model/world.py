@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 from simulated_sqs import DEAD_RETENTION_SECONDS, RETENTION_SECONDS, SQS, URL, Stored
 from simulated_store import PREFIX, SimulatedStore
 from simulated_worker import Run, SteppedTransport, Worker
@@ -21,6 +22,7 @@ from pipeline.claimcheck.codec import Codec
 from pipeline.claimcheck.headers import SHARED
 from pipeline.claimcheck.keys import new_key
 from pipeline.claimcheck.message_size import Wire
+from pipeline.claimcheck.packs import ranges
 from pipeline.errors import StoreError
 from pipeline.metrics.table import PAYLOADS_ORPHANED
 from pipeline.options import REUSE_SECONDS, Options
@@ -136,13 +138,14 @@ class World:
             member = ledger.member(task.id, str(side)) if is_shared else None
             self.send(Copy(task, claim, 0, len(self.copies), side, member, hops))
 
-    def publish_group(self, plans: list[list[str]], *, is_early: bool) -> None:
-        """Call tasks that share a payload."""
-        claim = self.offload(len(plans))
-        for plan in plans:
-            task = Task(f"task {len(self.tasks) + 1}", plan, is_early, is_member=True)
+    def publish_group(self, plans: list[list[str]], *, is_early: bool, in_pack: bool = False) -> None:
+        """Call tasks that share a payload, or whose payloads are ranges of one object."""
+        whole = self.offload(len(plans))
+        for offset, plan in enumerate(plans):
+            claim = msgspec.structs.replace(whole, offset=offset if in_pack else None)
+            task = Task(f"task {len(self.tasks) + 1}", plan, is_early, is_member=not in_pack)
             self.tasks.append(task)
-            self.send(Copy(task, claim, 0, len(self.copies), 0, ledger.member(task.id)))
+            self.send(Copy(task, claim, 0, len(self.copies), 0, ranges.member(claim, task.id)))
 
     def offload(self, members_count: int = 0) -> Claim:
         """Put a payload away, with a ledger if it has several members."""

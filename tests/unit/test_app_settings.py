@@ -28,6 +28,7 @@ OPTIONS = {
     "store_retry_seconds": 5.0,
     "payload_ttl_seconds": 40 * 86_400,
     "upload_threads_count": 3,
+    "pack_bytes": 1_000_000,
 }
 """A value other than the default for each option."""
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from pipeline.claimcheck import ledger
 from pipeline.claimcheck.claim import Claim, Inline
 from pipeline.errors import StoreDeniedError, StoreUnavailableError
 from pipeline.metrics.table import PAYLOADS_ORPHANED
@@ -202,3 +203,55 @@ def test_members_that_cannot_be_marked_are_counted_at_the_end(claimcheck, record
 
     assert sink.total(PAYLOADS_ORPHANED) == 1
     assert caplog.text.count("it is an orphan: the worker ended before the store was available") == 1
+
+
+class TestPacks:
+    @pytest.fixture
+    def clock(self):
+        """A clock that the test sets."""
+        return SimpleNamespace(now=0.0)
+
+    @pytest.fixture
+    def in_pack(self, claimcheck, clock):
+        """A releaser, and a function that ends one of two members of a pack."""
+        releaser = Releaser(claimcheck, clock=lambda: clock.now)
+        claim = offloaded(claimcheck)
+        ledger.make(claimcheck, claim.key, 2)
+
+        def end(number, **about):
+            settled = message(acknowledged=True)
+            releaser.member_ended(settled, claim.key, ledger.member(str(number)), in_pack=True, **about)
+
+        return releaser, claim, end
+
+    def test_ends_wait_for_each_other(self, claimcheck, clock, in_pack):
+        """Ends in a pack are written together, when the first has waited for five seconds."""
+        releaser, claim, end = in_pack
+        end(1)
+        clock.now = 4.9
+        end(2)
+        releaser.flush()
+        assert ledger.uses(claimcheck, claim.key) == (2, 0)
+
+        clock.now = 5.0
+        releaser.flush()
+        assert kept(claimcheck) == set()
+
+    def test_the_last_flush_waits_for_nothing(self, claimcheck, in_pack):
+        """A worker that stops, and an invocation that ends, write what has ended."""
+        releaser, claim, end = in_pack
+        end(1)
+        releaser.flush(is_last=True)
+        assert ledger.uses(claimcheck, claim.key) == (2, 1)
+
+        end(2)
+        releaser.close()
+        assert kept(claimcheck) == set()
+
+    def test_a_range_that_another_attempt_needs_is_not_marked(self, claimcheck, in_pack):
+        """An attempt that is to come keeps its range."""
+        releaser, claim, end = in_pack
+        end(1, is_needed=lambda: True)
+        releaser.flush(is_last=True)
+
+        assert ledger.uses(claimcheck, claim.key) == (2, 0)

@@ -66,8 +66,9 @@ class Queue:
         self.send_message_batch(QueueUrl="", Entries=[{"Id": "0", **options}])
 
 
-def uploads_of(claimcheck, store, threads_count):
-    options = replace(claimcheck.options, store_retry_seconds=0.01, upload_threads_count=threads_count)
+def uploads_of(claimcheck, store, threads_count, pack_bytes=0):
+    changes = {"upload_threads_count": threads_count, "pack_bytes": pack_bytes}
+    options = replace(claimcheck.options, store_retry_seconds=0.01, **changes)
     return Uploads(replace(claimcheck, store=store, options=options))
 
 
@@ -180,6 +181,13 @@ class TestThreads:
         call = threads.run(threading.get_ident)
 
         assert call.result() == threading.get_ident()
+
+    def test_after_the_end_a_call_runs_here(self):
+        """Closed threads never begin again."""
+        threads = Threads(2)
+        threads.close()
+
+        assert threads.run(threading.get_ident).result() == threading.get_ident()
 
     def test_what_has_not_begun_can_be_dropped(self):
         """After an interrupt nothing begins any more, and what runs is waited for."""

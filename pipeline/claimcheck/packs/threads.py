@@ -44,7 +44,8 @@ class Threads:
                 job[0].cancel()
 
     def close(self) -> None:
-        """Wait for all calls, and end the threads. Safe to call twice."""
+        """Wait for all calls, and end the threads; later calls run in their caller's. Safe to call twice."""
+        self._count = 0
         started, self._started = self._started, []
         for _ in started:
             self._jobs.put(None)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from functools import partial
-from time import monotonic, sleep
+from time import sleep
 from typing import Any
 
 from pipeline.aws.limits import SQS_BATCH_COUNT, SQS_MESSAGE_LIMIT_BYTES
@@ -167,9 +167,10 @@ class Batch:
         """Take as many messages as one call carries; none if others may still join them."""
         waiting = self._waiting.get(url, [])
         count = self._fitting(waiting)
-        is_due = waiting and monotonic() - waiting[0].since >= lingering.SECONDS
-        if count == len(waiting) < SQS_BATCH_COUNT and not (is_last or is_due):
-            return []
+        if not is_last and not (waiting and waiting[0].is_due):
+            is_partial = count == len(waiting) < SQS_BATCH_COUNT
+            if is_partial or any(entry.shares_upload for entry in waiting[:count]):
+                return []
         self._waiting[url] = waiting[count:]
         return waiting[:count]
 

@@ -13,7 +13,7 @@ from pipeline.aws.limits import SQS_FIFO_SUFFIX
 from pipeline.claimcheck.message_size import attributes_bytes
 from pipeline.claimcheck.packs.upload import Upload
 from pipeline.transport.errors import certainly_not_sent
-from pipeline.transport.send import failures
+from pipeline.transport.send import failures, lingering
 from pipeline.transport.send.failures import Failure
 from pipeline.transport.sqs_errors import FAILURES, TOO_LONG, meaning_of_code
 
@@ -58,6 +58,16 @@ class Parcel:
         if self.keep is not None:
             self.keep(entry)
 
+    def store_first(self) -> None:
+        """Wait for the payload of a message that is not collected, but sent at once to all listeners.
+
+        Raises:
+            PipelineError: it was not stored.
+        """
+        if (upload := self.publication.upload) is not None:
+            upload.wait()
+            self.is_unclear = True
+
     @contextmanager
     def sending(self) -> Iterator[None]:
         """Note whether the message that is sent in this block has arrived."""
@@ -80,7 +90,7 @@ class Entry:
     """Why it has failed, as far as it has."""
     is_certain: bool = True
     """Whether no attempt so far can have put it on the queue without our knowledge."""
-    error: Exception | None = None
+    error: BaseException | None = None
     """Why its payload was not stored."""
     since: float = field(default_factory=monotonic)
     """When it was collected."""
@@ -95,16 +105,23 @@ class Entry:
         """The upload of its payload, if a thread stores that."""
         return self.parcel.publication.upload
 
+    @property
+    def shares_upload(self) -> bool:
+        """Whether its payload is in a pack that waits for others."""
+        return self.upload is not None and self.upload.takes_more
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it has waited long enough for others."""
+        seconds = lingering.PACK_SECONDS if self.shares_upload else lingering.SECONDS
+        return monotonic() - self.since >= seconds
+
     def is_stored(self) -> bool:
         """Wait for its payload, and say whether it is stored; if not, the message has failed."""
-        try:
-            if self.upload is not None:
-                self.upload.wait()
-        except Exception as exc:  # noqa: BLE001 - the batch raises from it
-            self.error = exc
-            self.fails(type(exc).__name__, is_certain=True)
-            return False
-        return True
+        self.error = None if self.upload is None else self.upload.error()
+        if self.error is not None:
+            self.fails(type(self.error).__name__, is_certain=True)
+        return self.error is None
 
     @cached_property
     def size_bytes(self) -> int:

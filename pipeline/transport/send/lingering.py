@@ -8,6 +8,9 @@ SECONDS = 0.1
 """A caller may make tasks one by one, as a generator in a chord's header does. The first ones run before the
 last one is made."""
 
+PACK_SECONDS = 0.5
+"""The same for a message whose payload is in a pack that others may join."""
+
 
 class Timer(threading.Thread):
     """Calls a function repeatedly until it is stopped. A daemon thread: it never keeps a process alive."""

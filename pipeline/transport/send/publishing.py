@@ -15,14 +15,16 @@ def mark_shared(message: dict[str, Any], queues_count: int | None) -> None:
     A retry has the headers of the attempt before it, so an old mark is removed.
 
     Raises:
-        StoreError: the ledger of its payload was not made.
+        StoreError: its payload was not stored, or the ledger of that not made.
     """
     headers = message["headers"]
     headers.pop(SHARED, None)
+    parcel = parcel_of(message)
     if queues_count is None:
         headers[SHARED] = 0
+        if parcel is not None:
+            parcel.store_first()
     elif queues_count > 1:
-        parcel = parcel_of(message)
         has_ledger = parcel is not None and parcel.publication.share(queues_count)
         headers[SHARED] = queues_count if has_ledger else 0
 

@@ -10,6 +10,7 @@ from pipeline.transport.send import lingering
 def unhurried(monkeypatch):
     """Never send a batch by time, so that the number of calls is deterministic."""
     monkeypatch.setattr(lingering, "SECONDS", 3_600)
+    monkeypatch.setattr(lingering, "PACK_SECONDS", 3_600)
 
 
 @pytest.fixture

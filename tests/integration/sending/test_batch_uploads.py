@@ -12,7 +12,9 @@ pytestmark = [pytest.mark.aws]
 @pytest.fixture
 def sample(sample_of, moto_aws, proxy):
     """A sample where every argument goes through the store, uploaded by threads."""
-    return sample_of(store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0})
+    return sample_of(
+        store=f"s3://{moto_aws.bucket()}/claims", options={"threshold_bytes": 0, "pack_bytes": 0}
+    )
 
 
 def test_a_group_leaves_no_thread(sample, proxy):
