@@ -1,7 +1,7 @@
 # Everything that this repository can do. It needs GNU make and Python 3.11 or later, and PyPI once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-doors up test coverage chaos suites check lint docs bench clean
+.PHONY: help demo demo-doors up test coverage chaos suites check lint docs bench dist audit sbom clean
 
 # Tests start hundreds of processes: each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -51,6 +51,16 @@ docs: $(READY) ## Build the site of docs/ into .local/site; a warning ends it
 
 bench: $(READY) $(MINISTACK_READY) ## Compare with the naive serializer, Redis and others, in a quarter of an hour
 	$(PYTHON) -m benchmarks
+
+dist: $(READY) ## Build wheel and source archive into dist/
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(PYTHON) -m build --outdir dist
+
+audit: $(READY) ## Look for known vulnerabilities of the installed packages, in the database of PyPI
+	$(PYTHON) -m pip_audit --skip-editable
+
+sbom: $(READY) ## Write a bill of materials of the installed packages to .local/sbom.json, as CycloneDX
+	mkdir -p .local
+	.venv/bin/cyclonedx-py environment --output-file .local/sbom.json $(PYTHON)
 
 include deploy/deploy.mk
 
