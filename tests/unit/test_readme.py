@@ -30,7 +30,7 @@ def total(orders): return sum(order["amount"] for order in orders)
 WORDS = (
     *("claim", "payload", "body", "object", "key", "prefix", "store", "offload", "rehydrate", "release"),
     *("threshold", "limit", "retry", "redelivery", "redrive", "settle", "sweep", "orphan"),
-    *("reuse", "record", "handle", "door", "ledger", "member"),
+    *("reuse", "record", "handle", "door", "ledger", "member", "pack"),
     *("visibility timeout", "receipt handle", "dead-letter queue (DLQ)", "maxReceiveCount"),
 )
 """The words of the design: one for each concept."""

@@ -38,6 +38,8 @@ def named(mark):
 
 def type_of(field):
     info = msgspec.inspect.type_info(field.type)
+    if field.default is None:  # it may be left out
+        info = info.types[0]
     kind = type(info).__name__.removesuffix("Type").lower()
     return TYPES.get(kind, "text" if kind == "literal" else "map")
 
