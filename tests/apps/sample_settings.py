@@ -67,6 +67,7 @@ def _doors(queue, bucket):
             f"{queue}-claims": plain_claims(task, store="input"),
             f"{queue}-extended": extended_client(task, store="large", deletes=True),
             f"{queue}-words": partial(_words, task),
+            f"{queue}-naps": lambda message: [TaskCall("sample_app.nap", ["nap", float(message.body)])],
             f"{queue}-sns": sns(event, attributes=("amount",)),
             f"{queue}-raw": sns(event, attributes=("amount",), raw=True),
             f"{queue}-events": eventbridge(event, fields=("detail_type",)),
