@@ -22,7 +22,7 @@ from benchmarks.peers.standins import ROOT
 from benchmarks.peers.workload import WARM_UP_TASKS, Stamp, stamps
 
 DRAIN_SECONDS = 90.0
-SETTLE_SECONDS = 5.0
+SETTLE_SECONDS = 20.0
 """How long workers may take after the last task to delete messages and payloads."""
 IDLE_SECONDS = 20.0
 MEGABYTE = 1_000_000

@@ -33,6 +33,18 @@ EXTRAS = {
     + "import kombu\ntry: app.send_task('x', retry=False)\nexcept kombu.exceptions.OperationalError: ...",
     "gateway": "import uvicorn; from pipeline.gateway import Anyone, create_app; print(create_app, Anyone())",
     "otel": "from pipeline.metrics import OpenTelemetrySink; print(OpenTelemetrySink())",
+    **{
+        name: f"import {name}; from pipeline.claimcheck.codec import Codec\n"
+        f"from pipeline.serializer.serializer import KOMBU_TYPES\n"
+        f"codec = Codec(KOMBU_TYPES, 'msgpack'); print(codec.decode(*codec.encode({name}.{value})))"
+        for name, value in {
+            "numpy": "arange(3)",
+            "pandas": "Series([1])",
+            "polars": "Series([1])",
+            "pyarrow": "table({'a': [1]})",
+        }.items()
+    },
+    "obstore": "from pipeline.stores.s3.obstore_transfer import check_installed; check_installed()",
     "logs": "import pythonjsonlogger.core; from pythonjsonlogger.json import JsonFormatter",
     "prometheus": "from opentelemetry.exporter.prometheus import PrometheusMetricReader\n"
     "from opentelemetry.sdk.metrics import MeterProvider; MeterProvider([PrometheusMetricReader()])",

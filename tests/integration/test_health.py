@@ -163,7 +163,7 @@ class TestHealth:
         for _ in range(2):
             signals.worker_ready.send(sender=None)
         thread = health._thread
-        eventually(lambda: recorder.flush() or len(sink.values()) == 3)
+        eventually(lambda: recorder.flush() or len(sink.values()) == 4)
         signals.worker_shutdown.send(sender=None)
         thread.join(10)
         follow(Health(queued.app, recorder, lambda: 0, 0.0))
