@@ -7,6 +7,7 @@ import sys
 import pytest
 from celery import uuid
 from celery.utils.nodenames import default_nodename
+from kombu import pools
 from sample_fixtures import standing_sample
 from standins import AWS
 from workers import APPS, eventually
@@ -94,10 +95,12 @@ def test_a_reply_queue_that_is_not_there_yet(sample, moto, proxy_to, monkeypatch
     absent = b'{"__type": "com.amazonaws.sqs#QueueDoesNotExist", "message": "no"}'
     proxy.fail("ReceiveMessage", times=2, status=400, content=absent)
     with sample.app.connection_for_write() as connection:
-        [reply] = sample.app.control.ping(connection=connection, timeout=10, limit=1)
+        [reply] = sample.app.control.ping(connection=connection, timeout=30, limit=1)
 
     assert only(reply) == {"ok": "pong"}
     assert proxy.operations["CreateQueue"] == 1
+    pools.reset()  # later tests do not use the proxy
+    sample.app._after_fork()
 
 
 def test_a_running_task_is_shown(sample, inspect):
