@@ -21,12 +21,15 @@ class _Bucket(msgspec.Struct, frozen=True):
     name: str
 
 
-class _Object(msgspec.Struct, frozen=True):
+class _AnyObject(msgspec.Struct, frozen=True):
     key: str
     size: int | None = None
+    sequencer: str | None = None
+
+
+class _Object(_AnyObject, frozen=True):
     etag: str | None = msgspec.field(name="eTag", default=None)
     version: str | None = msgspec.field(name="versionId", default=None)
-    sequencer: str | None = None
 
 
 class _S3(msgspec.Struct, frozen=True):
@@ -40,12 +43,9 @@ class _Record(msgspec.Struct, frozen=True):
     time: str | None = msgspec.field(name="eventTime", default=None)
 
 
-class _BridgedObject(msgspec.Struct, frozen=True):
-    key: str
-    size: int | None = None
+class _BridgedObject(_AnyObject, frozen=True):
     etag: str | None = None
     version: str | None = msgspec.field(name="version-id", default=None)
-    sequencer: str | None = None
 
 
 class _Detail(msgspec.Struct, frozen=True):

@@ -158,8 +158,7 @@ def _attempt(entries: list[Entry], call: Call) -> Sequence[Outcome]:
 
 
 def _error(what: str, failed: Sequence[FailedEvent]) -> EventSendError:
-    codes = ", ".join(sorted({each.code for each in failed}))
-    unclear_count = sum(not each.is_certain for each in failed)
+    codes, unclear_count = failures.summary(failed)
     return EventSendError(
         f"events not sent: {len(failed)} [to={what}, code={codes}]; AWS returned errors or did not confirm "
         f"them, and {unclear_count} of them may have been sent; .failed has the place of each: fix the cause "

@@ -8,6 +8,14 @@ from pipeline.claimcheck.claim_check import Released
 from pipeline.telemetry import log_fields
 from pipeline.worker.republish import label
 
+IsNeeded = Callable[[], bool]
+"""Whether another attempt of a task needs its payload after all; asked right before the release."""
+
+
+def not_needed() -> bool:
+    """Answer for a task of which no other attempt can be on its way."""
+    return False
+
 
 class Settling(Protocol):
     """The part of a Kombu message that the releaser reads."""
@@ -23,8 +31,7 @@ class Ended:
 
     message: Settling
     since: float
-    is_needed: Callable[[], bool]
-    """Whether another attempt of its task needs the payload after all; asked right before the release."""
+    is_needed: IsNeeded
 
     @property
     def headers(self) -> Mapping[str, Any]:

@@ -18,20 +18,13 @@ from pipeline.errors import StoreError
 from pipeline.metrics.table import RELEASE_LAG_SECONDS
 from pipeline.telemetry import log_lines, tracing
 from pipeline.worker import shared_payloads
-from pipeline.worker.ended import Ended, EndedMember, EndedOwner, Settling
+from pipeline.worker.ended import Ended, EndedMember, EndedOwner, IsNeeded, Settling, not_needed
 
 logger = log_lines.logger(__name__)
 
 SETTLE_TIMEOUT_SECONDS = 60.0
 """A message that is neither acknowledged nor being settled after this time will be redelivered. Its payload
 stays."""
-
-
-IsNeeded = Callable[[], bool]
-
-
-def _not_needed() -> bool:
-    return False
 
 
 class Releaser:
@@ -63,13 +56,13 @@ class Releaser:
         """Start the thread."""
         self._thread.start()
 
-    def ended(self, message: Settling, claim: Released, is_needed: IsNeeded = _not_needed) -> None:
+    def ended(self, message: Settling, claim: Released, is_needed: IsNeeded = not_needed) -> None:
         """Queue the payload of an execution that has ended for good. Returns at once, from any thread.
 
         Args:
             message: it is released once this has settled.
             claim: names the payload.
-            is_needed: see ``Ended``.
+            is_needed: see ``IsNeeded``.
         """
         self._ended.append(EndedOwner(message, self._clock(), is_needed, claim))
 
@@ -78,7 +71,7 @@ class Releaser:
         message: Settling,
         key: str,
         member: bytes,
-        is_needed: IsNeeded = _not_needed,
+        is_needed: IsNeeded = not_needed,
         *,
         in_pack: bool = False,
     ) -> None:
@@ -88,7 +81,7 @@ class Releaser:
             message: it is marked once this has settled.
             key: of the payload.
             member: see ``claimcheck/ledger.py``.
-            is_needed: see ``Ended``.
+            is_needed: see ``IsNeeded``.
             in_pack: see ``EndedMember``.
         """
         self._ended.append(EndedMember(message, self._clock(), is_needed, key, member, in_pack))

@@ -24,6 +24,7 @@ from pipeline.errors import PayloadTooLargeError, PipelineError
 from pipeline.telemetry import log_lines
 from pipeline.telemetry.delivery_info import QUEUE_NAME
 from pipeline.worker.celery_fixes.hidden_results import shown
+from pipeline.worker.ended import IsNeeded, not_needed
 from pipeline.worker.lost_children import LostChildMixin
 from pipeline.worker.rejection import hard_time_limit, is_hard_time_limit, rejection
 from pipeline.worker.releaser import Releaser
@@ -37,7 +38,6 @@ arguments has that length as well. Source: celery 5.7.0, ``app/amqp.py``, ``args
 
 LAST_EVENTS = frozenset({"task-succeeded", "task-failed", "task-retried"})
 """The last event of an attempt. Monitors show the arguments that it carries."""
-
 
 UNFINISHED = frozenset({states.RETRY, states.STARTED})
 """States that Celery may store over a SUCCESS."""
@@ -235,7 +235,7 @@ class RequestMixin(LostChildMixin):
         if claim.offset is not None:
             self._end_counted(claim)
             return
-        self.releaser.ended(self._message, claim, **self._needed_again())
+        self.releaser.ended(self._message, claim, self._is_needed())
 
     def _end_counted(self, claim: Claim) -> None:
         if self.releaser.claimcheck.owns(claim):
@@ -243,12 +243,12 @@ class RequestMixin(LostChildMixin):
             self._end_member(claim.key, member, in_pack=claim.offset is not None)
 
     def _end_member(self, key: str, member: bytes, *, in_pack: bool = False) -> None:
-        self.releaser.member_ended(self._message, key, member, **self._needed_again(), in_pack=in_pack)
+        self.releaser.member_ended(self._message, key, member, self._is_needed(), in_pack=in_pack)
 
-    def _needed_again(self) -> dict[str, Callable[[], bool]]:
-        """Return what decides later whether another attempt needs the payload, if one may."""
+    def _is_needed(self) -> IsNeeded:
+        """Return what decides later whether another attempt needs the payload."""
         may_be = self.request_dict.get("retries") and self._has_succeeded and not self.ignore_result
-        return {"is_needed": self._is_retried_again} if may_be else {}
+        return self._is_retried_again if may_be else not_needed
 
     def _is_retried_again(self) -> bool:
         """Return whether the result backend takes a retry that succeeded for one that is to come, or runs.

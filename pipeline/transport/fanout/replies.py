@@ -1,8 +1,8 @@
 """Replies to remote control, which go to the queue of the process that asked.
 
-That process creates and deletes the queue. A process that replies only looks for it. SQS promises a new queue
-for a second after its creation; mostly it is there at once. So nobody waits: who asks sends the command right
-away, and whoever does not find the queue looks again until that second is over.
+That process creates and deletes the queue. A process that replies only looks for it. A new queue may be
+absent for a second after its creation, and mostly exists at once. The process that asks does not wait: it
+sends the command at once, and a process that does not find the queue looks again until that second is over.
 Source: SQS API Reference, CreateQueue: "you must wait at least one second after the queue is created".
 """
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from kombu.exceptions import OperationalError
 
+from pipeline.transport.send import failures
 from pipeline.transport.send.entries import Entry
 
 
@@ -39,8 +40,7 @@ def named(entry: Entry) -> Failed:
 def batch_error(failed: list[Failed]) -> BatchSendError:
     """Return the error of all messages of a batch that have failed."""
     queues = ", ".join(sorted({each.queue for each in failed}))
-    codes = ", ".join(sorted({each.code for each in failed}))
-    unclear_count = sum(not each.is_certain for each in failed)
+    codes, unclear_count = failures.summary(failed)
     return BatchSendError(
         f"messages not sent: {len(failed)} [queue={queues}, code={codes}]; SQS returned errors or did not "
         f"confirm them, or their payloads were not stored, and {unclear_count} of them may have been sent; "

@@ -1,8 +1,8 @@
 """What is known of an entry that SQS, SNS or EventBridge has not confirmed: a call may fail some of many."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from pipeline.transport.errors import certainly_not_sent
 from pipeline.transport.sqs_errors import code, meaning_of, meaning_of_code
@@ -17,6 +17,18 @@ class Failure(NamedTuple):
     """Whether it is certain that this attempt did not send it."""
     is_transient: bool
     """Whether the next attempt may succeed."""
+
+
+class Unsent(Protocol):
+    """What a caller learns of one entry that was not confirmed."""
+
+    @property
+    def code(self) -> str:
+        """See ``Failure``."""
+
+    @property
+    def is_certain(self) -> bool:
+        """See ``Failure``."""
 
 
 NO_ANSWER = Failure("no answer", is_certain=False, is_transient=True)
@@ -50,3 +62,10 @@ def of_code(answer: Mapping[str, Any], why: str, status: int = 0) -> Failure:
     meaning = meaning_of_code(why, status)
     is_first = not answer.get("ResponseMetadata", {}).get("RetryAttempts", 0)
     return Failure(why, is_first and meaning.is_certain, meaning.is_transient)
+
+
+def summary(failed: Iterable[Unsent]) -> tuple[str, int]:
+    """Return the codes of entries that were not confirmed, and how many of them may have been sent."""
+    unsent = list(failed)
+    codes = ", ".join(sorted({each.code for each in unsent}))
+    return codes, sum(not each.is_certain for each in unsent)
