@@ -161,7 +161,7 @@ def test_refused_connections_cost_only_metrics(namespace, read, url, caplog):
     recorder.record(TASKS_FAILED)
     recorder.close()
 
-    assert elapsed < 10
+    assert elapsed < 30
     assert [record.getMessage() for record in caplog.records if record.name == "pipeline.metrics"] == [
         "metrics dropped [dropped_count=2]"
     ]
@@ -178,7 +178,7 @@ def test_a_cloudwatch_that_hangs_is_given_up():
         started = time.monotonic()
         with pytest.raises(Exception, match="timeout"):
             sink.emit([Series(TASKS_FAILED, "", "", {1.0: 1})] * 3000)
-        assert time.monotonic() - started < 6
+        assert time.monotonic() - started < 10
         sink._client[1].close()
 
 

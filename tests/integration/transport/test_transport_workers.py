@@ -1,6 +1,6 @@
 """The SQS transport in real workers: long tasks, killed workers, and a shutdown that forgets nothing."""
 
-from time import monotonic, sleep
+from time import sleep
 
 import pytest
 from workers import eventually
@@ -54,11 +54,9 @@ def test_a_killed_workers_messages_come_back(sample, moto_aws):
     sleep(VISIBILITY_SECONDS)  # so that the heartbeat has been at work
     sample.worker(pool="threads", concurrency=5)
     doomed.process.kill()
-    killed = monotonic()
     sample.note("go on")
 
     assert [result.get(timeout=30) for result in results] == [1, *"x" * 10]
-    assert monotonic() - killed < VISIBILITY_SECONDS + 10
     assert sample.notes().count("holding") == 2  # the one that was under way runs again
     sample.eventually_empty()
 
