@@ -1,13 +1,9 @@
 """Provision and ``claim show``: what is missing is made, and what exists is never touched."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from click.testing import CliRunner
 from stacks import template
 
@@ -147,18 +143,6 @@ def test_predefined_queues_are_not_ours_to_make(sample_of, moto_aws):
 
     assert code == 2
     assert "gone is predefined" in said["error"]
-
-
-def test_places_of_the_compose_file_are_made_in_two_goes(moto_aws):
-    """A second start makes what is missing after a first one that stopped at the bucket."""
-    service = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["places"]
-    env = {**os.environ, **service["environment"], "AWS_ENDPOINT_URL": moto_aws.url}
-    where = {"LocationConstraint": "eu-west-1"}
-    moto_aws.client("s3").create_bucket(Bucket="claimcheck-demo", CreateBucketConfiguration=where)
-    for _ in range(2):
-        subprocess.run([sys.executable, *service["command"][1:]], cwd=ROOT, env=env, check=True)
-
-    assert moto_aws.url_of("bulk-dlq")
 
 
 def test_a_claim_is_shown(empty):

@@ -1,11 +1,12 @@
 """The services of ``docker-compose.yml``, as far as they can be checked without Docker."""
 
 import json
+import os
 import re
-import subprocess
 import sys
 from importlib import resources
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, run
 
 import jsonschema
 import pytest
@@ -14,6 +15,7 @@ from flower.options import default_options
 from programs import on_path
 
 from pipeline import local
+from pipeline.worker.liveness import VARIABLE
 from settings import QUEUES, CelerySettings, ClaimCheckSettings
 
 ROOT = Path(__file__).parents[2]
@@ -28,8 +30,9 @@ WORKERS = {name: service for name, service in SERVICES.items() if "worker" in se
 
 
 def command(service):
-    """Return a service's command as its container gets it."""
-    return [word.replace("$$", "$") for word in SERVICES[service]["command"]]
+    """Return the program that a service runs, with its arguments; of a script, its first line."""
+    words = SERVICES[service]["command"]
+    return words[-1].splitlines()[0].removesuffix(" &").split() if words[0] == "sh" else words
 
 
 PRINT_HELP = """
@@ -38,8 +41,6 @@ from contextlib import redirect_stderr, redirect_stdout
 from importlib.metadata import entry_points
 
 def run(words):
-    if words[0] == "sh":
-        words = words[-1].partition("exec ")[2].split()
     sys.argv = [*(words[2:] if words[:2] == ["python", "-m"] else words), "--help"]
     if words[0] == "python":
         runpy.run_module(words[2], run_name="__main__")
@@ -61,11 +62,9 @@ for name, words in json.loads(sys.argv[1]).items():
 @pytest.fixture(scope="module")
 def answers():
     """What each command prints for ``--help``: its status and its text."""
-    commands = {name: command(name) for name in SERVICES if name != "places"}
+    commands = {name: command(name) for name in SERVICES}
     words = [sys.executable, "-c", PRINT_HELP, json.dumps(commands)]
-    printed = subprocess.run(
-        words, cwd=ROOT, env=on_path(), stdout=subprocess.PIPE, text=True, timeout=60, check=False
-    )
+    printed = run(words, cwd=ROOT, env=on_path(), stdout=PIPE, text=True, timeout=60, check=False)
     return {name: (status, text) for name, status, text in map(json.loads, printed.stdout.splitlines())}
 
 
@@ -90,16 +89,20 @@ def test_services_are_locked_down(name):
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
 def test_services_wait_for_what_exists(name):
-    """A service waits for what exists: for health where it is checked, and for an end where there is one."""
+    """A service waits for what exists, and for its health, which is checked."""
     for other, wait in SERVICES[name].get("depends_on", {}).items():
-        if wait["condition"] == "service_healthy":
-            assert "healthcheck" in SERVICES[other]
-        if wait["condition"] == "service_completed_successfully":
-            assert SERVICES[other]["restart"] == "no"
+        assert wait["condition"] == "service_healthy"
+        assert "healthcheck" in SERVICES[other]
         assert "profiles" not in SERVICES[other]
 
 
-@pytest.mark.parametrize("name", sorted(SERVICES.keys() - {"places"}))
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_memory_has_a_limit(name):
+    """No service can take all of the machine's memory."""
+    assert re.fullmatch(r"[1-9]\d*[mg]", SERVICES[name]["mem_limit"])
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
 def test_commands_exist(name, answers):
     """The command of every service is one that its image has, with the options that it is given."""
     status, text = answers[name]
@@ -110,19 +113,35 @@ def test_commands_exist(name, answers):
 
 def test_scripts_in_commands_are_python():
     """What services and health checks hand to ``python -c`` compiles."""
-    commands = [service["command"] for service in SERVICES.values()]
-    commands += [service["healthcheck"]["test"] for service in SERVICES.values() if "healthcheck" in service]
-    scripts = [words[-1] for words in commands if "-c" in words and "python" in words]
+    checks = [service["healthcheck"]["test"] for service in SERVICES.values() if "healthcheck" in service]
+    scripts = [words[-1] for words in checks if "python" in words]
+    scripts += re.findall(r'python -c "([^"]+)"', SERVICES["aws"]["command"][-1])
 
-    assert len(scripts) == 5
+    assert len(scripts) == 3
     for script in scripts:
         compile(script, "docker-compose.yml", "exec")
 
 
+@pytest.mark.parametrize("name", sorted(WORKERS))
+def test_health_checks_ask_the_worker(name, tmp_path):
+    """A worker's check passes with a file that it has just touched, and fails with an old one or none."""
+    kind, script = WORKERS[name]["healthcheck"]["test"]
+    alive = tmp_path / "alive"
+    named = WORKERS[name]["environment"][VARIABLE]
+    probe = ["sh", "-c", script.replace("$$", "$").replace(named, str(alive))]
+
+    assert kind == "CMD-SHELL"
+    assert run(probe, stderr=DEVNULL, check=False).returncode == 1
+    alive.touch()
+    assert run(probe, check=False).returncode == 0
+    os.utime(alive, (0, 0))
+    assert run(probe, check=False).returncode == 1
+
+
 @pytest.mark.parametrize("name", sorted(SERVICES))
 def test_every_variable_is_known(name):
-    """Services set no variable that neither settings.py nor boto3 nor Flower reads."""
-    known = local.environment("").keys()
+    """Services set no variable that settings.py, boto3, Flower or the health check does not read."""
+    known = local.environment("").keys() | {VARIABLE}
     known |= {f"CELERY_{field}".upper() for field in CelerySettings.model_fields}
     known |= {f"CLAIMCHECK_{field}".upper() for field in ClaimCheckSettings.model_fields}
     known |= {f"FLOWER_{option}".upper() for option in default_options}
@@ -132,7 +151,7 @@ def test_every_variable_is_known(name):
 
 def test_the_stand_in_is_where_all_look_for_it():
     """Endpoint and region of all services are those of the stand-in."""
-    words = SERVICES["aws"]["command"]
+    words = command("aws")
     expected = f"http://aws:{words[words.index('--port') + 1]}"
 
     assert "0.0.0.0" in words
