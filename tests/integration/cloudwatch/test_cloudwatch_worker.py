@@ -8,6 +8,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from workers import eventually
 
 from pipeline.metrics.table import RUN_SECONDS, TASKS_FAILED, TASKS_SUCCEEDED
 
@@ -20,9 +21,8 @@ APPLICATION = """
     from pipeline.metrics.recorder import Recorder
     from pipeline.worker.signals import observe
 
-    app = Celery("observed", broker="filesystem://")
-    folder = {{"data_folder_in": "{queue}", "data_folder_out": "{queue}", "control_folder": "{control}"}}
-    app.conf.update(broker_transport_options=folder, task_ignore_result=True)
+    app = Celery("observed", broker="sqs://")
+    app.conf.update(task_default_queue="observed", task_ignore_result=True)
     observe(Recorder(CloudWatchSink("{namespace}", endpoint_url="{url}"), interval_seconds=3600))
 
     @app.task
@@ -40,12 +40,9 @@ APPLICATION = """
 
 
 @pytest.fixture
-def application(tmp_path, url, namespace):
+def application(tmp_path, moto_aws, namespace):
     """The folder of an application that sends its metrics to the stand-in, at shutdown only."""
-    folders = {"queue": tmp_path / "queue", "control": tmp_path / "control"}
-    for folder in folders.values():
-        folder.mkdir()
-    source = APPLICATION.format(url=url, namespace=namespace, **folders)
+    source = APPLICATION.format(url=moto_aws.url, namespace=namespace)
     (tmp_path / "observed.py").write_text(dedent(source))
     return tmp_path
 
@@ -54,13 +51,6 @@ def celery(application, *arguments):
     environment = {**os.environ, "PYTHONPATH": f"{application}{os.pathsep}{Path.cwd()}"}
     command = [sys.executable, "-m", "celery", "-A", "observed", *arguments]
     return subprocess.Popen(command, env=environment, cwd=application, start_new_session=True)
-
-
-def wait_until(true, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
 
 
 @pytest.mark.worker
@@ -73,17 +63,17 @@ def wait_until(true, seconds=60):
         ("solo", {"nap": TASKS_SUCCEEDED, "fail": TASKS_FAILED}),
     ],
 )
-def test_a_worker_reports_before_it_ends(application, read, pool, outcomes):
+def test_a_worker_reports_before_it_ends(application, moto_aws, read, pool, outcomes):
     """CloudWatch has each metric of a worker's processes once when its warm shutdown ends."""
     for task in outcomes:
         assert celery(application, "call", f"observed.{task}").wait(60) == 0
     worker = celery(application, "worker", "-P", pool, "-c", "1", "--without-gossip", "--without-mingle")
-    wait_until(lambda: not list((application / "queue").iterdir()))
+    eventually(lambda: sum(moto_aws.depth("observed")) == 0, 60)
     time.sleep(4)  # the last task was taken off the queue, and may need its time limit
     worker.terminate()
 
     assert worker.wait(60) == 0
     for task, metric in outcomes.items():
-        assert read(metric, Queue="celery", Task=f"observed.{task}")["sum"] == 1
+        assert read(metric, Queue="observed", Task=f"observed.{task}")["sum"] == 1
     if "nap" in outcomes:
-        assert read(RUN_SECONDS, Queue="celery", Task="observed.nap")["sum"] >= 0.1
+        assert read(RUN_SECONDS, Queue="observed", Task="observed.nap")["sum"] >= 0.1
