@@ -3,6 +3,7 @@
 import struct
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import ormsgpack
@@ -23,6 +24,8 @@ from pipeline.claimcheck.codec.libraries import READERS
 from pipeline.deferred.lazy import as_json
 from pipeline.errors import ClaimError, PayloadCorruptError, PayloadEncodeError
 from pipeline.serializer.serializer import KOMBU_TYPES
+
+CODEC_PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "codec.md"
 
 codec = Codec(KOMBU_TYPES)
 NAMES = {"np": np, "pd": pd, "pl": pl, "pa": pa}
@@ -76,6 +79,32 @@ def test_a_value_arrives_as_the_page_says(sent, extra, verdict):
                 codec.encode(wrap(value))
         else:
             assert same(UNWRAPS[name](codec.decode(*codec.encode(wrap(value)))), value), name
+
+
+def memory(value):
+    """Return the memory of an array, or of the first column of a table."""
+    column = value["a"] if not isinstance(value, np.ndarray | np.generic) else value
+    return np.asarray(column)
+
+
+@pytest.mark.parametrize(
+    ("sent", "extension", "read", "extra", "verdict"), rows("memory", CODEC_PAGE.read_text())
+)
+def test_a_value_travels_as_the_page_on_the_codec_says(sent, extension, read, extra, verdict):
+    """Each kind of value has its extension, is a view of the payload or a copy, and is equal or an error."""
+    value = eval(sent.strip("`"), NAMES)
+    if verdict == "error":
+        with pytest.raises(PayloadEncodeError, match=r"type=\S+\]: "):
+            codec.encode(value)
+        return
+    kind, data = codec.encode(value)
+    back = codec.decode(kind, data)
+
+    assert same(back, value)
+    assert type(value).__module__.partition(".")[0] == extra.strip("`")
+    assert extension.strip("`").encode() in data
+    assert np.shares_memory(memory(back), np.frombuffer(data, np.uint8)) == (read == "a view, read-only")
+    assert read == "a copy" or not memory(back).flags.writeable
 
 
 def test_an_array_is_a_view_of_its_payload():

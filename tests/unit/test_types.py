@@ -136,9 +136,9 @@ NAMES = {
 } | {"UTC": UTC, "np": np, "pd": pd}
 
 
-def rows(name):
+def rows(name, pages=PAGES):
     """Return the cells of a table of the pages, without its head."""
-    shown = PAGES.partition(f"<!-- {name} -->\n")[2].partition(f"<!-- /{name} -->")[0]
+    shown = pages.partition(f"<!-- {name} -->\n")[2].partition(f"<!-- /{name} -->")[0]
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in shown.splitlines()[2:]]
     assert cells
     return [pytest.param(*values, id=kind) for kind, *values in cells]
