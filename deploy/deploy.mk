@@ -14,9 +14,15 @@ DEPLOY = $(AWS) cloudformation deploy --stack-name claimcheck-$(ID)-$(1) --templ
     --capabilities CAPABILITY_NAMED_IAM CAPABILITY_AUTO_EXPAND --no-fail-on-empty-changeset \
     --parameter-overrides DeploymentId=$(ID) QueueNames=$(QUEUES) $(PARAMETERS)
 
-deploy-core: $(READY) ## Create or update bucket, queues, topics and roles in AWS: make deploy-core ID=demo
+deploy-core: $(READY) $(TEMPLATES)/monitoring.yaml ## Create or update bucket, queues, roles, dashboard and alarms in AWS: make deploy-core ID=demo
 	$(call DEPLOY,core)
 	$(call DEPLOY,roles)
+	$(call DEPLOY,monitoring)
+
+# A dashboard has a text for each queue, so its template is written for the queues of settings.py.
+deploy/monitoring.yaml: settings.py pipeline/metrics/table.py $(wildcard deploy/monitoring/*.py) | $(READY)
+	$(PYTHON) -m deploy.monitoring $(QUEUES) > $@.new
+	mv $@.new $@
 
 IMAGE = $(REPOSITORY):$(shell git describe --always)
 REPOSITORY = $(shell $(AWS) ecr describe-repositories --repository-names claimcheck --query 'repositories[0].repositoryUri' --output text)

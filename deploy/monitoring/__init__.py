@@ -1,0 +1,1 @@
+"""The stack of dashboard and alarms, written from the table of metrics for a list of queues."""
