@@ -10,6 +10,11 @@ from suites import run_celery
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
+TASKS = "not test_revoked_by_headers_complex_canvas and not test_trace_log_arguments"
+"""All tests of ``test_tasks.py`` but those that fail, each for a reason that ``make suites`` names.
+
+The first leaves tasks behind that sleep, so that others after it may not be received in time.
+"""
 CANVAS = "test_generator[3] or test_generator[4] or test_link_error or test_xmap"
 """Tests of ``test_canvas.py`` that lean most on when and how messages are sent."""
 
@@ -35,11 +40,11 @@ def test_inspect(moto, redis_server):
 
 @pytest.mark.timeout(1_200)
 def test_tasks(moto, redis_server):
-    """Tasks do what Celery's tests want with every body in the store, but for what fails without it."""
-    ran = run_celery("test_tasks.py", redis_server, opened(moto))
+    """Tasks do what Celery's tests want with every body in the store."""
+    ran = run_celery("test_tasks.py", redis_server, opened(moto), options=("-k", TASKS))
 
-    assert unexpected(ran) == set(), ran.said[-3000:]
-    assert ran.count("passed") + ran.count("failed") == 60
+    assert ran.ended("failed") == set(), ran.said[-3000:]
+    assert ran.count("passed") == 57
 
 
 @pytest.mark.timeout(600)

@@ -71,6 +71,7 @@ class TestListening:
         assert len(queues(aws)) == 1
         assert queues(aws) != before
 
+    @pytest.mark.timeout(600)
     def test_200_listeners(self, ministack, monkeypatch, proxy_to):
         """Each of 200 listeners starts with the same few calls, and receives each event once."""
         aws = entered(ministack, monkeypatch)  # moto publishes to the first hundred

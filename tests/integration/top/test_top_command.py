@@ -41,7 +41,7 @@ def test_it_goes_on_until_ctrl_c(sample, queue):
     ) as process:
         said = [json.loads(process.stdout.readline()) for _ in range(3)]
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=60)
 
     assert (process.returncode, errors) == (0, "")
     assert said[0]["up_seconds"] < said[1]["up_seconds"] < said[2]["up_seconds"]
@@ -58,7 +58,7 @@ def test_an_sqs_that_never_answers_does_not_block_the_view(sample, queue, proxy)
     ) as process:
         shown = [process.stdout.readline() for _ in range(8)]
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=60)
 
     assert "queues: SQS has not answered yet\n" in shown
     assert (process.returncode, errors) == (0, "")
@@ -94,7 +94,7 @@ def _watched(sample, terminal, end, pictures, **options):
         shown = _read_until(terminal, lambda text: text.count("throughput") >= pictures)
         process.send_signal(signal.SIGINT)
         shown += _read_until(terminal, lambda _: False)
-        process.wait(20)
+        process.wait(60)
 
     assert process.returncode == 0
     return shown
@@ -103,7 +103,7 @@ def _watched(sample, terminal, end, pictures, **options):
 def _read_until(terminal, condition):
     text = ""
     while not condition(text):
-        ready, _, _ = select.select([terminal], [], [], 20)
+        ready, _, _ = select.select([terminal], [], [], 60)
         try:
             read = os.read(terminal, 65_536) if ready else b""
         except OSError:  # the other end is closed
