@@ -33,6 +33,7 @@ from msgspec.structs import replace
 
 from pipeline.aws.limits import S3_KEY_LIMIT_BYTES, S3_OBJECT_LIMIT_BYTES
 from pipeline.claimcheck.compression import SMALLEST_BYTES
+from pipeline.claimcheck.memory import Bytes
 from pipeline.errors import ClaimError
 from pipeline.options import REUSE_SECONDS
 
@@ -244,6 +245,6 @@ def check_sizes(claim: Claim) -> None:
         )
 
 
-def digest_of(data: bytes) -> str:
+def digest_of(data: Bytes) -> str:
     """Return the digest of stored bytes, as claims have it."""
     return f"blake3:{blake3(data).hexdigest()}"

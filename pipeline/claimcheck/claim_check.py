@@ -20,6 +20,7 @@ from pipeline.claimcheck.handles.handle import Handle
 from pipeline.claimcheck.handles.putting import About, put_into
 from pipeline.claimcheck.handles.stores import owned_store
 from pipeline.claimcheck.keys import check_key, new_key
+from pipeline.claimcheck.memory import Bytes
 from pipeline.claimcheck.message_size import Wire
 from pipeline.claimcheck.object_metadata import TaskLabels, metadata, span_attributes
 from pipeline.claimcheck.packs import ranges
@@ -177,7 +178,7 @@ class ClaimCheck:
             self.recorder.record(metrics.PAYLOADS_CORRUPT, queue=queue, task=task)
             raise
 
-    def _fetch(self, payload: Inline | Claim, queue: str, task: str) -> bytes:
+    def _fetch(self, payload: Inline | Claim, queue: str, task: str) -> Bytes:
         if isinstance(payload, Inline):
             return payload.data
         self.check(payload)
@@ -190,7 +191,7 @@ class ClaimCheck:
                 )
         return data
 
-    def _open(self, payload: Inline | Claim, data: bytes) -> Any:
+    def _open(self, payload: Inline | Claim, data: Bytes) -> Any:
         raw = compression.expand(payload.compression, data, payload.expanded_bytes)
         return self.codec.decode(payload.codec, raw)
 

@@ -7,6 +7,7 @@ Level 1: level 3 is slower and no smaller on realistic records
 import sys
 from collections.abc import Iterator
 
+from pipeline.claimcheck.memory import Bytes, allocated, consumed
 from pipeline.errors import ClaimError, PayloadCorruptError
 
 if sys.version_info >= (3, 14):  # pragma: no cover
@@ -20,38 +21,49 @@ ZSTD = "zstd"
 LEVEL = 1
 SMALLEST_BYTES = 512
 """Below this a frame's own header eats what is gained."""
-SAMPLE_BYTES = 65_536
-"""Size of each of the three slices that stand for a large payload."""
+LARGE_BYTES = 262_144
+"""A payload above it is offloaded, mostly, and sampled before it is compressed."""
+SLICE_BYTES = 16_384
+"""Size of each of the slices that stand for a large payload."""
+SLICE_EVERY_BYTES = 1024**2
+"""A large payload has a slice for each of these bytes, and at least three."""
+CHUNK_BYTES = 1024**2
+"""Most that is expanded at a time."""
 WINDOW_LOG = 23
 """8 MiB: the window that every decoder should support, and most that one for foreign data takes for itself.
 Source: RFC 8878, 3.1.1.1.2."""
 WORTHWHILE = 0.9
-"""Compression pays when it leaves less than this share."""
+"""Compression of what may travel inline pays when it leaves less than this share: SQS bills bytes."""
+LARGE_WORTHWHILE = 0.7
+"""The same of a large payload, for S3 bills requests. What repeats little, such as base64, which leaves 0.75,
+and floating-point numbers, 0.93, takes more time to compress and expand than its bytes take on their way."""
 
 
 def compress(raw: bytes) -> tuple[str, bytes]:
     """Return the compression used and the bytes: ``none`` and ``raw`` itself where it does not pay."""
-    if len(raw) < SMALLEST_BYTES or not _pays(raw):
+    if len(raw) < SMALLEST_BYTES or (len(raw) > LARGE_BYTES and not _pays(_sample(raw))):
         return NONE, raw
     packed = zstd.compress(raw, LEVEL)
-    return (ZSTD, packed) if len(packed) < len(raw) * WORTHWHILE else (NONE, raw)
+    share = LARGE_WORTHWHILE if len(raw) > LARGE_BYTES else WORTHWHILE
+    return (ZSTD, packed) if len(packed) < len(raw) * share else (NONE, raw)
 
 
-def _pays(raw: bytes) -> bool:
-    if len(raw) <= 4 * SAMPLE_BYTES:
-        return True
-    sample = b"".join(_slices(raw))
-    return len(zstd.compress(sample, LEVEL)) < len(sample) * WORTHWHILE
+def _pays(sample: bytes) -> bool:
+    return len(zstd.compress(sample, LEVEL)) < len(sample) * LARGE_WORTHWHILE
 
 
-def _slices(raw: bytes) -> Iterator[memoryview]:
-    view = memoryview(raw)
-    for start in (0, len(raw) // 2, len(raw) - SAMPLE_BYTES):
-        yield view[start : start + SAMPLE_BYTES]
+def _sample(raw: bytes) -> bytes:
+    """Return slices of a large payload: its start, its end, and at even distances between."""
+    view, last = memoryview(raw), len(raw) - SLICE_BYTES
+    gaps = max(2, len(raw) // SLICE_EVERY_BYTES)
+    starts = (last * number // gaps for number in range(gaps + 1))
+    return b"".join(view[start : start + SLICE_BYTES] for start in starts)
 
 
-def expand(name: str, data: bytes, expanded_bytes: int) -> bytes:
-    """Undo ``compress``, producing exactly ``expanded_bytes``; stops at the first byte beyond.
+def expand(name: str, data: Bytes, expanded_bytes: int) -> Bytes:
+    """Undo ``compress``, producing exactly ``expanded_bytes``; stops at the first bytes beyond.
+
+    Where there is something to undo, the memory of ``data`` is given back: it must not be read again.
 
     Raises:
         PayloadCorruptError: the data are broken, or expand to another size.
@@ -77,11 +89,29 @@ def foreign_stream() -> zstd.ZstdDecompressor:
     return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: WINDOW_LOG})
 
 
-def _expand_zstd(data: bytes, expanded_bytes: int) -> tuple[bytes, bool]:
-    decompressor = zstd.ZstdDecompressor()
+def _expand_zstd(data: Bytes, expanded_bytes: int) -> tuple[memoryview, bool]:
+    decompressor, expanded, at = zstd.ZstdDecompressor(), allocated(expanded_bytes), 0
+    pieces = consumed(data)
     try:
-        # One byte more than promised shows whether the data goes on.
-        expanded = decompressor.decompress(data, max_length=expanded_bytes + 1)
+        for chunk in _chunks(decompressor, pieces):
+            if at + len(chunk) > expanded_bytes:
+                return expanded, False
+            expanded[at : at + len(chunk)] = chunk
+            at += len(chunk)
     except zstd.ZstdError as exc:
         raise PayloadCorruptError(f"payload corrupt: zstd cannot read it: {exc}") from exc
-    return expanded, decompressor.eof and not decompressor.unused_data
+    is_whole = decompressor.eof and not decompressor.unused_data and next(pieces, None) is None
+    return expanded.toreadonly(), is_whole and at == expanded_bytes
+
+
+def _chunks(decompressor: zstd.ZstdDecompressor, pieces: Iterator[memoryview]) -> Iterator[bytes]:
+    """Yield what pieces expand to, up to the end of the frame; one piece may expand to very much."""
+    for piece in pieces:
+        left: Bytes = piece
+        while not decompressor.eof:
+            yield decompressor.decompress(left, max_length=CHUNK_BYTES)
+            left = b""
+            if decompressor.needs_input:
+                break
+        if decompressor.eof:
+            return

@@ -65,6 +65,19 @@ class Store(Protocol):
         """Yield the objects whose key starts with the store's prefix followed by ``prefix``, in key order."""
 
 
+@runtime_checkable
+class FillingStore(Protocol):
+    """A store that reads into memory of the caller's: optional, for large payloads."""
+
+    def get_into(self, key: str, view: memoryview) -> None:
+        """Fill ``view`` with an object's bytes, of which there must be just as many.
+
+        Raises:
+            PayloadMissingError: there is no such object.
+            PayloadCorruptError: the object has another size.
+        """
+
+
 _deadline: ContextVar[float] = ContextVar("deadline", default=inf)
 
 

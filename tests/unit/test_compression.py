@@ -1,14 +1,19 @@
 """Compression: where it pays, and bounded on the way back."""
 
+import base64
+import mmap
 import os
+import random
 import tracemalloc
 
 import pytest
 
 from pipeline.claimcheck import compression
 from pipeline.claimcheck.compression import compress, expand, zstd
+from pipeline.claimcheck.memory import PAGED_BYTES, allocated, is_paged
 from pipeline.errors import ClaimError, PayloadCorruptError
 
+PAGE = bytes(mmap.PAGESIZE)
 TEXT = b"the quick brown fox jumps over the lazy dog " * 50_000
 
 
@@ -58,6 +63,28 @@ def test_broken_frames_are_corrupt(broken):
         expand("zstd", broken, len(TEXT))
 
 
+@pytest.mark.parametrize("size_bytes", [PAGED_BYTES - 1, PAGED_BYTES, 3 * PAGED_BYTES + 1])
+def test_what_was_expanded_is_given_back(size_bytes):
+    """The compressed bytes of a large payload leave memory while it is expanded; the rest is as ever."""
+    raw = (
+        random.Random(1).randbytes(size_bytes // 4).hex().encode() + bytes(size_bytes % 4) + b"x" * size_bytes
+    )
+    packed = zstd.compress(raw, 1)
+    data = allocated(len(packed))
+    data[:] = packed
+
+    assert expand("zstd", data, len(raw)) == raw
+    assert (data[: len(PAGE)] == PAGE) == is_paged(data)
+
+
+def test_base64_travels_as_it_is_unless_it_may_be_inline():
+    """What leaves three quarters is compressed where SQS bills bytes, and not where S3 bills requests."""
+    text = base64.b64encode(os.urandom(180_000))
+
+    assert compress(text)[0] == "zstd"
+    assert compress(text + base64.b64encode(os.urandom(180_000)))[0] == "none"
+
+
 def test_an_unknown_compression_raises():
     """A compression of a later release raises an error that names it."""
     with pytest.raises(ClaimError, match="compression=brotli"):
@@ -66,4 +93,4 @@ def test_an_unknown_compression_raises():
 
 def test_the_sample_sees_the_whole_payload():
     """Noise with text at its end is sampled at its start, middle and end."""
-    assert compression._pays(os.urandom(500_000) + TEXT)
+    assert compression._pays(compression._sample(os.urandom(500_000) + TEXT))

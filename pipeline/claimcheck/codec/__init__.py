@@ -18,6 +18,7 @@ from pipeline.claimcheck.codec.extensions import NESTING, TypedValues
 from pipeline.claimcheck.codec.reader import Reader
 from pipeline.claimcheck.codec.unwritable import unwritable_in
 from pipeline.claimcheck.codec.writer import Writer
+from pipeline.claimcheck.memory import Bytes
 from pipeline.errors import ClaimError, PayloadCorruptError, PayloadError
 
 __all__ = ["NESTING", "Codec", "TypedValues"]
@@ -53,8 +54,10 @@ class Codec:
         write = pickling.dumps if self.name == PICKLE else self._writer.write
         return self.name, write(value)
 
-    def decode(self, codec: str, data: bytes) -> Any:
+    def decode(self, codec: str, data: Bytes) -> Any:
         """Return the value that ``encode`` wrote, in the process that executes the task.
+
+        The memory of ``data`` may be given back: it must not be read again.
 
         Raises:
             PayloadCorruptError: the bytes do not hold such a value.
@@ -69,7 +72,7 @@ class Codec:
                 "give producers and workers the same codec"
             )
         with _readable("payload", codec), _garbage_collector_held():
-            return read(data)
+            return read(data.toreadonly() if isinstance(data, memoryview) else data)
 
     def encode_embed(self, embed: Mapping[str, Any]) -> bytes:
         """Return the ``embed`` of a task as bytes that ``decode_embed`` reads, in the publishing process.
@@ -107,8 +110,8 @@ class Codec:
             raise PayloadCorruptError(f"embed corrupt: expected a map, found {type(embed).__name__}")
         return embed
 
-    def _readers(self) -> Mapping[str, Callable[[bytes], Any]]:
-        readers: dict[str, Callable[[bytes], Any]] = {MSGPACK: self._reader.read}
+    def _readers(self) -> Mapping[str, Callable[[Bytes], Any]]:
+        readers: dict[str, Callable[[Bytes], Any]] = {MSGPACK: self._reader.read_payload}
         # Unpickling runs whatever the sender wrote: never unless the application opted in.
         return readers | {PICKLE: pickle.loads} if self.name == PICKLE else readers
 

@@ -10,6 +10,8 @@ from pipeline.aws.limits import SQS_MESSAGE_LIMIT_BYTES
 from pipeline.claimcheck.codec import libraries
 from pipeline.claimcheck.codec.buffers import BUFFERED, split
 from pipeline.claimcheck.codec.extensions import NAMES, OURS, PLAIN_NAMES, TYPED, TypedValues
+from pipeline.claimcheck.codec.large_texts import LARGE_TEXT, taken_out
+from pipeline.claimcheck.memory import Bytes
 
 EMBED_LIMIT_BYTES = SQS_MESSAGE_LIMIT_BYTES // 4 * 3
 """A larger ``embed`` is not decoded: it holds as much as base64 in the largest message."""
@@ -36,7 +38,17 @@ class Reader:
         self._types = types
         self.read = self._reading(None)
 
-    def _reading(self, beside: Sequence[memoryview] | None) -> Callable[[bytes | memoryview], Any]:
+    def read_payload(self, data: Bytes) -> Any:
+        """Read a whole payload; its memory may be given back meanwhile, and must not be read again."""
+        rest, texts = taken_out(data)
+        try:
+            return self._reading(None, texts)(rest) if texts else self.read(data)
+        finally:
+            texts.clear()  # a decoder and its hook refer to each other: they would keep the texts
+
+    def _reading(
+        self, beside: Sequence[memoryview] | None, texts: Sequence[Any] = ()
+    ) -> Callable[[Bytes], Any]:
         """Return what reads a value; ``beside`` are its buffers, None if it may bring some.
 
         Its nesting counts against Python's recursion limit, across extensions too. ormsgpack begins to
@@ -46,6 +58,8 @@ class Reader:
         def restore(code: int, data: memoryview) -> Any:
             if code == BUFFERED and beside is None:
                 return self._buffered(*split(data))
+            if code == LARGE_TEXT and texts:
+                return texts[int.from_bytes(data)]
             name, content = read(data)
             if code == OURS and name in libraries.READERS:
                 return libraries.restored(name, content, beside or ())
@@ -58,7 +72,7 @@ class Reader:
         try:
             return self._reading(views)(head)
         finally:
-            views.clear()  # a decoder and its hook refer to each other: they would keep the payload
+            views.clear()  # as above
 
     def read_embed(self, data: bytes, extensions: int = EMBED_EXTENSIONS) -> Any:
         """Read a value whose dicts have text as keys alone, whose sets are none, and which is bounded.

@@ -16,6 +16,7 @@ from pipeline.claimcheck import compression
 from pipeline.claimcheck.handles.stores import owned_store, store_of
 from pipeline.claimcheck.installed import installed
 from pipeline.claimcheck.keys import ledger_key, ttl_days_of
+from pipeline.claimcheck.memory import Bytes, read_whole
 from pipeline.claimcheck.object_metadata import span_attributes
 from pipeline.errors import (
     ClaimError,
@@ -85,17 +86,23 @@ class Source:
                 f"payload_limit_bytes is {limit}; use open(), chunks() or download()"
             )
 
-    def _decoded(self, codec: str, data: bytes) -> Any:
+    def _decoded(self, codec: str, data: Bytes) -> Any:
         raw = compression.expand(self.handle.compression, data, self._expanded_bytes)
         return self.claimcheck.codec.decode(codec, raw)
 
-    def _whole(self) -> bytes:
+    def _whole(self) -> Bytes:
         if self.handle.digest is None:
             return b"".join(self._checked())
-        data = self._asked(lambda: self.store.get(self.handle.key, self.size_bytes))
+        data = self._asked(lambda: self._read(self.handle.key, self.size_bytes))
         self._note(data)
         self.check(blake3(data))
         return data
+
+    def _read(self, key: str, size_bytes: int) -> Bytes:
+        """Read an object; bytes that their user gets as they are need memory of Python's own."""
+        if self.handle.codec is None:
+            return self.store.get(key, size_bytes)
+        return read_whole(self.store, key, size_bytes)
 
     @contextmanager
     def observed(self, queue: str = "", task: str = "") -> Iterator[None]:
@@ -107,7 +114,7 @@ class Source:
     def _asked(self, call: Callable[[], T]) -> T:
         return asked(self.claimcheck, self.handle, call)
 
-    def _note(self, data: bytes) -> None:
+    def _note(self, data: Bytes) -> None:
         self.claimcheck.recorder.record(metrics.HANDLE_READ_BYTES, len(data))
 
     def chunks(self) -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
 from pipeline.claimcheck import ledger
 from pipeline.claimcheck.claim import Claim
+from pipeline.claimcheck.memory import Bytes, read_whole
 from pipeline.errors import ClaimError
 from pipeline.stores.protocol import Store
 from pipeline.stores.ranges import RangeStore
@@ -13,7 +14,7 @@ def can_pack(store: Store) -> bool:
     return isinstance(store, RangeStore) and isinstance(store, RecordKeeper)
 
 
-def read(store: Store, claim: Claim) -> bytes:
+def read(store: Store, claim: Claim) -> Bytes:
     """Return the stored bytes of a payload: one GET.
 
     Raises:
@@ -21,7 +22,7 @@ def read(store: Store, claim: Claim) -> bytes:
         PayloadMissingError, PayloadCorruptError, StoreDeniedError, StoreUnavailableError: from the store.
     """
     if claim.offset is None:
-        return store.get(claim.key, claim.size_bytes)
+        return read_whole(store, claim.key, claim.size_bytes)
     if not isinstance(store, RangeStore):
         raise ClaimError(
             f"claim rejected [key={claim.key}]: its payload is in a pack, and {type(store).__name__} has no "

@@ -61,24 +61,21 @@ class Place(NamedTuple):
     key: str
 
 
-def read_object(place: Place, size_bytes: int) -> bytes:
-    """Return an object's bytes, exactly ``size_bytes``, or raise before the first byte is read.
+def read_object(place: Place, view: memoryview) -> None:
+    """Fill ``view`` with an object's bytes, of which there must be just as many, or raise before reading.
 
     Raises:
         PayloadCorruptError: the object has another size.
         StoreUnavailableError: the connection broke too often.
         ClientError, BotoCoreError, HTTPError: boto3's, for the caller to map.
     """
+    size_bytes = len(view)
     ranges_count = ceil(size_bytes / PART_BYTES) or 1
     step = ceil(size_bytes / ranges_count) or 1  # even ones: 8 MiB and a few bytes are two of 4 MiB
-    # BytesIO returns its memory as bytes without a copy once no view of it exists.
-    buffer = BytesIO(bytes(size_bytes))
-    with buffer.getbuffer() as view:
-        reading = _Reading(place, deadline() + size_bytes / SLOWEST_BYTES_PER_SECOND, size_bytes)
-        in_parallel(
-            lambda start: reading.read(view[start : start + step], start), range(0, max(size_bytes, 1), step)
-        )
-    return buffer.getvalue()
+    reading = _Reading(place, deadline() + size_bytes / SLOWEST_BYTES_PER_SECOND, size_bytes)
+    in_parallel(
+        lambda start: reading.read(view[start : start + step], start), range(0, max(size_bytes, 1), step)
+    )
 
 
 def read_range(place: Place, start: int, stop: int, *, etag: str | None, version: str | None) -> bytes:
@@ -88,10 +85,16 @@ def read_range(place: Place, start: int, stop: int, *, etag: str | None, version
         StoreUnavailableError: the connection broke too often.
         ClientError, BotoCoreError, HTTPError: boto3's, for the caller to map.
     """
-    buffer = BytesIO(bytes(stop - start))
+    until = deadline() + (stop - start) / SLOWEST_BYTES_PER_SECOND
+    reading = _Reading(place, until, etag=etag, version=version)
+    return filled(stop - start, lambda view: reading.read(view, start))
+
+
+def filled(size_bytes: int, fill: Callable[[memoryview], None]) -> bytes:
+    """Return bytes that a function has filled in: without a copy, as no view of them is left."""
+    buffer = BytesIO(bytes(size_bytes))
     with buffer.getbuffer() as view:
-        until = deadline() + (stop - start) / SLOWEST_BYTES_PER_SECOND
-        _Reading(place, until, etag=etag, version=version).read(view, start)
+        fill(view)
     return buffer.getvalue()
 
 

@@ -22,7 +22,7 @@ from pipeline.stores.ranges import Head
 from pipeline.stores.s3.error_table import TABLE
 from pipeline.stores.s3.obstore_transfer import ObstoreTransfer, check_installed
 from pipeline.stores.s3.presigned_uploads import S3PresignedUploads
-from pipeline.stores.s3.reading import PART_BYTES, Place, in_parallel, read_object, read_range
+from pipeline.stores.s3.reading import PART_BYTES, Place, filled, in_parallel, read_object, read_range
 from pipeline.stores.s3.records import S3Records
 from pipeline.stores.s3.uploads import Part, S3Upload
 
@@ -84,9 +84,7 @@ class S3Store:
             expected = ", ".join(map(repr, ENCRYPTIONS))
             raise ValueError(f"server_side_encryption={self.server_side_encryption!r}: expected {expected}")
         if self.kms_key_id and not (self.server_side_encryption or "").startswith("aws:kms"):
-            raise ValueError(
-                "kms_key_id is set and has no effect: set server_side_encryption='aws:kms' as well"
-            )
+            raise ValueError("kms_key_id has no effect: set server_side_encryption='aws:kms' as well")
         if self.payload_client not in PAYLOAD_CLIENTS:
             expected = ", ".join(map(repr, PAYLOAD_CLIENTS))
             raise ValueError(f"payload_client={self.payload_client!r}: expected {expected}")
@@ -159,8 +157,12 @@ class S3Store:
             StoreDeniedError: S3 denied the request.
             StoreUnavailableError: S3 did not answer, or the connection broke too often.
         """
+        return filled(size_bytes, lambda view: self.get_into(key, view))
+
+    def get_into(self, key: str, view: memoryview) -> None:
+        """Fill ``view`` with an object's bytes, of which there must be just as many; raises as ``get``."""
         with self._translated(f"key={key}"):
-            return read_object(self._at(key), size_bytes)
+            read_object(self._at(key), view)
 
     def get_range(
         self, key: str, start: int, stop: int, *, etag: str | None = None, version: str | None = None
@@ -256,10 +258,8 @@ class S3Store:
         """
         full = f"{self.prefix}/{prefix}" if self.prefix else prefix
         with self._translated(f"prefix={full}"):
-            pages = (
-                self._clients.get().get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=full)
-            )
-            for found in pages.search("Contents[]"):
+            pages = self._clients.get().get_paginator("list_objects_v2")
+            for found in pages.paginate(Bucket=self.bucket, Prefix=full).search("Contents[]"):
                 if found:
                     yield StoredObject(found["Key"], found["Size"], found["LastModified"].astimezone(UTC))
 

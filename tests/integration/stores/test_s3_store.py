@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 from store_rules import KIB, METADATA, MIB, RangeRules, in_child, payload_of
 
+from pipeline.claimcheck.memory import consumed, is_paged, read_whole
 from pipeline.stores.aws.client import ClientPerProcess
 from pipeline.stores.s3.store import S3Store
 
@@ -42,6 +43,17 @@ class TestS3(RangeRules):
         sent.clear()
         store.get("app/a", size_bytes)
         assert sent == gets
+
+    def test_a_large_payload_is_read_into_memory_that_can_be_given_back(self, store):
+        """The bytes of a large payload arrive in pages, which whoever reads them gives back as he goes."""
+        payload = payload_of(9 * MIB)
+        store.put("app/a", payload, METADATA)
+
+        found = read_whole(store, "app/a", 9 * MIB)
+
+        assert is_paged(found)
+        assert b"".join(map(bytes, consumed(found))) == payload
+        assert bytes(found[: 8 * MIB]) == bytes(8 * MIB)
 
     def test_metadata_is_stored_with_the_payload(self, aws, store):
         """The caller's metadata and a digest are stored with the object."""
