@@ -1,10 +1,13 @@
 # Everything that this repository can do. It needs GNU make and Python 3.11 or later, and PyPI once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-doors up test coverage chaos suites check lint docs bench dist audit sbom clean
+.PHONY: help demo demo-doors up test coverage chaos suites check lint docs bench dist lock audit sbom clean
 
 # Tests start hundreds of processes: each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
+
+# uv finds certificates of this machine, as pip does.
+export UV_SYSTEM_CERTS := true
 
 PYTHON := .venv/bin/python
 READY := .venv/.ready
@@ -52,8 +55,18 @@ docs: $(READY) ## Build the site of docs/ into .local/site; a warning ends it
 bench: $(READY) $(MINISTACK_READY) ## Compare with the naive serializer, Redis and others, in a quarter of an hour
 	$(PYTHON) -m benchmarks
 
-dist: $(READY) ## Build wheel and source archive into dist/
-	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(PYTHON) -m build --outdir dist
+dist: $(READY) ## Build wheel and source archive into dist/, the same bytes for the same commit
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(PYTHON) -m build --installer uv \
+	    --dependency-constraints-txt requirements/build.txt --outdir dist
+
+lock: $(READY) ## Write what the image installs, with hashes, to requirements/: what is pinned stays; LOCK=--upgrade
+	$(UV) --extra app --extra local --extra flower pyproject.toml --output-file requirements/demo.txt
+	$(UV) --extra app --constraint requirements/demo.txt pyproject.toml --output-file requirements/app.txt
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])' | \
+	    $(UV) - --output-file requirements/build.txt
+
+UV = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+    --custom-compile-command "make lock" $(LOCK)
 
 audit: $(READY) ## Look for known vulnerabilities of the installed packages, in the database of PyPI
 	$(PYTHON) -m pip_audit --skip-editable

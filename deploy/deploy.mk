@@ -37,7 +37,7 @@ deploy-workers: $(READY) ## Create or update the workers on ECS Fargate, with an
 image: $(READY) # Build the image, and push it to a repository of this account.
 	$(AWS) ecr describe-repositories --repository-names claimcheck >/dev/null 2>&1 || \
 	    $(AWS) ecr create-repository --repository-name claimcheck --image-scanning-configuration scanOnPush=true
-	docker build --build-arg EXTRAS=app --tag $(IMAGE) .
+	docker build --build-arg FOR=app --tag $(IMAGE) .
 	$(AWS) ecr get-login-password | docker login --username AWS --password-stdin $(REPOSITORY)
 	docker push $(IMAGE)
 

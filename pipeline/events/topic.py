@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypedDict, Unpack
 from uuid import uuid4
 
 from pipeline.aws.limits import SNS_ATTRIBUTES_COUNT, SNS_MESSAGE_LIMIT_BYTES, SQS_FIFO_SUFFIX
@@ -36,6 +36,14 @@ class Notification:
     """For a FIFO topic: SNS delivers one message of each id within five minutes. By default a new one."""
 
 
+class More(TypedDict, total=False):
+    """The further fields of a notification, so that type checkers know their names and types."""
+
+    subject: str | None
+    group: str | None
+    deduplication_id: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Topic:
     """A topic, and how large its messages may be. Safe to share between threads and after a fork.
@@ -56,7 +64,9 @@ class Topic:
     client: Any = field(default=None, repr=False, compare=False)
     """boto3's client of SNS; by default one with the environment's credentials."""
 
-    def publish(self, value: Any, attributes: Mapping[str, Attribute] | None = None, **more: Any) -> str:
+    def publish(
+        self, value: Any, attributes: Mapping[str, Attribute] | None = None, **more: Unpack[More]
+    ) -> str:
         """Publish a message, and return SNS's id of it. ``more`` are further fields of ``Notification``.
 
         Raises:

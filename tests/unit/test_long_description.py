@@ -1,4 +1,4 @@
-"""The long description that PyPI shows."""
+"""What PyPI shows: the long description, and links."""
 
 import re
 from pathlib import Path
@@ -11,20 +11,23 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
 
+BASE_URL = "https://git.example/shop/claims/blob/v0.1.0"
+
+
 @pytest.fixture
 def described(monkeypatch):
-    """Return a function that builds the long description with a base address."""
+    """Return a function that builds the metadata with a base address."""
 
     def build(base_url):
         monkeypatch.setenv("README_BASE_URL", base_url)
-        return ProjectMetadata(str(ROOT), PluginManager()).core.readme
+        return ProjectMetadata(str(ROOT), PluginManager()).core
 
     return build
 
 
 def test_links_of_the_long_description_are_absolute(described):
     """With a base address no link or image is relative, and images come as files."""
-    text = described("https://git.example/shop/claims/blob/v0.1.0")
+    text = described(BASE_URL).readme
 
     targets = re.findall(r"\]\(([^)\s]+)", text)
 
@@ -36,4 +39,19 @@ def test_links_of_the_long_description_are_absolute(described):
 
 def test_the_long_description_is_the_readme(described):
     """Without a base address it is README.md as it stands."""
-    assert described("") == README
+    assert described("").readme == README
+
+
+def test_links_lead_to_the_release(described):
+    """With a base address, PyPI shows links to source, documentation and changelog, which exist."""
+    found = described(BASE_URL).urls
+
+    assert found["Source"] == "https://git.example/shop/claims"
+    assert found.keys() == {"Source", "Documentation", "Changelog"}
+    for link in (found["Documentation"], found["Changelog"]):
+        assert (ROOT / link.removeprefix(f"{BASE_URL}/")).is_file()
+
+
+def test_no_address_is_made_up(described):
+    """Without a base address there are no links."""
+    assert described("").urls == {}
