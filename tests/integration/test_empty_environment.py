@@ -1,6 +1,7 @@
 """The wheel in virtual environments that hold nothing else: what is declared there is all that there is."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,10 +11,13 @@ from pathlib import Path
 
 import pytest
 from hatchling.builders.wheel import WheelBuilder
+from page_programs import programs
 
 pytestmark = pytest.mark.pypi
 
 ROOT = Path(__file__).parents[2]
+
+README = programs(ROOT / "README.md")
 
 KOMBU_WORKS = "from kombu import Connection; Connection('memory://').connect(); print('connected')"
 
@@ -59,15 +63,17 @@ class Environment:
         self.root, self.wheel = root, wheel
         self.python = root / "bin" / "python"
 
-    def install(self, extra=""):
-        self.add(f"{self.wheel}{extra}")
+    def install(self):
+        """Install the wheel as its users do."""
+        self._run(sys.executable, "-m", "pip", "--python", self.python, "install", "--quiet", self.wheel)
 
-    def add(self, package):
-        self._pip("install", "--quiet", package)
-        self._pip("check")
+    def add(self, *packages):
+        """Install packages in a tenth of pip's time, and check that all fit together."""
+        uv = [Path(sys.executable).parent / "uv", "pip"]
+        self._run(*uv, "install", "--quiet", "--system-certs", "--python", self.python, *packages)
+        self._run(*uv, "check", "--quiet", "--python", self.python)
 
-    def _pip(self, *words):
-        command = [sys.executable, "-m", "pip", "--python", self.python, *words]
+    def _run(self, *command):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -92,12 +98,13 @@ def bare(tmp_path_factory):
     return environment
 
 
-def test_the_wheel_alone_sends_and_runs(bare, tmp_path):
-    """Without extras, a large task is offloaded over a broker and a store in memory."""
-    program = APP.format(broker="memory://") + "print(app.send_task('x', ['a' * 900_000]).id, 'sent')"
-    done = bare.run(program, tmp_path)
+@pytest.mark.parametrize("number", range(len(README)))
+def test_the_readme_runs_with_the_wheel_alone(bare, tmp_path, number):
+    """Without extras, each program of the README runs, and prints what the README shows."""
+    done = bare.run(README[number].source, tmp_path)
 
-    assert done.stdout.endswith(" sent\n"), done.stderr
+    assert done.returncode == 0, done.stderr
+    assert README[number].prints in {None, done.stdout}
 
 
 def test_the_entry_point_registers_the_serializer(bare, tmp_path):
@@ -160,11 +167,44 @@ def test_pytest_works_beside_a_module_of_that_name(bare, tmp_path):
 def test_an_extra_brings_what_it_needs(bare, tmp_path, extra):
     """With an extra alone, what it is for works."""
     environment = bare.copy(tmp_path / "venv")
-    environment.install(f"[{extra}]")
+    environment.add(f"{environment.wheel}[{extra}]")
     shutil.copy(ROOT / "settings.py", tmp_path)
     done = environment.run(EXTRAS[extra], tmp_path)
 
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def errors_of_types(bare, tmp_path_factory):
+    """What ``mypy --strict`` finds in two applications, beside stubs of Celery: codes by line, by module."""
+    root = tmp_path_factory.mktemp("types")
+    environment = bare.copy(root / "venv")
+    environment.add(f"{environment.wheel}[gateway]", "celery-types")
+    for name in ("typed_app.py", "mistaken_app.py"):
+        shutil.copy(ROOT / "tests/apps" / name, root)
+    words = ["--strict", "--config-file=", "--no-error-summary", "typed_app.py", "mistaken_app.py"]
+    command = [sys.executable, "-m", "mypy", "--python-executable", environment.python, *words]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert not done.stderr
+    return re.findall(r"^(\w+)\.py:(\d+): error: .*\[([\w-]+)\]$", done.stdout, re.MULTILINE)
+
+
+def test_an_application_is_strictly_typed(errors_of_types):
+    """Mypy finds nothing in an application that uses the public names."""
+    assert [found for found in errors_of_types if found[0] == "typed_app"] == []
+
+
+def test_mistakes_are_errors_of_types(errors_of_types):
+    """Mypy finds misspelled options, values of wrong types, and functions that are no doors."""
+    lines = (ROOT / "tests/apps/mistaken_app.py").read_text().splitlines()
+    expected = [
+        ("mistaken_app", str(number), code)
+        for number, line in enumerate(lines, 1)
+        for code in line.partition("  # ")[2].split(", ")
+        if code
+    ]
+
+    assert errors_of_types == expected
 
 
 def test_every_extra_is_tried():

@@ -34,6 +34,16 @@ def test_a_public_name_is_there(name):
     assert found.__doc__
 
 
+def test_public_names_are_tried_by_a_type_checker():
+    """The application that mypy checks uses each public name that is no error."""
+    text = (ROOT / "tests/apps/typed_app.py").read_text()
+    names = {name.rpartition(".")[2] for name in listed("names")}
+
+    assert {
+        name for name in names if not re.search(rf"\b{name}\b", text) and not name.endswith("Error")
+    } == set()
+
+
 MODULES = [
     "pipeline",
     "pipeline.aws_lambda",

@@ -43,7 +43,9 @@ def test_kombu_finds_the_serializer_by_its_entry_point(archive):
 
 def copy_of_the_repository(root, mode, modified):
     """Copy what git knows, with other permissions and times."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+    )
     for name in listed.stdout.split("\0")[:-1]:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
