@@ -1,10 +1,12 @@
 """The page about the wire format says what the code reads and writes."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import msgspec
 import pytest
+from packaging.requirements import Requirement
 
 from pipeline.claimcheck import claim, codec, compression
 from pipeline.claimcheck.claim import Claim, Inline, Message
@@ -14,7 +16,8 @@ from pipeline.claimcheck.headers import NAME, SHARED
 from pipeline.telemetry.tracing import TRACEPARENT, TRACESTATE
 from pipeline.worker.validation import REPUBLISHED
 
-PAGE = (Path(__file__).parents[2] / "docs/reference/wire-format.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/reference/wire-format.md").read_text()
 TYPES = {
     "str": "text",
     "bytes": "binary",
@@ -77,3 +80,18 @@ def test_the_page_names_what_is_written():
     assert f"`{claim.CONTENT_TYPE}`" in PAGE
     assert f"`{codec.MSGPACK}` or `{codec.PICKLE}`" in PAGE
     assert f"`{compression.NONE}` or `{compression.ZSTD}`" in PAGE
+
+
+def test_the_page_on_versions_has_this_release():
+    """Its last row says what this release writes and reads, and what it needs."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    bounds = [each.specifier for each in map(Requirement, project["dependencies"]) if "celery" in each.name]
+    page = (ROOT / "docs/reference/versions.md").read_text()
+    table = page.partition("<!-- versions -->\n")[2].partition("<!-- /versions -->")[0]
+    *_, row = table.strip().splitlines()
+    release, writes, reads, python, celery = (cell.strip() for cell in row.strip("|").split("|"))
+
+    assert project["version"].startswith(f"{release}.")
+    assert (writes, reads) == (str(claim.VERSION), str(claim.VERSION))
+    assert project["requires-python"] == f">={python.removesuffix(' or later')}"
+    assert [str(bound) for bound in bounds] == [f">={celery.removesuffix(' or later')}"]
