@@ -64,8 +64,9 @@ def test_the_steps_from_redis_to_sqs(steps, moto_aws):
         steps.write("move.py")
         steps.run("CELERY_BROKER_URL=sqs:// python")
         results = [steps.results.AsyncResult(each).get(timeout=30) for each in [first, *late]]
-    steps.run("redis-cli")
+    left = steps.run("redis-cli")
     steps.run("redis-cli")
 
+    assert left == ""
     assert results == [19999900000, 19999900000, "chain: 19999900000", "chord: [1, 19999900000]"]
     assert moto_aws.depth("celery") == (0, 0, 1)
