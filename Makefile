@@ -46,7 +46,7 @@ lint: $(READY) ## Check format, rules and types
 	$(PYTHON) -m mypy
 
 check: lint ## Check format, rules, types, and the tests that need no server
-	$(PYTHON) -m pytest tests/unit tests/property -q -n 4 --dist loadfile
+	$(PYTHON) -m pytest tests/unit tests/property -q -n 2 --dist loadfile --hypothesis-profile=quick
 
 docs: $(READY) ## Build the site of docs/ into .local/site; a warning ends it
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet

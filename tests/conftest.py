@@ -23,6 +23,7 @@ OURS = ("AWS_", "CELERY_", "CLAIMCHECK_")
 
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
+settings.register_profile("quick", deadline=None, max_examples=25)
 settings.register_profile("chaos", deadline=None, max_examples=10_000)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 

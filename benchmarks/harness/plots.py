@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import matplotlib as mpl
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.harness.scenarios import EXTENDED, FLOOR, NAIVE, REDIS, STOCK, THIS
 from benchmarks.measure import number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 INK = "#7d8896"
 """Of text and axes: readable on white and on black."""
@@ -98,7 +98,7 @@ def _plain(axes: Any) -> None:
     axes.spines["bottom"].set_visible(False)
 
 
-def _calls(figure: Figure, scenarios: Scenarios) -> None:
+def _calls(figure: "Figure", scenarios: Scenarios) -> None:
     axes = figure.subplots()
     peers = {peer: found["calls_by_kind"] for peer, found in scenarios["text"].items() if peer != REDIS}
     parts = {
@@ -108,13 +108,13 @@ def _calls(figure: Figure, scenarios: Scenarios) -> None:
     _stacks(axes, parts)
 
 
-def _dollars(figure: Figure, scenarios: Scenarios) -> None:
+def _dollars(figure: "Figure", scenarios: Scenarios) -> None:
     axes = figure.subplots()
     peers = scenarios["text"]
     _bars(axes, {peer: _median(peers, peer, "dollars_per_million") for peer in peers})
 
 
-def _rates(figure: Figure, scenarios: Scenarios) -> None:
+def _rates(figure: "Figure", scenarios: Scenarios) -> None:
     grid = figure.subplots(2, 2)
     titles = ("1 KB, 0 ms; stock is 1", "1 KB, 20 ms; stock is 1", "300 KB, 0 ms; naive is 1")
     for axes, title, name in zip(grid.flat, (*titles, "300 KB, 20 ms; naive is 1"), RATES, strict=True):
@@ -123,7 +123,7 @@ def _rates(figure: Figure, scenarios: Scenarios) -> None:
         axes.set_title(title)
 
 
-def _cpu(figure: Figure, scenarios: Scenarios) -> None:
+def _cpu(figure: "Figure", scenarios: Scenarios) -> None:
     axes = figure.subplots()
     peers = scenarios["text"]
     _stacks(
@@ -132,7 +132,7 @@ def _cpu(figure: Figure, scenarios: Scenarios) -> None:
     )
 
 
-def _memory(figure: Figure, scenarios: Scenarios) -> None:
+def _memory(figure: "Figure", scenarios: Scenarios) -> None:
     grid = figure.subplots(1, 3, sharey=True, sharex=True)
     peers = scenarios["64mib"]
     for axes, (title, name) in zip(grid.flat, GROWTH.items(), strict=True):
@@ -140,7 +140,7 @@ def _memory(figure: Figure, scenarios: Scenarios) -> None:
         axes.set_title(title)
 
 
-def _sizes(figure: Figure, scenarios: Scenarios) -> None:
+def _sizes(figure: "Figure", scenarios: Scenarios) -> None:
     axes = figure.subplots()
     for peer in (THIS, NAIVE, REDIS, EXTENDED, FLOOR):
         points = [(size, _median(scenarios[name], peer, "publish_ms")) for name, size in SIZES.items()]
@@ -151,7 +151,7 @@ def _sizes(figure: Figure, scenarios: Scenarios) -> None:
     axes.legend()
 
 
-def _workers(figure: Figure, scenarios: Scenarios) -> None:
+def _workers(figure: "Figure", scenarios: Scenarios) -> None:
     grid = figure.subplots(1, 2)
     names = {"tasks_per_second": "tasks/s", "calls": "AWS calls for a task"}
     for axes, (name, title) in zip(grid.flat, names.items(), strict=True):
@@ -163,7 +163,7 @@ def _workers(figure: Figure, scenarios: Scenarios) -> None:
     grid[0].legend()
 
 
-def _latency(figure: Figure, scenarios: Scenarios) -> None:
+def _latency(figure: "Figure", scenarios: Scenarios) -> None:
     grid = figure.subplots(1, 2)
     for axes, (name, title) in zip(
         grid.flat, {"steady-small": "1 KB", "steady-text": "300 KB"}.items(), strict=True
@@ -186,7 +186,7 @@ class Plot:
     message: str
     size: tuple[float, float]
     """In inches."""
-    draw: Callable[[Figure, Scenarios], None]
+    draw: "Callable[[Figure, Scenarios], None]"
 
 
 PLOTS: Sequence[Plot] = (
@@ -208,9 +208,11 @@ PLOTS: Sequence[Plot] = (
 
 def write(results: Mapping[str, Any], folder: Path) -> None:
     """Write an SVG file for each plot."""
+    from matplotlib import rc_context  # noqa: PLC0415 - most readers of this module draw nothing
+
     folder.mkdir(parents=True, exist_ok=True)
     scenarios = {each["name"]: each["peers"] for each in results["scenarios"]}
-    with mpl.rc_context(STYLE):
+    with rc_context(STYLE):
         for plot in PLOTS:
             path = folder / f"{plot.name}.svg"
             _drawn(plot, scenarios).savefig(
@@ -218,7 +220,9 @@ def write(results: Mapping[str, Any], folder: Path) -> None:
             )
 
 
-def _drawn(plot: Plot, scenarios: Scenarios) -> Figure:
+def _drawn(plot: Plot, scenarios: Scenarios) -> "Figure":
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
     figure = Figure(plot.size)
     plot.draw(figure, scenarios)
     figure.suptitle(plot.message, x=0.01, ha="left", fontsize=13)

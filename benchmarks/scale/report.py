@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
-
-import matplotlib as mpl
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.harness.plots import PARTS, STYLE
 from benchmarks.scale.limits import LIMITS, WORKLOADS
 from benchmarks.scale.model import Point
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/explanation/scale.md"
@@ -70,8 +70,11 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def write_plots() -> None:
     """Write an SVG file for each plot."""
+    from matplotlib import rc_context  # noqa: PLC0415 - most readers of this module draw nothing
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
     IMAGES.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(STYLE):
+    with rc_context(STYLE):
         for name, message, draw in PLOTS:
             figure = Figure((10, 4))
             draw(figure)
@@ -81,7 +84,7 @@ def write_plots() -> None:
             figure.savefig(path, bbox_inches="tight", metadata={"Date": None, "Creator": None})
 
 
-def _draw_limits(figure: Figure) -> None:
+def _draw_limits(figure: "Figure") -> None:
     axes = figure.subplots()
     limits = _limits()
     axes.hlines(
@@ -94,7 +97,7 @@ def _draw_limits(figure: Figure) -> None:
     axes.invert_yaxis()
 
 
-def _draw_needs(figure: Figure) -> None:
+def _draw_needs(figure: "Figure") -> None:
     kinds = {"workers": "workers", "dollars a day": "dollars_a_day", "latency, seconds": "latency_seconds"}
     for axes, (title, name) in zip(figure.subplots(1, 3), kinds.items(), strict=True):
         for colour, each in zip(PARTS, WORKLOADS, strict=False):

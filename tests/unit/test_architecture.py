@@ -3,6 +3,7 @@
 import ast
 import importlib
 import pickle
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,15 +44,17 @@ def package(path):
     return path.relative_to(ROOT / "pipeline").parts[0].removesuffix(".py")
 
 
+@cache
 def imports(path):
+    found = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "pipeline":
+            found += [f"pipeline.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            if node.module == "pipeline":
-                yield from (f"pipeline.{alias.name}" for alias in node.names)
-            else:
-                yield node.module
+            found.append(node.module)
+    return found
 
 
 def layer(name):

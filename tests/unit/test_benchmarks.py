@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cold_start
-from benchmarks.harness import plots, report
+from benchmarks.harness import report
 from benchmarks.harness.counts import Counts, grows_with_tasks
 from benchmarks.harness.prices import GET_DOLLARS, PUT_DOLLARS, S3_DOLLARS, SQS_DOLLARS, dollars
 from benchmarks.harness.rows import ROWS, Goal
@@ -25,11 +24,6 @@ def request(operation, **values):
     return Request("POST", "/", {}, {}, operation, 1, None, **{"answered_at": 1.0, **values})
 
 
-def cells(row):
-    """Return the cells of a table's row, with the texts of links alone."""
-    return [re.sub(r"\[(.*)\]\(.*\)", r"\1", cell.strip()) for cell in row.strip("|").split("|")]
-
-
 @pytest.mark.parametrize(("path", "text"), [(report.PAGE, report.page), (report.README, report.readme)])
 def test_tables_are_those_of_the_results(path, text):
     """The page and the README show what the JSON file holds."""
@@ -42,15 +36,6 @@ def test_every_scenario_has_its_peers():
 
     assert shown == {scenario.name: set(scenario.peers) for scenario in SCENARIOS}
     assert {peer for scenario in SCENARIOS for peer in scenario.peers} == set(NAMED)
-
-
-def test_every_plot_is_drawn(tmp_path):
-    """The page shows each plot, and all of them can be drawn from the results."""
-    plots.write(RESULTS, tmp_path)
-
-    drawn = {path.name for path in tmp_path.iterdir()}
-    assert drawn == {path.name for path in report.PLOTS.iterdir()}
-    assert drawn == set(re.findall(r"\(\.\./images/benchmarks/(.*?)\)", report.PAGE.read_text()))
 
 
 def test_every_goal_has_a_figure():
@@ -122,15 +107,3 @@ def test_calls_of_a_start_are_not_counted():
     assert not grows_with_tasks("GetQueueAttributes")
     assert grows_with_tasks("CreateMultipartUpload")
     assert grows_with_tasks("ReceiveMessage")
-
-
-def test_cold_starts_are_measured():
-    """The measurement of cold starts runs, and its table has the rows and units of the page."""
-    page = (ROOT / "docs/howto/lambda.md").read_text().partition("## Cold start")[2]
-    shown = [cells(row) for row in page.splitlines() if row.startswith("|")]
-    measured = [cells(row) for row in cold_start.table(repetitions=1).splitlines() if row]
-
-    assert [row[0] for row in measured] == [row[0] for row in shown]
-    for rows in (shown[2:], measured[2:]):
-        assert all(re.fullmatch(r"\d+(\.\d+)? s", time) for _, time, _ in rows)
-        assert all(re.fullmatch(r"\d+ MB", memory) for _, _, memory in rows)

@@ -8,11 +8,11 @@ from importlib import resources
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, run
 
-import jsonschema
 import pytest
 import yaml
 from flower.options import default_options
 from programs import on_path
+from schemas import validator
 
 from pipeline import local
 from pipeline.worker.liveness import VARIABLE
@@ -72,7 +72,7 @@ def test_the_compose_file_follows_the_specification():
     """The Compose file is valid under the schema of the Compose specification."""
     schemas = resources.files("check_jsonschema.builtin_schemas") / "vendor"
 
-    jsonschema.validate(COMPOSE, json.loads((schemas / "compose-spec.json").read_text()))
+    validator(json.loads((schemas / "compose-spec.json").read_text()))(COMPOSE)
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))

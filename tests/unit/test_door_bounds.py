@@ -67,7 +67,7 @@ ANY_JSON = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(
     door=st.sampled_from(sorted(DOORS)),
     body=st.text() | (of_one_shape() | ANY_JSON).map(json.dumps),

@@ -281,7 +281,10 @@ def seconds(receive, body, queue="words"):
     return process_time() - start
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=2 * settings.default.max_examples,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(st.text() | st.binary().map(lambda raw: base64.b64encode(raw).decode()))
 def test_no_message_makes_a_channel_raise(receive, body):
     """Whatever is sent to a queue with a door is a task, an empty message, or one with a reason to reject."""

@@ -6,13 +6,14 @@ import subprocess
 import sys
 from collections import Counter
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from textwrap import dedent
 
-import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from schemas import validator
 
 from pipeline.metrics import EmbeddedMetricFormatSink, Series, Unit
 from pipeline.metrics.recorder import Recorder
@@ -73,6 +74,11 @@ SCHEMA = {
 Source: CloudWatch User Guide, "Specification: Embedded metric format"."""
 
 
+@cache
+def embedded_metric_format():
+    return validator(SCHEMA)
+
+
 def lines_of(*batch, **options):
     """Return the documents that a batch becomes, each checked against the specification."""
     written = []
@@ -84,7 +90,7 @@ def checked(line):
     assert "\n" not in line
     assert len(line) + 1 <= emf.LINE_LIMIT_BYTES
     document = json.loads(line)
-    jsonschema.validate(document, SCHEMA)
+    embedded_metric_format()(document)
     (directive,) = document["_aws"]["CloudWatchMetrics"]
     assert all(isinstance(document[name], str) for names in directive["Dimensions"] for name in names)
     for metric in directive["Metrics"]:

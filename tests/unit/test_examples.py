@@ -1,8 +1,6 @@
 """The Python on the pages runs as it stands: ``tests/support/page_programs.py`` explains the marks."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import page_programs
@@ -31,13 +29,9 @@ def test_every_block_of_python_is_marked(page):
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.page)
-def test_each_program_runs(program, tmp_path):
+def test_each_program_runs(program, run_forked, tmp_path):
     """Each program of a page runs in a process of its own, and prints what the page shows."""
-    script = tmp_path / "example.py"
-    script.write_text(program.source)
-    done = subprocess.run(
-        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = run_forked(program.source, tmp_path)
 
     assert done.returncode == 0, done.stderr
     assert program.prints is None or done.stdout == program.prints

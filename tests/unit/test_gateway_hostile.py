@@ -136,7 +136,10 @@ VALUES = st.none() | st.integers() | st.floats() | st.text() | st.sampled_from([
 TEXTS = st.text(alphabet=st.characters(exclude_categories=["Cs"]))
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=2 * settings.default.max_examples,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
     method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"]),
     path=st.lists(SEGMENTS | TEXTS, max_size=5),

@@ -206,16 +206,17 @@ app = Celery("sample_app", broker="memory://")
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_examples_on_the_page_work(example):
+def test_examples_on_the_page_work(example, run_forked, tmp_path):
     """Each example runs as it stands, on a free port, with the console where it exports over the network."""
     otlp = "opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter"
     console = "opentelemetry.sdk.metrics.export import ConsoleMetricExporter as OTLPMetricExporter"
     recorded = "claimcheck.recorder.record(pipeline.metrics.table.TASKS_FAILED)"
     source = example.replace(otlp, console).replace("9464", "0")
     source = source.replace("pipeline.install", "claimcheck = pipeline.install")
-    printed = printed_by(f"{PREFACE}{source}\n{recorded}\nclaimcheck.recorder.flush()\n")
+    done = run_forked(f"{PREFACE}{source}\n{recorded}\nclaimcheck.recorder.flush()\n", tmp_path)
 
-    assert ("Prometheus" in example) or re.search("TasksFailed|claimcheck.tasks_failed", printed)
+    assert done.returncode == 0, done.stderr
+    assert ("Prometheus" in example) or re.search("TasksFailed|claimcheck.tasks_failed", done.stdout)
 
 
 def test_there_are_examples():

@@ -5,9 +5,9 @@ import re
 from importlib import resources
 from pathlib import Path
 
-import jsonschema
 import pytest
 import yaml
+from schemas import validator
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
@@ -22,7 +22,7 @@ def test_workflows_are_valid(path):
     found["jobs"]["make"]["timeout-minutes"] = int(found["jobs"]["make"]["timeout-minutes"])
     found["jobs"]["make"]["strategy"]["fail-fast"] = False
     found["on"]["pull_request"] = None
-    jsonschema.validate(found, json.loads((schemas / "github-workflows.json").read_text()))
+    validator(json.loads((schemas / "github-workflows.json").read_text()))(found)
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
