@@ -78,6 +78,14 @@ class FillingStore(Protocol):
         """
 
 
+@runtime_checkable
+class PreparedStore(Protocol):
+    """A store whose first transfer in a process takes longer: optional."""
+
+    def prepare(self) -> None:
+        """Make what transfers of this process need. Sends nothing to the store, and never raises."""
+
+
 _deadline: ContextVar[float] = ContextVar("deadline", default=inf)
 
 

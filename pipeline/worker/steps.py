@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from threading import Thread
 from typing import Any
 
 from celery import bootsteps, signals
@@ -14,7 +15,7 @@ from pipeline.errors import ClaimError, StoreError, StoreUnavailableError
 from pipeline.options import Options
 from pipeline.serializer import serializer
 from pipeline.stores.memory import MemoryStore
-from pipeline.stores.protocol import Store
+from pipeline.stores.protocol import PreparedStore, Store
 from pipeline.telemetry import log_lines
 from pipeline.worker.celery_fixes.copied_serializer import has_copied_serializer
 from pipeline.worker.celery_fixes.false_log_lines import drop_false_log_lines
@@ -56,6 +57,7 @@ class ClaimCheckStep(bootsteps.Step):
         self._releaser = worker.releaser = Releaser(claimcheck)
         _follow_requests(worker.app, self._releaser)
         _extend_consumer(worker, claimcheck)
+        _prepare_children(claimcheck.store)
         _fix_celery(worker)
         _slow_heartbeat_down(worker)
         keep_secrets_out()
@@ -94,6 +96,21 @@ def _extend_consumer(worker: Any, claimcheck: ClaimCheck) -> None:
     consumer = symbol_by_name(worker.consumer_cls)
     extended = type("Consumer", (ConsumerMixin, consumer), {"recorder": claimcheck.recorder})
     worker.consumer_cls = extended
+
+
+def _prepare_children(store: Store) -> None:
+    """Let each child of a pool make its clients when it starts, and not when its first task waits for them.
+
+    In a thread: Celery kills a child that is silent for four seconds, and credentials may take as long.
+    Not before the fork: the clients' providers of credentials may hold open connections.
+    Source: celery 5.7.0, ``worker_proc_alive_timeout``.
+    """
+    if isinstance(store, PreparedStore):
+        undo.connect(signals.worker_process_init, partial(_prepare, store), "claimcheck.prepare")
+
+
+def _prepare(store: PreparedStore, **_: Any) -> None:
+    Thread(target=store.prepare, name="claimcheck-prepare", daemon=True).start()
 
 
 def _fix_celery(worker: Any) -> None:

@@ -163,11 +163,13 @@ class ObstoreTransfer:
 
     def _done(self, key: str, until: float, call: Callable[[Any], T]) -> T | None:
         """Return what a call returns, or None if it is not made, or fails in another way than by silence."""
-        store = self._store() if _PLAIN_KEY.match(key) and not self.obstacle() else None
+        store = self.store() if _PLAIN_KEY.match(key) else None
         if store is None:
             return None
         start = monotonic()
-        value, error = _in_thread(partial(_attempt, call, store), min(until - start, self._longest_seconds))
+        value, error = _in_thread(
+            partial(_attempt, call, store), min(until - start, self.timeout_seconds + TRANSFER_SECONDS)
+        )
         ended = monotonic()
         if error is not None and (ended - start >= self.timeout_seconds or ended >= until):
             raise StoreUnavailableError(
@@ -178,13 +180,11 @@ class ObstoreTransfer:
             logger.debug("boto3 repeats a request of obstore", extra={"key": key, "error": repr(type(error))})
         return value
 
-    @property
-    def _longest_seconds(self) -> float:
-        return self.timeout_seconds + TRANSFER_SECONDS
-
-    def _store(self) -> Any:
-        """Return obstore's store with the credentials that boto3 has now; None if it has none."""
+    def store(self) -> Any:
+        """Return obstore's store with the credentials that boto3 has now; None if boto3 carries payloads."""
         global _user  # noqa: PLW0603 - of the process
+        if self.obstacle():
+            return None
         client = self.client()
         credentials, made = frozen(client), self._made
         if made is not None and made[0] == credentials:
@@ -216,7 +216,7 @@ class ObstoreTransfer:
                 "allow_http": place.scheme == "http",
                 "connect_timeout": timedelta(seconds=min(CONNECT_SECONDS, self.timeout_seconds)),
                 "read_timeout": timedelta(seconds=self.timeout_seconds),
-                "timeout": timedelta(seconds=self._longest_seconds),
+                "timeout": timedelta(seconds=self.timeout_seconds + TRANSFER_SECONDS),
             },
             retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=self.timeout_seconds)},
             **{name: value for name, value in encryption.items() if value},

@@ -6,7 +6,7 @@ Endpoint, credentials and region come from boto3's own chain: ``AWS_ENDPOINT_URL
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC
 from time import monotonic
@@ -57,8 +57,7 @@ class S3Store:
         kms_key_id: key for ``aws:kms``; None means the account's default one.
         timeout_seconds: timeout of a silent connection.
         region: None means boto3's.
-        payload_client: ``boto3`` or ``obstore``, which carries payloads; None means obstore where it is
-            installed and can replace boto3.
+        payload_client: which carries payloads: ``boto3`` or ``obstore``; None means obstore where it can.
 
     Raises:
         ValueError: an argument is wrong, or contradicts another.
@@ -108,6 +107,13 @@ class S3Store:
         obstacle = self._transfer.obstacle()
         return f"boto3: {obstacle}" if obstacle else "obstore"
 
+    def prepare(self) -> None:
+        """Make the clients that carry payloads. Never raises: the first transfer does."""
+        with suppress(StoreError, ValueError), self._translated("clients"):
+            self._clients.get()
+            if self._transfer is not None:
+                self._transfer.store()
+
     def put(self, key: str, payload: bytes, metadata: Mapping[str, str]) -> None:
         """Store a payload under a new key. Safe to call twice with the same payload.
 
@@ -154,8 +160,7 @@ class S3Store:
         Raises:
             PayloadMissingError: there is no such object.
             PayloadCorruptError: it has another size, or changed while it was read.
-            StoreDeniedError: S3 denied the request.
-            StoreUnavailableError: S3 did not answer, or the connection broke too often.
+            StoreDeniedError, StoreUnavailableError: see the table of errors.
         """
         return filled(size_bytes, lambda view: self.get_into(key, view))
 
@@ -225,8 +230,7 @@ class S3Store:
         Safe to call twice: a missing key counts as deleted.
 
         Raises:
-            StoreDeniedError: S3 denied a whole request; keys of earlier requests may be deleted.
-            StoreUnavailableError: S3 did not answer; some keys may be deleted.
+            StoreDeniedError, StoreUnavailableError: of a whole request; keys of others may be deleted.
         """
         left: dict[str, StoreError] = {}
         for start in range(0, len(keys), S3_DELETE_COUNT):
@@ -244,7 +248,7 @@ class S3Store:
 
     def _left(self, code: str, count: int) -> StoreError:
         """Return the error of keys that S3 did not delete; it reports them with status 200, key by key."""
-        what = f"not deleted [{self._place(f'keys={count}')}]: S3 answered {code}"
+        what = f"not deleted [bucket={self.bucket}, keys={count}]: S3 answered {code}"
         if TABLE.is_denial(code):
             return StoreDeniedError(f"{what}; allow s3:DeleteObject")
         return StoreUnavailableError(what)
@@ -253,8 +257,7 @@ class S3Store:
         """Yield objects whose key, after the store's prefix, begins with ``prefix``; 1,000 a request.
 
         Raises:
-            StoreDeniedError: S3 denied the request.
-            StoreUnavailableError: S3 did not answer.
+            StoreDeniedError, StoreUnavailableError: see the table of errors.
         """
         full = f"{self.prefix}/{prefix}" if self.prefix else prefix
         with self._translated(f"prefix={full}"):
@@ -289,10 +292,7 @@ class S3Store:
         return {name: value for name, value in chosen.items() if value}
 
     def _translated(self, what: str) -> AbstractContextManager[None]:
-        return TABLE.translated(self._place(what), self._clients.region_name)
-
-    def _place(self, what: str) -> str:
-        return f"bucket={self.bucket}, {what}"
+        return TABLE.translated(f"bucket={self.bucket}, {what}", self._clients.region_name)
 
 
 def _version(version: str | None) -> dict[str, Any]:

@@ -24,16 +24,17 @@ class TestS3(RangeRules):
         ("size_bytes", "puts", "gets"),
         [
             (300 * KIB, {"PutObject": 1}, {"GetObject": 1}),
-            (8 * MIB, {"PutObject": 1}, {"GetObject": 1}),
+            (3 * MIB, {"PutObject": 1}, {"GetObject": 1}),
+            (9 * MIB, {"PutObject": 1}, {"GetObject": 4}),
             (
                 40 * MIB,
                 {"CreateMultipartUpload": 1, "UploadPart": 5, "CompleteMultipartUpload": 1},
-                {"GetObject": 5},
+                {"GetObject": 8},
             ),
         ],
     )
     def test_requests(self, store, size_bytes, puts, gets):
-        """A small payload costs one request each way; a large one a request for each 8 MiB, and two."""
+        """A small payload costs one request each way; a large one more, which run side by side."""
         sent, payload = Counter(), payload_of(size_bytes)
         events = store._clients.get().meta.events
         events.register("before-send.s3", lambda event_name, **_: sent.update([event_name.split(".")[-1]]))
@@ -125,6 +126,23 @@ class TestS3(RangeRules):
         """``S3Store`` raises for arguments that cannot work."""
         with pytest.raises(ValueError, match=words):
             S3Store(**arguments)
+
+    def test_prepared(self, aws, proxy):
+        """A store makes its clients, and sends no request, before its first transfer."""
+        store = S3Store(aws.bucket(), "app")
+        before = proxy.operations
+        store.prepare()
+
+        assert store._clients._clients
+        assert proxy.operations == before
+        store.close()
+
+    @pytest.mark.parametrize("url", ["no-scheme", "http://user:secret@host"])
+    def test_what_cannot_be_prepared(self, monkeypatch, url):
+        """Wrong configuration is an error of the first transfer, and not of whoever prepares the store."""
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+
+        S3Store("bucket").prepare()
 
     def test_no_client_before_it_is_needed(self):
         """Making a store makes no client, and closing it is no reason to make one."""
