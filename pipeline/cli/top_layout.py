@@ -99,7 +99,7 @@ def _store(snapshot: Snapshot) -> str:
     oldest = f", oldest {duration((snapshot.at - stored.oldest).total_seconds())}" if stored.oldest else ""
     age = snapshot.polls["store"].age_seconds or 0.0
     return (
-        f"{least}{stored.objects:,} payloads, {least}{size(stored.size_bytes)}{oldest} "
+        f"{least}{_counted(stored.objects, 'payload')}, {least}{size(stored.size_bytes)}{oldest} "
         f"(listed {duration(age)} ago)"
     )
 

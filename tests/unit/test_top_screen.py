@@ -57,6 +57,13 @@ def test_a_busy_picture():
     ]
 
 
+def test_one_payload_is_not_many():
+    """A number of one has its noun in the singular."""
+    shown = texts(replace(BUSY, store=Stored(1, 1_024, is_all=True, oldest=NOW)))
+
+    assert any(text.startswith("store       1 payload, 1.0 KiB") for text in shown)
+
+
 def test_a_picture_of_nothing():
     """Before anybody has answered, and without remote control, what is unknown is a dash."""
     empty = Snapshot(
