@@ -12,6 +12,7 @@ pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
 QUICK = """
 app.conf.broker_transport_options = {**app.conf.broker_transport_options, "wait_time_seconds": 1}
+app.conf.worker_enable_remote_control = False  # no command waits for its answers
 """
 
 
