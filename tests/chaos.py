@@ -14,7 +14,8 @@ import tempfile
 import threading
 import time
 from collections import Counter, deque
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -27,11 +28,14 @@ from sample_fixtures import open_samples
 from standins import AWS, Ministack, environment
 from workers import Worker
 
+import pipeline
 from benchmarks.proxy import Proxy
 from pipeline.cli.main import main as cli
 
 TASKS = 5_000
 SMALLEST_BYTES, LARGEST_BYTES = 1_000, 2_000_000
+TOGETHER = 10
+"""Tasks of a batch. About five of six tasks are published so."""
 UNDER_WAY = 200
 """Tasks that have not ended at any time: the producer waits for them."""
 FAULTY = 0.05
@@ -137,12 +141,13 @@ class Producer:
 
     def run(self, progress):
         """Publish all, never too many at a time, and wait for them while processes die and calls fail."""
-        for number in range(self._tasks):
-            self._publish(number)
+        numbers = iter(range(self._tasks))
+        while some := list(islice(numbers, self._dice.choice([1, 1, TOGETHER]))):
+            self._publish(some)
             if not self._look_until_under_way(UNDER_WAY - 1):
                 return
-            if number % 100 == 0:
-                progress(number)
+            if any(number % 100 == 0 for number in some):
+                progress(some[-1])
         self._look_until_under_way(0)
 
     def finish(self):
@@ -162,20 +167,27 @@ class Producer:
         began = [line.split()[2] for line in self._sample.notes() if line.split()[1] == str(expected.number)]
         return f"{result.id} is {result.state}, was to {expected.end}; attempts that began: {began}"
 
-    def _publish(self, number):
-        size = int(SMALLEST_BYTES * (LARGEST_BYTES / SMALLEST_BYTES) ** self._dice.random())
-        content = self._noise[number : number + size]
-        end = self._dice.choices(["return", "fail", "retry"], [90, 5, 5])[0]
-        expected = Expected(number, end, hashlib.sha256(content).hexdigest())
+    def _publish(self, numbers):
+        """Publish one task alone, or several together, whose payloads share objects."""
+        drawn = [self._drawn(number) for number in numbers]
         while True:
             try:
-                result = self._sample.ordeal.delay(content, number, end)
+                with pipeline.batch() if len(drawn) > 1 else nullcontext():
+                    results = [self._sample.ordeal.delay(*arguments) for arguments, _ in drawn]
             except Exception:  # noqa: BLE001 - any error reaches the caller
                 self.report.failed_publishes += 1
                 continue
             break
-        self._under_way.append((result, expected))
-        self.report.tasks += 1
+        self._under_way.extend(zip(results, [expected for _, expected in drawn], strict=True))
+        self.report.tasks += len(drawn)
+        self.report.together += len(drawn) if len(drawn) > 1 else 0
+
+    def _drawn(self, number):
+        """Return the arguments of a task, and how it must end."""
+        size = int(SMALLEST_BYTES * (LARGEST_BYTES / SMALLEST_BYTES) ** self._dice.random())
+        content = self._noise[number : number + size]
+        end = self._dice.choices(["return", "fail", "retry"], [90, 5, 5])[0]
+        return (content, number, end), Expected(number, end, hashlib.sha256(content).hexdigest())
 
     def _look(self):
         for _ in range(len(self._under_way)):

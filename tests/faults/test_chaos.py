@@ -16,6 +16,7 @@ def test_nothing_is_lost_or_leaked(ministack, tmp_path):
     assert report.wrong == []
     assert report.missing == 0
     assert (report.messages, report.dead_letters, report.after_sweep) == (0, 0, 0)
+    assert 0 < report.together < 120
     assert report.kills.total() > 3
     assert report.faults.total() > 10
     assert report.is_ok, report.table()

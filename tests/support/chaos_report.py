@@ -27,6 +27,8 @@ class Report:
 
     wanted: int = 0
     tasks: int = 0
+    together: int = 0
+    """Tasks that were published in a batch."""
     ended: int = 0
     wrong: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
@@ -55,6 +57,7 @@ class Report:
         """Return the report, one line each."""
         rows = {
             "tasks published": self.tasks,
+            "  of them in batches, with payloads in packs": self.together,
             "publishes failed": self.failed_publishes,
             "ended as expected": self.ended,
             "ended otherwise": len(self.wrong),
