@@ -99,6 +99,8 @@ class Workers:
                     self._workers[at] = self._start()
 
     def _kill(self, worker):
+        if " ready." not in worker.text():
+            return  # a worker that loses all children before ends by itself, and none would ever come to work
         try:
             children = worker.children()
             if children and self._dice.random() > MAIN:
@@ -106,7 +108,7 @@ class Workers:
                 child.kill()
                 self.killed.add(child.pid)
                 self.kills["children"] += 1
-            elif " ready." in worker.text():  # else no worker would ever come to work
+            else:
                 worker.process.kill()
                 worker.process.wait()
                 self.killed.update(child.pid for child in children)
