@@ -5,6 +5,7 @@ So a step that reads one large buffer and fills another, such as decompression, 
 
 import mmap
 from collections.abc import Iterator
+from contextlib import suppress
 
 from pipeline.stores.protocol import FillingStore, Store
 
@@ -36,7 +37,8 @@ def allocated(size_bytes: int) -> memoryview:
         return memoryview(bytearray(size_bytes))
     pages = mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):  # a third less CPU time than with small pages
-        pages.madvise(mmap.MADV_HUGEPAGE)
+        with suppress(OSError):  # a kernel without huge pages
+            pages.madvise(mmap.MADV_HUGEPAGE)
     return memoryview(pages)
 
 
