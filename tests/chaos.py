@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, deque
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -101,7 +101,7 @@ class Workers:
     def _kill(self, worker):
         if " ready." not in worker.text():
             return  # a worker that loses all children before ends by itself, and none would ever come to work
-        try:
+        with suppress(psutil.NoSuchProcess):
             children = worker.children()
             if children and self._dice.random() > MAIN:
                 child = self._dice.choice(children)
@@ -113,8 +113,6 @@ class Workers:
                 worker.process.wait()
                 self.killed.update(child.pid for child in children)
                 self.kills["main processes"] += 1
-        except psutil.NoSuchProcess:
-            return
 
 
 def break_calls(proxy, dice, share):
@@ -176,10 +174,9 @@ class Producer:
             try:
                 with pipeline.batch() if len(drawn) > 1 else nullcontext():
                     results = [self._sample.ordeal.delay(*arguments) for arguments, _ in drawn]
+                break
             except Exception:  # noqa: BLE001 - any error reaches the caller
                 self.report.failed_publishes += 1
-                continue
-            break
         self._under_way.extend(zip(results, [expected for _, expected in drawn], strict=True))
         self.report.tasks += len(drawn)
         self.report.together += len(drawn) if len(drawn) > 1 else 0
@@ -246,9 +243,7 @@ def run(aws, tmp_path, tasks, seed, progress=lambda _number: None):
 def _wait_until_settled(sample, aws, report):
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        report.messages, report.dead_letters = (
-            sum(aws.depth(sample.queue + suffix)) for suffix in ("", "-dlq")
-        )
+        report.messages, report.dead_letters = (sum(aws.depth(sample.queue + end)) for end in ("", "-dlq"))
         if not report.messages:
             break
         time.sleep(0.5)
@@ -257,8 +252,7 @@ def _wait_until_settled(sample, aws, report):
 def _count_runs(sample, report, killed):
     """Count runs, and say why there were more than one of an attempt."""
     pids = {}
-    for line in sample.notes():
-        _, number, attempt, pid = line.split()
+    for _, number, attempt, pid in map(str.split, sample.notes()):
         pids.setdefault((number, attempt), []).append(int(pid))
     report.runs = sum(map(len, pids.values()))
     again = {attempt: runs for attempt, runs in pids.items() if len(runs) > 1}
