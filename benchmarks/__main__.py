@@ -14,6 +14,7 @@ from benchmarks.harness import report
 from benchmarks.harness.run import MINUTES, REPETITIONS, run
 from benchmarks.harness.scenarios import SCENARIOS
 from benchmarks.scale import report as scale
+from benchmarks.scaling import report as scaling
 
 TABLES = {
     "codec": codec.table,
@@ -21,6 +22,7 @@ TABLES = {
     "compression": compression.table,
     "digest": digest.table,
     "scale": scale.table,
+    "scaling": scaling.table,
     "wire": wire.table,
 }
 NAMES = [scenario.name for scenario in SCENARIOS]

@@ -21,10 +21,20 @@ S3_DOLLARS = {
 }
 """A million requests. Those that delete are free."""
 
+FARGATE_CPU_DOLLARS = 0.04048
+"""A vCPU for an hour, x86."""
+FARGATE_MEMORY_DOLLARS = 0.004445
+"""A GB for an hour."""
+
 
 def dollars(billed: Mapping[str, float]) -> float:
     """Return the price of requests, given in millions by operation."""
     return sum(number * _price(operation) for operation, number in billed.items())
+
+
+def worker_dollars(hours: float, cpu_units: int, memory_mb: int) -> float:
+    """Return the price of workers on Fargate, in hours of all together."""
+    return hours * (cpu_units * FARGATE_CPU_DOLLARS + memory_mb * FARGATE_MEMORY_DOLLARS) / 1_024
 
 
 def is_sqs(operation: str) -> bool:

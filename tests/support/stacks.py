@@ -12,35 +12,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
 
-import yaml
 from programs import on_path
 from workers import eventually
 
 from deploy.monitoring.template import template as monitoring_template
 from settings import QUEUES
+from tasks.demo.scaling.shipped import DEPLOY, template
 
 ROOT = Path(__file__).parents[2]
-DEPLOY = ROOT / "deploy"
-
-
-class Template(yaml.SafeLoader):
-    """Reads CloudFormation's tags as mappings of one item: ``{"!Ref": "Bucket"}``."""
-
-
-def _tagged(loader, tag, node):
-    if isinstance(node, yaml.ScalarNode):
-        return {f"!{tag}": loader.construct_scalar(node)}
-    if isinstance(node, yaml.MappingNode):
-        return {f"!{tag}": loader.construct_mapping(node, deep=True)}
-    return {f"!{tag}": loader.construct_sequence(node, deep=True)}
-
-
-Template.add_multi_constructor("!", _tagged)
-
-
-def template(name):
-    """Return a template of ``deploy/``."""
-    return yaml.load((DEPLOY / name).read_text(), Template)
 
 
 def looped(name, loop):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from stacks import looped
 
 from deploy.monitoring.template import template
 from pipeline.metrics import Unit
@@ -35,7 +36,7 @@ OURS = {metric.name: metric for metric in METRICS}
 KNOWN = {NAMESPACE: set(OURS), "AWS/SQS": SQS_METRICS}
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), DEPLOY / "README.md"]
-NOT_METRICS = {"DelaySeconds", "MaxConcurrency", "TaskTimeLimitSeconds"}
+NOT_METRICS = {"BacklogPerWorker", "DelaySeconds", "MaxConcurrency", "TaskTimeLimitSeconds"}
 """What looks like a metric, and is a parameter of SQS or of a template."""
 SUFFIXES = (
     "Seconds",
@@ -231,25 +232,23 @@ def test_alarms_are_on_the_page():
     assert set(rows) == {name.removesuffix("${Name}") for name in ALARMS}
 
 
-def scaling():
-    """Return the example of a scaling policy that the page shows."""
-    page = (ROOT / "docs" / "operate" / "metrics.md").read_text()
-    return json.loads(re.search(r"```json\n(.*?)```", page, re.DOTALL)[1])
+def test_the_policies_that_scale_ask_for_what_exists():
+    """What workers are scaled by is computed from metrics that exist, of one queue, with our names."""
+    resources = looped("workers.yaml", "Scaling")
+    tracking = resources["Track${Name}"]["Properties"]["TargetTrackingScalingPolicyConfiguration"]
+    for metrics in (
+        tracking["CustomizedMetricSpecification"]["Metrics"],
+        resources["Waiting${Name}"]["Properties"]["Metrics"],
+    ):
+        stats = {each["Id"]: each["MetricStat"]["Metric"] for each in metrics if "MetricStat" in each}
+        [expression] = (each["Expression"] for each in metrics if "Expression" in each)
+        text = expression["!Sub"] if isinstance(expression, dict) else expression
 
-
-def test_the_scaling_policy_asks_for_what_exists():
-    """The policy that the page shows divides what waits by what runs, of one queue, with our names."""
-    queries = {each["Id"]: each for each in scaling()["CustomizedMetricSpecification"]["Metrics"]}
-    stats = {name: each["MetricStat"] for name, each in queries.items() if "MetricStat" in each}
-    (expression,) = (each["Expression"] for each in queries.values() if "Expression" in each)
-
-    assert set(re.findall(r"\b[a-z]\w*", expression)) == stats.keys()
-    for stat in stats.values():
-        metric = stat["Metric"]
-        assert metric["MetricName"] in KNOWN[metric["Namespace"]]
-        assert {each["Value"] for each in metric["Dimensions"]} == {QUEUES[1]}
-        assert {each["Name"] for each in metric["Dimensions"]} <= {*DIMENSIONS, "QueueName"}
-    assert [each["ReturnData"] for each in queries.values()].count(True) == 1
+        assert set(re.findall(r"\b[a-z]\w*", text)) == stats.keys()
+        for metric in stats.values():
+            assert metric["MetricName"] in KNOWN[metric["Namespace"]]
+            assert {each["Name"] for each in metric["Dimensions"]} <= {*DIMENSIONS, "QueueName"}
+        assert [each["ReturnData"] for each in metrics].count(True) == 1
 
 
 def test_one_namespace():
