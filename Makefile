@@ -1,7 +1,7 @@
 # Everything that this repository can do. It needs GNU make and Python 3.11 or later, and PyPI once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-doors up test coverage chaos suites check lint docs bench dist lock audit sbom clean
+.PHONY: help demo demo-doors demo-scaling up test coverage chaos suites check lint docs bench dist lock audit sbom clean
 
 # Tests start hundreds of processes: each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -23,6 +23,9 @@ demo: $(READY) ## Run the demonstration from the first task to the last, and end
 
 demo-doors: $(READY) ## Upload files as a client without AWS credentials; they become tasks
 	$(PYTHON) -m tasks.demo.doors
+
+demo-scaling: $(READY) ## Start and stop workers of two queues by their backlog; nothing is lost
+	$(PYTHON) -m tasks.demo.scaling
 
 up: $(READY) ## Run the demonstration, and keep it running until Ctrl-C
 	$(PYTHON) -m tasks.demo --keep

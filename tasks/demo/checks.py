@@ -42,12 +42,13 @@ def checks(sent: Sequence[Sent]) -> Iterator[Check]:
     """Run all checks. Workers must be stopped, and this process's metrics flushed."""
     succeeded = sum(each.succeeded for each in sent)
     yield Check(succeeded == len(sent), f"tasks succeeded: {succeeded} of {len(sent)}")
-    yield _bucket()
+    yield empty_bucket()
     yield waiting_messages(aws_resources.queue_names())
     yield from _metrics(sent)
 
 
-def _bucket() -> Check:
+def empty_bucket() -> Check:
+    """Check that no payload is left."""
     bucket, prefix = aws_resources.bucket_and_prefix()
     pages = boto3.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     count = sum(page["KeyCount"] for page in pages)

@@ -89,7 +89,7 @@ class Workers:
     @property
     def journal(self) -> Path:
         """Path of the workers' journal."""
-        return self.directory / "worker_journal.jsonl"
+        return journal_of(self.directory)
 
     def start(self) -> None:
         """Start them with this process's environment, and wait until they take messages.
@@ -135,11 +135,32 @@ class Workers:
         self._processes.clear()
 
     def _started(self, queue: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "celery", "-A", self.app, "worker", "-Q", queue, "-P", "prefork"]
-        command += ["-c", str(self.concurrency[queue]), "-n", f"{queue}@%h", "-l", "INFO"]
-        command += ["--include", worker_journal.__name__]
-        variables = {worker_journal.PATH_VARIABLE: str(self.journal), "TMPDIR": str(self.directory)}
-        return started(command, self.directory / f"{queue}.log", variables)
+        return worker(self.directory, self.app, queue, queue, self.concurrency[queue])
+
+
+def worker(
+    directory: Path, app: str, queue: str, name: str, concurrency: int, *include: str
+) -> subprocess.Popen[bytes]:
+    """Start a worker of one queue, with a process group, a log and a node name of its own.
+
+    Args:
+        directory: where its log and the journal go.
+        app: module of the Celery app.
+        queue: what it consumes.
+        name: of its node.
+        concurrency: its pool children.
+        include: further modules that it imports.
+    """
+    command = [sys.executable, "-m", "celery", "-A", app, "worker", "-Q", queue, "-P", "prefork"]
+    command += ["-c", str(concurrency), "-n", f"{name}@%h", "-l", "INFO"]
+    command += ["--include", ",".join((worker_journal.__name__, *include))]
+    variables = {worker_journal.PATH_VARIABLE: str(journal_of(directory)), "TMPDIR": str(directory)}
+    return started(command, directory / f"{name}.log", variables)
+
+
+def journal_of(directory: Path) -> Path:
+    """Return the path of the workers' journal."""
+    return directory / "worker_journal.jsonl"
 
 
 def started(

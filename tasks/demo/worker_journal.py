@@ -43,9 +43,9 @@ def start(**_: Any) -> None:
 
 
 @signals.worker_ready.connect
-def note_ready(**_: Any) -> None:
+def note_ready(sender: Any, **_: Any) -> None:
     """Write that this worker takes messages now."""
-    logger.info(READY)
+    logger.info(READY, extra={"worker": sender.hostname})
 
 
 def read(path: Path, message: str) -> list[dict[str, Any]]:
