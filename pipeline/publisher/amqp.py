@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from celery.app.amqp import task_message
 
 from pipeline import time_chain
-from pipeline.claimcheck.headers import id_text
+from pipeline.claimcheck.headers import SEE_ARGS, id_text
 from pipeline.deferred.body import DeferredArgs, DeferredKwargs
 from pipeline.publisher.checks import check_errbacks, check_links, warn_of_overwritten_serializer
 from pipeline.publisher.task_sender import TaskSender, task_fields
@@ -43,6 +43,9 @@ class PublisherMixin(AMQP):
             TypeError: a callback is no signature, or an argument is of a type that Celery does not take.
         """
         args, kwargs = _plain(args, kwargs)
+        if (options.get("serializer") or self.app.conf.task_serializer) == serializer.NAME:
+            # Their encoder replaces Celery's text of the arguments, which for 1,500 records takes 2 ms.
+            options.update(argsrepr=SEE_ARGS, kwargsrepr=SEE_ARGS)
         message = super().as_task_v2(task_id, name, args, kwargs, *rest, **options)
         return _checked(name, message, message.body[2])
 

@@ -94,3 +94,26 @@ def test_a_serializer_that_was_overwritten_is_logged_once(app, add, caplog, seri
         add.delay(1)
 
     assert caplog.text.count("nothing is offloaded, task_serializer was set to 'json'") == count
+
+
+class Shown:
+    """An argument that notes when a text of it is made."""
+
+    shown = False
+
+    def __repr__(self):
+        self.shown = True
+        return "shown"
+
+
+@pytest.mark.parametrize(("name", "is_shown"), [(None, False), ("claimcheck", False), ("json", True)])
+def test_no_text_of_arguments_is_made_where_it_would_be_replaced(app, add, name, is_shown):
+    """Celery's text of large arguments takes long: it is made for other serializers alone."""
+    pipeline.install(app, "memory://checked")
+    positional, named = Shown(), Shown()
+    options = {"serializer": name} if name else {}
+
+    message = app.amqp.as_task_v2("id", "add", [positional], {"key": named}, **options)
+
+    assert (positional.shown, named.shown) == (is_shown, is_shown)
+    assert ("shown" in message.headers["argsrepr"]) == is_shown
