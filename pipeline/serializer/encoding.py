@@ -169,7 +169,9 @@ class Encoding:
     def _fits(self, payload: Inline | Claim, body_bytes: int) -> bool:
         """Say whether a body may travel inline; the one place where that is decided."""
         threshold = self.claimcheck.options.inline_limit_bytes
-        return threshold > 0 and self._wire_bytes(self._described(payload), body_bytes) <= threshold
+        if body_bytes > threshold or threshold == 0:  # which saves the weighing of the headers
+            return False
+        return self._wire_bytes(self._described(payload), body_bytes) <= threshold
 
     def _offloaded(self, message: Message) -> Encoded:
         about = self.publication
