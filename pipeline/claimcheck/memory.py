@@ -55,7 +55,8 @@ def give_back(data: Bytes, stop: int) -> None:
         stop: position in it.
     """
     if isinstance(data, memoryview) and isinstance(data.obj, mmap.mmap):
-        data.obj.madvise(mmap.MADV_DONTNEED, 0, stop - stop % mmap.PAGESIZE)
+        with suppress(OSError):  # pages that are locked in memory
+            data.obj.madvise(mmap.MADV_DONTNEED, 0, stop - stop % mmap.PAGESIZE)
 
 
 def consumed(data: Bytes, start: int = 0, stop: int | None = None) -> Iterator[memoryview]:
