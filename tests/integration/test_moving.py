@@ -33,7 +33,7 @@ def steps(tmp_path, moto_aws):
 
 def ended(log, count):
     """Wait until a worker's log says that so many tasks have succeeded."""
-    eventually(lambda: log().count(" succeeded in ") == count, message=log())
+    eventually(lambda: log().count(" succeeded in ") == count, 60)
 
 
 def objects(aws, bucket):

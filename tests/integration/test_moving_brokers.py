@@ -51,7 +51,7 @@ def test_the_steps_from_redis_to_sqs(steps, moto_aws):
     steps.write("shop.py")
     with steps.process(f"CELERY_BROKER_URL={steps.old} celery -A shop worker -P solo -l INFO") as log:
         first, waits = sent(steps, "total.delay(rows)", "total.apply_async([rows], countdown=3600)")
-        eventually(lambda: f"{first}] succeeded" in log() and waits in log())
+        eventually(lambda: f"{first}] succeeded" in log() and waits in log(), 60)
     late = sent(
         steps,
         "total.apply_async([rows], priority=3)",
@@ -61,10 +61,10 @@ def test_the_steps_from_redis_to_sqs(steps, moto_aws):
     steps.run("CELERY_BROKER_URL=sqs:// pipeline")
     with steps.running("CELERY_BROKER_URL=sqs:// celery -A shop worker") as log:
         with steps.running("CELERY_BROKER_URL=sqs:// celery -A shop beat", "Sending due task"):
-            eventually(lambda: "Task shop.tidy" in log())
+            eventually(lambda: "Task shop.tidy" in log(), 60)
         steps.write("move.py")
         steps.run("CELERY_BROKER_URL=sqs:// python")
-        results = [steps.results.AsyncResult(each).get(timeout=30) for each in [first, *late]]
+        results = [steps.results.AsyncResult(each).get(timeout=60) for each in [first, *late]]
     left = steps.run("redis-cli")
     steps.run("redis-cli")
 

@@ -30,7 +30,7 @@ def test_the_steps_of_the_quickstart(tmp_path):
         page.run("pipeline -A shop doctor")
         with page.running("celery -A shop worker") as log:
             page.run("python -c")
-            eventually(lambda: "payload released" in log())
+            eventually(lambda: "payload released" in log(), 60)
     page.check_all_used()
 
     assert HOST in line
