@@ -44,8 +44,8 @@ class Policy(Protocol):
 class Worker:
     """One container."""
 
-    started: float
     ready: float
+    """When it takes messages."""
     stopped: float = np.inf
     """When it was told to stop."""
 
@@ -62,7 +62,7 @@ def _count(seconds: float) -> int:
 
 @dataclass
 class Day:
-    """What happened: a number for each second, and the life of each worker."""
+    """What happened: a number for each second."""
 
     arrived: np.ndarray
     waiting: np.ndarray
@@ -115,7 +115,7 @@ class Simulation:
             self._messages += int(self.arrived[now])
             # A task that is shorter than the step runs for a part of it.
             running[now] = min(round(self._messages * min(self.service_seconds, 1)), slots)
-            waiting[now] = max(self._messages - max(slots, running[now]), 0)
+            waiting[now] = max(self._messages - slots, 0)
             ended[now] = min(dice.poisson(min(self._messages, slots) / self.service_seconds), self._messages)
             self._messages -= ended[now]
             workers[now] = self._paid(now)
@@ -148,7 +148,7 @@ class Simulation:
             reading = Reading(int(waiting), int(running), reports * self.slots or None)
         wanted = self.policy.wanted(reading, self._wanted)
         for _ in range(wanted - self._wanted):
-            self._workers.append(Worker(now, now + self.policy.start_seconds))
+            self._workers.append(Worker(now + self.policy.start_seconds))
         self._stop(self._wanted - wanted, now)
         self._wanted = wanted
 

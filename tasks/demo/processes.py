@@ -119,19 +119,8 @@ class Workers:
                 raise DemoError(f"the worker of queue {queue} ended with code {code}")
 
     def stop(self, timeout_seconds: float = STOP_SECONDS) -> None:
-        """Let them finish what they run and send their last metrics, and end those that do not.
-
-        Their children end with them. Safe to call twice.
-        """
-        for process in self._processes.values():
-            process.terminate()
-        deadline = monotonic() + timeout_seconds
-        for process in self._processes.values():
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(max(deadline - monotonic(), 0))
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        """Let them finish what they run and send their last metrics. Safe to call twice."""
+        stop(list(self._processes.values()), timeout_seconds)
         self._processes.clear()
 
     def _started(self, queue: str) -> subprocess.Popen[bytes]:
@@ -156,6 +145,19 @@ def worker(
     command += ["--include", ",".join((worker_journal.__name__, *include))]
     variables = {worker_journal.PATH_VARIABLE: str(journal_of(directory)), "TMPDIR": str(directory)}
     return started(command, directory / f"{name}.log", variables)
+
+
+def stop(workers: Sequence[subprocess.Popen[bytes]], timeout_seconds: float) -> None:
+    """Let workers finish what they run, and end those that do not. Their children end with them."""
+    for process in workers:
+        process.terminate()
+    deadline = monotonic() + timeout_seconds
+    for process in workers:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(deadline - monotonic(), 0))
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def journal_of(directory: Path) -> Path:

@@ -1,13 +1,10 @@
 """Worker processes of each queue: as many as wanted, each stopped gracefully."""
 
-import os
-import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from subprocess import Popen, TimeoutExpired
-from time import monotonic
+from subprocess import Popen
 
 from tasks.demo import processes, worker_journal
 from tasks.demo.processes import DemoError
@@ -33,7 +30,6 @@ class Fleet:
     directory: Path
     concurrency: int
     workers: list[Worker] = field(default_factory=list)
-    was_killed: bool = False
 
     def scale(self, queue: str, count: int) -> None:
         """Start workers, or tell the newest to stop, until so many are meant to run.
@@ -77,21 +73,6 @@ class Fleet:
         """Return those that were told to stop, and have not ended."""
         return [each for each in self.workers if each.is_stopping and each.process.poll() is None]
 
-    def stop(self, timeout_seconds: float) -> None:
-        """Let all end, and kill those that do not. Safe to call twice."""
-        alive = [each for each in self.workers if each.process.poll() is None]
-        for each in alive:
-            each.process.terminate()
-        deadline = monotonic() + timeout_seconds
-        for each in alive:
-            try:
-                each.process.wait(max(deadline - monotonic(), 0))
-            except TimeoutExpired:
-                self.was_killed = True
-            with suppress(ProcessLookupError):
-                os.killpg(each.process.pid, signal.SIGKILL)
-            each.process.wait()
-
 
 @contextmanager
 def fleet(directory: Path, concurrency: int) -> Iterator[Fleet]:
@@ -100,4 +81,5 @@ def fleet(directory: Path, concurrency: int) -> Iterator[Fleet]:
     try:
         yield made
     finally:
-        made.stop(processes.INTERRUPTED_STOP_SECONDS)
+        left = [each.process for each in made.workers if each.process.poll() is None]
+        processes.stop(left, processes.INTERRUPTED_STOP_SECONDS)
