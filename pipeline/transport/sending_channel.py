@@ -16,6 +16,7 @@ from kombu.transport.SQS import Channel as SQSChannel
 from kombu.utils.objects import cached_property
 
 from pipeline.aws.limits import SQS_FIFO_SUFFIX, SQS_WAIT_LIMIT_SECONDS
+from pipeline.aws.session import botocore_session
 from pipeline.transport import addressing, foreign
 from pipeline.transport.assumed_role import keep_fresh
 from pipeline.transport.clients import new_client
@@ -107,6 +108,12 @@ class SendingChannel(SQSChannel):
     def sqs_base64_encoding(self) -> bool:
         """Whether the envelope travels in base64, as Kombu has it: JSON needs none, and it costs a third."""
         return bool(self.transport_options.get("sqs_base64_encoding", False))
+
+    @cached_property
+    def region(self) -> str:
+        """AWS's region. Kombu finds it with a session of boto3, which takes longer to make than a client."""
+        found = self.transport_options.get("region") or botocore_session().get_config_variable("region")
+        return str(found or self.default_region)
 
     def _new_boto_client(  # noqa: PLR0913, PLR0917 - Kombu's signature
         self,

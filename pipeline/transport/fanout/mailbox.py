@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from kombu import pidbox
+from kombu.messaging import Producer
 
 from pipeline.claimcheck.headers import id_text
 
@@ -77,6 +78,12 @@ class Mailbox(pidbox.Mailbox):
         """Send a command, with task ids as text, as in the messages of tasks."""
         named = {name: _texts(arguments[name]) for name in _IDS if arguments and arguments.get(name)}
         return super()._broadcast(command, {**(arguments or {}), **named}, *args, **options)
+
+    def _publish(self, *args: Any, **options: Any) -> None:
+        """Send a command on the channel that takes the replies: another connection lists all queues again."""
+        if options.get("channel") and not options.get("producer"):
+            options["producer"] = Producer(options["channel"], auto_declare=False)
+        super()._publish(*args, **options)
 
     @property
     def oid(self) -> str:
