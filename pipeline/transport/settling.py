@@ -76,16 +76,21 @@ class Settler:
         self._unfinished = 0
         self._flushers = 0
         self._changed = threading.Condition()
+        self._looks_again = 0.0
+        """When the thread stops waiting if nobody wakes it; 0 while it does not wait."""
         self._thread: threading.Thread | None = None
 
     def add(self, delivery: Delivery, hop: Hop | None = None) -> None:
         """Queue an acknowledgement, or a hop, which ends with one. Returns at once, from any thread."""
         with self._changed:
             waiting = _Waiting(delivery, self._in_flight.clock(), hop)
-            self._waiting.setdefault(delivery.queue_url, []).append(waiting)
+            collected = self._waiting.setdefault(delivery.queue_url, [])
+            collected.append(waiting)
             self._unfinished += 1
             self.start()
-            self._changed.notify_all()
+            # Not for each: to switch to the thread costs the event loop more than the acknowledgement.
+            if waiting.due < self._looks_again or len(collected) >= SQS_BATCH_COUNT:
+                self._changed.notify_all()
 
     def start(self) -> None:
         """Start the thread that takes the steps, unless it runs."""
@@ -126,13 +131,14 @@ class Settler:
     def _next_batch(self) -> list[_Waiting] | None:
         """Wait for a batch that is full or due; ``None`` ends a thread that had nothing to do."""
         with self._changed:
-            while True:
-                if batch := self._take():
-                    return batch
-                if not self._unfinished and not self._changed.wait(IDLE_SECONDS) and not self._unfinished:
+            while not (batch := self._take()):
+                pause = self._pause()
+                self._looks_again = self._in_flight.clock() + pause
+                if not self._changed.wait(pause) and not self._unfinished:
                     self._thread = None
                     return None
-                self._changed.wait(self._pause())
+            self._looks_again = 0.0
+            return batch
 
     def _take(self) -> list[_Waiting]:
         now = self._in_flight.clock()
@@ -146,7 +152,7 @@ class Settler:
 
     def _pause(self) -> float:
         dues = [it.due for waiting in self._waiting.values() for it in waiting]
-        return max(min(dues) - self._in_flight.clock(), 0.001) if dues else 0.0
+        return max(min(dues) - self._in_flight.clock(), 0.001) if dues else IDLE_SECONDS
 
     def _settle(self, batch: list[_Waiting]) -> None:
         settled = self._hopped(batch)
@@ -227,7 +233,8 @@ class Settler:
     def _finish(self) -> None:
         with self._changed:
             self._unfinished -= 1
-            self._changed.notify_all()
+            if not self._unfinished:  # which is what a flush waits for
+                self._changed.notify_all()
 
 
 def _delete_one(delivery: Delivery) -> str:

@@ -1,5 +1,7 @@
 """A message is settled once, and SQS's answer decides how."""
 
+import threading
+
 import pytest
 from kombu.message import Message as PlainMessage
 
@@ -108,3 +110,30 @@ def test_a_broken_answer_is_no_confirmation(message):
     settle(message, Client("no answer at all", {"Successful": [{"Id": "0"}]}), 30, lambda *_: None)
 
     assert not message.unsettled
+
+
+class Counted(threading.Condition):
+    """Counts how often waiting threads are woken."""
+
+    woken = 0
+
+    def notify_all(self):
+        """Wake them."""
+        self.woken += 1
+        super().notify_all()
+
+
+def test_the_thread_is_woken_for_a_batch():
+    """Acknowledgements that fill a batch wake the thread once, and not each."""
+    in_flight = InFlight(lambda: 0.0)
+    client = Client({"Successful": [{"Id": str(number)} for number in range(10)]})
+    settler = Settler(in_flight, lambda *_: None)
+    settler._changed = Counted()
+    for tag in "abcdefghij":
+        message = Message({"properties": {"delivery_tag": tag}}, channel=Silent())
+        in_flight.add(Delivery(tag, message, tag, None, "https://sqs/q", client, 60, 60))
+        settler.add(in_flight.get(tag))
+    woken = settler._changed.woken
+
+    assert settler.flush(5)
+    assert woken == 1
