@@ -1,7 +1,7 @@
 # Everything that this repository can do. It needs GNU make and Python 3.11 or later, and PyPI once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-doors demo-scaling up test coverage chaos suites check lint docs bench dist lock audit sbom clean
+.PHONY: help demo demo-doors demo-scaling up test coverage chaos suites check lint docs bench dist lock audit nag sbom clean
 
 # Tests start hundreds of processes: each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -74,6 +74,9 @@ UV = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --genera
 audit: $(READY) ## Look for known vulnerabilities of the installed packages, in the database of PyPI
 	$(PYTHON) -m pip_audit --skip-editable
 
+nag: .venv-checkov/.ready ## Look for insecure settings in deploy/ and the image, with checkov; .checkov.yaml has the exceptions
+	LOG_LEVEL=ERROR .venv-checkov/bin/checkov --config-file .checkov.yaml
+
 sbom: $(READY) ## Write a bill of materials of the installed packages to .local/sbom.json, as CycloneDX
 	mkdir -p .local
 	.venv/bin/cyclonedx-py environment --output-file .local/sbom.json $(PYTHON)
@@ -81,7 +84,7 @@ sbom: $(READY) ## Write a bill of materials of the installed packages to .local/
 include deploy/deploy.mk
 
 clean: ## Remove all that was made here, the virtual environments too
-	rm -rf .venv .venv-ministack .local .coverage build dist
+	rm -rf .venv .venv-ministack .venv-checkov .local .coverage build dist
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -94,6 +97,12 @@ $(READY): pyproject.toml
 $(MINISTACK_READY): Makefile
 	python3 -m venv .venv-ministack
 	.venv-ministack/bin/python -m pip install --quiet 'ministack==1.5.33'
+	touch $@
+
+# It pins other versions than ours, too.
+.venv-checkov/.ready: Makefile
+	python3 -m venv .venv-checkov
+	.venv-checkov/bin/python -m pip install --quiet 'checkov==3.3.30'
 	touch $@
 
 # Celery's and Kombu's tests, which their wheels leave out: with ours in place they are to pass as well.

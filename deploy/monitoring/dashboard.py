@@ -62,9 +62,7 @@ def _placed(number: int, widget: Widget) -> dict[str, Any]:
 
 def _of_queues(queues: Sequence[str]) -> Iterable[Widget]:
     each = [line for queue in queues for line in _backlog_per_worker(queue)]
-    yield Widget(
-        "Backlog per worker: messages that wait for each task that may run at once", "messages", each
-    )
+    yield Widget("Messages that wait for each task that may run at once", "messages", each)
     oldest = [_sqs("ApproximateAgeOfOldestMessage", queue, queue) for queue in queues]
     yield Widget("Age of the oldest message", "seconds", oldest)
     dead = [_sqs("ApproximateNumberOfMessagesVisible", f"{queue}-dlq", f"{queue}-dlq") for queue in queues]

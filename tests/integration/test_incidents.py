@@ -44,7 +44,7 @@ print(json.dumps([each.id for each in ({calls},)]))
 
 
 BUCKET = "claimcheck-123456789012-demo"
-COMMAND = "pipeline -A tasks.app"
+COMMAND = "pipeline -A incident_app"
 POISON = "11f8a2d4-0f3c-4f0e-9f6f-1c7c0f7f2d4e"
 MISSING = "a684f227-35e0-4a98-95ae-7ac84ebd73ef"
 STUCK = "ed43bff7-3c84-42dc-8650-1fa0cbaf6c08"
@@ -65,7 +65,8 @@ class Incident:
 
     def page(self, name, replaced=()):
         """Return the steps of a page, with what stands in for what it shows."""
-        return Steps(f"operate/incidents/{name}.md", self.folder, replaced=replaced)
+        app = {"-A tasks.app": "-A incident_app"}
+        return Steps(f"operate/incidents/{name}.md", self.folder, replaced=app | dict(replaced))
 
     def run_page(self, name, replaced=()):
         """Run every command of a page, and compare what each prints."""
@@ -87,18 +88,23 @@ class Incident:
         """Run a worker with one process for the length of a ``with`` block."""
         return self.page("poison").process("celery -A incident_app worker -l INFO -c 1")
 
-    def bury(self, count):
-        """Make dead letters of the messages that wait, as many deliveries without an end do."""
-        sqs = self.aws.client("sqs")
-        live, dead = self.aws.url_of("demo-default"), self.aws.url_of("demo-default-dlq")
-        for _ in range(count):
-            [message] = sqs.receive_message(QueueUrl=live, MessageAttributeNames=["All"])["Messages"]
-            sqs.send_message(
-                QueueUrl=dead,
-                MessageBody=message["Body"],
-                MessageAttributes=message.get("MessageAttributes", {}),
-            )
-            sqs.delete_message(QueueUrl=live, ReceiptHandle=message["ReceiptHandle"])
+    def bury(self, messages):
+        """Make dead letters of messages: SQS does so when it would deliver them once more, minutes later."""
+        sqs, dead = self.aws.client("sqs"), self.aws.url_of("demo-default-dlq")
+        for message in messages:
+            attributes = message.get("MessageAttributes", {})
+            sqs.send_message(QueueUrl=dead, MessageBody=message["Body"], MessageAttributes=attributes)
+        sqs.purge_queue(QueueUrl=self.aws.url_of("demo-default"))
+
+    def deliver(self, times):
+        """Receive every message so often, as workers that are killed do, and return the messages."""
+        sqs, url = self.aws.client("sqs"), self.aws.url_of("demo-default")
+        for _ in range(times):
+            answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"])
+            for message in answer["Messages"]:
+                handle = message["ReceiptHandle"]
+                sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=handle, VisibilityTimeout=0)
+        return answer["Messages"]
 
 
 @pytest.fixture
@@ -119,32 +125,16 @@ def incident_on(monkeypatch, tmp_path):
     return make
 
 
-def deliver(aws, queue, times):
-    """Receive every message of a queue that often, as workers that are killed do."""
-    sqs, url = aws.client("sqs"), aws.url_of(queue)
-    for _ in range(times):
-        for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
-            sqs.change_message_visibility(
-                QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
-            )
-
-
-def buried(aws, count):
-    """Say whether so many messages are dead letters: SQS moves them when it would deliver them once more."""
-    deliver(aws, "demo-default", 1)
-    return aws.depth("demo-default-dlq").waiting == count
-
-
 def test_tasks_that_cannot_run(incident_on, moto):
     """A task that kills its worker, and one whose payload is gone: both are found, explained and given up."""
     incident = incident_on(moto)
     poison, missing = incident.send("convert.delay(rows[:20_000])", "summarise.delay(rows)")
     key = incident.largest()
     incident.aws.client("s3").delete_object(Bucket=BUCKET, Key=key)
-    deliver(incident.aws, "demo-default", 4)
+    messages = incident.deliver(4)
     with incident.worker() as log:
         eventually(lambda: log().count("task rejected") == 2, 60)
-    eventually(lambda: buried(incident.aws, 2), 90)
+    incident.bury(messages)
 
     incident.run_page("missing-payload", {MISSING: missing, KEY: key})
     incident.run_page("poison", {POISON: poison})
@@ -156,7 +146,7 @@ def test_dead_letters(incident_on, moto):
     incident.send(
         "app.send_task('tables.gone', queue='default')", "summarise.delay({})", "summarise.delay(rows)"
     )
-    incident.bury(3)
+    incident.bury(incident.deliver(1))
 
     incident.run_page("dead-letters")
 
@@ -165,7 +155,7 @@ def test_the_store_does_not_answer(incident_on, moto, monkeypatch):
     """The first finding names the store, and queues answer."""
     incident = incident_on(moto)
     incident.send("summarise.delay({})")
-    incident.bury(1)
+    incident.bury(incident.deliver(1))
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
 
     incident.run_page("store-outage", {"https://s3.eu-west-1.amazonaws.com": "http://127.0.0.1:9"})
@@ -183,7 +173,7 @@ def test_credentials_have_expired(incident_on, moto, proxy_to, monkeypatch):
     """The first finding names the credentials, and after their renewal tasks go on."""
     incident = incident_on(moto)
     incident.send("summarise.delay({})")
-    incident.bury(1)
+    incident.bury(incident.deliver(1))
     proxy = proxy_to(moto.url)
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
     steps = incident.page("expired-credentials")

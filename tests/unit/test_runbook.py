@@ -29,6 +29,18 @@ def test_each_log_line_exists(line, texts):
     assert any(line in text for text in texts)
 
 
+def test_incidents_have_the_same_parts():
+    """Each incident has its symptom, where to look, and a fix, and the list of incidents leads to it."""
+    pages = {path.name: path.read_text() for path in (ROOT / "docs/operate/incidents").glob("*.md")}
+    index = pages.pop("index.md")
+
+    assert set(re.findall(r"\]\((\S+?\.md)\)", index)) - {"../runbook.md"} == pages.keys()
+    for text in pages.values():
+        assert "\n## Symptom\n" in text
+        assert "```console\n$ " in text
+        assert re.search(r"\n## (Fix|Cause and fix|Switch)\n", text)
+
+
 def test_log_lines_are_explained():
     """The runbook explains the lines of messages that did not run or did not settle."""
     assert len(QUOTED) >= 9

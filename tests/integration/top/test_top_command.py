@@ -1,8 +1,13 @@
-"""``pipeline top`` as a process: on a terminal and without one, until Ctrl-C."""
+"""``pipeline top`` as a process: on a terminal and without one, until Ctrl-C.
 
+``SCREENSHOTS=docs/images`` keeps a picture of the terminal.
+"""
+
+import io
 import json
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -11,8 +16,11 @@ import sys
 import termios
 from contextlib import contextmanager
 from fcntl import ioctl
+from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.text import Text
 from workers import APPS
 
 pytestmark = pytest.mark.aws
@@ -64,6 +72,15 @@ def test_an_sqs_that_never_answers_does_not_block_the_view(sample, queue, proxy)
     assert (process.returncode, errors) == (0, "")
 
 
+def keep_picture(shown, path):
+    """Write the last picture that a terminal of 80 columns was given."""
+    last = [picture for picture in shown.split("\x1b[H") if "total" in picture][-1]
+    console = Console(record=True, width=80, file=io.StringIO(), force_terminal=True)
+    console.print(Text.from_ansi(last.partition("\x1b[?")[0].replace("\r", "")))
+    drawn = console.export_svg(title="pipeline -A sample_app top", unique_id="top")
+    path.write_text(re.sub(r"@font-face \{.*?\}\n", "", drawn, flags=re.DOTALL))  # fonts of another site
+
+
 @pytest.mark.worker
 def test_a_terminal_is_drawn_in_place(sample, queue):
     """On a terminal of 80 columns the picture is drawn over itself, and the screen is given back."""
@@ -71,6 +88,8 @@ def test_a_terminal_is_drawn_in_place(sample, queue):
     terminal, end = pty.openpty()
     ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     shown = _watched(sample, terminal, end, 3)
+    if directory := os.environ.get("SCREENSHOTS"):
+        keep_picture(shown, Path(directory) / "top.svg")
 
     assert queue in shown
     assert shown.index("\x1b[?1049h") < shown.index("throughput") < shown.index("\x1b[?1049l")
