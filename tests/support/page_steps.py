@@ -13,7 +13,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 FENCED = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 VARIES = re.compile(
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ?|\d+ s\b|[\da-f]{8}-[\da-f-]{27}|v1/[\da-f]{2}/[\d/]{11}[\da-f]{40}"
-    r"|receive_count +\d+|celery@\w+|(?<='time_start': )[\d.]+|(?<='worker_pid': )\d+|\s+"
+    r"|receive_count +\d+|celery@\w+|(?<='time_start': )[\d.]+|(?<='worker_pid': )\d+|(?<=Job: )\d+|\s+"
 )
 """Times, ids, keys, names of machines and processes, and the width of columns, which follows them."""
 
