@@ -109,13 +109,15 @@ def test_errors_are_those_of_the_table(proxy, store, code, status, error):
             call()
 
 
-def test_another_size_is_corrupt(store):
+def test_another_size_is_corrupt(aws):
     """An object of another size is corrupt, whichever part of it was expected."""
+    store = S3Store(aws.bucket(), "app", payload_client="obstore")
     store.put("app/a", PAYLOAD, {})
 
     for size_bytes in (len(PAYLOAD) - 1, len(PAYLOAD) + 1, 9 * MIB):
         with pytest.raises(PayloadCorruptError, match="app/a"):
             store.get("app/a", size_bytes)
+    store.close()
 
 
 def test_silence_is_one_attempt(proxy, store):
