@@ -74,7 +74,7 @@ UV = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --genera
 audit: $(READY) ## Look for known vulnerabilities of the installed packages, in the database of PyPI
 	$(PYTHON) -m pip_audit --skip-editable
 
-nag: .venv-checkov/.ready ## Look for insecure settings in deploy/ and the image, with checkov; .checkov.yaml has the exceptions
+nag: .venv-checkov/.ready ## Look for insecure settings in deploy/ with checkov; .checkov.yaml has the exceptions
 	LOG_LEVEL=ERROR .venv-checkov/bin/checkov --config-file .checkov.yaml
 
 sbom: $(READY) ## Write a bill of materials of the installed packages to .local/sbom.json, as CycloneDX
