@@ -5,7 +5,8 @@
 ID := demo
 STACK = claimcheck-$(ID)-core
 PARAMETERS :=
-TEMPLATES := deploy
+# A stand-in for AWS cannot create all that is in a template.
+TEMPLATES := $(if $(AWS_ENDPOINT_URL),.local/stand-in/$(ID),deploy)
 QUEUES = $(shell $(PYTHON) -c 'import settings; print(*settings.QUEUES, sep=",")')
 AWS := .venv/bin/aws
 OUTPUT = $(AWS) cloudformation describe-stacks --stack-name $(1) --query "Stacks[0].Outputs[?OutputKey=='$(2)'].OutputValue" --output text
@@ -14,7 +15,7 @@ DEPLOY = $(AWS) cloudformation deploy --stack-name claimcheck-$(ID)-$(1) --templ
     --capabilities CAPABILITY_NAMED_IAM CAPABILITY_AUTO_EXPAND --no-fail-on-empty-changeset \
     --parameter-overrides DeploymentId=$(ID) QueueNames=$(QUEUES) $(PARAMETERS)
 
-deploy-core: $(READY) $(TEMPLATES)/monitoring.yaml ## Create or update bucket, queues, roles, dashboard and alarms in AWS: make deploy-core ID=demo
+deploy-core: $(READY) $(addprefix $(TEMPLATES)/,core.yaml roles.yaml monitoring.yaml) ## Create or update bucket, queues, roles, dashboard and alarms in AWS: make deploy-core ID=demo
 	$(call DEPLOY,core)
 	$(call DEPLOY,roles)
 	$(call DEPLOY,monitoring)
@@ -24,6 +25,12 @@ deploy/monitoring.yaml: settings.py pipeline/metrics/table.py $(wildcard deploy/
 	$(PYTHON) -m deploy.monitoring $(QUEUES) > $@.new
 	mv $@.new $@
 
+.PHONY: parameters
+.local/stand-in/$(ID)/%.yaml: deploy/%.yaml parameters
+	@mkdir -p $(@D)
+	@$(PYTHON) -m deploy.stand_in $< $(PARAMETERS) > $@
+	@echo "$@: $< without what no stand-in for AWS creates"
+
 IMAGE = $(REPOSITORY):$(shell git describe --always)
 REPOSITORY = $(shell $(AWS) ecr describe-repositories --repository-names claimcheck --query 'repositories[0].repositoryUri' --output text)
 SUBNETS = $(shell $(AWS) ec2 describe-subnets --filters Name=default-for-az,Values=true --query "join(',', Subnets[].SubnetId)" --output text)
@@ -31,7 +38,7 @@ SUBNETS = $(shell $(AWS) ec2 describe-subnets --filters Name=default-for-az,Valu
 ifeq ($(origin IMAGE),file)
 deploy-workers: image
 endif
-deploy-workers: $(READY) ## Create or update the workers on ECS Fargate, with an image of yours or a new one: IMAGE=…
+deploy-workers: $(READY) $(TEMPLATES)/workers.yaml ## Create or update the workers on ECS Fargate, with an image of yours or a new one: IMAGE=…
 	$(call DEPLOY,workers) Image=$(IMAGE) SubnetIds=$(SUBNETS)
 
 image: $(READY) # Build the image, and push it to a repository of this account.
@@ -49,11 +56,11 @@ RUNTIME := $(shell python3 -c 'import sys; print("python%d.%d" % sys.version_inf
 deploy-lambda: ## Create or update the tasks in AWS Lambda
 deploy-gateway: ## Create or update the uploads by presigned URLs
 deploy-events: ## Create or update the event bus with its pipes
-deploy-lambda deploy-gateway deploy-events: deploy-%: $(READY) $(CODE)
+deploy-lambda deploy-gateway deploy-events: deploy-%: $(READY) $(TEMPLATES)/%.yaml $(CODE)
 	$(AWS) s3 cp --only-show-errors $(CODE) s3://$(BUCKET)/$(KEY)
 	$(call DEPLOY,$*) CodeBucket=$(BUCKET) CodeKey=$(KEY) Runtime=$(RUNTIME)
 
-deploy-fanout: $(READY) ## Create or update a topic with filters, and one that keeps the order
+deploy-fanout: $(READY) $(TEMPLATES)/fanout.yaml ## Create or update a topic with filters, and one that keeps the order
 	$(call DEPLOY,fanout)
 
 # What Lambda runs: this repository and its dependencies, for Amazon Linux on x86-64.

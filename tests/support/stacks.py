@@ -1,23 +1,19 @@
 """Stacks of ``deploy/`` on a stand-in, made by the same commands as in AWS, and processes that use them."""
 
-import re
 import shlex
-import shutil
 import signal
 import site
 import subprocess
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from uuid import uuid4
 
-import yaml
 from programs import on_path
 from workers import eventually
 
 from deploy.monitoring.template import template as monitoring_template
-from settings import QUEUES
+from deploy.stand_in import for_stand_in
 from tasks.demo.scaling.shipped import DEPLOY, template
 
 ROOT = Path(__file__).parents[2]
@@ -28,39 +24,12 @@ def looped(name, loop):
     return template(name)["Resources"][f"Fn::ForEach::{loop}"][2]
 
 
-def for_standin(name, *resources, into, **numbers):
-    """Write a template without resources that no stand-in creates, and return its folder.
-
-    ministack leaves numbers of parameters texts: they are written out. deploy/README.md lists both.
-    """
-    text = (DEPLOY / name).read_text()
-    for parameter, number in numbers.items():
-        text = text.replace(f"!Ref {parameter}\n", f"{number}\n")
-    for resource in resources:
-        text, count = re.subn(rf"^  {resource}:\n(?:    .*\n|\n)*", "", text, flags=re.MULTILINE)
-        assert count == 1, resource
-    (into / name).write_text(text)
+def core_for_standin(into, queues):
+    """Write the templates of ``make deploy-core`` for other queues than those of settings.py."""
+    texts = {name: (DEPLOY / name).read_text() for name in ("core.yaml", "roles.yaml")}
+    for name, text in {**texts, "monitoring.yaml": monitoring_template(queues)}.items():
+        (into / name).write_text(for_stand_in(text, {}))
     return into
-
-
-def core_for_standin(into, queues=QUEUES):
-    """Write the templates of ``make deploy-core`` without the alarms that no stand-in creates."""
-    for name in ("core.yaml", "roles.yaml"):
-        shutil.copy(DEPLOY / name, into)
-    content = yaml.safe_load(monitoring_template(queues))
-    content["Resources"] = _without_expressions(content["Resources"])
-    loop = content["Resources"]["Fn::ForEach::Queues"]
-    loop[2] = _without_expressions(loop[2])
-    (into / "monitoring.yaml").write_text(yaml.safe_dump(content))
-    return into
-
-
-def _without_expressions(resources):
-    return {
-        name: each
-        for name, each in resources.items()
-        if isinstance(each, list) or "Metrics" not in each["Properties"]
-    }
 
 
 def code_of(path, *modules):
@@ -98,13 +67,10 @@ class Deployment:
     def make(self, target, **variables):
         """Run a target of the Makefile, and return what it prints."""
         words = ["make", "--no-print-directory", target, f"ID={self.id}"]
-        with TemporaryDirectory() as folder:
-            if target == "deploy-core":
-                variables.setdefault("TEMPLATES", core_for_standin(Path(folder)))
-            words += [f"{name}={value}" for name, value in variables.items()]
-            done = subprocess.run(
-                words, cwd=ROOT, env=on_path(), capture_output=True, text=True, timeout=180, check=False
-            )
+        words += [f"{name}={value}" for name, value in variables.items()]
+        done = subprocess.run(
+            words, cwd=ROOT, env=on_path(), capture_output=True, text=True, timeout=180, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from lambda_events import record
 from sample_fixtures import entered
-from stacks import Deployment, code_of, for_standin, keys, looped, process
+from stacks import Deployment, code_of, keys, looped, process
 from workers import eventually
 
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
@@ -26,8 +26,7 @@ def _check():
 def test_a_task_runs_on_ecs(deployment, tmp_path):
     """The command and the environment of the service's task definition run a task, and its check passes."""
     deployment.make("deploy-core")
-    folder = for_standin("workers.yaml", "Fn::ForEach::Scaling", into=tmp_path, MinWorkers=0)
-    deployment.make("deploy-workers", TEMPLATES=folder, IMAGE="registry.example/claimcheck:1")
+    deployment.make("deploy-workers", IMAGE="registry.example/claimcheck:1")
     family = f"claimcheck-default-{deployment.id}"
     ecs = deployment.aws.client("ecs")
     definition = ecs.describe_task_definition(taskDefinition=family)["taskDefinition"]
@@ -48,8 +47,7 @@ def test_a_task_runs_in_lambda(deployment, tmp_path):
     deployment.make("deploy-core", PARAMETERS="VisibilityTimeoutSeconds=1800")
     code = code_of(tmp_path / "code.zip", "tasks.aws_lambda")
     handler = "Handler=deployed_aws_lambda.handler"
-    folder = for_standin("lambda.yaml", into=tmp_path, MaxConcurrency=10)
-    deployment.make("deploy-lambda", CODE=code, PARAMETERS=handler, TEMPLATES=folder)
+    deployment.make("deploy-lambda", CODE=code, PARAMETERS=handler)
 
     assert float(deployment.make("task")) > 0
     bucket = deployment.resources()["Bucket"]
