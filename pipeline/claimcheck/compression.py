@@ -22,7 +22,7 @@ LEVEL = 1
 SMALLEST_BYTES = 512
 """Below this a frame's own header eats what is gained."""
 LARGE_BYTES = 262_144
-"""A payload above it is offloaded, mostly, and sampled before it is compressed."""
+"""A larger payload is sampled before it is compressed."""
 SLICE_BYTES = 16_384
 """Size of each of the slices that stand for a large payload."""
 SLICE_EVERY_BYTES = 1024**2
@@ -33,10 +33,7 @@ WINDOW_LOG = 23
 """8 MiB: the window that every decoder should support, and most that one for foreign data takes for itself.
 Source: RFC 8878, 3.1.1.1.2."""
 WORTHWHILE = 0.9
-"""Compression of what may travel inline pays when it leaves less than this share: SQS bills bytes."""
-LARGE_WORTHWHILE = 0.7
-"""The same of a large payload, for S3 bills requests. What repeats little, such as base64, which leaves 0.75,
-and floating-point numbers, 0.93, takes more time to compress and expand than its bytes take on their way."""
+"""Compression pays when it leaves less than this share. base64 leaves 0.75, floating-point numbers 0.93."""
 
 
 def compress(raw: bytes) -> tuple[str, bytes]:
@@ -44,12 +41,11 @@ def compress(raw: bytes) -> tuple[str, bytes]:
     if len(raw) < SMALLEST_BYTES or (len(raw) > LARGE_BYTES and not _pays(_sample(raw))):
         return NONE, raw
     packed = zstd.compress(raw, LEVEL)
-    share = LARGE_WORTHWHILE if len(raw) > LARGE_BYTES else WORTHWHILE
-    return (ZSTD, packed) if len(packed) < len(raw) * share else (NONE, raw)
+    return (ZSTD, packed) if len(packed) < len(raw) * WORTHWHILE else (NONE, raw)
 
 
 def _pays(sample: bytes) -> bool:
-    return len(zstd.compress(sample, LEVEL)) < len(sample) * LARGE_WORTHWHILE
+    return len(zstd.compress(sample, LEVEL)) < len(sample) * WORTHWHILE
 
 
 def _sample(raw: bytes) -> bytes:
