@@ -12,6 +12,8 @@ from kombu import Queue
 from pydantic import Field, PositiveInt, SecretBytes, SecretStr, TypeAdapter, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipeline.metrics import CloudWatchSink
+
 MINUTE_SECONDS = 60
 
 QUEUES = ("default", "bulk")
@@ -79,6 +81,8 @@ class ClaimCheckSettings(BaseSettings):
     payload_limit_bytes: int = 1_073_741_824
     server_side_encryption: str | None = None
     kms_key_id: str | None = None
+    metrics_namespace: str | None = None
+    """Namespace of metrics in CloudWatch; None means that of ``CloudWatchSink``."""
     signing_key: SecretBytes | None = None
     accept_unsigned: bool = False
 
@@ -91,7 +95,9 @@ class ClaimCheckSettings(BaseSettings):
     def as_options(self) -> dict[str, Any]:
         """Return the keyword arguments of :func:`pipeline.install`."""
         key = self.signing_key.get_secret_value() if self.signing_key else None
-        return {**self.model_dump(exclude={"signing_key"}), "signing_key": key}
+        metrics = CloudWatchSink(self.metrics_namespace) if self.metrics_namespace else None
+        own = {"signing_key", "metrics_namespace"}
+        return {**self.model_dump(exclude=own), "signing_key": key, "metrics": metrics}
 
 
 class UploadSettings(BaseSettings):

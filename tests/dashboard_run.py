@@ -24,6 +24,7 @@ MINUTES = 9
 PREFIX = "demo-"
 SETTINGS = {
     "CLAIMCHECK_STORE": "s3://claimcheck-demo/claims",
+    "CLAIMCHECK_METRICS_NAMESPACE": "ClaimCheck/demo",
     "CELERY_QUEUE_NAME_PREFIX": PREFIX,
     "CELERY_WAIT_TIME_SECONDS": "1",
     "DASHBOARD_LINES": str(LINES),

@@ -6,9 +6,8 @@ docs/operate/runbook.md has a section for each.
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.monitoring.queries import PERIOD_SECONDS, SQS, queue_name, sub, total
+from deploy.monitoring.queries import OURS, PERIOD_SECONDS, SQS, queue_name, sub, total
 from pipeline.metrics import table
-from pipeline.metrics.sinks.cloudwatch_names import NAMESPACE
 from pipeline.metrics.table import Metric
 
 LIMITS = {
@@ -127,7 +126,12 @@ def _name(alarm: Alarm) -> str:
 
 
 def _on_total(alarm: Alarm) -> dict[str, Any]:
-    query = {"Id": "found", "Expression": total(alarm.metric), "Period": PERIOD_SECONDS, "ReturnData": True}
+    query = {
+        "Id": "found",
+        "Expression": sub(total(alarm.metric)),
+        "Period": PERIOD_SECONDS,
+        "ReturnData": True,
+    }
     limit = {"Ref": alarm.limit} if alarm.limit else 0
     return _alarm(_name(alarm), alarm.description, {"Metrics": [query]}, limit, alarm.periods)
 
@@ -147,7 +151,7 @@ def _backlog_per_worker() -> dict[str, Any]:
     Each worker reports its number once a minute: five times in a period.
     """
     concurrency = {
-        "Namespace": NAMESPACE,
+        "Namespace": sub(OURS),
         "MetricName": table.WORKER_CONCURRENCY.name,
         "Dimensions": [{"Name": "Queue", "Value": {"Ref": "Name"}}],
     }

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from deploy.monitoring.alarms import ALARMS
-from deploy.monitoring.queries import PERIOD_SECONDS, SQS, queue_name, search, total
+from deploy.monitoring.queries import OURS, PERIOD_SECONDS, SQS, queue_name, search, total
 from pipeline.metrics import table
-from pipeline.metrics.sinks.cloudwatch_names import NAMESPACE
 from pipeline.metrics.table import Metric
 
 COLUMNS_COUNT = 3
@@ -123,7 +122,7 @@ def _sqs(metric: str, queue: str, label: str, **options: Any) -> Line:
 
 
 def _alone(metric: Metric, stat: str) -> Line:
-    return [NAMESPACE, metric.name, {"label": f"{metric.name} {stat}", "stat": stat}]
+    return [OURS, metric.name, {"label": f"{metric.name} {stat}", "stat": stat}]
 
 
 def _expression(name: str, expression: str, label: str) -> Line:
@@ -147,7 +146,7 @@ def _concurrency(queue: str) -> tuple[Line, str]:
     """Return the line of what workers report once a minute, and the expression for their number at once."""
     name = f"running_{queue}"
     hidden = {"id": name, "stat": "Sum", "visible": False}
-    line = [NAMESPACE, table.WORKER_CONCURRENCY.name, "Queue", queue, hidden]
+    line = [OURS, table.WORKER_CONCURRENCY.name, "Queue", queue, hidden]
     return line, f"{name} / (PERIOD({name}) / 60)"
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from pipeline.metrics.sinks.cloudwatch_names import NAMESPACE
 from pipeline.metrics.table import Metric, Unit
 
+OURS = f"{NAMESPACE}/${{DeploymentId}}"
+"""Namespace of a deployment's own metrics, so that two deployments share an account."""
 SQS = "AWS/SQS"
 """Namespace of what SQS sends by itself. Its one dimension is QueueName."""
 
@@ -20,16 +22,14 @@ def statistic(metric: Metric) -> str:
 
 
 def total(metric: Metric, by: str = "") -> str:
-    """Return the query for the total of a metric, or for one of each value of a dimension."""
+    """Return the query for the total of a metric, or one for each value of a dimension; for ``Fn::Sub``."""
     grouped = f" GROUP BY {by}" if by else ""
-    return f'SELECT {statistic(metric)}({metric.name}) FROM "{NAMESPACE}"{grouped}'
+    return f'SELECT {statistic(metric)}({metric.name}) FROM "{OURS}"{grouped}'
 
 
 def search(metric: Metric, percentile: str) -> str:
-    """Return the search for a percentile of a metric, by queue and task."""
-    return (
-        f"SEARCH('{{{NAMESPACE},Queue,Task}} MetricName=\"{metric.name}\"', '{percentile}', {PERIOD_SECONDS})"
-    )
+    """Return the search for a percentile of a metric, by queue and task; for ``Fn::Sub``."""
+    return f"SEARCH('{{{OURS},Queue,Task}} MetricName=\"{metric.name}\"', '{percentile}', {PERIOD_SECONDS})"
 
 
 def sub(text: str) -> dict[str, Any]:

@@ -16,6 +16,5 @@ def _write(line):
 
 app = Celery("tasks", include=["tasks.reports", "tasks.archives"])
 app.conf.update(CelerySettings().as_celery())
-claimcheck = pipeline.install(
-    app, metrics=EmbeddedMetricFormatSink(write=_write), **ClaimCheckSettings().as_options()
-)
+sink = EmbeddedMetricFormatSink(ClaimCheckSettings().metrics_namespace, write=_write)
+claimcheck = pipeline.install(app, **ClaimCheckSettings().as_options() | {"metrics": sink})

@@ -12,8 +12,8 @@ from collections import defaultdict
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-SELECT = re.compile(r'SELECT (\w+)\((\w+)\) FROM "(\w+)"(?: GROUP BY (\w+))?')
-SEARCH = re.compile(r"SEARCH\('\{(\w+),[\w,]+\} MetricName=\"(\w+)\"', '(\w+)', \d+\)")
+SELECT = re.compile(r'SELECT (\w+)\((\w+)\) FROM "([\w/]+)"(?: GROUP BY (\w+))?')
+SEARCH = re.compile(r"SEARCH\('\{([\w/]+),[\w,]+\} MetricName=\"(\w+)\"', '(\w+)', \d+\)")
 STATS = {"sum": sum, "max": max, "maximum": max, "p50": statistics.median}
 STYLE = {
     "svg.hashsalt": "dashboard",

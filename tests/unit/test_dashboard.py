@@ -12,9 +12,10 @@ import pytest
 import yaml
 from stacks import looped
 
+from deploy.monitoring.queries import OURS as NAMESPACE
 from deploy.monitoring.template import template
 from pipeline.metrics import Unit
-from pipeline.metrics.sinks.cloudwatch_names import DIMENSIONS, NAMESPACE
+from pipeline.metrics.sinks.cloudwatch_names import DIMENSIONS
 from pipeline.metrics.table import METRICS
 from settings import QUEUES
 
@@ -61,6 +62,11 @@ LOOP = RESOURCES.pop("Fn::ForEach::Queues")
 ALARMS = {name: alarm["Properties"] for name, alarm in (LOOP[2] | RESOURCES).items()}
 
 
+def plain(value):
+    """Return a text of a template as CloudFormation gets it, without the function around it."""
+    return next(iter(value.values())) if isinstance(value, dict) else value
+
+
 def in_expression(text):
     """Yield namespace, metric, dimensions and statistic of each metric that an expression searches for."""
     for stat, name, space, by in re.findall(
@@ -68,7 +74,7 @@ def in_expression(text):
     ):
         yield space, name, {by} - {""}, stat
     for space, dims, name, stat in re.findall(
-        r"SEARCH\('\{([^,}]+),?([^}]*)\} MetricName=\"(\w+)\"', '(\w+)', \d+\)", text
+        r"SEARCH\('\{([^,]+),([^}]*)\} MetricName=\"(\w+)\"', '(\w+)', \d+\)", text
     ):
         yield space, name, set(dims.split(",")) - {""}, stat
 
@@ -89,13 +95,13 @@ def in_alarms():
     for alarm in ALARMS.values():
         if "MetricName" in alarm:
             dims = {each["Name"] for each in alarm["Dimensions"]}
-            yield alarm["Namespace"], alarm["MetricName"], dims, alarm["Statistic"]
+            yield plain(alarm["Namespace"]), alarm["MetricName"], dims, alarm["Statistic"]
         for query in alarm.get("Metrics", ()):
-            yield from in_expression(query.get("Expression", ""))
+            yield from in_expression(plain(query.get("Expression", "")))
             if stat := query.get("MetricStat"):
                 metric = stat["Metric"]
                 dims = {each["Name"] for each in metric["Dimensions"]}
-                yield metric["Namespace"], metric["MetricName"], dims, stat["Stat"]
+                yield plain(metric["Namespace"]), metric["MetricName"], dims, stat["Stat"]
 
 
 CHOSEN = [*on_dashboard(), *in_alarms()]
@@ -242,11 +248,10 @@ def test_the_policies_that_scale_ask_for_what_exists():
     ):
         stats = {each["Id"]: each["MetricStat"]["Metric"] for each in metrics if "MetricStat" in each}
         [expression] = (each["Expression"] for each in metrics if "Expression" in each)
-        text = expression["!Sub"] if isinstance(expression, dict) else expression
 
-        assert set(re.findall(r"\b[a-z]\w*", text)) == stats.keys()
+        assert set(re.findall(r"\b[a-z]\w*", plain(expression))) == stats.keys()
         for metric in stats.values():
-            assert metric["MetricName"] in KNOWN[metric["Namespace"]]
+            assert metric["MetricName"] in KNOWN[plain(metric["Namespace"])]
             assert {each["Name"] for each in metric["Dimensions"]} <= {*DIMENSIONS, "QueueName"}
         assert [each["ReturnData"] for each in metrics].count(True) == 1
 
@@ -256,4 +261,4 @@ def test_one_namespace():
     found = {space for space, *_ in CHOSEN} - {"AWS/SQS"}
 
     assert found == {NAMESPACE}
-    assert f"cloudwatch:namespace: {NAMESPACE}\n" in (DEPLOY / "roles.yaml").read_text()
+    assert f"cloudwatch:namespace: !Sub {NAMESPACE}\n" in (DEPLOY / "roles.yaml").read_text()
