@@ -6,6 +6,7 @@ Level 1: level 3 is slower and no smaller on realistic records
 
 import sys
 from collections.abc import Iterator
+from io import BytesIO
 
 from pipeline.claimcheck.memory import Bytes, allocated, consumed
 from pipeline.errors import ClaimError, PayloadCorruptError
@@ -28,7 +29,7 @@ SLICE_BYTES = 16_384
 SLICE_EVERY_BYTES = 1024**2
 """A large payload has a slice for each of these bytes, and at least three."""
 CHUNK_BYTES = 1024**2
-"""Most that is expanded at a time."""
+"""Most that is compressed or expanded at a time."""
 WINDOW_LOG = 23
 """8 MiB: the window that every decoder should support, and most that one for foreign data takes for itself.
 Source: RFC 8878, 3.1.1.1.2."""
@@ -40,8 +41,17 @@ def compress(raw: bytes) -> tuple[str, bytes]:
     """Return the compression used and the bytes: ``none`` and ``raw`` itself where it does not pay."""
     if len(raw) < SMALLEST_BYTES or (len(raw) > LARGE_BYTES and not _pays(_sample(raw))):
         return NONE, raw
-    packed = zstd.compress(raw, LEVEL)
+    packed = _packed(raw) if len(raw) > CHUNK_BYTES else zstd.compress(raw, LEVEL)
     return (ZSTD, packed) if len(packed) < len(raw) * WORTHWHILE else (NONE, raw)
+
+
+def _packed(raw: bytes) -> bytes:
+    """Compress piece by piece into one buffer, where ``zstd.compress`` would have the result twice."""
+    compressor, packed, view = zstd.ZstdCompressor(LEVEL), BytesIO(), memoryview(raw)
+    for at in range(0, len(raw), CHUNK_BYTES):
+        packed.write(compressor.compress(view[at : at + CHUNK_BYTES]))
+    packed.write(compressor.flush())
+    return packed.getvalue()
 
 
 def _pays(sample: bytes) -> bool:

@@ -83,6 +83,20 @@ def test_base64_is_compressed(size_bytes):
     assert compress(base64.b64encode(os.urandom(size_bytes)))[0] == "zstd"
 
 
+def test_a_large_payload_is_compressed_once_into_memory():
+    """While it is compressed, a payload needs the memory of the result and no more."""
+    raw = os.urandom(8 * 1024**2).hex().encode()
+    tracemalloc.start()
+    try:
+        name, packed = compress(raw)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak_bytes < 1.4 * len(packed)
+    assert expand(name, packed, len(raw)) == raw
+
+
 def test_an_unknown_compression_raises():
     """A compression of a later release raises an error that names it."""
     with pytest.raises(ClaimError, match="compression=brotli"):
