@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from page_steps import Steps
 from sample_fixtures import entered
-from stacks import core_for_standin
 from workers import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -216,7 +215,7 @@ def test_a_region_is_down(ministack, monkeypatch, tmp_path):
     aws = entered(ministack, monkeypatch)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("CELERY_WAIT_TIME_SECONDS", "1")
-    make = f"make --no-print-directory -C {ROOT} TEMPLATES={core_for_standin(tmp_path)}"
+    make = f"make --no-print-directory -C {ROOT}"
     steps = Steps("operate/incidents/region-failover.md", tmp_path, replaced={"make ": f"{make} "})
     send = "python -c 'from tasks.demo.one_task import *; print(summarise.delay({}).id)'"
     steps.commands[:0] = [

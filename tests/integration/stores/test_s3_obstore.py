@@ -49,7 +49,7 @@ class TestObstore(RangeRules):
 @pytest.fixture
 def store(aws, proxy):
     """A store behind a proxy."""
-    store = S3Store(aws.bucket(), "app", timeout_seconds=1, payload_client="obstore")
+    store = S3Store(aws.bucket(), "app", payload_client="obstore")
     yield store
     store.close()
 
@@ -120,14 +120,16 @@ def test_another_size_is_corrupt(aws):
     store.close()
 
 
-def test_silence_is_one_attempt(proxy, store):
+def test_silence_is_one_attempt(aws, proxy):
     """A server that does not answer costs one timeout, and the caller's retry limit decides on the next."""
+    store = S3Store(aws.bucket(), "app", timeout_seconds=1, payload_client="obstore")
     proxy.delay(20)
 
     for call in (lambda: store.put("app/a", PAYLOAD, {}), lambda: store.get("app/a", len(PAYLOAD))):
         with pytest.raises(StoreUnavailableError, match=r"key=app/a\]: no whole answer within 1"):
             call()
     assert len(proxy.requests) == 2
+    store.close()
 
 
 def test_a_slow_answer_is_bounded_as_a_whole(proxy, store):
