@@ -18,6 +18,8 @@ COLLECT_SECONDS = 0.05
 """How long free slots wait for others while no process lacks work; as long as acknowledgements do."""
 REQUESTS_LIMIT = 4
 """Most requests to one queue at the same time: at a round trip of 20 ms, 2,000 messages a second."""
+PACE_SHARE = 0.1
+"""What one more interval counts in the average of them."""
 LOOK_SECONDS = 0.005
 LOOK_LIMIT_SECONDS = 1.0
 """How often a consumer without an event loop looks for free slots, and for how long before it goes on."""
@@ -27,8 +29,6 @@ LOOK_LIMIT_SECONDS = 1.0
 class _Request:
     count: int
     since: float
-    freed: int
-    """How many slots had been freed by then."""
 
 
 @dataclass(eq=False)
@@ -36,14 +36,37 @@ class _Queue:
     requests: list[_Request] = field(default_factory=list)
     is_full: bool = False
     """Whether the last answer had as many messages as were asked for."""
-    ahead: int = 0
-    """How many slots were freed while the last full answer was under way: as many are about to be."""
+    answer_seconds: float = 0.0
+    """How long the last full answer took, until its messages were dispatched."""
     took_seconds: float = 0.0
     """Time between the last request and its answer."""
     free_since: float | None = None
     timer: Any = None
     pauses: bool = False
     """Whether the timer ends a pause: nothing is asked for before."""
+
+
+class _Pace:
+    """How fast slots become free while there are tasks."""
+
+    def __init__(self) -> None:
+        self._seconds: float | None = None
+        """Between two slots, as a moving average."""
+        self._since = 0.0
+
+    def arrived(self, now: float) -> None:
+        """Start the next interval: messages have come, perhaps to a worker that had none."""
+        self._since = now
+
+    def freed(self, now: float) -> None:
+        """End an interval."""
+        took, self._since = now - self._since, now
+        self._seconds = took if self._seconds is None else self._seconds + (took - self._seconds) * PACE_SHARE
+
+    def slots(self, seconds: float, now: float) -> int:
+        """Return how many slots will become free in so many seconds: none, if none has for long."""
+        interval = max(self._seconds or seconds, now - self._since)
+        return int(seconds / interval) if interval else 0
 
 
 class Asking:
@@ -57,7 +80,7 @@ class Asking:
     def __init__(self, channel: Any, clock: Callable[[], float]) -> None:
         self._channel, self._clock = channel, clock
         self._queues: dict[str, _Queue] = {}
-        self._freed = 0
+        self._pace = _Pace()
         self._is_woken = False
 
     # In the event loop
@@ -95,7 +118,7 @@ class Asking:
 
     def slot_freed(self) -> None:
         """Look again at queues that wait for free slots. May be called by any thread."""
-        self._freed += 1
+        self._pace.freed(self._clock())
         if not self._is_woken and any(it.timer for it in self._queues.values()):
             self._is_woken = True
             self._channel.hub.call_soon(self._wake)
@@ -107,7 +130,7 @@ class Asking:
                 self._channel._schedule_queue(queue)  # noqa: SLF001
 
     def _send(self, queue: str, it: _Queue, count: int) -> None:
-        request = _Request(count, self._clock(), self._freed)
+        request = _Request(count, self._clock())
         it.requests.append(request)
         it.free_since = None
         self._channel._get_async(queue, count, callback=promise(self._answered, (queue, request)))  # noqa: SLF001
@@ -116,8 +139,9 @@ class Asking:
         it = self._of(queue)
         it.requests.remove(request)
         it.is_full = (found or 0) >= request.count
-        it.ahead = self._freed - request.freed if it.is_full else 0
         it.took_seconds = self._clock() - request.since
+        it.answer_seconds = it.took_seconds if it.is_full else 0.0
+        self._pace.arrived(self._clock())
         self._channel._loop1(queue, found)  # noqa: SLF001
         it.took_seconds = 0.0
 
@@ -138,7 +162,8 @@ class Asking:
     def _count(self, queue: str, it: _Queue) -> int:
         """Return how many messages to ask a queue for now; 0 means: not yet."""
         spare = self._channel.connection.spare_slots()
-        free = self._free_slots() + min(it.ahead, spare) - sum(each.count for each in it.requests)
+        ahead = min(self._pace.slots(it.answer_seconds, self._clock()), spare)
+        free = self._free_slots() + ahead - sum(each.count for each in it.requests)
         is_fifo = queue.endswith(SQS_FIFO_SUFFIX)
         enough = 1 if is_fifo else min(spare + 1, SQS_BATCH_COUNT)
         if free <= 0 or it.pauses or (it.requests and (is_fifo or not self._may_ask_more(it, free, enough))):
