@@ -11,25 +11,10 @@ from typing import Any
 
 import yaml
 
+from deploy.templates import parsed
+
 NUMBERS = frozenset({"DesiredCount", "MaximumConcurrency"})
 """Properties that are parameters: ministack hands a parameter on as a text, and fails with it here."""
-
-
-class Template(yaml.SafeLoader):
-    """Reads short forms of CloudFormation's functions as the long ones: ``!Ref X`` as ``{"Ref": "X"}``."""
-
-
-def _function(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> dict[str, Any]:
-    name = tag if tag == "Ref" else f"Fn::{tag}"
-    if isinstance(node, yaml.MappingNode):
-        return {name: loader.construct_mapping(node, deep=True)}
-    if isinstance(node, yaml.SequenceNode):
-        return {name: loader.construct_sequence(node, deep=True)}
-    text = str(node.value)
-    return {name: text.split(".", 1) if tag == "GetAtt" else text}
-
-
-Template.add_multi_constructor("!", _function)
 
 
 def created(resources: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,7 +49,7 @@ def with_numbers(value: Any, numbers: Mapping[str, float]) -> Any:
 
 def for_stand_in(text: str, given: Mapping[str, str]) -> str:
     """Return a template without what no stand-in creates; ``given`` are parameters, by name."""
-    content = yaml.load(text, Template)  # noqa: S506 - a safe loader
+    content = parsed(text)
     numbers = {
         name: yaml.safe_load(given.get(name, str(parameter["Default"])))
         for name, parameter in content["Parameters"].items()

@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from tasks.demo.scaling.shipped import DEPLOY, PERIOD_SECONDS, Scaling, scaling, sweep_seconds
+from deploy.templates import DEPLOY
+from tasks.demo.scaling.shipped import PERIOD_SECONDS, Scaling, scaling, sweep_seconds
 from tasks.demo.scaling.tracking import Reading, TargetTracking
 
 HPA_SECONDS = 15

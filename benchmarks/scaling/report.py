@@ -16,7 +16,8 @@ from benchmarks.scaling.day import Day, Policy, Simulation
 from benchmarks.scaling.loads import HOUR_SECONDS, LOADS
 from benchmarks.scaling.policies import Fixed, Keda, Tracking, backlog_alone, held
 from benchmarks.scaling.service_times import measured, service_seconds
-from tasks.demo.scaling.shipped import scaling, template
+from deploy.templates import template
+from tasks.demo.scaling.shipped import scaling
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/howto/scaling.md"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from stacks import template
 
+from deploy.templates import template
 from pipeline import put
 from pipeline.claimcheck import ledger
 from pipeline.cli.main import main
@@ -110,7 +110,7 @@ def as_template(rule):
     """Return a rule of S3's API in the words of CloudFormation."""
     known = {
         "Id": rule.pop("ID"),
-        "Prefix": {"!Sub": rule.pop("Filter")["Prefix"].replace("claims/", "${Prefix}/", 1)},
+        "Prefix": {"Fn::Sub": rule.pop("Filter")["Prefix"].replace("claims/", "${Prefix}/", 1)},
         "ExpirationInDays": rule.pop("Expiration")["Days"],
     }
     return known | rule

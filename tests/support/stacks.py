@@ -14,7 +14,7 @@ from workers import eventually
 
 from deploy.monitoring.template import template as monitoring_template
 from deploy.stand_in import for_stand_in
-from tasks.demo.scaling.shipped import DEPLOY, template
+from deploy.templates import DEPLOY, template
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,7 +50,7 @@ def actions_of(role):
     statements = [
         statement
         for policy in policies
-        if {"!Ref": role} in policy["Properties"].get("Roles", ())
+        if {"Ref": role} in policy["Properties"].get("Roles", ())
         for statement in policy["Properties"]["PolicyDocument"]["Statement"]
     ]
     actions = [statement["Action"] for statement in statements]

@@ -1,12 +1,12 @@
 """CloudFormation templates and IAM policies, as far as they can be checked without AWS."""
 
 import re
-from pathlib import Path
 
 import pytest
 from celery import Celery
-from stacks import actions_of, looped, template
+from stacks import actions_of, looped
 
+from deploy.templates import DEPLOY, template
 from pipeline import time_chain
 from pipeline.aws.limits import SQS_RETENTION_DEFAULT_SECONDS, SQS_RETENTION_LIMIT_SECONDS
 from pipeline.claimcheck.keys import PAYLOADS, RESULTS, TTL_CLASSES_DAYS, handle_folder
@@ -15,8 +15,6 @@ from pipeline.stores import store_from_url
 from pipeline.stores.dynamodb.items import TTL_ATTRIBUTE, key_of
 from settings import QUEUES, CelerySettings, ClaimCheckSettings
 
-ROOT = Path(__file__).parents[2]
-DEPLOY = ROOT / "deploy"
 CELERY = CelerySettings.model_construct()
 """The defaults, independent of the environment of the tests."""
 TEMPLATES = sorted(DEPLOY.glob("*.yaml"))
@@ -40,7 +38,7 @@ def test_the_table_is_what_the_store_writes():
 def test_payloads_expire_when_the_options_say():
     """Each kind of object has a rule of its own folder, at the age that options and TTL classes state."""
     rules = resources_of("core.yaml")["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
-    days = {rule["Prefix"]["!Sub"].removeprefix("${Prefix}/"): rule["ExpirationInDays"] for rule in rules}
+    days = {rule["Prefix"]["Fn::Sub"].removeprefix("${Prefix}/"): rule["ExpirationInDays"] for rule in rules}
 
     for folder in (PAYLOADS, "once/", "revoked/"):
         assert days.pop(folder) * DAY_SECONDS == Options().payload_ttl_seconds
@@ -88,9 +86,9 @@ def test_queues_keep_the_time_chain():
     assert dead["MessageRetentionPeriod"] == SQS_RETENTION_LIMIT_SECONDS
     for properties in (live, dead):
         assert properties["MaximumMessageSize"] == Options().broker_limit_bytes
-        assert properties["SqsManagedSseEnabled"] == {"!If": ["WithKms", {"!Ref": "AWS::NoValue"}, True]}
+        assert properties["SqsManagedSseEnabled"] == {"Fn::If": ["WithKms", {"Ref": "AWS::NoValue"}, True]}
         assert properties["KmsMasterKeyId"] == {
-            "!If": ["WithKms", {"!Ref": "KmsKeyArn"}, {"!Ref": "AWS::NoValue"}]
+            "Fn::If": ["WithKms", {"Ref": "KmsKeyArn"}, {"Ref": "AWS::NoValue"}]
         }
 
 

@@ -3,36 +3,12 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
+from deploy.templates import template
 
-DEPLOY = Path(__file__).parents[3] / "deploy"
 PERIOD_SECONDS = 60
 """Period of the metrics that scale, and of the alarms on them."""
-
-
-class Template(yaml.SafeLoader):
-    """Reads CloudFormation's tags as mappings of one item: ``{"!Ref": "Bucket"}``."""
-
-
-def _tagged(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> dict[str, Any]:
-    if isinstance(node, yaml.ScalarNode):
-        return {f"!{tag}": loader.construct_scalar(node)}
-    if isinstance(node, yaml.MappingNode):
-        return {f"!{tag}": loader.construct_mapping(node, deep=True)}
-    assert isinstance(node, yaml.SequenceNode)
-    return {f"!{tag}": loader.construct_sequence(node, deep=True)}
-
-
-Template.add_multi_constructor("!", _tagged)
-
-
-def template(name: str) -> dict[str, Any]:
-    """Return a template of ``deploy/``."""
-    found: dict[str, Any] = yaml.load((DEPLOY / name).read_text(), Template)  # noqa: S506 - a SafeLoader
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +65,10 @@ def sweep_seconds() -> int:
 
 
 def _number(value: Any, values: Mapping[str, Any]) -> float:
-    return float(values[value["!Ref"]] if isinstance(value, dict) else value)
+    return float(values[value["Ref"]] if isinstance(value, dict) else value)
 
 
 def _expression(metrics: list[dict[str, Any]], values: Mapping[str, Any]) -> str:
     [found] = [each["Expression"] for each in metrics if each["ReturnData"]]
-    text: str = found["!Sub"] if isinstance(found, dict) else found
+    text: str = found["Fn::Sub"] if isinstance(found, dict) else found
     return re.sub(r"\$\{(\w+)\}", lambda match: str(values[match[1]]), text)
