@@ -1,4 +1,4 @@
-"""What all tests share: a clean environment, and servers that stand in for AWS and Redis.
+"""What all tests share: a clean environment, and servers that stand in for AWS, Redis and RabbitMQ.
 
 A server that is not installed skips its tests here, and fails them where CI is set.
 """
@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 from idempotent_fixtures import idempotent_sample_of  # noqa: F401 - a fixture
 from lambda_fixtures import source_of  # noqa: F401 - a fixture
+from rabbitmq import RabbitMQ
 from sample_fixtures import entered, sample, sample_of  # noqa: F401 - fixtures among them
 from standins import Ministack, Moto, Redis, running
 
@@ -84,6 +85,11 @@ def ministack():
 @pytest.fixture(scope="session")
 def redis_server():
     yield from running(Redis())
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server():
+    yield from running(RabbitMQ())
 
 
 @pytest.fixture(params=["moto", "ministack"])

@@ -53,6 +53,14 @@ def test_redis(sample_of, redis_server, tmp_path, pool, options):
     prove(sample)
 
 
+def test_rabbitmq(sample_of, rabbitmq_server, tmp_path, options):
+    """On RabbitMQ everything works, with payloads in files."""
+    sample = sample_of(broker=rabbitmq_server.url, store=f"file://{tmp_path}/store", options=options)
+    sample.worker(pool="prefork")
+
+    prove(sample)
+
+
 def test_inspecting_a_worker(sample_of, redis_server, tmp_path):
     """Remote control works where the broker has it, and shows where arguments are, not what they say."""
     redis_server.reset()

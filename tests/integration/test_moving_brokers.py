@@ -1,6 +1,8 @@
-"""The steps of docs/howto/moving/brokers.md, from Redis to SQS."""
+"""The steps of docs/howto/moving/brokers.md, from Redis and from RabbitMQ to SQS."""
 
 import json
+import re
+from contextlib import ExitStack
 
 import pytest
 from celery import Celery
@@ -14,7 +16,6 @@ app.conf.broker_transport_options = {**app.conf.broker_transport_options, "wait_
 app.conf.worker_enable_remote_control = False  # no command waits for its answers
 app.conf.beat_schedule["tidy"]["schedule"] = 0.2
 """
-OLD = "CELERY_BROKER_URL=redis://localhost:6379/0"
 SEND = """
 import os, json
 os.environ["CELERY_BROKER_URL"] = {broker!r}
@@ -24,50 +25,99 @@ rows = list(range(200_000))
 sent = {calls}
 print(json.dumps([each.id for each in sent]))
 """
+IN_AN_HOUR = "total.apply_async([rows], countdown=3600)"
+LATE = (
+    "total.apply_async([rows], priority=3)",
+    "(total.s(rows) | label.s('chain')).delay()",
+    "chord([total.s([1]), total.s(rows)], label.s('chord')).delay()",
+)
+
+
+class Move(Steps):
+    """The page, with this test's Redis, or RabbitMQ, in place of its own."""
+
+    def __init__(self, folder, old, redis):
+        redis_root = redis.url.removesuffix("0")
+        replaced = {
+            "move.py redis://localhost:6379/0": f"move.py {old}",
+            "redis://localhost:6379/": redis_root,
+        }
+        super().__init__("howto/moving/brokers.md", folder, QUICK, replaced)
+        self.old, self.results = old, Celery(backend=f"{redis_root}1", set_as_current=False)
+
+    def send(self, broker, *calls):
+        """Send tasks as a process that knows this broker alone, and return their ids."""
+        return json.loads(self.python(SEND.format(broker=broker, calls=f"[{', '.join(calls)}]")))
+
+    def move(self, aws):
+        """Move with tasks on both brokers, and return what they returned and the ids of those that ran."""
+        self.write("shop.py")
+        old_worker = f"CELERY_BROKER_URL={self.old} celery -A shop worker -P solo -l INFO"
+        with ExitStack() as stack:
+            with self.process(old_worker) as before:
+                first, waits = self.send(self.old, "total.delay(rows)", IN_AN_HOUR)
+                self.run("CELERY_BROKER_URL=sqs:// pipeline")
+                after = stack.enter_context(self.running("CELERY_BROKER_URL=sqs:// celery -A shop worker"))
+                second = self.switch(after)
+                eventually(lambda: f"{first}] succeeded" in before() and waits in before(), 60)
+            sent = [first, second, *self.hand_over()]
+            results = [self.results.AsyncResult(each).get(timeout=60) for each in sent]
+            eventually(lambda: aws.depth("celery") == (0, 0, 1), 30)  # the one that runs in an hour
+        return results, re.findall(r"Task shop.(?:total|label)\[(\S+)\] succeeded", before() + after())
+
+    def switch(self, after):
+        """Publish to SQS, as beat does too, and return the id of a task that has run there."""
+        with self.running("CELERY_BROKER_URL=sqs:// celery -A shop beat", "Sending due task"):
+            (sent,) = self.send("sqs://", "total.delay(rows)")
+            eventually(lambda: "Task shop.tidy" in after() and f"{sent}] succeeded" in after(), 60)
+        return sent
+
+    def hand_over(self):
+        """Send what no worker of the old broker receives, move it, and return the ids."""
+        sent = self.send(self.old, *LATE)
+        self.write("move.py")
+        self.run("CELERY_BROKER_URL=sqs:// python")
+        return sent
 
 
 @pytest.fixture
-def steps(tmp_path, redis_server, moto_aws):
-    """The page, with this test's Redis in place of its own."""
+def moving(tmp_path, redis_server):
+    """Return a function that opens the page for an old broker. It ends with all files and commands used."""
     redis_server.reset()
-    made = Steps(
-        "howto/moving/brokers.md", tmp_path, QUICK,
-        {"redis://localhost:6379/": redis_server.url.removesuffix("0")},
-    )  # fmt: skip
-    made.old = redis_server.url
-    made.results = Celery(backend=f"{redis_server.url.removesuffix('0')}1", set_as_current=False)
-    yield made
-    made.results.close()
-    made.check_all_used()
+    opened = []
+
+    def start(old):
+        opened.append(Move(tmp_path, old, redis_server))
+        return opened[-1]
+
+    yield start
+    for each in opened:
+        each.results.close()
+        each.check_all_used()
 
 
-def sent(steps, *calls):
-    """Send tasks to the old broker, as a process that was not switched does, and return their ids."""
-    return json.loads(steps.python(SEND.format(broker=steps.old, calls=f"[{', '.join(calls)}]")))
+def check(results, ran):
+    """Compare what the tasks returned, and fail if one of them ran twice, or one more ran."""
+    assert results == [19999900000, 19999900000, 19999900000, "chain: 19999900000", "chord: [1, 19999900000]"]
+    assert len(ran) == len(set(ran)) == 8
 
 
-def test_the_steps_from_redis_to_sqs(steps, moto_aws):
-    """Tasks, ETAs, chains and chords that are on Redis run on SQS after the move, and Redis is empty."""
-    steps.write("shop.py")
-    with steps.process(f"CELERY_BROKER_URL={steps.old} celery -A shop worker -P solo -l INFO") as log:
-        first, waits = sent(steps, "total.delay(rows)", "total.apply_async([rows], countdown=3600)")
-        eventually(lambda: f"{first}] succeeded" in log() and waits in log(), 60)
-    late = sent(
-        steps,
-        "total.apply_async([rows], priority=3)",
-        "(total.s(rows) | label.s('chain')).delay()",
-        "chord([total.s([1]), total.s(rows)], label.s('chord')).delay()",
-    )
-    steps.run("CELERY_BROKER_URL=sqs:// pipeline")
-    with steps.running("CELERY_BROKER_URL=sqs:// celery -A shop worker") as log:
-        with steps.running("CELERY_BROKER_URL=sqs:// celery -A shop beat", "Sending due task"):
-            eventually(lambda: "Task shop.tidy" in log(), 60)
-        steps.write("move.py")
-        steps.run("CELERY_BROKER_URL=sqs:// python")
-        results = [steps.results.AsyncResult(each).get(timeout=60) for each in [first, *late]]
-    left = steps.run("redis-cli")
+def test_the_steps_from_redis_to_sqs(moving, redis_server, moto_aws):
+    """Each task, ETA, chain and chord on Redis runs once, there or on SQS, and Redis is empty."""
+    steps = moving(redis_server.url)
+    check(*steps.move(moto_aws))
+
+    assert steps.run("redis-cli") == ""
     steps.run("redis-cli")
+    steps.skip("rabbitmqctl")
 
-    assert left == ""
-    assert results == [19999900000, 19999900000, "chain: 19999900000", "chord: [1, 19999900000]"]
-    assert moto_aws.depth("celery") == (0, 0, 1)
+
+def test_the_steps_from_rabbitmq_to_sqs(moving, rabbitmq_server, moto_aws):
+    """Each task, ETA, chain and chord on RabbitMQ runs once, there or on SQS, and RabbitMQ is empty."""
+    steps = moving(rabbitmq_server.url)
+    steps.environment |= rabbitmq_server.access()
+    check(*steps.move(moto_aws))
+
+    steps.skip("redis-cli")
+    steps.skip("redis-cli")
+    steps.run("rabbitmqctl")
