@@ -70,6 +70,11 @@ class Options:
     pack_bytes: int = 16_777_216
     """Largest pack: one object with many payloads of a group or a batch, those of up to a sixteenth of it.
     0 packs nothing."""
+    read_ahead_bytes: int = 0
+    """Most bytes of payloads that a prefork worker reads from the store while their messages wait for a free
+    process. 0 reads nothing ahead."""
+    read_ahead_directory: str | None = None
+    """Where it keeps them; by default in memory (``/dev/shm``), or among temporary files."""
 
     def __post_init__(self) -> None:
         """Check each value, then each pair that must agree."""
@@ -106,6 +111,7 @@ class Options:
         for name in ("broker_limit_bytes", "payload_limit_bytes"):
             _check_whole(name, getattr(self, name), least=1)
         _check_whole("pack_bytes", self.pack_bytes, least=0, most=PACK_LIMIT_BYTES)
+        _check_whole("read_ahead_bytes", self.read_ahead_bytes, least=0)
         _check_whole("upload_threads_count", self.upload_threads_count, least=0, most=THREADS_LIMIT_COUNT)
         _check_whole("payload_ttl_seconds", self.payload_ttl_seconds, least=1, most=CENTURY_SECONDS)
         _check_kind(
@@ -121,6 +127,8 @@ class Options:
         if not ALIAS.match(self.alias):
             raise ValueError(f"alias={self.alias!r}: expected a lower-case name such as 'default'")
         _check_kind("codec", self.codec, str, "'msgpack' or 'pickle'")
+        if self.read_ahead_directory is not None:
+            _check_kind("read_ahead_directory", self.read_ahead_directory, str, "the path of a directory")
         for name in ("publish", "accept_unsigned"):
             _check_kind(name, getattr(self, name), bool, "True or False")
 
@@ -145,6 +153,8 @@ class OptionValues(TypedDict, total=False):
     payload_ttl_seconds: int
     upload_threads_count: int
     pack_bytes: int
+    read_ahead_bytes: int
+    read_ahead_directory: str | None
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -22,6 +22,7 @@ import click
 import psutil
 import pytest
 from celery.result import AsyncResult
+from chaos_faults import break_calls
 from chaos_report import Expected, Report
 from click.testing import CliRunner
 from sample_fixtures import open_samples
@@ -55,6 +56,7 @@ OPTIONS = {
     "redelivery_limit_seconds": 5,
     "client-config": {"connect_timeout": 2, "read_timeout": 3, "retries": {"max_attempts": 5}},
 }
+CONF = {"broker_transport_options": OPTIONS, "worker_prefetch_multiplier": 4}
 TABLE = "chaos-results"
 
 
@@ -113,21 +115,6 @@ class Workers:
                 worker.process.wait()
                 self.killed.update(child.pid for child in children)
                 self.kills["main processes"] += 1
-
-
-def break_calls(proxy, dice, share):
-    """Make a share of the calls fail, each of five ways as often as the others; return the rules."""
-
-    def sometimes(request):
-        return "dynamodb" not in request.operation.lower() and dice.random() < share / 5
-
-    return {
-        "answered with 500": proxy.fail(sometimes, status=500),
-        "answered with 503": proxy.fail(sometimes, status=503),
-        "done, but the answer was lost": proxy.lose(sometimes),
-        "done, but the answer was reset": proxy.reset(sometimes),
-        "timed out": proxy.delay(4, sometimes),
-    }
 
 
 class Producer:
@@ -215,8 +202,8 @@ def run(aws, tmp_path, tasks, seed, progress=lambda _number: None):
             patch.setenv(name, value)
         sample = stack.enter_context(open_samples(tmp_path))(
             store=f"s3://{aws.bucket()}/claims",
-            options={"threshold_bytes": 0},
-            conf={"broker_transport_options": OPTIONS, "result_backend": f"dynamodb://eu-west-1/{TABLE}"},
+            options={"threshold_bytes": 0, "read_ahead_bytes": 2**24},
+            conf=CONF | {"result_backend": f"dynamodb://eu-west-1/{TABLE}"},
         )
         sample.app.backend.client
         workers = Workers(sample, tmp_path, dice)

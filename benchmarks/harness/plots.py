@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.harness.scenarios import EXTENDED, FLOOR, NAIVE, REDIS, STOCK, THIS
+from benchmarks.harness.scenarios import AHEAD, EXTENDED, FLOOR, NAIVE, REDIS, STOCK, THIS
 from benchmarks.measure import number
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ INK = "#7d8896"
 """Of text and axes: readable on white and on black."""
 COLOURS = {
     THIS: "#f76707",
+    AHEAD: "#f79a5c",
     NAIVE: "#4c8dd6",
     STOCK: "#8a6fd1",
     REDIS: "#d6457a",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from benchmarks.peers.workload import Payload
 
-THIS, NAIVE, STOCK = "this", "naive serializer", "stock Celery on SQS"
+THIS, AHEAD, NAIVE, STOCK = "this", "this, reading ahead", "naive serializer", "stock Celery on SQS"
 REDIS, EXTENDED, FLOOR = "Celery on Redis", "AWS's extended client", "floor"
 ALL = (THIS, NAIVE, STOCK, REDIS, EXTENDED, FLOOR)
 
@@ -94,7 +94,7 @@ SCENARIOS: Sequence[Scenario] = (
     Scenario(name="text", title="300 KB of text, 0 ms, together", payload=TEXT, tasks=150, peers=ALL),
     Scenario(
         name="text-20ms", title="300 KB of text, 20 ms, together, 4 processes", payload=TEXT, tasks=200,
-        delay_ms=20, concurrency=4, peers=ALL, repetitions=2,
+        delay_ms=20, concurrency=4, peers=(*ALL, AHEAD), repetitions=2,
     ),
     Scenario(
         name="one-by-one", title="300 KB of text, 0 ms, one by one", payload=TEXT, tasks=100,

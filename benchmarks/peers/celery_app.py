@@ -15,6 +15,7 @@ SETTINGS = Settings.read()
 POLLING_SECONDS = 0.01
 """A worker of Kombu's whose prefetch is full waits so long. With the default it runs one prefetch a second.
 Source: kombu 5.7.0, ``transport/SQS/__init__.py`` (``_loop1``)."""
+READ_AHEAD_BYTES = {"this": 0, "this, reading ahead": 67_108_864}
 app = Celery("benchmarks", broker=SETTINGS.broker)
 app.conf.update(
     broker_connection_retry_on_startup=True,
@@ -27,8 +28,13 @@ app.conf.update(
 if SETTINGS.peer == "naive serializer":
     naive.install()
     app.conf.update(task_serializer="naive", accept_content=["naive"])
-elif SETTINGS.peer == "this":
-    pipeline.install(app, store=f"s3://{SETTINGS.bucket}/claims", metrics=NullSink())
+elif SETTINGS.peer in READ_AHEAD_BYTES:
+    pipeline.install(
+        app,
+        store=f"s3://{SETTINGS.bucket}/claims",
+        metrics=NullSink(),
+        read_ahead_bytes=READ_AHEAD_BYTES[SETTINGS.peer],
+    )
 
 
 @app.task

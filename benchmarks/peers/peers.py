@@ -33,6 +33,13 @@ PEERS: Sequence[Peer] = (
         is_native=True,
     ),
     Peer(
+        "this, reading ahead",
+        CELERY,
+        "the same with `read_ahead_bytes=67_108_864`: payloads come while their messages wait",
+        "as above; and keeps payloads of waiting messages in memory on the worker",
+        is_native=True,
+    ),
+    Peer(
         "naive serializer",
         CELERY,
         "a Kombu serializer that puts bodies above 256 KiB into S3, on Kombu's SQS transport",

@@ -10,6 +10,7 @@ Source: celery 5.7.0, ``app/base.py`` (``__reduce_keys__``), ``concurrency/prefo
 import inspect
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from billiard import get_start_method
@@ -17,6 +18,7 @@ from celery import signals
 from celery.app.trace import build_tracer
 
 from pipeline import undo
+from pipeline.claimcheck.spool import spool
 from pipeline.deferred.child_pipe import reuses
 from pipeline.serializer import serializer
 from pipeline.telemetry import log_lines
@@ -46,7 +48,8 @@ def open_notes(worker: Any) -> None:
         reuses.open()
         return
     _put_installation_into(worker.app)
-    _put_fixup_into(worker.app, partial(_set_up_child, reuses.open_named(), worker.app.conf.result_backend))
+    about = reuses.open_named(), spool.directory, worker.app.conf.result_backend
+    _put_fixup_into(worker.app, partial(_set_up_child, *about))
 
 
 def _spawns(worker: Any) -> bool:
@@ -72,12 +75,13 @@ def _put_fixup_into(app: Any, fixup: Any) -> None:
     undo.put(app, "fixups", {*others, fixup})
 
 
-def _set_up_child(path: str, result_backend: Any, app: Any) -> None:
+def _set_up_child(path: str, directory: Path | None, result_backend: Any, app: Any) -> None:
     """Run in a spawned child, as its app is unpickled."""
     # Celery unpickles an app's backend_cls as its setting result_backend.
     preconf = app._preconf  # noqa: SLF001
     app.backend_cls, preconf["result_backend"] = preconf.get("result_backend"), result_backend
     reuses.join(path)
+    spool.join(directory)
     signals.worker_process_init.connect(partial(_follow, app), weak=False)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from celery import bootsteps, signals
 from celery.utils.imports import symbol_by_name
+from celery.worker.components import Pool
 
 from pipeline import time_chain, undo
 from pipeline.aws.logs import keep_secrets_out
@@ -25,6 +26,8 @@ from pipeline.worker.celery_fixes.max_retries import hide_arguments
 from pipeline.worker.celery_fixes.slots import guard_slots
 from pipeline.worker.consumer import ConsumerMixin
 from pipeline.worker.health import follow, health_of
+from pipeline.worker.read_ahead import ReadAhead
+from pipeline.worker.read_ahead import follow as follow_waiting
 from pipeline.worker.releaser import Releaser
 from pipeline.worker.request import RequestMixin
 from pipeline.worker.signals import observe
@@ -44,15 +47,20 @@ class ClaimCheckStep(bootsteps.Step):
         SystemExit: a setting could lose messages; the message names the setting and the fix.
     """
 
+    requires = (Pool,)
+    """Its ``create`` names what a message is handed to; children are forked later, when it starts."""
+
     _releaser: Releaser
+    _read_ahead: ReadAhead
 
     def create(self, worker: Any) -> None:
-        """Run in the worker's main process, once, before the pool exists."""
+        """Run in the worker's main process, once, before the pool has children."""
         try:
             claimcheck = _checked_claimcheck(worker)
             health = health_of(worker, claimcheck.recorder)
         except (ValueError, StoreError, ClaimError) as exc:
             raise SystemExit(f"claimcheck: {exc}") from exc
+        self._read_ahead = _reading_ahead(worker, claimcheck)
         open_notes(worker)
         self._releaser = worker.releaser = Releaser(claimcheck)
         _follow_requests(worker.app, self._releaser)
@@ -70,15 +78,29 @@ class ClaimCheckStep(bootsteps.Step):
         self._releaser.start()
         signals.worker_shutdown.connect(self._close, sender=worker)  # weak: it is forgotten with the worker
         # A cold shutdown sends no signal, and all workers of celery.contrib.testing end so.
-        worker.blueprint.on_stopped = partial(_stopped, worker.blueprint.on_stopped, self._releaser)
+        worker.blueprint.on_stopped = partial(self._stopped, worker.blueprint.on_stopped)
 
     def _close(self, **_: Any) -> None:
         self._releaser.close()
+        self._read_ahead.close()
+
+    def _stopped(self, on_stopped: Callable[[], None]) -> None:
+        on_stopped()
+        self._releaser.leave()
+        self._read_ahead.close()
 
 
-def _stopped(on_stopped: Callable[[], None], releaser: Releaser) -> None:
-    on_stopped()
-    releaser.leave()
+def _reading_ahead(worker: Any, claimcheck: ClaimCheck) -> ReadAhead:
+    """Return what reads ahead, which does so with the pool prefork and its event loop alone."""
+    read_ahead = ReadAhead(claimcheck)
+    if not claimcheck.options.read_ahead_bytes:
+        return read_ahead
+    if worker.pool_cls.uses_semaphore and worker.use_eventloop:
+        read_ahead.start()
+        follow_waiting(worker, read_ahead)
+    else:
+        logger.warning("claimcheck: nothing is read ahead: read_ahead_bytes is for the pool prefork")
+    return read_ahead
 
 
 def _checked_claimcheck(worker: Any) -> ClaimCheck:

@@ -29,6 +29,8 @@ OPTIONS = {
     "payload_ttl_seconds": 40 * 86_400,
     "upload_threads_count": 3,
     "pack_bytes": 1_000_000,
+    "read_ahead_bytes": 2_000_000,
+    "read_ahead_directory": "/var/spool",
 }
 """A value other than the default for each option."""
 

@@ -146,16 +146,50 @@ def test_full_answers_bring_several_requests():
     assert channel.asked == [SQS_BATCH_COUNT]
 
 
-def test_slots_that_are_about_to_be_free_count():
-    """A task ended while the last answer was under way: the next request counts with one slot more."""
-    channel = busy()
-    channel.end_tasks(7)
-    channel.end_tasks(1)
-    channel.answer(found=7)
-    channel.end_tasks(5)
+def ending(channel, count, every_seconds):
+    """End tasks, one after another."""
+    for _ in range(count):
+        channel.now += every_seconds
+        channel.end_tasks(1)
 
-    assert channel.slots - channel.held == 6
+
+def after_an_answer(took_seconds, every_seconds):
+    """Return a busy channel, whose last full answer took so long, and whose tasks end so often."""
+    channel = busy()
+    ending(channel, 7, every_seconds)
+    channel.now += took_seconds
+    channel.answer(found=channel.asked[0])
+    return channel
+
+
+def test_slots_that_are_about_to_be_free_count():
+    """Four of eight slots are free, and three more will be until the answer comes: seven are asked for."""
+    channel = after_an_answer(took_seconds=0.03, every_seconds=0.009)
+    ending(channel, 3, 0.009)
+    assert channel.asked == []
+    ending(channel, 1, 0.009)
+
+    assert channel.slots - channel.held == 4
     assert channel.asked == [7]
+
+
+def test_no_slot_counts_before_it_is_free_when_tasks_are_slow():
+    """Tasks that end more slowly than answers come make no room ahead."""
+    channel = after_an_answer(took_seconds=0.007, every_seconds=0.008)
+    ending(channel, 6, 0.008)
+
+    assert channel.asked == []
+
+
+def test_no_slot_counts_before_it_is_free_once_none_was_for_long():
+    """Tasks ended fast, and then a slow one: nothing is asked for while there are no free slots."""
+    channel = after_an_answer(took_seconds=0.03, every_seconds=0.009)
+    ending(channel, 4, 0.009)
+    channel.answer(found=7)
+    channel.wait(COLLECT_SECONDS * 2)
+
+    assert channel.slots - channel.held == -3
+    assert channel.asked == []
 
 
 def test_answers_of_slow_tasks_never_exceed_the_slots():
