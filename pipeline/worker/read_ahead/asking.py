@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 from billiard.context import ForkContext
 
@@ -29,7 +30,7 @@ class ReadAhead:
 
     def __init__(self, claimcheck: ClaimCheck) -> None:
         self._claimcheck = claimcheck
-        self._asked: set[str] = set()
+        self._asked: WeakSet[Any] = WeakSet()  # some never start: they are given back
         self._writer = -1
         self._process: Any = None
 
@@ -62,14 +63,13 @@ class ReadAhead:
         """Let the payload of a request be read, which waits for a process of the pool. Never raises."""
         claim = _claim_of(request)
         if claim is not None and self._claimcheck.owns(claim) and self._write(ASKED, claim):
-            self._asked.add(request.id)
+            self._asked.add(request)
 
     def starts(self, request: Any) -> None:
         """Say that a request waits no longer: what is not being read by now, its own process reads."""
-        if request.id in self._asked:
-            self._asked.discard(request.id)
-            if claim := _claim_of(request):
-                self._write(STARTED, claim)
+        if request in self._asked and (claim := _claim_of(request)):
+            self._asked.discard(request)
+            self._write(STARTED, claim)
 
     def _write(self, kind: bytes, claim: Claim) -> bool:
         try:
