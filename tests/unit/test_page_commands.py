@@ -104,7 +104,7 @@ PROGRAMS = {
 }
 """A check for each program."""
 
-OTHERS = {"find", "redis-cli", "rabbitmqctl", "celery-exporter", "celery-prometheus-exporter", "sam"}
+OTHERS = {"find", "git", "redis-cli", "rabbitmqctl", "celery-exporter", "celery-prometheus-exporter", "sam"}
 """Programs whose commands are not checked here."""
 
 
