@@ -58,7 +58,8 @@ docs: $(READY) ## Build the site of docs/ into .local/site; a warning ends it
 bench: $(READY) $(MINISTACK_READY) ## Compare with the naive serializer, Redis and others, in a quarter of an hour
 	$(PYTHON) -m benchmarks
 
-dist: $(READY) ## Build wheel and source archive into dist/, the same bytes for the same commit
+dist: $(READY) ## Build wheel and source archive into dist/, the same bytes for the same commit; a release sets README_BASE_URL
+	@test -n "$(README_BASE_URL)" || echo "README_BASE_URL is not set: PyPI would show no links to the project (docs/contributing.md, Releases)"
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(PYTHON) -m build --installer uv \
 	    --dependency-constraints-txt requirements/build.txt --outdir dist
 
