@@ -1,5 +1,7 @@
-"""Reads the templates beside it."""
+"""Reads the templates beside it, and executes the functions that they use."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,3 +36,35 @@ def parsed(text: str) -> dict[str, Any]:
 def template(name: str) -> dict[str, Any]:
     """Return the content of a template of this folder: ``core.yaml``."""
     return parsed((DEPLOY / name).read_text(encoding="utf-8"))
+
+
+def resolved(value: Any, values: Mapping[str, Any]) -> Any:
+    """Return a value with its functions executed.
+
+    Args:
+        value: part of a template.
+        values: those of parameters, conditions, mappings and variables of loops, by name.
+    """
+    if isinstance(value, list):
+        return [resolved(each, values) for each in value]
+    return _executed(value, values) if isinstance(value, dict) else value
+
+
+def _executed(value: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
+    match value:
+        case {"Ref": name}:
+            return values[name]
+        case {"Fn::If": [name, yes, no]}:
+            return resolved(yes if values[name] else no, values)
+        case {"Fn::FindInMap": [name, row, column, {"DefaultValue": default}]}:
+            return values[name].get(resolved(row, values), {}).get(column, resolved(default, values))
+        case {"Fn::Sub": text}:
+            return _substituted(text, values)
+    return {name: resolved(each, values) for name, each in value.items()}
+
+
+def _substituted(text: Any, values: Mapping[str, Any]) -> str:
+    if isinstance(text, list):
+        text, own = text
+        values = {**values, **resolved(own, values)}
+    return re.sub(r"\$\{(\w+)\}", lambda found: str(values[found[1]]), text)

@@ -37,7 +37,12 @@ OURS = {metric.name: metric for metric in METRICS}
 KNOWN = {NAMESPACE: set(OURS), "AWS/SQS": SQS_METRICS}
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), DEPLOY / "README.md"]
-NOT_METRICS = {"BacklogPerWorker", "DelaySeconds", "MaxConcurrency", "TaskTimeLimitSeconds"}
+NOT_METRICS = {
+    "BacklogPerWorker",
+    "DelaySeconds",
+    "MaxConcurrency",
+    "TaskTimeLimitSeconds",
+}
 """What looks like a metric, and is a parameter of SQS or of a template."""
 SUFFIXES = (
     "Seconds",
@@ -64,7 +69,8 @@ ALARMS = {name: alarm["Properties"] for name, alarm in (LOOP[2] | RESOURCES).ite
 
 def plain(value):
     """Return a text of a template as CloudFormation gets it, without the function around it."""
-    return next(iter(value.values())) if isinstance(value, dict) else value
+    text = next(iter(value.values())) if isinstance(value, dict) else value
+    return text[0] if isinstance(text, list) else text
 
 
 def in_expression(text):

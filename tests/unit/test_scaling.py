@@ -43,6 +43,15 @@ def test_a_backlog_multiplies_workers(policy):
     assert after(TargetTracking(SHIPPED), Reading(10_000, 4, 4), HIGH_PERIODS, workers=2) == 10
 
 
+def test_a_queue_has_a_backlog_of_its_own():
+    """A queue in the mapping has its own messages for each worker, and any other those of the parameter."""
+    given = {"BacklogPerWorker": 7, "Backlogs": {"bulk": {"PerWorker": 500}}}
+
+    assert scaling("bulk", **given).metric.startswith("(waiting / 500 + ")
+    assert scaling("default", **given).metric.startswith("(waiting / 7 + ")
+    assert scaling("default").metric == SHIPPED.metric
+
+
 def test_workers_that_start_are_not_started_again(policy):
     """Until the cooldown is over, workers that have not reported yet count as part of what is needed."""
     full = Reading(waiting=130, hidden=4, slots=4)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.templates import template
+from deploy.templates import resolved, template
 
 PERIOD_SECONDS = 60
 """Period of the metrics that scale, and of the alarms on them."""
@@ -31,26 +31,30 @@ class Scaling:
     """Tasks that a worker runs at once."""
 
 
-def scaling(**parameters: float) -> Scaling:
-    """Return how the services of ``deploy/workers.yaml`` scale.
+def scaling(queue: str = "default", /, **given: Any) -> Scaling:
+    """Return how a queue's service in ``deploy/workers.yaml`` scales.
 
     Args:
-        parameters: values of the template's parameters in place of their defaults.
+        queue: name of the queue, without prefix.
+        given: values of the template's parameters and mappings in place of its own.
     """
     whole = template("workers.yaml")
-    values = {name: each.get("Default") for name, each in whole["Parameters"].items()} | parameters
+    defaults = {name: each.get("Default") for name, each in whole["Parameters"].items()}
+    values = {**defaults, **whole["Mappings"], "Name": queue, **given}
     _, _, resources = whole["Resources"]["Fn::ForEach::Scaling"]
-    tracking = resources["Track${Name}"]["Properties"]["TargetTrackingScalingPolicyConfiguration"]
-    first = resources["First${Name}"]["Properties"]["StepScalingPolicyConfiguration"]
-    metrics = tracking["CustomizedMetricSpecification"]["Metrics"]
+    track, first, waiting = (
+        resources[f"{kind}${{Name}}"]["Properties"] for kind in ("Track", "First", "Waiting")
+    )
+    tracking = track["TargetTrackingScalingPolicyConfiguration"]
+    step = first["StepScalingPolicyConfiguration"]
     return Scaling(
-        metric=_expression(metrics, values),
-        target=_number(tracking["TargetValue"], values),
+        metric=_expression(tracking["CustomizedMetricSpecification"]["Metrics"], values),
+        target=float(resolved(tracking["TargetValue"], values)),
         out_cooldown_periods=tracking["ScaleOutCooldown"] // PERIOD_SECONDS,
         in_cooldown_periods=tracking["ScaleInCooldown"] // PERIOD_SECONDS,
-        first_metric=_expression(resources["Waiting${Name}"]["Properties"]["Metrics"], values),
-        first_workers=first["StepAdjustments"][0]["ScalingAdjustment"],
-        first_cooldown_periods=first["Cooldown"] // PERIOD_SECONDS,
+        first_metric=_expression(waiting["Metrics"], values),
+        first_workers=step["StepAdjustments"][0]["ScalingAdjustment"],
+        first_cooldown_periods=step["Cooldown"] // PERIOD_SECONDS,
         min_workers=int(values["MinWorkers"]),
         max_workers=int(values["MaxWorkers"]),
         concurrency=int(values["Concurrency"]),
@@ -64,11 +68,6 @@ def sweep_seconds() -> int:
     return int(number) * {"hour": 3_600, "day": 86_400}[unit]
 
 
-def _number(value: Any, values: Mapping[str, Any]) -> float:
-    return float(values[value["Ref"]] if isinstance(value, dict) else value)
-
-
 def _expression(metrics: list[dict[str, Any]], values: Mapping[str, Any]) -> str:
-    [found] = [each["Expression"] for each in metrics if each["ReturnData"]]
-    text: str = found["Fn::Sub"] if isinstance(found, dict) else found
-    return re.sub(r"\$\{(\w+)\}", lambda match: str(values[match[1]]), text)
+    [text] = [resolved(each["Expression"], values) for each in metrics if each["ReturnData"]]
+    return str(text)

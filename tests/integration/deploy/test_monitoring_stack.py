@@ -9,6 +9,7 @@ from sample_fixtures import entered
 from stacks import Deployment, core_for_standin
 
 from deploy.monitoring.template import template
+from deploy.templates import resolved
 
 pytestmark = pytest.mark.aws
 
@@ -39,32 +40,17 @@ def test_any_queues_are_watched(ministack, monkeypatch, tmp_path):
     assert all(each["AlarmActions"] == each["OKActions"] == [topic] for each in alarms.values())
 
 
-def resolved(value, parameters):
-    """Return a value of a template with its parameters put in."""
-    if isinstance(value, list):
-        return [resolved(each, parameters) for each in value]
-    if not isinstance(value, dict):
-        return value
-    if value.keys() == {"Ref"}:
-        return parameters[value["Ref"]]
-    if value.keys() == {"Fn::Sub"}:
-        return re.sub(r"\$\{(\w+)\}", lambda found: str(parameters[found[1]]), value["Fn::Sub"])
-    if value.keys() == {"Fn::If"}:
-        return resolved(value["Fn::If"][1], parameters)
-    return {name: resolved(each, parameters) for name, each in value.items()}
-
-
 def test_cloudwatch_takes_each_alarm(moto_aws):
     """What CloudFormation hands to CloudWatch for each alarm, expressions too, is what its API takes."""
     content = yaml.safe_load(template(["mail"]))
     loop = content["Resources"].pop("Fn::ForEach::Queues")[2]
     content["Resources"].pop("Dashboard")
     defaults = {name: each["Default"] for name, each in content["Parameters"].items()}
-    parameters = defaults | {"AlarmTopicArn": "arn:aws:sns:eu-west-1:123456789012:x", "Name": "mail"}
+    topic = {"AlarmTopicArn": "arn:aws:sns:eu-west-1:123456789012:x", "WithTopic": True}
     cloudwatch = moto_aws.client("cloudwatch")
     alarms = [each["Properties"] for each in (loop | content["Resources"]).values()]
     for alarm in alarms:
-        cloudwatch.put_metric_alarm(**resolved(alarm, parameters))
+        cloudwatch.put_metric_alarm(**resolved(alarm, {**defaults, **topic, "Name": "mail"}))
 
     found = cloudwatch.describe_alarms()["MetricAlarms"]
     assert len(found) == len(alarms) == 14

@@ -9,6 +9,9 @@ from sample_fixtures import entered
 from stacks import Deployment, code_of, keys, looped, process
 from workers import eventually
 
+from deploy.templates import template
+from tasks.demo.scaling.shipped import scaling
+
 pytestmark = [pytest.mark.aws, pytest.mark.worker]
 
 
@@ -40,6 +43,32 @@ def test_a_task_runs_on_ecs(deployment, tmp_path):
         assert subprocess.run(["sh", "-c", check], check=False).returncode == 0
     assert subprocess.run(["sh", "-c", check], check=False, stderr=subprocess.DEVNULL).returncode == 1
     assert container["stopTimeout"] > int(environment["CELERY_TASK_TIME_LIMIT"])
+
+
+def test_each_queue_has_its_own_backlog(deployment):
+    """CloudFormation computes the metric that scales a queue's workers as the simulation reads it."""
+    backlogs = {"bulk": {"PerWorker": 500}, "mail": {"PerWorker": 10}}
+    queues = ("bulk", "mail", "other")
+    tracking = looped("workers.yaml", "Scaling")["Track${Name}"]["Properties"]
+    metrics = tracking["TargetTrackingScalingPolicyConfiguration"]["CustomizedMetricSpecification"]["Metrics"]
+    shown = {"Name": {"Ref": "Name"}, "Type": "String", "Value": metrics[-1]["Expression"]}
+    loop = ["Name", queues, {"Shown${Name}": {"Type": "AWS::SSM::Parameter", "Properties": shown}}]
+    content = {
+        "Transform": "AWS::LanguageExtensions",
+        "Parameters": {
+            name: each for name, each in template("workers.yaml")["Parameters"].items() if "Default" in each
+        },
+        "Mappings": {"Backlogs": backlogs},
+        "Resources": {"Fn::ForEach::Shown": loop},
+    }
+    cloudformation = deployment.aws.client("cloudformation")
+    cloudformation.create_stack(StackName=deployment.id, TemplateBody=json.dumps(content))
+    waiter = cloudformation.get_waiter("stack_create_complete")
+    waiter.wait(StackName=deployment.id, WaiterConfig={"Delay": 1})
+
+    for queue in queues:
+        value = deployment.aws.client("ssm").get_parameter(Name=queue)["Parameter"]["Value"]
+        assert value == scaling(queue, Backlogs=backlogs).metric
 
 
 def test_a_task_runs_in_lambda(deployment, tmp_path):
