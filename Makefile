@@ -1,7 +1,7 @@
 # Everything that this repository can do. It needs GNU make and Python 3.11 or later, and PyPI once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-doors demo-scaling up test coverage chaos suites check lint docs bench dist lock audit nag sbom clean
+.PHONY: help demo demo-doors demo-scaling up ministack test coverage chaos suites check lint docs bench dist lock audit nag sbom clean
 
 # Tests start hundreds of processes: each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -29,6 +29,9 @@ demo-scaling: $(READY) ## Start and stop workers of two queues by their backlog;
 
 up: $(READY) ## Run the demonstration, and keep it running until Ctrl-C
 	$(PYTHON) -m tasks.demo --keep
+
+ministack: $(MINISTACK_READY) ## Run a stand-in for AWS that has CloudFormation, on port 4566, until Ctrl-C
+	BIND_HOST=127.0.0.1 .venv-ministack/bin/ministack
 
 test: $(READY) $(MINISTACK_READY) $(SUITES_READY) ## Run every test
 	$(PYTHON) -m pytest -n 8 --dist loadfile --no-loadscope-reorder $(COVERAGE)

@@ -131,7 +131,9 @@ def commands(page):
         split = shlex.shlex(re.sub(r"\$\([^)]*\)", "VALUE", line), posix=True, punctuation_chars="|;&>")
         split.whitespace_split = True
         words = list(takewhile(lambda word: not set(word) <= set("|;&>…"), split))
-        words = list(dropwhile(lambda word: ASSIGNMENT.match(word) or word in {"env", "VALUE"}, words))
+        words = list(
+            dropwhile(lambda word: ASSIGNMENT.match(word) or word in {"env", "export", "VALUE"}, words)
+        )
         if words:
             yield [words[0].removeprefix(".venv/bin/"), *words[1:]]
 
