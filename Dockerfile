@@ -25,7 +25,7 @@ RUN pip install --no-deps dist/*.whl
 
 FROM python:3.12-slim-bookworm
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-RUN useradd --system --uid 10001 --no-create-home app
+RUN useradd --uid 10001 --no-create-home app
 WORKDIR /app
 COPY --from=environment /opt/venv /opt/venv
 COPY settings.py ./
