@@ -9,6 +9,7 @@ import os
 import signal
 
 import pytest
+from forked_programs import ForkedPrograms
 from hypothesis import settings
 from idempotent_fixtures import idempotent_sample_of  # noqa: F401 - a fixture
 from lambda_fixtures import source_of  # noqa: F401 - a fixture
@@ -102,6 +103,13 @@ def aws(request, monkeypatch):
 def moto_aws(moto, monkeypatch):
     """AWS, empty, on moto alone; the environment leads to it."""
     return entered(moto, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def run_forked():
+    """A function that runs a program in a process that was forked after Celery and boto3 were imported."""
+    with ForkedPrograms() as started:
+        yield started.run
 
 
 @pytest.fixture

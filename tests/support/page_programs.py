@@ -14,6 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "deploy").rglob("*.md")),
+]
 MARK = re.compile(
     r"^<!-- (?P<how>runs|continues|then|prints|tested by)(?: after)?(?P<hidden>\n.*?| [\w/.]+)? ?-->\n"
     r"(?:```(?:python|text)\n(?P<shown>.*?)^```$)?",

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from billiard.pool import soft_timeout_sighandler
 from door_channel import receive  # noqa: F401 - a fixture
-from forked_programs import ForkedPrograms
 from gateway_client import bucket, client  # noqa: F401 - fixtures
 from kombu.utils import json
 from list_sink import ListSink
@@ -91,13 +90,6 @@ def others(claimcheck):
     store = MemoryStore("input")
     installed.install(replace(claimcheck, stores={"uploads": store}))
     return store
-
-
-@pytest.fixture(scope="module")
-def run_forked():
-    """A function that runs a program in a process that was forked after Celery and boto3 were imported."""
-    with ForkedPrograms() as started:
-        yield started.run
 
 
 @pytest.fixture(scope="session")

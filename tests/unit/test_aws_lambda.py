@@ -1,11 +1,10 @@
-"""The parts of Lambda's handlers that need no queue: records, time, enrichments, and cold starts."""
+"""The parts of Lambda's handlers that need no queue: records, time, enrichments."""
 
 import json
 from math import inf
 
 import pytest
 from lambda_events import SAMPLE, upper
-from programs import printed_by
 
 from pipeline.aws_lambda import Enrichment
 from pipeline.aws_lambda.invocation import Invocation
@@ -141,38 +140,3 @@ def test_an_expired_payload():
 
     with pytest.raises(PayloadMissingError):
         Enrichment(store).retrieve(event)
-
-
-def test_a_handler_imports_what_it_uses():
-    """A cold start imports neither tools of operators nor another store, and no extra."""
-    found = printed_by(
-        """
-        import sys
-        from celery import Celery
-        import pipeline
-        from pipeline.aws_lambda import sqs_handler
-        app = Celery("shop", broker="sqs://")
-        pipeline.install(app, store="s3://payloads/shop")
-        sqs_handler(app)
-        names = {".".join(name.split(".")[:3]) for name in sys.modules}
-        unused = {"pipeline.admin", "pipeline.cli", "pipeline.testing", "pipeline.local", "moto", "rich",
-                  "pipeline.stores.dynamodb", "aws_lambda_powertools", "opentelemetry", "celery.beat"}
-        print(sorted(names & unused))
-        """
-    )
-
-    assert found == "[]\n"
-
-
-def test_enrichments_import_no_celery():
-    """A cold start of a pipe's enrichment imports neither Celery nor Kombu."""
-    found = printed_by(
-        """
-        import sys
-        from pipeline.aws_lambda import Enrichment
-        Enrichment("dynamodb://payloads/orders")
-        print(sorted({"celery", "kombu", "pipeline.stores.s3", "pipeline.transport"} & sys.modules.keys()))
-        """
-    )
-
-    assert found == "[]\n"

@@ -3,69 +3,23 @@
 import json
 import os
 import re
-import sys
 from importlib import resources
-from pathlib import Path
-from subprocess import DEVNULL, PIPE, run
+from subprocess import DEVNULL, run
 
 import pytest
-import yaml
+from compose_file import COMPOSE, ROOT, SERVICES, command
 from flower.options import default_options
-from programs import on_path
 from schemas import validator
 
 from pipeline import local
 from pipeline.worker.liveness import VARIABLE
 from settings import QUEUES, CelerySettings, ClaimCheckSettings
 
-ROOT = Path(__file__).parents[2]
-
 CELERY = CelerySettings.model_construct()
 """The defaults, independent of the environment of the tests."""
 
 
-COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-SERVICES = COMPOSE["services"]
 WORKERS = {name: service for name, service in SERVICES.items() if "worker" in service["command"]}
-
-
-def command(service):
-    """Return the program that a service runs, with its arguments; of a script, its first line."""
-    words = SERVICES[service]["command"]
-    return words[-1].splitlines()[0].removesuffix(" &").split() if words[0] == "sh" else words
-
-
-PRINT_HELP = """
-import io, json, runpy, sys
-from contextlib import redirect_stderr, redirect_stdout
-from importlib.metadata import entry_points
-
-def run(words):
-    sys.argv = [*(words[2:] if words[:2] == ["python", "-m"] else words), "--help"]
-    if words[0] == "python":
-        runpy.run_module(words[2], run_name="__main__")
-    else:
-        [script] = entry_points(group="console_scripts", name=words[0])
-        script.load()()
-
-for name, words in json.loads(sys.argv[1]).items():
-    with redirect_stdout(io.StringIO()) as text, redirect_stderr(text):
-        try:
-            status = run(words)
-        except SystemExit as exc:
-            status = exc.code
-    print(json.dumps([name, status, text.getvalue()]))
-"""
-"""Adds --help to each command, in one process: each alone would import Celery and boto3 again."""
-
-
-@pytest.fixture(scope="module")
-def answers():
-    """What each command prints for ``--help``: its status and its text."""
-    commands = {name: command(name) for name in SERVICES}
-    words = [sys.executable, "-c", PRINT_HELP, json.dumps(commands)]
-    printed = run(words, cwd=ROOT, env=on_path(), stdout=PIPE, text=True, timeout=60, check=False)
-    return {name: (status, text) for name, status, text in map(json.loads, printed.stdout.splitlines())}
 
 
 def test_the_compose_file_follows_the_specification():
@@ -100,15 +54,6 @@ def test_services_wait_for_what_exists(name):
 def test_memory_has_a_limit(name):
     """No service can take all of the machine's memory."""
     assert re.fullmatch(r"[1-9]\d*[mg]", SERVICES[name]["mem_limit"])
-
-
-@pytest.mark.parametrize("name", sorted(SERVICES))
-def test_commands_exist(name, answers):
-    """The command of every service is one that its image has, with the options that it is given."""
-    status, text = answers[name]
-
-    assert status == 0, text
-    assert text.startswith("Usage:")
 
 
 def test_scripts_in_commands_are_python():

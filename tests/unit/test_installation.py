@@ -5,7 +5,6 @@ import logging
 import pytest
 from app_state import cached, state
 from celery import Celery, Task
-from celery.contrib.testing.worker import start_worker
 
 import pipeline
 from pipeline import undo
@@ -144,20 +143,6 @@ def test_what_was_installed_can_be_undone(app, bound, broker, options):
     pipeline.uninstall()
 
     assert (state(app), cached(app)) == before
-
-
-def test_a_worker_can_be_undone():
-    """After a worker has run in this process, ``uninstall`` restores tasks, signals and filters too."""
-    app = Celery("sample_app", broker="memory://", set_as_current=False)
-    assert all([app.tasks, app.amqp, app.control])
-    before = state(app)
-    pipeline.install(app, "memory://shop")
-    with start_worker(app, perform_ping_check=False):
-        assert state(app)[2] != before[2]
-    pipeline.uninstall()
-
-    app.conf.changes.pop("include")  # Celery's own
-    assert state(app) == before
 
 
 def test_what_was_there_before_stays():

@@ -17,7 +17,7 @@ import yaml
 from botocore import xform_name
 from celery.app.defaults import NAMESPACES, flatten
 from celery.bin.celery import celery
-from test_examples import PAGES, ROOT
+from page_programs import PAGES, ROOT
 
 from benchmarks.__main__ import TABLES
 from pipeline.cli.main import main

@@ -42,3 +42,38 @@ def test_install_imports_what_a_producer_needs():
         "pipeline.stores.dynamodb", "pipeline.testing", "moto", "opentelemetry", "pycurl", "starlette",
     }  # fmt: skip
     assert not found & unused
+
+
+def test_a_handler_imports_what_it_uses():
+    """A cold start imports neither tools of operators nor another store, and no extra."""
+    found = printed_by(
+        """
+        import sys
+        from celery import Celery
+        import pipeline
+        from pipeline.aws_lambda import sqs_handler
+        app = Celery("shop", broker="sqs://")
+        pipeline.install(app, store="s3://payloads/shop")
+        sqs_handler(app)
+        names = {".".join(name.split(".")[:3]) for name in sys.modules}
+        unused = {"pipeline.admin", "pipeline.cli", "pipeline.testing", "pipeline.local", "moto", "rich",
+                  "pipeline.stores.dynamodb", "aws_lambda_powertools", "opentelemetry", "celery.beat"}
+        print(sorted(names & unused))
+        """
+    )
+
+    assert found == "[]\n"
+
+
+def test_enrichments_import_no_celery():
+    """A cold start of a pipe's enrichment imports neither Celery nor Kombu."""
+    found = printed_by(
+        """
+        import sys
+        from pipeline.aws_lambda import Enrichment
+        Enrichment("dynamodb://payloads/orders")
+        print(sorted({"celery", "kombu", "pipeline.stores.s3", "pipeline.transport"} & sys.modules.keys()))
+        """
+    )
+
+    assert found == "[]\n"
