@@ -53,4 +53,4 @@ def test_every_supported_python_is_tested():
 
     assert project["requires-python"] == f">={named[0]}"
     for target in ("check", "test"):
-        assert [python for name, python in jobs(matrix["matrix"]) if name == target] == named
+        assert set(named) <= {python for name, python in jobs(matrix["matrix"]) if name == target}
