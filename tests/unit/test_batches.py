@@ -8,6 +8,7 @@ import pytest
 from workers import eventually
 
 from pipeline.serializer.publication import Publication
+from pipeline.transport.send import batch as sending
 from pipeline.transport.send import lingering
 from pipeline.transport.send.batch import Batch
 from pipeline.transport.send.batch_error import BatchSendError, Failed
@@ -40,8 +41,9 @@ class Queues:
 
 @pytest.fixture(autouse=True)
 def unhurried(monkeypatch):
-    """Let messages wait until something else sends them, unless a test says otherwise."""
+    """Let messages wait until something else sends them, unless a test says otherwise; repeat at once."""
     monkeypatch.setattr(lingering, "SECONDS", 3_600)
+    monkeypatch.setattr(sending, "BACKOFF_SECONDS", 0.001)
 
 
 @pytest.fixture
