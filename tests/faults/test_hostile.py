@@ -29,7 +29,7 @@ PAST = "2020-01-01T00:00:00+00:00"
 LIMIT_BYTES = 64 * MEGABYTE
 PIPED = "a header that cannot be sent to a child"
 PIPED_DEPTH = 930 if sys.version_info < (3, 13) else 9_000
-"""How deep it nests: JSON reads it, and pickle does not write it. Python 3.13 counts C's calls by themselves."""
+"""How deep it nests: JSON reads it, pickle does not write it. Python 3.13 counts calls of C by themselves."""
 
 
 def packed(size_bytes, content):

@@ -77,9 +77,12 @@ def read_object(place: Place, view: memoryview) -> None:
     ranges_count = max(ceil(size_bytes / PART_BYTES), min(THREADS_COUNT, size_bytes // RANGE_BYTES), 1)
     step = ceil(size_bytes / ranges_count) or 1  # even ones: 16 MiB and a few bytes are eight of 2 MiB
     reading = _Reading(place, deadline() + size_bytes / SLOWEST_BYTES_PER_SECOND, size_bytes)
-    in_parallel(
-        lambda start: reading.read(view[start : start + step], start), range(0, max(size_bytes, 1), step)
-    )
+
+    def read(start: int) -> None:
+        with view[start : start + step] as piece:  # a view that is left keeps its buffer from being closed
+            reading.read(piece, start)
+
+    in_parallel(read, range(0, max(size_bytes, 1), step))
 
 
 def read_range(place: Place, start: int, stop: int, *, etag: str | None, version: str | None) -> bytes:
