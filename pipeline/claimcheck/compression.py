@@ -46,11 +46,16 @@ def compress(raw: bytes) -> tuple[str, bytes]:
 
 
 def _packed(raw: bytes) -> bytes:
-    """Compress piece by piece into one buffer, where ``zstd.compress`` would have the result twice."""
-    compressor, packed, view = zstd.ZstdCompressor(LEVEL), BytesIO(), memoryview(raw)
+    """Compress piece by piece into one buffer, where ``zstd.compress`` would have the result twice.
+
+    The buffer has its largest size at once, as the pages that nobody writes to take no memory. One that grows
+    leaves a third of itself behind.
+    """
+    compressor, packed, view = zstd.ZstdCompressor(LEVEL), BytesIO(bytes(len(raw))), memoryview(raw)
     for at in range(0, len(raw), CHUNK_BYTES):
         packed.write(compressor.compress(view[at : at + CHUNK_BYTES]))
     packed.write(compressor.flush())
+    packed.truncate()
     return packed.getvalue()
 
 
