@@ -53,6 +53,10 @@ class Machine:
             self._words(words), cwd=ROOT, env=self._env(name), capture_output=True, text=True, check=False
         )
 
+    def run_task(self):
+        done = self.run("producer", ["python", "-m", "tasks.demo.one_task"])
+        assert done.stdout.startswith("18032197"), done.stderr
+
     def _words(self, words):
         for old, new in {"$$": "$", **self._changes}.items():
             words = [word.replace(old, new) for word in words]
@@ -75,10 +79,10 @@ def test_a_restart_of_the_stand_in_ends_nothing(tmp_path):
             machine.await_health("aws")
             stack.enter_context(machine.running("worker-default"))
             machine.await_health("worker-default")
+            machine.run_task()  # healthy is also a worker that does not consume yet, and finds no queue then
         assert machine.is_healthy("worker-default")
         with machine.running("aws"):
             machine.await_health("aws")
-            done = machine.run("producer", ["python", "-m", "tasks.demo.one_task"])
+            machine.run_task()
 
-        assert done.stdout.startswith("18032197"), done.stderr
         assert machine.is_healthy("worker-default")
