@@ -14,8 +14,11 @@ from celery.worker.state import task_ready
 
 
 def guard_slots(worker: Any) -> None:
-    """Guard the slots of a worker, in its main process. Call it before the worker has a pool."""
-    worker._process_task = partial(_process, worker, worker._process_task)  # noqa: SLF001 - as above
+    """Guard the slots of a worker, in its main process. Call it once the worker knows its pool."""
+    guarded = partial(_process, worker, worker._process_task)  # noqa: SLF001 - as above
+    if worker.process_task == worker._process_task:  # noqa: SLF001 - of a pool without slots, messages get there
+        worker.process_task = guarded
+    worker._process_task = guarded  # noqa: SLF001
 
 
 def _process(worker: Any, process: Callable[[Any], None], request: Any) -> None:
