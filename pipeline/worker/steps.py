@@ -58,9 +58,9 @@ class ClaimCheckStep(bootsteps.Step):
         try:
             claimcheck = _checked_claimcheck(worker)
             health = health_of(worker, claimcheck.recorder)
+            self._read_ahead = _reading_ahead(worker, claimcheck)
         except (ValueError, StoreError, ClaimError) as exc:
             raise SystemExit(f"claimcheck: {exc}") from exc
-        self._read_ahead = _reading_ahead(worker, claimcheck)
         open_notes(worker)
         self._releaser = worker.releaser = Releaser(claimcheck)
         _follow_requests(worker.app, self._releaser)
@@ -91,7 +91,11 @@ class ClaimCheckStep(bootsteps.Step):
 
 
 def _reading_ahead(worker: Any, claimcheck: ClaimCheck) -> ReadAhead:
-    """Return what reads ahead, which does so with the pool prefork and its event loop alone."""
+    """Return what reads ahead, which does so with the pool prefork and its event loop alone.
+
+    Raises:
+        ValueError: there is no place for what it reads.
+    """
     read_ahead = ReadAhead(claimcheck)
     if not claimcheck.options.read_ahead_bytes:
         return read_ahead

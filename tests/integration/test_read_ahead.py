@@ -113,3 +113,14 @@ def test_nothing_is_left_of_a_worker_that_was_killed(sample, spool):
     eventually(lambda: list(spool.iterdir()) == [])
     _, alive = psutil.wait_procs(family, 30)
     assert alive == []
+
+
+def test_a_worker_does_not_start_without_a_place(sample, spool, tmp_path):
+    """A directory that is not there ends the worker with a sentence that names the setting."""
+    made = sample()
+    spool.rmdir()
+
+    with pytest.raises(
+        AssertionError, match=r"claimcheck: read_ahead_directory=.* \(No such file or directory\)"
+    ):
+        made.worker(concurrency=1)

@@ -38,10 +38,16 @@ class ReadAhead:
         """Fork the reading process, before the main process has threads and a pool.
 
         Raises:
-            OSError: its directory cannot be made.
+            ValueError: its directory cannot be made.
         """
         options = self._claimcheck.options
-        spool.open(options.read_ahead_directory)
+        try:
+            spool.open(options.read_ahead_directory)
+        except OSError as exc:
+            raise ValueError(
+                f"read_ahead_directory={options.read_ahead_directory!r}: nothing can be written there "
+                f"({exc.strerror}); name a directory that exists and that the worker may write to"
+            ) from exc
         reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
         run = partial(reading.run, self._claimcheck.store, reader, self._writer, options.read_ahead_bytes)
