@@ -136,12 +136,12 @@ class Asking:
         self._channel._get_async(queue, count, callback=promise(self._answered, (queue, request)))  # noqa: SLF001
 
     def _answered(self, queue: str, request: _Request, found: int | None = None) -> None:
-        it = self._of(queue)
+        it, now = self._of(queue), self._clock()
         it.requests.remove(request)
         it.is_full = (found or 0) >= request.count
-        it.took_seconds = self._clock() - request.since
+        it.took_seconds = now - request.since
         it.answer_seconds = it.took_seconds if it.is_full else 0.0
-        self._pace.arrived(self._clock())
+        self._pace.arrived(now)
         self._channel._loop1(queue, found)  # noqa: SLF001
         it.took_seconds = 0.0
 
