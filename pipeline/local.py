@@ -8,17 +8,23 @@ signatures, and expires nothing::
 """
 
 import http.client
+import io
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 HOST = "127.0.0.1"
 """Address of child processes: only this machine can connect."""
@@ -72,7 +78,8 @@ def serve(host: str, port: int, announce: Callable[[str], object]) -> None:
         OSError: the address is invalid or in use.
     """
     try:
-        from moto import server  # noqa: PLC0415 - an extra
+        from moto.moto_server import werkzeug_app as moto  # noqa: PLC0415 - an extra
+        from werkzeug.serving import run_simple  # noqa: PLC0415 - comes with moto's server
     except ImportError as exc:
         raise ModuleNotFoundError(
             f"moto's server is missing ({exc}): pip install 'celery-claimcheck-pipeline[local]'"
@@ -80,7 +87,37 @@ def serve(host: str, port: int, announce: Callable[[str], object]) -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     socket.create_server((host, port)).close()
     announce(f"http://{host}:{port}")
-    server.main(["--host", host, "--port", str(port)])
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(0))
+    os.environ.setdefault("MOTO_PORT", str(port))
+    app = _writes_in_turn(moto.DomainDispatcherApplication(moto.create_backend_app))
+    run_simple(host, port, app, threaded=True, request_handler=moto.MotoRequestHandler)
+
+
+def _writes_in_turn(app: "WSGIApplication") -> "WSGIApplication":
+    """Let moto do one write of S3 and DynamoDB at a time.
+
+    It checks the condition of a write, and then writes (moto 5.2.5): of two threads, both may find it met.
+    """
+    from werkzeug.wsgi import get_input_stream  # noqa: PLC0415 - comes with moto's server
+
+    turn = threading.Lock()
+
+    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if not _is_write(environ):
+            return app(environ, start_response)
+        body = get_input_stream(environ).read()  # a slow sender keeps nobody waiting
+        environ |= {"wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True}
+        with turn:
+            return app(environ, start_response)
+
+    return answer
+
+
+def _is_write(environ: "WSGIEnvironment") -> bool:
+    deletes_many = environ["QUERY_STRING"].startswith("delete")
+    is_dynamodb = environ.get("HTTP_X_AMZ_TARGET", "").startswith("DynamoDB_")
+    return deletes_many or is_dynamodb or environ["REQUEST_METHOD"] in ("PUT", "DELETE")
 
 
 class Server:
