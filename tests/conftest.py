@@ -9,6 +9,7 @@ import os
 import signal
 
 import pytest
+from celery._state import _set_task_join_will_block
 from forked_programs import ForkedPrograms
 from hypothesis import settings
 from idempotent_fixtures import idempotent_sample_of  # noqa: F401 - a fixture
@@ -66,11 +67,15 @@ def clean_environment(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def same_log_level():
-    """Start from Python's own level: a worker in this process, of a wider fixture too, sets another."""
+def no_worker_here():
+    """Start from Python's own log level, and free to wait for results.
+
+    A worker in this process, of a wider fixture too, sets another level and forbids to wait.
+    """
     logging.getLogger().setLevel(logging.WARNING)
     yield
     logging.getLogger().setLevel(logging.WARNING)
+    _set_task_join_will_block(blocks=False)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from contextlib import ExitStack
 
 import pytest
-from celery._state import _set_task_join_will_block
 from celery.app.trace import reset_worker_optimizations
 from envelopes import Queues
 from lambda_events import EventSource
@@ -40,4 +39,3 @@ def source_of(sample_of, moto_aws):
         yield make
     for app in apps:
         reset_worker_optimizations(app)
-    _set_task_join_will_block(blocks=False)
