@@ -34,8 +34,9 @@ class Liveness(bootsteps.StartStopStep):
     def start(self, worker: Any) -> None:
         """Touch the file now, and from then on."""
         self._path.touch()
-        worker.timer.call_repeatedly(INTERVAL_SECONDS, self._path.touch)
+        self._touching = worker.timer.call_repeatedly(INTERVAL_SECONDS, self._path.touch)
 
     def stop(self, worker: Any) -> None:  # noqa: ARG002 - Celery's signature
-        """Remove the file: what has ended is not alive."""
+        """Remove the file: what has ended is not alive. The timer, a thread on some pools, ends later."""
+        self._touching.cancel()
         self._path.unlink(missing_ok=True)
