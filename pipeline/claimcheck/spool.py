@@ -4,6 +4,7 @@ A process of the worker writes them (``worker/read_ahead``) while their messages
 the pool. A file is only a copy: an attempt that finds none, or one whose digest is wrong, reads the store.
 """
 
+import fcntl
 import os
 import tempfile
 import time
@@ -26,6 +27,8 @@ KEEP_SECONDS = 600.0
 WAIT_SECONDS = 1.0
 """How long an attempt waits for a file that is being written before it reads the store."""
 LOOK_SECONDS = 0.001
+NEW_SECONDS = 5.0
+"""For so long a directory may have no lock yet."""
 
 
 class Spool:
@@ -33,6 +36,7 @@ class Spool:
 
     def __init__(self) -> None:
         self._directory: Path | None = None
+        self._held: int | None = None
         self._lock = Lock()
 
     @property
@@ -51,7 +55,8 @@ class Spool:
         """
         where = Path(parent) if parent else _default_parent()
         _remove_orphans(where)
-        self._directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=where))
+        self._directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=where))
+        self._held = _locked(self._directory)
         return self._directory
 
     def join(self, directory: Path | None) -> None:
@@ -61,8 +66,11 @@ class Spool:
     def close(self) -> None:
         """Remove the directory. Safe to call twice, and in any process of the worker."""
         directory, self._directory = self._directory, None
+        held, self._held = self._held, None
         if directory is not None:
             rmtree(directory, ignore_errors=True)
+        if held is not None:
+            os.close(held)
 
     # In the process that reads ahead
 
@@ -146,21 +154,26 @@ def _default_parent() -> Path:
 
 
 def _remove_orphans(parent: Path) -> None:
-    """Remove the directories of processes that have ended without doing so."""
+    """Remove the directories of workers whose processes have all ended without doing so."""
     for each in parent.glob(f"{PREFIX}*"):
-        number = each.name.removeprefix(PREFIX).partition("-")[0]
-        if number.isdigit() and not _runs(int(number)):
-            rmtree(each, ignore_errors=True)
+        with suppress(OSError):  # another user's, or gone
+            if time.time() - each.stat().st_mtime > NEW_SECONDS and (held := _locked(each)) is not None:
+                rmtree(each, ignore_errors=True)
+                os.close(held)
 
 
-def _runs(pid: int) -> bool:
+def _locked(directory: Path) -> int | None:
+    """Lock a directory until the last process that has the file descriptor ends; ``None`` if it has a lock.
+
+    Not the id of a process: containers that share a directory have ids of their own. Source: flock(2).
+    """
+    held = os.open(directory, os.O_RDONLY)
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(held)
+        return None
+    return held
 
 
 spool = Spool()

@@ -137,20 +137,36 @@ def test_files_that_nobody_takes_are_removed(spool):
 
 def test_directories_of_killed_workers_are_removed(tmp_path):
     """A worker removes what another left that has no process any more, and nothing else."""
-    (pid := os.fork()) or os._exit(0)
-    os.waitpid(pid, 0)
-    dead, alive, other = (
-        tmp_path / name for name in (f"{PREFIX}{pid}-x", f"{PREFIX}{os.getpid()}-x", "other")
-    )
-    for each in (dead, alive, other):
-        each.mkdir()
+    alive, living = Spool(), Spool()
+    dead, other, new = (tmp_path / name for name in (f"{PREFIX}dead", "other", f"{PREFIX}new"))
+    for each in (dead, other, alive.open(str(tmp_path))):
+        each.mkdir(exist_ok=True)
         (each / "file").touch()
-    made = Spool()
-    made.open(str(tmp_path))
+        os.utime(each, (0, 0))
+    new.mkdir()
+    living.open(str(tmp_path))
 
     assert not dead.exists()
-    assert alive.exists()
-    assert other.exists()
+    assert {alive.directory, living.directory, other, new} == set(tmp_path.iterdir())
+    alive.close()
+    living.close()
+
+
+def test_a_directory_stays_while_one_process_of_its_worker_runs(tmp_path):
+    """Children go on for a while when the main process is killed, and take what was read."""
+    main, others = Spool(), [Spool(), Spool()]
+    directory = main.open(str(tmp_path))
+    os.utime(directory, (0, 0))
+    child = os.dup(main._held)  # a forked one has it
+    os.close(main._held)
+    others[0].open(str(tmp_path))
+    assert directory.exists()
+
+    os.close(child)
+    others[1].open(str(tmp_path))
+    assert not directory.exists()
+    for each in others:
+        each.close()
 
 
 def test_only_this_user_reads_what_is_there(spool):
