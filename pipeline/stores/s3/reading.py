@@ -12,6 +12,7 @@ from io import BytesIO
 from math import ceil, inf
 from threading import Timer
 from time import monotonic
+from traceback import clear_frames
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
@@ -128,9 +129,15 @@ class _Reading:
     version: str | None = None
 
     def read(self, view: memoryview, start: int) -> None:
-        """Fill ``view`` from ``start`` of the object on."""
-        if self._is_transferred(view, start):
-            return
+        """Fill ``view`` from ``start`` of the object on; an error leaves no other view behind."""
+        try:
+            if not self._is_transferred(view, start):
+                self._read(view, start)
+        except BaseException as exc:
+            _let_go(exc)
+            raise
+
+    def _read(self, view: memoryview, start: int) -> None:
         stop = start + len(view)
         etag, broken, filled = self.etag, None, 0
         for _ in range(READS_COUNT):
@@ -140,6 +147,7 @@ class _Reading:
                     for count in _copy_into(body, start + filled - begins, view[filled:]):
                         filled += count
             except _BROKEN as exc:
+                _let_go(exc)
                 broken = exc
             if filled == len(view):
                 return
@@ -196,6 +204,17 @@ class _Reading:
             f"payload corrupt [bucket={self.place.bucket}, key={self.place.key}]: size {actual} bytes, "
             f"claimed {expected}; another writer changed it, or the claim was forged"
         )
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Clear the variables of functions that an error has left: they have views of the payload.
+
+    An error and such a function may keep each other, and so the buffer, until a garbage collection: Python
+    3.12.0 and 3.12.1 crash in it. Source: python/cpython, issue 111049; mended in 3.12.2.
+    """
+    while error is not None:
+        clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 @contextmanager
