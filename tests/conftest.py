@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import signal
+from contextlib import ExitStack
 
 import pytest
 from celery._state import _set_task_join_will_block
@@ -119,16 +120,9 @@ def run_forked():
 
 @pytest.fixture
 def proxy_to():
-    """Return a function that puts a proxy in front of a URL until the test ends."""
-    started = []
-
-    def start(url):
-        started.append(Proxy(url))
-        return started[-1].__enter__()
-
-    yield start
-    for proxy in started:
-        proxy.__exit__()
+    """Return a function that puts a proxy in front of a URL until the test, with its workers, ends."""
+    with ExitStack() as stack:
+        yield lambda url: stack.enter_context(Proxy(url))
 
 
 @pytest.fixture
@@ -136,7 +130,8 @@ def s3(proxy_to, moto_aws, monkeypatch):
     """A proxy in front of S3 alone."""
     proxy = proxy_to(moto_aws.url)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
-    return proxy
+    yield proxy
+    proxy.heal()  # workers end now, and clean up
 
 
 @pytest.fixture
@@ -145,4 +140,5 @@ def proxy(request, proxy_to, monkeypatch):
     name = "aws" if "aws" in request.fixturenames else "moto_aws"
     started = proxy_to(request.getfixturevalue(name).url)
     monkeypatch.setenv("AWS_ENDPOINT_URL", started.url)
-    return started
+    yield started
+    started.heal()  # workers end now, and clean up

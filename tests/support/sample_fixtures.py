@@ -130,8 +130,11 @@ def entered(server, monkeypatch, *, empty=True):
 
 
 @pytest.fixture
-def sample_of(tmp_path):
-    """Make a sample: ``sample_of(broker=…, store=…, options={…}, conf={…}, metrics=…)``."""
+def sample_of(tmp_path, proxy_to):
+    """Make a sample: ``sample_of(broker=…, store=…, options={…}, conf={…}, metrics=…)``.
+
+    Proxies outlive its workers, which clean up when they end.
+    """
     with open_samples(tmp_path) as make:
         yield make
 
