@@ -31,6 +31,8 @@ HOST = "127.0.0.1"
 REGION = "eu-west-1"
 START_SECONDS = 30.0
 """Timeout of a server's start; moto needs one to three seconds."""
+TURN_SECONDS = 5.0
+"""How long a write of the server waits for others: one that waits for a write itself holds nobody up."""
 STOP_SECONDS = 10.0
 """Time after which a server that does not stop is killed."""
 LOG_TAIL_CHARACTERS = 4_000
@@ -90,34 +92,41 @@ def serve(host: str, port: int, announce: Callable[[str], object]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
     os.environ.setdefault("MOTO_PORT", str(port))
-    app = _writes_in_turn(moto.DomainDispatcherApplication(moto.create_backend_app))
+    app = _in_turn(moto.DomainDispatcherApplication(moto.create_backend_app))
     run_simple(host, port, app, threaded=True, request_handler=moto.MotoRequestHandler)
 
 
-def _writes_in_turn(app: "WSGIApplication") -> "WSGIApplication":
-    """Let moto do one write of S3 and DynamoDB at a time.
+def _in_turn(app: "WSGIApplication") -> "WSGIApplication":
+    """Let moto do one write at a time: its services are not safe in threads (moto 5.2.5).
 
-    It checks the condition of a write, and then writes (moto 5.2.5): of two threads, both may find it met.
+    S3 and DynamoDB check the condition of a write, and then write: two threads may both find it met. SQS
+    deletes a message by a new list of all others: what is sent meanwhile is lost, and what is deleted
+    meanwhile comes back.
     """
     from werkzeug.wsgi import get_input_stream  # noqa: PLC0415 - comes with moto's server
 
     turn = threading.Lock()
 
     def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        if not _is_write(environ):
-            return app(environ, start_response)
         body = get_input_stream(environ).read()  # a slow sender keeps nobody waiting
         environ |= {"wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True}
-        with turn:
+        has_turn = not _may_wait(environ, body) and turn.acquire(timeout=TURN_SECONDS)
+        try:
             return app(environ, start_response)
+        finally:
+            if has_turn:
+                turn.release()
 
     return answer
 
 
-def _is_write(environ: "WSGIEnvironment") -> bool:
-    deletes_many = environ["QUERY_STRING"].startswith("delete")
-    is_dynamodb = environ.get("HTTP_X_AMZ_TARGET", "").startswith("DynamoDB_")
-    return deletes_many or is_dynamodb or environ["REQUEST_METHOD"] in ("PUT", "DELETE")
+def _may_wait(environ: "WSGIEnvironment", body: bytes) -> bool:
+    """Say whether a request changes nothing, or waits for a message."""
+    is_form = environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded")
+    receives = environ.get("HTTP_X_AMZ_TARGET", "").endswith(".ReceiveMessage") or (
+        is_form and b"Action=ReceiveMessage" in body
+    )
+    return receives or environ["REQUEST_METHOD"] in ("GET", "HEAD")
 
 
 class Server:

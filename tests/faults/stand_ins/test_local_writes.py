@@ -55,3 +55,23 @@ def test_of_two_conditional_writes_one_is_done(switching, make):
         list(pool.map(lambda number: add(records, number), range(64)))
 
     assert sorted(map(int, records.read(KEY)[0].split())) == list(range(64))
+
+
+def test_no_message_is_lost(switching):
+    """Messages that are sent while others are deleted are all there."""
+    sqs, url = switching.client("sqs"), switching.queue()
+    tens = [{"Id": f"{number}", "MessageBody": "waits"} for number in range(10)]
+    for _ in range(80):
+        sqs.send_message_batch(QueueUrl=url, Entries=tens)
+    received = [
+        each["ReceiptHandle"]
+        for _ in range(10)
+        for each in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+    ]
+
+    with ThreadPoolExecutor(8) as pool:
+        for handle in received:
+            pool.submit(sqs.delete_message, QueueUrl=url, ReceiptHandle=handle)
+            pool.submit(sqs.send_message, QueueUrl=url, MessageBody="new")
+
+    assert sum(switching.depth(url)) == 800
