@@ -8,7 +8,7 @@ import pytest
 pytest.register_assert_rewrite("store_rules", "ledger_rules")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def _no_view_left():
     """Fail a test that leaves a view of a payload to the garbage collector: Python 3.12.1 crashes then."""
     gc.collect()

@@ -16,6 +16,8 @@ from pipeline.errors import (
 from pipeline.stores.s3.reading import READS_COUNT
 from pipeline.stores.s3.store import S3Store
 
+pytestmark = pytest.mark.usefixtures("_no_view_left")
+
 
 @pytest.fixture
 def store(aws, proxy):

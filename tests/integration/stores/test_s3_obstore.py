@@ -80,6 +80,7 @@ def test_the_object_is_the_same(aws, store):
     assert (head["Metadata"], head["ServerSideEncryption"]) == (METADATA, "AES256")
 
 
+@pytest.mark.usefixtures("_no_view_left")
 @pytest.mark.parametrize("verb", ["fail", "reset", "truncate", "lose"])
 def test_boto3_repeats_what_fails(proxy, store, verb):
     """A request of obstore that fails is sent again by boto3, whose retries count."""
