@@ -68,6 +68,7 @@ def test_every_pool_hears(opened, moto_aws, pool):
     """Commands reach workers of every pool, and one that shuts down leaves no queue and no subscription."""
     sample = opened()
     worker = sample.worker(pool=pool)
+    eventually(lambda: listening(moto_aws)[1])  # with greenlets, a worker is ready before it listens
     [pong] = sample.app.control.inspect(timeout=20, limit=1).ping().values()
     assert pong == {"ok": "pong"}
     sample.app.control.shutdown()
