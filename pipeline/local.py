@@ -110,7 +110,7 @@ def _in_turn(app: "WSGIApplication") -> "WSGIApplication":
     def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         body = get_input_stream(environ).read()  # a slow sender keeps nobody waiting
         environ |= {"wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True}
-        has_turn = not _may_wait(environ, body) and turn.acquire(timeout=TURN_SECONDS)
+        has_turn = not _needs_no_turn(environ, body) and turn.acquire(timeout=TURN_SECONDS)
         try:
             return app(environ, start_response)
         finally:
@@ -120,7 +120,7 @@ def _in_turn(app: "WSGIApplication") -> "WSGIApplication":
     return answer
 
 
-def _may_wait(environ: "WSGIEnvironment", body: bytes) -> bool:
+def _needs_no_turn(environ: "WSGIEnvironment", body: bytes) -> bool:
     """Say whether a request changes nothing, or waits for a message."""
     is_form = environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded")
     receives = environ.get("HTTP_X_AMZ_TARGET", "").endswith(".ReceiveMessage") or (

@@ -210,7 +210,7 @@ def _let_go(error: BaseException | None) -> None:
     """Clear the variables of functions that an error has left: they have views of the payload.
 
     An error and such a function may keep each other, and so the buffer, until a garbage collection: Python
-    3.12.0 and 3.12.1 crash in it. Source: python/cpython, issue 111049; mended in 3.12.2.
+    3.12.0 and 3.12.1 crash in it. Source: python/cpython, issue 111049; fixed in 3.12.2.
     """
     while error is not None:
         clear_frames(error.__traceback__)
